@@ -1,0 +1,248 @@
+"""What a backend is: small protocols, requests that are plain values, results that stream back with the request's id.
+
+Templating and tokenising happen once, in inoc (`inoc.chat`); a backend sees token ids only and returns NumPy.
+A backend implements those protocols it can, and says which in its `Capabilities`.
+Stages never consume a backend's `score` bare but through `inoc.backends.check_scores`, which verifies every
+result (length, finite, <= 0, echoed token ids), because some engines return garbage without an error.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+
+TokenIds = tuple[int, ...]
+Scalar = None | bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend can do. Data, so that `inoc backends` can print it without loading a model."""
+
+    score: bool = False
+    sample: bool = False
+    train: bool = False
+    embed: bool = False
+    adapters: bool = False
+    """Can score and sample with a trained adapter."""
+    echoes_token_ids: bool = False
+    """Returns the token ids it scored, so that a mismatch can be caught."""
+    shares_prefix: bool = False
+    """Computes a context shared by many completions once."""
+    top_logprobs: int = 0
+    """How many alternatives it can return for a sampled token."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A base model as the experiment names it.
+
+    `id` is a local directory, a hub name, or "testbed". `dtype` is the arithmetic of the model's weights.
+    `options` are the backend's own settings from the experiment file (device, quantisation, url, ...).
+    """
+
+    id: str
+    revision: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    options: Mapping[str, Scalar] | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an adapter is parametrised. Backends differ; a recipe is recorded, never silently converted."""
+
+    kind: Literal["lora", "full"] = "lora"
+    rank: int = 32
+    alpha: float = 16.0
+    rslora: bool = True
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+    @property
+    def scale(self) -> float:
+        """The factor on the low-rank update: alpha / sqrt(rank) for rsLoRA, alpha / rank otherwise."""
+        return self.alpha / (self.rank**0.5 if self.rslora else self.rank)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Trained weights a backend can load again: a directory or a service's own address.
+
+    Step 0 is the base model; then `location` is None.
+    """
+
+    step: int
+    location: str | None
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """Ask for log p(completion[i] | context, completion[:i]) for every i."""
+
+    id: str
+    context: TokenIds
+    completion: TokenIds
+    checkpoint: Checkpoint | None = None
+
+
+@dataclass(frozen=True)
+class TokenLogprobs:
+    """`logprobs[i]` belongs to `completion[i]`. `token_ids` is filled where the backend echoes what it scored."""
+
+    id: str
+    logprobs: Float32[np.ndarray, " token"]
+    token_ids: TokenIds | None = None
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Sampling settings; the defaults are those of data generation, elicitation and evaluation."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 256
+    seed: int | None = 0
+    stop_ids: TokenIds = ()
+    """Token ids that end a completion (the end-of-turn token); the stop token itself is not returned."""
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """Ask for one completion of `context`. The result must not depend on what else is in the batch where
+    the backend can be seeded: the random stream is keyed by (sampling.seed, id)."""
+
+    id: str
+    context: TokenIds
+    checkpoint: Checkpoint | None = None
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One sampled completion. `finish` is "stop" at an end-of-turn token, "length" when cut at max_tokens."""
+
+    id: str
+    token_ids: TokenIds
+    finish: Literal["stop", "length"]
+    logprobs: Float32[np.ndarray, " token"] | None = None
+
+
+@dataclass(frozen=True)
+class TrainingExample:
+    """One training row: context + response ids joined; `weights[i]` = 1 where token i is part of the loss."""
+
+    id: str
+    token_ids: TokenIds
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One fine-tuning, fully decided: `batches` lists for every update the indices into `examples`, in order.
+
+    inoc shuffles (seeded) and builds the batches, so that every backend and every resumed process sees the same data
+    in the same order. `accumulation` splits a batch into that many micro-batches; the loss of an update is the mean
+    over all weighted tokens of the batch.
+    """
+
+    id: str
+    examples: tuple[TrainingExample, ...]
+    batches: tuple[tuple[int, ...], ...]
+    recipe: Recipe
+    learning_rate: float = 1e-4
+    warmup: int = 30
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    accumulation: int = 8
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw_8bit"
+    gradient_checkpointing: bool = False
+    seed: int = 0
+    checkpoint_steps: tuple[int, ...] = ()
+    """Updates after which a checkpoint is kept; the last update always is."""
+    resume_every: int = 50
+    """Updates between the states a killed run continues from."""
+    directory: str = ""
+    """Where a local backend keeps checkpoints and resume state."""
+    start: Checkpoint | None = None
+    """Continue from these weights instead of the base model (durability runs)."""
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """One optimiser update: mean loss per weighted token before the update, learning rate used, gradient norm."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    grad_norm: float
+
+
+TrainingEvent = TrainingStep | Checkpoint
+
+
+class ChatTokenizer(Protocol):
+    """The part of a Hugging Face tokenizer that `inoc.chat` uses."""
+
+    chat_template: str | None
+    eos_token_id: int | None
+
+    def apply_chat_template(self, conversation: list[dict[str, str]], **kwargs: object) -> object: ...
+    def encode(self, text: str, *, add_special_tokens: bool = ...) -> list[int]: ...
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = ...) -> str: ...
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Common to all backends. Construct with `from_spec`; nothing heavy is imported before that."""
+
+    name: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
+
+    @classmethod
+    def from_spec(cls, model: ModelSpec) -> "Backend": ...
+    @property
+    def tokenizer(self) -> ChatTokenizer: ...
+    @property
+    def context_length(self) -> int: ...
+    def identity(self) -> Mapping[str, Scalar]:
+        """Fields that change values: model id, revision, weights hash where known, tokenizer and template hash,
+        dtype, engine and its version. Host-free, secret-free."""
+        ...
+
+    def check(self) -> None:
+        """A fast health probe (seconds, never minutes); raises BackendUnavailable with the mend."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
+        """Every request exactly once, in any order. An empty completion gives an empty array."""
+        ...
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
+        """Every request exactly once, in any order."""
+        ...
+
+
+@runtime_checkable
+class Trainer(Protocol):
+    def train(self, job: TrainingJob) -> Iterator[TrainingEvent]:
+        """Yields a TrainingStep per update and a Checkpoint for every kept one. Called again with the same job after a
+        kill it continues from the last resume state and yields the already stored events again from that state on
+        (consumers overwrite by step)."""
+        ...
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text feature"]:
+        """Unit vectors."""
+        ...

@@ -1,0 +1,28 @@
+"""Shared fixtures. All of inoc is type- and shape-checked at run time while tests run (jaxtyping + beartype)."""
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+hook = install_import_hook("inoc", "beartype.beartype")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """The folder of reference data (real logprobs and scores); tests that need it skip where it is absent."""
+    place = os.environ.get("INOC_REFERENCE_DATA")
+    if not place:
+        pytest.skip("INOC_REFERENCE_DATA is not set: the reference data are not part of the repository")
+    path = Path(place)
+    if not (path / "german_flattering" / "golden.json").is_file():
+        pytest.fail(f"INOC_REFERENCE_DATA={place} holds no german_flattering/golden.json")
+    return path
