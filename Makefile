@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-EXTRAS := local,openai,judge,figures,report,dask,fast
+EXTRAS := local,openai,tinker,judge,figures,report,dask,fast
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: install test test-slow check format demo docs clean help
