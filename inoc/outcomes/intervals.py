@@ -1,0 +1,176 @@
+"""Every 95 % interval of the outcome tables, as one small function on arrays.
+
+All of them leave non-finite values out, say how many values they used (`n`), and answer NaN where the data cannot
+carry an interval. `estimate` is in the unit of the input (scores and suppressions: percentage points, pp).
+"""
+
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Float64, Int, Shaped
+from scipy import stats
+
+LEVEL = 0.95
+Z = 1.96
+"""Normal quantile used for level intervals, as published (not 1.95996...)."""
+
+
+class Interval(NamedTuple):
+    """An estimate, its 95 % interval, and the number of values (or pairs, or answers) behind it."""
+
+    estimate: float
+    lower: float
+    upper: float
+    n: int
+
+
+class WeightedStatistic(Protocol):
+    """A statistic of rows that may be counted several times: `weights[resample, row]` -> `[resample, value]`."""
+
+    def __call__(
+        self, weights: Float64[np.ndarray, "resample row"]
+    ) -> Float64[np.ndarray, "resample value"]: ...
+
+
+def paired_t(minuend: Float64[np.ndarray, " pair"], subtrahend: Float64[np.ndarray, " pair"]) -> Interval:
+    """Mean of `minuend - subtrahend` over the pairs finite in both, +/- t(.975, n-1) sd / sqrt(n), sd with ddof 1.
+
+    One pair gives its difference without an interval; no pair gives NaN. Assumes that the pairs (instructions) are
+    independent draws and that their mean difference is near normal.
+    """
+    difference = minuend - subtrahend
+    difference = difference[np.isfinite(difference)]
+    n = difference.size
+    if n == 0:
+        return Interval(np.nan, np.nan, np.nan, 0)
+    mean = float(difference.mean())
+    if n == 1:
+        return Interval(mean, np.nan, np.nan, 1)
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1) * difference.std(ddof=1) / np.sqrt(n))
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def mean_z(scores: Float64[np.ndarray, " answer"]) -> Interval:
+    """Mean +/- 1.96 sd / sqrt(n), sd with ddof 1: the interval of one score level (a point of a training curve)."""
+    finite = scores[np.isfinite(scores)]
+    n = finite.size
+    if n == 0:
+        return Interval(np.nan, np.nan, np.nan, 0)
+    mean = float(finite.mean())
+    if n == 1:
+        return Interval(mean, np.nan, np.nan, 1)
+    half = float(Z * finite.std(ddof=1) / np.sqrt(n))
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """A rate (share of answers, 0-1) with its Wilson score interval; n = 0 gives NaN.
+
+    Source: Wilson (1927). Stays inside [0, 1] and keeps its coverage at rates near 0 and 1.
+    """
+    if n == 0:
+        return Interval(np.nan, np.nan, np.nan, 0)
+    z2 = float(stats.norm.ppf(0.5 + LEVEL / 2)) ** 2
+    rate = successes / n
+    centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
+    half = float(np.sqrt(z2 * (rate * (1 - rate) / n + z2 / (4 * n * n))) / (1 + z2 / n))
+    lower = 0.0 if successes == 0 else max(0.0, centre - half)
+    upper = 1.0 if successes == n else min(1.0, centre + half)
+    return Interval(rate, lower, upper, n)
+
+
+def fisher_z(r: float, n: int) -> Interval:
+    """A Pearson correlation with tanh(atanh(r) +/- z / sqrt(n - 3)); needs n >= 4, else NaN bounds.
+
+    Assumes n independent, roughly bivariate-normal pairs.
+    """
+    if n < 4 or not np.isfinite(r):
+        return Interval(r, np.nan, np.nan, n)
+    with np.errstate(divide="ignore"):
+        z = np.arctanh(np.clip(r, -1.0, 1.0))
+    half = stats.norm.ppf(0.5 + LEVEL / 2) / np.sqrt(n - 3)
+    return Interval(r, float(np.tanh(z - half)), float(np.tanh(z + half)), n)
+
+
+def fisher_z_mean(r: Float64[np.ndarray, " cell"], n: Int[np.ndarray, " cell"]) -> Interval:
+    """Mean of correlations over cells: tanh(sum (n_c - 3) atanh(r_c) / sum (n_c - 3)), with its interval.
+
+    Cells with n_c < 4 or without a finite r carry no weight; `n` of the result is the number of values in the cells
+    used. Assumes that the cells share one true correlation and are independent of each other.
+    """
+    used = np.isfinite(r) & (n >= 4)
+    if not used.any():
+        return Interval(np.nan, np.nan, np.nan, 0)
+    weight = (n[used] - 3).astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = float(np.sum(weight * np.arctanh(np.clip(r[used], -1.0, 1.0))) / weight.sum())
+    half = float(stats.norm.ppf(0.5 + LEVEL / 2) / np.sqrt(weight.sum()))
+    return Interval(float(np.tanh(z)), float(np.tanh(z - half)), float(np.tanh(z + half)), int(n[used].sum()))
+
+
+def cluster_bootstrap(
+    statistic: WeightedStatistic,
+    clusters: Shaped[np.ndarray, " row"],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+    method: Literal["percentile", "bca"] = "percentile",
+) -> tuple[Float64[np.ndarray, " value"], Float64[np.ndarray, " value"]]:
+    """Lower and upper 95 % bounds of a statistic when whole clusters of rows are drawn with replacement.
+
+    A cluster is a prompt: its fixed and mix rows, and its rows of both traits, stay together. `percentile` takes the
+    2.5 and 97.5 % quantiles of the resampled values; `bca` corrects them for bias and acceleration (Efron 1987), the
+    acceleration from leaving one cluster out. Resamples where the statistic is undefined are dropped; where they are
+    more than half, or there are fewer than 4 clusters, the bounds are NaN.
+    """
+    labels, index = np.unique(clusters, return_inverse=True)
+    k = labels.size
+    whole = statistic(np.ones((1, index.size)))[0]
+    missing = np.full(whole.shape, np.nan)
+    if k < 4:
+        return missing, missing.copy()
+    generator = np.random.default_rng(seed)
+    draws = generator.multinomial(k, np.full(k, 1 / k), size=resamples).astype(np.float64)
+    values = statistic(draws[:, index])
+    low = np.full(whole.shape, (1 - LEVEL) / 2)
+    high = 1 - low
+    if method == "bca":
+        left_out = statistic((1 - np.eye(k))[:, index])
+        low, high = _bca_levels(values, whole, left_out)
+    lower, upper = missing.copy(), missing.copy()
+    for column in np.flatnonzero(np.isfinite(values).mean(axis=0) > 0.5):
+        finite = values[np.isfinite(values[:, column]), column]
+        if np.isfinite(low[column]) and np.isfinite(high[column]):
+            lower[column], upper[column] = np.quantile(finite, [low[column], high[column]])
+    return lower, upper
+
+
+def _bca_levels(
+    values: Float64[np.ndarray, "resample value"],
+    whole: Float64[np.ndarray, " value"],
+    left_out: Float64[np.ndarray, "cluster value"],
+) -> tuple[Float64[np.ndarray, " value"], Float64[np.ndarray, " value"]]:
+    """The two quantile levels of the BCa interval, per value."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        below = np.nanmean((values < whole) + 0.5 * (values == whole), axis=0)
+        bias = stats.norm.ppf(below)
+        deviation = np.nanmean(left_out, axis=0) - left_out
+        acceleration = np.nansum(deviation**3, axis=0) / (6 * np.nansum(deviation**2, axis=0) ** 1.5)
+        z = stats.norm.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2])[:, None]
+        levels = stats.norm.cdf(bias + (bias + z) / (1 - acceleration * (bias + z)))
+    return levels[0], levels[1]
+
+
+def prediction_interval(centre: float, residuals: Float64[np.ndarray, " left_out"]) -> Interval:
+    """Where one new value will fall: centre +/- t(.975, n - 1) s sqrt(1 + 1/n), s^2 = mean residual^2.
+
+    `residuals` are those of values left out of the fit. They are not centred, so a biased predictor gets a wider
+    interval. Fewer than 3 residuals: NaN. Assumes that the new value errs like the left-out ones, roughly normal.
+    """
+    finite = residuals[np.isfinite(residuals)]
+    n = finite.size
+    if n < 3 or not np.isfinite(centre):
+        return Interval(centre, np.nan, np.nan, n)
+    s = float(np.sqrt(np.mean(finite**2)))
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1) * s * np.sqrt(1 + 1 / n))
+    return Interval(centre, centre - half, centre + half, n)
