@@ -1,0 +1,29 @@
+"""inoc: what an inoculation prompt will do to what a language model learns, before the training run is paid for.
+
+Names are imported on first use, so that `import inoc` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from inoc._version import __version__
+
+if TYPE_CHECKING:
+    from inoc.store.run import Run, open_run
+
+_PLACES = {
+    "Run": "inoc.store.run",
+    "open_run": "inoc.store.run",
+}
+
+__all__ = ["Run", "__version__", "open_run"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'inoc' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

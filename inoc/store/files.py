@@ -1,0 +1,263 @@
+"""The store as files: nodes with a checksum of their own, checksummed arrays, and all-or-nothing changes of many files.
+
+Every `zarr.json` carries `metadata_crc32` among its attributes, the CRC-32 of the rest of the document, because Zarr
+checks chunks only. Changes that touch several files (a new group, a grown dimension) are staged under `.staged`,
+committed by one rename to `.commit`, then moved into place; whoever opens the store after a kill finishes the moves.
+"""
+
+import json
+import math
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from inoc.errors import BrokenStore
+
+if TYPE_CHECKING:
+    import zarr
+
+Attributes = Mapping[str, object]
+NODE = "zarr.json"
+CRC = "metadata_crc32"
+STAGED, COMMIT = ".staged", ".commit"
+CHUNK_BYTES = 1 << 20
+STRINGS_PER_CHUNK = 4096
+
+after_step: Callable[[str], None] | None = None
+"""Called with a name after every write step; only tests set it (to kill the process there)."""
+
+
+def step(name: str) -> None:
+    """Mark the end of a write step."""
+    if after_step is not None:
+        after_step(name)
+
+
+def canonical_json(value: object) -> str:
+    """One text for one value: sorted keys, no spaces, NaN refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _node_crc(document: Attributes) -> int:
+    attributes = dict(cast(Attributes, document.get("attributes") or {}))
+    attributes.pop(CRC, None)
+    return zlib.crc32(canonical_json({**document, "attributes": attributes}).encode())
+
+
+def node_bytes(document: Attributes) -> bytes:
+    """The text of a zarr.json with its own checksum filled in."""
+    attributes = {**cast(Attributes, document.get("attributes") or {})}
+    attributes[CRC] = _node_crc(document)
+    return (json.dumps({**document, "attributes": attributes}, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def read_node(directory: Path, where: str) -> dict[str, object]:
+    """The verified metadata of one group or array. `where` names it in errors.
+
+    Raises:
+        FileNotFoundError: there is no such node.
+        BrokenStore: the metadata are not JSON or fail their checksum.
+    """
+    raw = (directory / NODE).read_bytes()
+    try:
+        document = json.loads(raw)
+        stored = document["attributes"][CRC]
+        right = stored == _node_crc(document)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        right, document = False, {}
+    if not right:
+        raise BrokenStore(f"{where}: its {NODE} is damaged (checksum mismatch); restore or remake the store.")
+    return document
+
+
+def node_attributes(document: Attributes) -> dict[str, object]:
+    """The attributes of a node without the checksum."""
+    return {k: v for k, v in cast(Attributes, document.get("attributes") or {}).items() if k != CRC}
+
+
+def group_document(attributes: Attributes) -> dict[str, object]:
+    return {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that it is either wholly the old or wholly the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".partial")
+    try:
+        with part.open("wb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def chunk_shape(shape: Sequence[int], dtype: str, whole: int = 1) -> tuple[int, ...]:
+    """Chunks of one index along all dims but the last `whole`; those whole, or about 1 MiB along the last one."""
+    if not shape:
+        return ()
+    size = STRINGS_PER_CHUNK if dtype == "string" else CHUNK_BYTES // np.dtype(dtype).itemsize
+    kept = shape[len(shape) - whole : -1]
+    last = max(1, min(shape[-1], size // max(1, math.prod(kept))))
+    return (*(1 for _ in shape[: len(shape) - whole]), *(max(1, n) for n in kept), last)
+
+
+def create_array(
+    directory: Path,
+    shape: tuple[int, ...],
+    dtype: str,
+    dims: tuple[str, ...],
+    *,
+    chunks: tuple[int, ...] | None = None,
+    attributes: Attributes | None = None,
+) -> "zarr.Array":
+    """A new array at `directory`: checksummed chunks, named dims; unwritten cells read as NaN, -1 or ""."""
+    import zarr
+    from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
+    from zarr.storage import LocalStore
+
+    kind = "string" if dtype == "string" else np.dtype(dtype).kind
+    itemsize = 1 if dtype == "string" else np.dtype(dtype).itemsize
+    squeeze = (
+        ZstdCodec(level=3, checksum=False)
+        if kind == "string"
+        else BloscCodec(cname="lz4", clevel=5, shuffle="shuffle", typesize=itemsize)
+    )
+    array = zarr.create_array(
+        LocalStore(directory),
+        shape=shape,
+        dtype=dtype,
+        chunks=chunks or chunk_shape(shape, dtype, len(shape)) or "auto",
+        compressors=(squeeze, Crc32cCodec()),
+        fill_value={"f": float("nan"), "i": -1}.get(kind, ""),
+        dimension_names=dims,
+        attributes=dict(attributes or {}),
+        config={"write_empty_chunks": True},
+        overwrite=True,
+    )
+    path = directory / NODE
+    path.write_bytes(node_bytes(json.loads(path.read_bytes())))
+    return array
+
+
+def open_for_writing(directory: Path) -> "zarr.Array":
+    """An existing array, writable, through zarr-python's own pipeline (its chunk writes are temp file + rename)."""
+    import zarr
+    from zarr.storage import LocalStore
+
+    with zarr.config.set({"codec_pipeline.path": "zarr.core.codec_pipeline.BatchedCodecPipeline"}):
+        array = zarr.open_array(LocalStore(directory), mode="r+", config={"write_empty_chunks": True})
+    return array
+
+
+class Transaction:
+    """Several files changed together. Stage nodes below `staged`, name what goes; nothing shows before `commit`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._new = root / STAGED / "new"
+        self._gone: list[str] = []
+        shutil.rmtree(root / STAGED, ignore_errors=True)
+        self._new.mkdir(parents=True)
+
+    def group(self, where: str, attributes: Attributes) -> None:
+        """Put a group node, its attributes as given."""
+        path = self._new / where / NODE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(node_bytes(group_document(attributes)))
+
+    def array(
+        self,
+        where: str,
+        values: np.ndarray | Sequence[str],
+        dims: tuple[str, ...],
+        *,
+        dtype: str,
+        chunks: tuple[int, ...] | None = None,
+        attributes: Attributes | None = None,
+    ) -> None:
+        """Put an array with all its values; chunk files of an older one that it no longer has go away."""
+        data = np.asarray(values, dtype=object if dtype == "string" else dtype)
+        array = create_array(self._new / where, data.shape, dtype, dims, chunks=chunks, attributes=attributes)
+        if data.size:
+            array[...] = data
+        self._drop_unstaged(where)
+
+    def empty_array(
+        self,
+        where: str,
+        shape: tuple[int, ...],
+        dims: tuple[str, ...],
+        *,
+        dtype: str,
+        chunks: tuple[int, ...] | None = None,
+        attributes: Attributes | None = None,
+    ) -> None:
+        """Put an array of which no chunk is written yet."""
+        create_array(self._new / where, shape, dtype, dims, chunks=chunks, attributes=attributes)
+
+    def grow(self, where: str, shape: tuple[int, ...]) -> None:
+        """Give an existing array a larger shape; its chunks stay as they are."""
+        document = read_node(self.root / where, f"/{where}")
+        path = self._new / where / NODE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(node_bytes({**document, "shape": list(shape)}))
+
+    def remove(self, where: str) -> None:
+        """Let a file or directory go."""
+        self._gone.append(where)
+
+    def _drop_unstaged(self, where: str) -> None:
+        old, new = self.root / where, self._new / where
+        for file in sorted(old.rglob("*")) if old.is_dir() else []:
+            if file.is_file() and not (new / file.relative_to(old)).exists():
+                self._gone.append(str(file.relative_to(self.root)))
+
+    def commit(self) -> None:
+        """Make the change. After the one rename it will happen, by this process or by the next that opens."""
+        (self.root / STAGED / "gone.json").write_text(canonical_json(self._gone))
+        step("staged")
+        (self.root / STAGED).rename(self.root / COMMIT)
+        step("committed")
+        finish_commit(self.root)
+
+
+@contextmanager
+def transaction(root: Path) -> Iterator[Transaction]:
+    """Commit at the end of the block; on an error nothing has changed."""
+    change = Transaction(root)
+    try:
+        yield change
+    except BaseException:
+        shutil.rmtree(root / STAGED, ignore_errors=True)
+        raise
+    change.commit()
+
+
+def finish_commit(root: Path) -> None:
+    """Move what a committed transaction staged into place. Doing it twice, or half and then again, is the same."""
+    commit = root / COMMIT
+    gone = cast(list[str], json.loads((commit / "gone.json").read_text()))
+    files = [p for p in (commit / "new").rglob("*") if p.is_file()]
+    for file in sorted(files, key=lambda p: (p.name == NODE, -len(p.parts), str(p))):
+        target = root / file.relative_to(commit / "new")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(target)
+        step("moved")
+    for name in gone:
+        path = root / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+        step("removed")
+    shutil.rmtree(commit)
+    step("cleared")

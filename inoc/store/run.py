@@ -1,0 +1,345 @@
+"""Reading a run store. Opening reads one small file; everything else is read when asked for."""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from inoc.errors import BadInput, BrokenStore, IncompleteStore
+from inoc.store.arrays import ExampleArrays, StoredArray, TokenArrays, has_chunks, read_all
+from inoc.store.files import COMMIT, NODE, STAGED, finish_commit, node_attributes, read_node
+from inoc.store.lock import is_locked
+from inoc.store.schema import (
+    COMPLETION_SETS,
+    LEVEL_DIM,
+    LOGPROB_GROUP,
+    PENDING,
+    SCHEMA,
+    SCHEMA_VERSION,
+    Level,
+    TraitInfo,
+    Unit,
+)
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def open_run(path: str | Path) -> "Run":
+    """Open a run store for reading.
+
+    Raises:
+        BadInput: nothing is there, or it is no run store.
+        BrokenStore: the store is damaged or of a newer schema.
+    """
+    return Run(Path(path))
+
+
+def read_root(path: Path) -> dict[str, object]:
+    """The verified attributes of a store's root: schema, version, experiment, identity, provenance, traits, complete."""
+    if not path.exists():
+        raise BadInput(f"{path}: no such run store; `inoc import` or `inoc score` makes one.")
+    if not (path / NODE).is_file():
+        raise BadInput(f"{path} is not a run store: it holds no {NODE}.")
+    try:
+        raw = json.loads((path / NODE).read_bytes())
+        attributes = dict(raw["attributes"])
+    except (ValueError, KeyError, TypeError):
+        raw, attributes = {}, {}
+    if attributes.get("schema", SCHEMA) != SCHEMA or (raw and "schema" not in attributes):
+        raise BadInput(
+            f"{path} is a Zarr directory but not a run store (its attributes name no schema {SCHEMA!r})."
+        )
+    version = attributes.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise BrokenStore(
+            f"{path} has schema version {version}; this inoc reads up to {SCHEMA_VERSION}: upgrade inoc to read it."
+        )
+    return node_attributes(read_node(path, str(path)))
+
+
+def settle(path: Path) -> None:
+    """Finish a committed change that a killed writer left half-moved; wait for a living writer to do so itself."""
+    deadline = time.monotonic() + 5.0
+    while (path / COMMIT).exists():
+        if not is_locked(path):
+            try:
+                finish_commit(path)
+            except FileNotFoundError:
+                continue  # somebody else finished it first
+            except OSError as error:
+                raise BrokenStore(
+                    f"{path} was left in the middle of a change and cannot be finished here ({error.strerror}); "
+                    "open it once where it can be written."
+                ) from error
+        elif time.monotonic() > deadline:
+            raise BrokenStore(f"{path}: a writer has been changing it for more than 5 s; try again.")
+        else:
+            time.sleep(0.02)
+
+
+class Run:
+    """A run store, read-only. Properties are read on first use and kept.
+
+    Data of a unit that is not marked done read as NaN. Every read verifies checksums and raises BrokenStore, naming
+    group and variable, where one fails.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._root = read_root(path)
+        settle(path)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.path} sets {', '.join(self.completion_sets) or 'none'}>"
+
+    @property
+    def experiment(self) -> Mapping[str, object]:
+        """The experiment as JSON values."""
+        return cast(Mapping[str, object], self._root["experiment"])
+
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """The settings that change stored values."""
+        return cast(Mapping[str, object], self._root["identity"])
+
+    @property
+    def provenance(self) -> Mapping[str, object]:
+        """Versions and sources, free of host names and times."""
+        return cast(Mapping[str, object], self._root["provenance"])
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last writer closed the store with nothing pending."""
+        return bool(self._root["complete"])
+
+    @property
+    def traits(self) -> tuple[TraitInfo, ...]:
+        rows = cast(list[dict[str, str]], self._root["traits"])
+        return tuple(TraitInfo(row["name"], row["role"], row["family"]) for row in rows)
+
+    @cached_property
+    def tree(self) -> "xr.DataTree":
+        """The whole store as plain xarray shows it (lazy): pending units are not masked here."""
+        import xarray as xr
+
+        return xr.open_datatree(self.path, engine="zarr", chunks=None, consolidated=False)
+
+    # groups
+
+    def subgroups(self, group: str) -> tuple[str, ...]:
+        """Names of the sets or runs below a group, in the order they were made known (then by name)."""
+        place = self.path / group
+        if not (place / NODE).is_file():
+            return ()
+        names = sorted(p.name for p in place.iterdir() if (p / NODE).is_file())
+        order = cast(list[str], node_attributes(read_node(place, f"/{group}")).get("order", []))
+        return tuple(sorted(names, key=lambda n: order.index(n) if n in order else len(order)))
+
+    def has(self, where: str) -> bool:
+        """Whether the group or array exists."""
+        return (self.path / where / NODE).is_file()
+
+    def attributes(self, where: str) -> dict[str, object]:
+        """Attributes of a group."""
+        return node_attributes(read_node(self.path / where, f"/{where}"))
+
+    def read(self, where: str) -> np.ndarray:
+        """A whole variable as a NumPy array (strings: object array).
+
+        Raises:
+            BrokenStore: the variable is missing or damaged.
+        """
+        try:
+            return read_all(self.path, where)
+        except FileNotFoundError:
+            raise BrokenStore(
+                f"/{where} is missing from {self.path}; `inoc validate` lists what is broken."
+            ) from None
+
+    def shape(self, where: str) -> tuple[int, ...]:
+        """Shape of a variable, from its metadata alone."""
+        return tuple(cast(list[int], read_node(self.path / where, f"/{where}")["shape"]))
+
+    def _labels(self, where: str) -> tuple[str, ...]:
+        return tuple(str(v) for v in self.read(where))
+
+    # log-probabilities
+
+    @property
+    def completion_sets(self) -> tuple[str, ...]:
+        """Sets that have log-probabilities at some level, "train" first."""
+        found = {name for group in LOGPROB_GROUP.values() for name in self.subgroups(group)}
+        known = [name for name in COMPLETION_SETS if name in found]
+        return (*known, *sorted(found - set(known)))
+
+    def levels(self, completion_set: str = "train") -> tuple[Level, ...]:
+        """Which levels the set is stored at."""
+        return tuple(level for level, group in LOGPROB_GROUP.items() if self.has(f"{group}/{completion_set}"))
+
+    def _logprob_group(self, level: Level, completion_set: str) -> str:
+        where = f"{LOGPROB_GROUP[level]}/{completion_set}"
+        if not self.has(where):
+            sets = ", ".join(self.completion_sets) or "none"
+            raise IncompleteStore(
+                f"{self.path} holds no {level}-level log-probabilities of the set {completion_set!r} "
+                f"(sets: {sets}); `inoc score` or `inoc import` makes them."
+            )
+        return where
+
+    def markers(self, level: Level, completion_set: str) -> tuple[bool, np.ndarray]:
+        """(default done, done[prefix_type, prompt]) of a set. A marked unit whose chunks are gone raises BrokenStore."""
+        where = self._logprob_group(level, completion_set)
+        done = self.read(f"{where}/unit_crc") != PENDING
+        default_done = int(self.read(f"{where}/default_crc")) != PENDING
+        for variable, marked in (("default", np.asarray(default_done)), ("prefixed", done)):
+            document = read_node(self.path / where / variable, f"/{where}/{variable}")
+            size = cast(list[int], document["shape"])[-1]
+            grid = cast(dict[str, dict[str, list[int]]], document["chunk_grid"])
+            n = -(-size // grid["configuration"]["chunk_shape"][-1])
+            for index in np.argwhere(marked):
+                if not has_chunks(self.path, f"{where}/{variable}", tuple(int(i) for i in index), n):
+                    raise BrokenStore(
+                        f"/{where}/{variable}: a unit is marked done but its data are gone; `inoc validate` lists them."
+                    )
+        return default_done, done
+
+    def token_logprobs(self, completion_set: str = "train") -> TokenArrays:
+        """Handles on the token-level log-probabilities of a set; slicing reads.
+
+        Raises:
+            IncompleteStore: the set is not stored at token level.
+        """
+        where = self._logprob_group("token", completion_set)
+        default_done, done = self.markers("token", completion_set)
+        return TokenArrays(
+            StoredArray(self.path, f"{where}/default", np.asarray(default_done)),
+            StoredArray(self.path, f"{where}/prefixed", done),
+            self.read(f"{where}/row_size"),
+            self._labels(f"{where}/prefix_type"),
+            self._labels(f"{where}/prompt"),
+            self._labels(f"{where}/example"),
+            done,
+            default_done,
+        )
+
+    def example_logprobs(self, completion_set: str = "train") -> ExampleArrays:
+        """Per-example mean log-probabilities of a set, in memory; only what is stored at example level.
+
+        Raises:
+            IncompleteStore: the set is not stored at example level.
+        """
+        where = self._logprob_group("example", completion_set)
+        default_done, done = self.markers("example", completion_set)
+        return ExampleArrays(
+            StoredArray(self.path, f"{where}/default", np.asarray(default_done))[...],
+            StoredArray(self.path, f"{where}/prefixed", done)[...],
+            self._labels(f"{where}/prefix_type"),
+            self._labels(f"{where}/prompt"),
+            self._labels(f"{where}/example"),
+            done,
+            default_done,
+        )
+
+    def pending(self) -> tuple[Unit, ...]:
+        """Units that are planned and not done, over all sets and levels."""
+        units: list[Unit] = []
+        for level, group in LOGPROB_GROUP.items():
+            for name in self.subgroups(group):
+                where = f"{group}/{name}"
+                default_done, done = self.markers(level, name)
+                if not default_done:
+                    units.append(Unit(name, "none", ""))
+                kinds, prompts = self._labels(f"{where}/prefix_type"), self._labels(f"{where}/prompt")
+                units += [Unit(name, kinds[f], prompts[p]) for f, p in np.argwhere(~done)]
+        return tuple(dict.fromkeys(units))
+
+    def pending_evaluations(self) -> tuple[tuple[str, int, str], ...]:
+        """(run, step, condition) of every evaluation that is planned and not done."""
+        found: list[tuple[str, int, str]] = []
+        for name in self.subgroups("runs"):
+            steps, conditions = self.read(f"runs/{name}/step"), self._labels(f"runs/{name}/condition")
+            cells = np.argwhere(self.read(f"runs/{name}/unit_crc") == PENDING)
+            found += [(name, int(steps[s]), conditions[c]) for s, c in cells]
+        return tuple(found)
+
+    # everything else, as labelled xarray objects (inoc.store.views)
+
+    @cached_property
+    def prompts(self) -> "xr.Dataset":
+        """text, group, family, role by prompt key."""
+        from inoc.store import views
+
+        return views.prompts(self)
+
+    def completions(self, completion_set: str = "train") -> "xr.Dataset":
+        """row_size(example), token_id(token), example_id, instruction, completion; only what is stored.
+
+        Raises:
+            IncompleteStore: the store holds no completions of that set.
+        """
+        from inoc.store import views
+
+        return views.completions(self, completion_set)
+
+    @cached_property
+    def elicitation(self) -> "xr.Dataset | None":
+        """score(trait, prompt, instruction), baseline(trait, instruction), judge(trait); None if not measured."""
+        from inoc.store import views
+
+        return views.elicitation(self)
+
+    @cached_property
+    def scores(self) -> "xr.Dataset | None":
+        """score and coverage (run, step, condition, trait, instruction), judge(run, trait); None without runs."""
+        from inoc.store import views
+
+        return views.scores(self)
+
+    @cached_property
+    def losses(self) -> "xr.Dataset | None":
+        """loss and learning_rate (run, update); None without losses."""
+        from inoc.store import views
+
+        return views.losses(self)
+
+    @cached_property
+    def rephrasings(self) -> Mapping[str, tuple[str, ...]]:
+        """Pool of rewordings by prompt key; empty without pools."""
+        if not self.has("rephrasings"):
+            return {}
+        pools: dict[str, list[str]] = {}
+        for key, text in zip(
+            self._labels("rephrasings/prompt"), self._labels("rephrasings/text"), strict=True
+        ):
+            pools.setdefault(key, []).append(text)
+        return {key: tuple(texts) for key, texts in pools.items()}
+
+    @cached_property
+    def self_perplexity(self) -> "xr.Dataset | None":
+        """raw, context (prompt); None if not measured."""
+        from inoc.store import views
+
+        return views.by_prompt(self, "self_perplexity")
+
+    @cached_property
+    def embeddings(self) -> "xr.Dataset | None":
+        """prompt_vector(prompt, feature) and columns over the rephrasing pools; None if not made."""
+        from inoc.store import views
+
+        return views.by_prompt(self, "embeddings")
+
+
+def clear_staged(path: Path) -> None:
+    """Forget what a killed writer staged and did not commit, and its unfinished temporary files."""
+    shutil.rmtree(path / STAGED, ignore_errors=True)
+    for file in path.rglob("*.partial"):
+        file.unlink(missing_ok=True)
+
+
+__all__ = ["LEVEL_DIM", "Run", "clear_staged", "open_run", "read_root", "settle"]

@@ -1,0 +1,142 @@
+"""Names, dims and types of run store schema v1, and the small values that everyone shares.
+
+The page docs/store.md describes the same format in words; `inoc.store.validate` enforces it.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from inoc.errors import BadInput
+
+SCHEMA = "inoc.run"
+SCHEMA_VERSION = 1
+PENDING = -1
+"""Value of a CRC marker whose data are not there yet."""
+
+Level = Literal["token", "example"]
+LOGPROB_GROUP: Mapping[Level, str] = {"token": "logprobs", "example": "example_logprobs"}
+LEVEL_DIM: Mapping[Level, str] = {"token": "token", "example": "example"}
+LEVEL_DTYPE: Mapping[Level, str] = {"token": "float32", "example": "float64"}
+COMPLETION_SETS = ("train", "control", "positive", "negative")
+PREFIX_TYPES = ("fixed", "mix")
+ROLES = ("positive", "negative", "neutral", "unknown")
+CONDITIONS = ("default", "training")
+
+
+class TraitInfo(NamedTuple):
+    """A judged property: `role` is "positive" or "negative"; `family` is the prompt family that asks for it."""
+
+    name: str
+    role: str
+    family: str
+
+
+class Unit(NamedTuple):
+    """What is scored, stored and resumed as one piece. Prefix type "none" with prompt "" is the default baseline."""
+
+    completion_set: str
+    prefix_type: str
+    prompt: str
+
+
+class PromptInfo(NamedTuple):
+    """One row of the group /prompts."""
+
+    key: str
+    text: str
+    group: str = ""
+    family: str = "unknown"
+    role: str = "unknown"
+
+
+class VariableSpec(NamedTuple):
+    """What schema v1 asks of one variable. `required` means: the group is broken without it."""
+
+    dims: tuple[str, ...]
+    dtype: str
+    required: bool = True
+    units: str = ""
+    long_name: str = ""
+
+
+def _logprob_variables(level: Level) -> dict[str, VariableSpec]:
+    dim, dtype = LEVEL_DIM[level], LEVEL_DTYPE[level]
+    what = "log-probability" if level == "token" else "mean log-probability per completion token"
+    variables = {
+        "prefix_type": VariableSpec(("prefix_type",), "string"),
+        "prompt": VariableSpec(("prompt",), "string"),
+        "example": VariableSpec(("example",), "string"),
+        "default": VariableSpec((dim,), dtype, units="nat", long_name=f"{what} without prefix"),
+        "prefixed": VariableSpec(
+            ("prefix_type", "prompt", dim), dtype, units="nat", long_name=f"{what} with the prefix"
+        ),
+        "default_crc": VariableSpec((), "int64"),
+        "unit_crc": VariableSpec(("prefix_type", "prompt"), "int64"),
+        "rephrasing": VariableSpec(("prompt", "example"), "int32", required=False),
+    }
+    if level == "token":
+        variables["row_size"] = VariableSpec(("example",), "int64", units="token")
+    return variables
+
+
+_P, _I, _S = ("prompt",), ("instruction",), "string"
+_CELL = ("step", "condition")
+GROUPS: Mapping[str, Mapping[str, VariableSpec]] = {
+    "prompts": {name: VariableSpec(_P, _S) for name in ("prompt", "text", "group", "family", "role")},
+    "completions": {
+        "example_id": VariableSpec(("example",), _S),
+        "row_size": VariableSpec(("example",), "int64", False, "token"),
+        "token_id": VariableSpec(("token",), "int32", False),
+        "instruction": VariableSpec(("example",), _S, False),
+        "completion": VariableSpec(("example",), _S, False),
+    },
+    "logprobs": _logprob_variables("token"),
+    "example_logprobs": _logprob_variables("example"),
+    "elicitation": {
+        "trait": VariableSpec(("trait",), _S),
+        "prompt": VariableSpec(_P, _S),
+        "instruction": VariableSpec(_I, _S),
+        "score": VariableSpec(("trait", "prompt", "instruction"), "float64", units="1/100"),
+        "baseline": VariableSpec(("trait", "instruction"), "float64", units="1/100"),
+        "coverage": VariableSpec(("trait", "prompt", "instruction"), "float64", False, "1"),
+        "judge": VariableSpec(("trait",), _S),
+    },
+    "runs": {
+        "step": VariableSpec(("step",), "int64", units="update"),
+        "condition": VariableSpec(("condition",), _S),
+        "trait": VariableSpec(("trait",), _S),
+        "instruction": VariableSpec(_I, _S),
+        "score": VariableSpec((*_CELL, "trait", "instruction"), "float64", units="1/100"),
+        "coverage": VariableSpec((*_CELL, "trait", "instruction"), "float64", units="1"),
+        "generation": VariableSpec((*_CELL, "instruction"), _S, False),
+        "judge": VariableSpec(("trait",), _S),
+        "unit_crc": VariableSpec(_CELL, "int64"),
+        "update": VariableSpec(("update",), "int64", units="update"),
+        "loss": VariableSpec(("update",), "float64", units="nat"),
+        "learning_rate": VariableSpec(("update",), "float64", units="1"),
+    },
+    "rephrasings": {"text": VariableSpec(("rephrasing",), _S), "prompt": VariableSpec(("rephrasing",), _S)},
+    "self_perplexity": {
+        "prompt": VariableSpec(_P, _S),
+        "raw": VariableSpec(_P, "float64", units="nat"),
+        "context": VariableSpec(_P, "float64", units="nat"),
+    },
+    "embeddings": {
+        "prompt": VariableSpec(_P, _S),
+        "prompt_vector": VariableSpec(("prompt", "feature"), "float32"),
+    },
+}
+"""Group -> variable -> what it must be. `completions`, `logprobs`, `example_logprobs` and `runs` hold one subgroup
+per set or run; the others hold their variables directly. `embeddings` may hold further columns over `prompt`."""
+NESTED = ("completions", "logprobs", "example_logprobs", "runs")
+
+
+def check_name(name: str, what: str) -> str:
+    """A set or run name becomes a directory, so it must be usable as one; raises BadInput otherwise."""
+    bad = not name or name[0] in "._ " or len(name.encode()) > 200 or any(c in '/\\:*?"<>|\0' for c in name)
+    if bad or name == "zarr.json" or not name.isprintable():
+        raise BadInput(
+            f"{what} name {name!r} cannot be stored: use letters, digits, '-', '_' and '.', "
+            "starting with a letter or digit."
+        )
+    return name

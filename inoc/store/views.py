@@ -1,0 +1,144 @@
+"""The parts of a run as labelled xarray Datasets, with units and long names."""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import numpy as np
+import xarray as xr
+
+from inoc.errors import IncompleteStore
+from inoc.store.run import Run
+from inoc.store.schema import GROUPS, PENDING, VariableSpec
+
+_LONG_NAMES: Mapping[str, str] = {
+    "score": "judge score",
+    "baseline": "judge score without prefix",
+    "coverage": "probability mass of valid judge answers",
+    "judge": "judge identity",
+    "loss": "training loss per weighted token",
+    "learning_rate": "learning rate",
+    "raw": "negative log-probability per token of the prompt alone",
+    "context": "negative log-probability per token of the prompt as first words of a user turn",
+}
+
+
+def _attributes(name: str, spec: VariableSpec | None) -> dict[str, str]:
+    out = {"long_name": (spec.long_name if spec else "") or _LONG_NAMES.get(name, name.replace("_", " "))}
+    if spec and spec.units:
+        out["units"] = spec.units
+    return out
+
+
+def _group(run: Run, where: str, kind: str) -> xr.Dataset:
+    """All variables of a group; variables named like their dim become coordinates."""
+    data: dict[str, xr.Variable] = {}
+    for name in sorted(
+        p.name for p in (run.path / where).iterdir() if p.is_dir() and run.has(f"{where}/{p.name}")
+    ):
+        spec = GROUPS[kind].get(name)
+        values = run.read(f"{where}/{name}")
+        shape = spec.dims if spec else ("prompt",)
+        data[name] = xr.Variable(shape, values, _attributes(name, spec))
+    coords = {n: v for n, v in data.items() if v.dims == (n,)}
+    return xr.Dataset({n: v for n, v in data.items() if n not in coords}, coords=coords)
+
+
+def prompts(run: Run) -> xr.Dataset:
+    if not run.has("prompts"):
+        raise IncompleteStore(f"{run.path} holds no prompts yet; `inoc score` or `inoc import` writes them.")
+    return _group(run, "prompts", "prompts")
+
+
+def completions(run: Run, completion_set: str) -> xr.Dataset:
+    where = f"completions/{completion_set}"
+    if not run.has(where):
+        raise IncompleteStore(f"{run.path} holds no completions of the set {completion_set!r}.")
+    return _group(run, where, "completions")
+
+
+def elicitation(run: Run) -> xr.Dataset | None:
+    return _group(run, "elicitation", "elicitation") if run.has("elicitation") else None
+
+
+def by_prompt(run: Run, group: str) -> xr.Dataset | None:
+    return _group(run, group, group) if run.has(group) else None
+
+
+def _union(lists: Sequence[Sequence[str]]) -> list[str]:
+    return list(dict.fromkeys(item for items in lists for item in items))
+
+
+def scores(run: Run) -> xr.Dataset | None:
+    """All runs on common axes; what a run was not evaluated at, and evaluations not done, are NaN."""
+    names = run.subgroups("runs")
+    if not names:
+        return None
+    parts = {name: {v: run.read(f"runs/{name}/{v}") for v in _SCORE_VARIABLES} for name in names}
+    axes = {
+        dim: _union([list(p[dim]) for p in parts.values()]) for dim in ("condition", "trait", "instruction")
+    }
+    steps = sorted({int(s) for p in parts.values() for s in p["step"]})
+    shape = (len(names), len(steps), *(len(axis) for axis in axes.values()))
+    score, coverage = np.full(shape, np.nan), np.full(shape, np.nan)
+    judge = np.full((len(names), len(axes["trait"])), "", dtype=object)
+    for r, part in enumerate(parts.values()):
+        at = np.ix_(
+            [steps.index(int(s)) for s in part["step"]],
+            *([axes[d].index(v) for v in part[d]] for d in axes),
+        )
+        done = (part["unit_crc"] != PENDING)[:, :, None, None]
+        score[r][at] = np.where(done, part["score"], np.nan)
+        coverage[r][at] = np.where(done, part["coverage"], np.nan)
+        judge[r, [axes["trait"].index(t) for t in part["trait"]]] = part["judge"]
+    dims = ("run", "step", *axes)
+    about = [run.attributes(f"runs/{name}") for name in names]
+    spec = GROUPS["runs"]
+    return xr.Dataset(
+        {
+            "score": (dims, score, _attributes("score", spec["score"])),
+            "coverage": (dims, coverage, _attributes("coverage", spec["coverage"])),
+            "judge": (("run", "trait"), judge, _attributes("judge", None)),
+        },
+        coords={
+            "run": list(names),
+            "step": ("step", steps, {"units": "update"}),
+            **axes,
+            **_run_coords(about),
+        },
+    )
+
+
+_SCORE_VARIABLES = ("step", "condition", "trait", "instruction", "score", "coverage", "judge", "unit_crc")
+
+
+def _run_coords(about: Sequence[Mapping[str, object]]) -> dict[str, tuple[str, np.ndarray, dict[str, str]]]:
+    def column(name: str, dtype: str, long_name: str) -> tuple[str, np.ndarray, dict[str, str]]:
+        return "run", np.asarray([a[name] for a in about], dtype=dtype), {"long_name": long_name}
+
+    return {
+        "run_prompt": column("prompt", "object", "inoculation prompt of the run; empty = control"),
+        "prefix_type": column("prefix_type", "object", "none, fixed or mix"),
+        "seed": column("seed", "int64", "training seed; -1 = unknown"),
+        "nominal_step": column("nominal_step", "int64", "last full update; -1 = unknown"),
+    }
+
+
+def losses(run: Run) -> xr.Dataset | None:
+    """Training losses of all runs on the union of their updates; None where no run has any."""
+    parts = {
+        name: {v: run.read(f"runs/{name}/{v}") for v in ("update", "loss", "learning_rate")}
+        for name in run.subgroups("runs")
+    }
+    parts = {name: part for name, part in parts.items() if part["update"].size}
+    if not parts:
+        return None
+    updates = sorted({int(u) for p in parts.values() for u in p["update"]})
+    table = {v: np.full((len(parts), len(updates)), np.nan) for v in ("loss", "learning_rate")}
+    for r, part in enumerate(parts.values()):
+        at = [updates.index(int(u)) for u in part["update"]]
+        for v, values in table.items():
+            values[r, at] = part[v]
+    return xr.Dataset(
+        {v: (("run", "update"), values, _attributes(v, GROUPS["runs"][v])) for v, values in table.items()},
+        coords=cast("dict[str, list[str]]", {"run": list(parts), "update": updates}),
+    )
