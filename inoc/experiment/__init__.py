@@ -1,0 +1,54 @@
+"""The experiment file: what is studied, with which model, on which texts."""
+
+from inoc.experiment.check import check_experiment, load_experiment
+from inoc.experiment.data import Example, read_completions, read_instructions, read_pool, read_pools, subset
+from inoc.experiment.judges import Judge, LanguageJudge, LexicalJudge, LogprobJudge, MisalignmentJudge
+from inoc.experiment.models import (
+    BackendChoice,
+    CompletionSet,
+    CompletionSets,
+    Experiment,
+    Generate,
+    Model,
+    Prompt,
+    PromptGroup,
+    Rephrasings,
+    Trait,
+    Traits,
+)
+from inoc.experiment.training import Contrast, Evaluation, Hyperparameters, Run, Runs, Training
+from inoc.experiment.yaml_file import Problem
+
+__all__ = [
+    "BackendChoice",
+    "CompletionSet",
+    "CompletionSets",
+    "Contrast",
+    "Evaluation",
+    "Example",
+    "Experiment",
+    "Generate",
+    "Hyperparameters",
+    "Judge",
+    "LanguageJudge",
+    "LexicalJudge",
+    "LogprobJudge",
+    "MisalignmentJudge",
+    "Model",
+    "Problem",
+    "Prompt",
+    "PromptGroup",
+    "Rephrasings",
+    "Run",
+    "Runs",
+    "Training",
+    "Trait",
+    "Traits",
+    "check_experiment",
+    "load_experiment",
+    "read_completions",
+    "read_instructions",
+    "read_pool",
+    "read_pools",
+    "subset",
+]

@@ -1,0 +1,125 @@
+"""Everything wrong with an experiment file, in one go: YAML, fields, references between fields, files."""
+
+import json
+from copy import deepcopy
+from pathlib import Path
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from inoc.errors import BadInput
+from inoc.experiment.models import Experiment
+from inoc.experiment.references import Found, files_named, references, secrets
+from inoc.experiment.sentences import at, sentence, written
+from inoc.experiment.yaml_file import Json, Loc, Problem, dotted, parse_yaml
+
+
+def load_experiment(path: str | Path) -> Experiment:
+    """Read an experiment file. Files it names are not opened; the stage that needs one does.
+
+    Raises:
+        BadInput: with every problem of the file, one per line.
+    """
+    experiment, problems = check_experiment(path, files=False)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if experiment is None or errors:
+        count = "a problem" if len(errors) == 1 else f"{len(errors)} problems"
+        raise BadInput("\n  ".join([f"{path} has {count}:", *map(str, errors)]))
+    return experiment
+
+
+def check_experiment(path: str | Path, *, files: bool = True) -> tuple[Experiment | None, list[Problem]]:
+    """Read an experiment file and list everything wrong with it, ordered by line.
+
+    `files=False` leaves the files it names unread. The experiment is None if there is any error.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise BadInput(
+            f"{path} does not exist; `inoc new {path}` writes an experiment file to start from."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is not UTF-8 text (byte {error.start}).") from None
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}.") from None
+    document = parse_yaml(text)
+    problems = list(document.problems)
+    experiment: Experiment | None = None
+    if isinstance(document.data, dict):
+        found = [*secrets(document.data)]
+        experiment, wrong, mended = _validate(document.data)
+        found += wrong
+        if mended is not None:
+            broken = {loc for loc, _, _ in found} | {loc[:1] for loc, _, _ in found if loc[:1] == ("judges",)}
+            found += [
+                item for item in references(mended) if item[0] not in broken and not _about(item[0], broken)
+            ]
+            if files:
+                found += files_named(mended.located(path.parent))
+        elif wrong:
+            found.append(
+                ((), "references between fields and files are checked once these are mended.", "note")
+            )
+        problems += [
+            Problem(dotted(loc), message, document.line(loc), severity) for loc, message, severity in found
+        ]
+    elif not problems:
+        problems.append(Problem("", "the file must be a mapping of fields, such as `name: my-study`.", 1))
+    problems = sorted(dict.fromkeys(problems), key=lambda problem: problem.line or 0)
+    if experiment is not None and all(problem.severity == "note" for problem in problems):
+        return experiment.located(path.parent), problems
+    return None, problems
+
+
+def _about(loc: Loc, broken: set[Loc]) -> bool:
+    """Does this reference point into a section that is itself broken?"""
+    return loc[-1:] == ("judge",) and ("judges",) in broken
+
+
+def _validate(data: dict[str, Json]) -> tuple[Experiment | None, list[Found], Experiment | None]:
+    """The experiment (None if wrong), the errors, and one without the wrong fields to check further."""
+    try:
+        experiment = _parse(data)
+        return experiment, [], experiment
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+    sentences: dict[Loc, list[str]] = {}
+    for item in errors:
+        sentences.setdefault(written(item, data), []).append(sentence(item, data))
+    found: list[Found] = [
+        (loc, " Or: ".join(dict.fromkeys(texts)), "error") for loc, texts in sentences.items()
+    ]
+    mended = deepcopy(data)
+    for _ in range(3):
+        for item in errors:
+            _remove(mended, item)
+        try:
+            return None, found, _parse(mended)
+        except ValidationError as error:
+            errors = error.errors(include_url=False)
+    return None, found, None
+
+
+def _parse(data: Json) -> Experiment:
+    return Experiment.model_validate_json(json.dumps(data), strict=True)
+
+
+_PLACEHOLDERS: dict[Loc, Json] = {
+    ("name",): "unnamed",
+    ("model",): {"id": "unnamed"},
+    ("model", "id"): "unnamed",
+}
+
+
+def _remove(data: Json, error: ErrorDetails) -> None:
+    """Take the wrong field out (or put a stand-in for a missing one), so that the rest can be checked."""
+    loc = written(error, data)
+    if error["type"] == "missing":
+        loc = error["loc"]
+    parent = at(data, loc[:-1])
+    if isinstance(parent, dict) and loc:
+        parent.pop(str(loc[-1]), None)
+        if loc in _PLACEHOLDERS:
+            parent[str(loc[-1])] = deepcopy(_PLACEHOLDERS[loc])

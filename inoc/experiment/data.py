@@ -1,0 +1,191 @@
+"""Reading the files an experiment names: completions, instructions, pools. Errors name file and line."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from inoc.errors import BadInput
+from inoc.experiment.yaml_file import Json
+
+
+class Example(NamedTuple):
+    """An instruction and its completion. `finish` is "length" where it was cut at the length limit."""
+
+    id: str
+    instruction: str
+    completion: str
+    finish: Literal["stop", "length"] = "stop"
+
+
+def read_completions(path: Path, *, system_prompt: str | None = None) -> tuple[Example, ...]:
+    """Read a JSONL file of completions.
+
+    A row is `{"instruction": ..., "completion": ...}` or `{"messages": [...]}` with one user and one
+    assistant message, optionally after a system message, which then must equal `system_prompt`. Optional
+    fields: `id` (text or number; by default the row's position in the file, from 0) and `finish` ("stop" or
+    "length"). Other fields are left alone.
+
+    Raises BadInput naming file and line.
+    """
+    examples: list[Example] = []
+    seen: dict[str, int] = {}
+    for line, row in _rows(path):
+        example = _example(row, str(len(examples)), f"{path}, line {line}", system_prompt)
+        if example.id in seen:
+            first = seen[example.id]
+            raise BadInput(f"{path}, line {line}: the id {example.id!r} is also on line {first}; rename one.")
+        seen[example.id] = line
+        examples.append(example)
+    if not examples:
+        raise BadInput(f"{path} has no rows; it needs one JSON object per line.")
+    return tuple(examples)
+
+
+def read_instructions(path: Path) -> tuple[str, ...]:
+    """Read JSONL instructions: a string, `{"instruction": ...}` or `{"messages": [...]}` per line."""
+    texts: list[str] = []
+    for line, row in _rows(path):
+        where = f"{path}, line {line}"
+        text = row if isinstance(row, str) else _instruction(row, where)
+        if not text.strip():
+            raise BadInput(f"{where}: the instruction is empty; remove the row.")
+        texts.append(text)
+    if not texts:
+        raise BadInput(f"{path} has no rows; it needs one JSON object per line.")
+    return tuple(texts)
+
+
+def read_pool(path: Path) -> tuple[str, ...]:
+    """Read a rephrasing pool: a JSON list, or JSONL, of strings or of `{"text" | "rephrasing": ...}`."""
+    if path.suffix == ".json":
+        data = _json(path.read_text(encoding="utf-8"), str(path))
+        if not isinstance(data, list):
+            raise BadInput(f"{path}: a rephrasing pool is a JSON list of strings.")
+        rows = [(f"{path}, item {i}", row) for i, row in enumerate(data)]
+    else:
+        rows = [(f"{path}, line {line}", row) for line, row in _rows(path)]
+    return tuple(_rephrasing(row, where) for where, row in rows)
+
+
+def read_pools(folder: Path, keys: Sequence[str], size: int) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """The pools of `keys` in `folder` (`<key>.jsonl` or `<key>.json`), each cut to its first `size` texts.
+
+    Returns the pools that exist, and a sentence for every pool that is missing, too small or repeats a text.
+    """
+    pools: dict[str, tuple[str, ...]] = {}
+    wrong: list[str] = []
+    for key in keys:
+        path = next((p for p in (folder / f"{key}.jsonl", folder / f"{key}.json") if p.is_file()), None)
+        if path is None:
+            wrong.append(f"prompt {key!r} has no pool {folder / key}.jsonl; `inoc rephrase` makes it.")
+            continue
+        pool = read_pool(path)
+        if len(pool) < size:
+            wrong.append(
+                f"{path} has {len(pool)} rephrasings, fewer than rephrasings.size = {size}; "
+                f"run `inoc rephrase` again or ask for {len(pool)}."
+            )
+        elif len(set(pool[:size])) < size:
+            wrong.append(f"{path} repeats a rephrasing within its first {size}; remove the duplicates.")
+        pools[key] = pool[:size]
+    return pools, wrong
+
+
+def subset(examples: Sequence[Example], limit: int | None, seed: int | None) -> tuple[Example, ...]:
+    """At most `limit` examples in file order: a random subset drawn with `seed`, or the first if None."""
+    if limit is None or limit >= len(examples):
+        return tuple(examples)
+    if seed is None:
+        return tuple(examples[:limit])
+    chosen = np.random.default_rng(seed).choice(len(examples), limit, replace=False)
+    return tuple(examples[int(i)] for i in np.sort(chosen))
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Json]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise BadInput(f"{path} does not exist.") from None
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is not UTF-8 text (byte {error.start}).") from None
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}.") from None
+    for line, row in enumerate(text.split("\n"), start=1):
+        if row.strip():
+            yield line, _json(row, f"{path}, line {line}")
+
+
+def _json(text: str, where: str) -> Json:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BadInput(f"{where}: not JSON ({error.msg} at column {error.colno}).") from None
+
+
+def _example(row: Json, position: str, where: str, system_prompt: str | None) -> Example:
+    if not isinstance(row, dict):
+        raise BadInput(f"{where}: a row is a JSON object with instruction and completion, or with messages.")
+    instruction = _instruction(row, where, system_prompt)
+    completion = row.get("completion")
+    if "messages" in row:
+        completion = _turns(row["messages"], where).get("assistant")
+    if not isinstance(completion, str):
+        raise BadInput(f"{where}: the completion is missing or not text.")
+    if not completion.strip():
+        raise BadInput(f"{where}: the completion is empty, there is nothing to score; remove the row.")
+    name = row.get("id", position)
+    if isinstance(name, bool) or not isinstance(name, str | int) or name == "":
+        raise BadInput(f"{where}: id must be text or a whole number.")
+    finish = row.get("finish", "stop")
+    if finish not in ("stop", "length"):
+        raise BadInput(f'{where}: finish must be "stop" or "length".')
+    return Example(str(name), instruction, completion, finish)
+
+
+def _instruction(row: Json, where: str, system_prompt: str | None = None) -> str:
+    fields = row if isinstance(row, dict) else {}
+    if "messages" in fields:
+        turns = _turns(fields["messages"], where)
+        if "system" in turns and turns["system"] != (system_prompt or ""):
+            raise BadInput(
+                f"{where}: its system message is not the experiment's model.system_prompt; "
+                "remove it from the data or set model.system_prompt to it."
+            )
+        instruction = turns.get("user")
+    else:
+        instruction = fields.get("instruction")
+    if not isinstance(instruction, str):
+        raise BadInput(f"{where}: the instruction is missing or not text.")
+    return instruction
+
+
+def _turns(messages: Json, where: str) -> dict[str, str]:
+    """Role -> content of a conversation of one exchange."""
+    turns: dict[str, str] = {}
+    for message in messages if isinstance(messages, list) else [None]:
+        fields = message if isinstance(message, dict) else {}
+        role, content = fields.get("role"), fields.get("content")
+        if role not in ("system", "user", "assistant") or not isinstance(content, str):
+            raise BadInput(
+                f"{where}: messages must be objects with role (system, user, assistant) and content (text)."
+            )
+        expected = {
+            "system": not turns,
+            "user": "user" not in turns,
+            "assistant": list(turns)[-1:] == ["user"],
+        }
+        if not expected[str(role)] or "assistant" in turns:
+            raise BadInput(f"{where}: only one exchange is supported: [system,] user, assistant.")
+        turns[str(role)] = content
+    return turns
+
+
+def _rephrasing(row: Json, where: str) -> str:
+    if isinstance(row, dict):
+        row = row.get("text", row.get("rephrasing"))
+    if not isinstance(row, str) or not row.strip():
+        raise BadInput(f"{where}: a rephrasing is a non-empty string (or an object with `text`).")
+    return row

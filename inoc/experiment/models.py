@@ -1,0 +1,222 @@
+"""The experiment as values: pydantic models, frozen, unknown fields refused.
+
+The YAML file has the same shape.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PrivateAttr
+
+from inoc.backends.protocols import ModelSpec, Scalar
+from inoc.experiment.judges import Judge
+from inoc.experiment.parts import Count, Name, Part, Placement, Role
+from inoc.experiment.training import Evaluation, Hyperparameters, Run, Training
+
+
+class Model(Part):
+    """The base model and how it is spoken to."""
+
+    id: Annotated[str, Field(min_length=1, description='a local folder, a hub name, or "testbed"')]
+    revision: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    system_prompt: Annotated[
+        str | None,
+        Field(
+            description='null: no system turn is written; "": an empty one is. They are different baselines'
+        ),
+    ] = None
+    template_options: Annotated[
+        Mapping[str, Scalar],
+        Field(description="variables for the chat template, such as enable_thinking: false"),
+    ] = {}
+
+
+class BackendChoice(Part):
+    """Which backend does the work; `options` are its own settings (device, quantisation, url, ...)."""
+
+    name: Name = "local"
+    options: Mapping[str, Scalar] = {}
+
+
+class Trait(Part):
+    """A property a judge scores 0-100. `family` is the family of prompts that ask for it."""
+
+    name: Annotated[str, Field(min_length=1)]
+    family: Name
+    judge: Annotated[str | None, Field(description="name of an entry of `judges`")] = None
+
+
+class Traits(Part):
+    """The wanted trait and the one that must not leak."""
+
+    positive: Trait
+    negative: Trait
+
+
+class PromptGroup(Part):
+    """Prompts of one family. `role` follows from the family; write it only to have it checked."""
+
+    family: Annotated[str, Field(description="the family of a trait, or neutral")]
+    role: Role | None = None
+    prompts: Annotated[Mapping[Name, Annotated[str, Field(min_length=1)]], Field(min_length=1)]
+
+
+class Prompt(Part):
+    """One inoculation prompt, as every stage sees it."""
+
+    key: str
+    text: str
+    group: str
+    family: str
+    role: Role
+
+
+class Generate(Part):
+    """Make a completion set by sampling the base model."""
+
+    instructions: Annotated[
+        str | None, Field(description="JSONL file of instructions; null: those of the train set")
+    ] = None
+    instruction_prefix: Annotated[
+        str, Field(description="put before each instruction when sampling; never when the result is scored")
+    ] = ""
+    n: Count = 200
+    max_tokens: Count = 256
+    temperature: Annotated[float, Field(ge=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    seed: int = 0
+
+
+class CompletionSet(Part):
+    """Texts whose logprobs are scored: a JSONL file, or `generate`, or both (then made once, into `path`)."""
+
+    path: str | None = None
+    generate: Generate | None = None
+    limit: Annotated[Count | None, Field(description="score at most so many examples; null: all")] = None
+    seed: Annotated[
+        int | None, Field(description="seed of the random subset; null: the first `limit` rows")
+    ] = 0
+    prefix_types: Annotated[
+        tuple[Literal["fixed", "mix"], ...] | None,
+        Field(description="null: fixed, and mix for prompts that have rephrasings"),
+    ] = None
+    optional: Annotated[bool, Field(description="a missing file is a note instead of an error")] = False
+
+
+class CompletionSets(Part):
+    """`train` shows both traits; the others measure drift on texts of the base model."""
+
+    train: CompletionSet
+    control: CompletionSet | None = None
+    positive: CompletionSet | None = None
+    negative: CompletionSet | None = None
+
+    def items(self) -> Iterator[tuple[str, CompletionSet]]:
+        """The sets that are there, `train` first."""
+        for name in ("train", "control", "positive", "negative"):
+            entry = getattr(self, name)
+            if entry is not None:
+                yield name, entry
+
+
+class Rephrasings(Part):
+    """A folder with one file of rewordings per prompt (`<key>.jsonl`), made by `inoc rephrase`."""
+
+    path: str
+    size: Annotated[Count, Field(description="how many rephrasings of each prompt are used")] = 1000
+    style: Literal["ordinary", "close"] = "ordinary"
+    sampler: Annotated[str | None, Field(description="who writes them; null: the backend")] = None
+    optional: bool = False
+
+
+class Experiment(Part):
+    """A study: model, prompts, texts, runs and judges. Read one with `load_experiment`."""
+
+    name: Name
+    seed: Annotated[int, Field(description="decides the rephrasing of (prompt, example)")] = 0
+    model: Model
+    backend: BackendChoice = BackendChoice()
+    placement: Placement = "user"
+    traits: Traits
+    prompts: Annotated[Mapping[Name, PromptGroup], Field(min_length=1)]
+    completion_sets: CompletionSets
+    rephrasings: Rephrasings | None = None
+    training: Training = Training()
+    evaluation: Evaluation | None = None
+    judges: Mapping[Name, Judge] = {}
+    _folder: Path = PrivateAttr(default=Path())
+
+    def model_spec(self) -> ModelSpec:
+        """The model as backends take it; a local folder is read relative to the YAML file."""
+        folder = self.resolve(self.model.id)
+        place = str(folder) if folder.is_dir() else self.model.id
+        return ModelSpec(place, self.model.revision, self.model.dtype, self.backend.options)
+
+    def located(self, folder: Path) -> Self:
+        """The same experiment with relative paths read from `folder`."""
+        copy = self.model_copy()
+        copy._folder = folder
+        return copy
+
+    def resolve(self, path: str) -> Path:
+        """A path of the file: relative to the YAML file; `testbed:NAME` is a file shipped with inoc."""
+        if path.startswith("testbed:"):
+            return Path(__file__).parent.parent / "testbed" / "data" / path.removeprefix("testbed:")
+        return self._folder / Path(path).expanduser()
+
+    def completion_path(self, name: str) -> Path:
+        """Where the texts of a completion set lie, or will lie once generated."""
+        entry: CompletionSet = getattr(self.completion_sets, name)
+        return self.resolve(entry.path or f"generated/{self.name}/{name}.jsonl")
+
+    def role(self, family: str) -> Role:
+        """The role of a prompt family: that of the trait it asks for."""
+        if family == self.traits.positive.family:
+            return "positive"
+        return "negative" if family == self.traits.negative.family else "neutral"
+
+    def prompt_list(self) -> tuple[Prompt, ...]:
+        """Every prompt, in the order of the file."""
+        return tuple(
+            Prompt(key=key, text=text, group=name, family=group.family, role=self.role(group.family))
+            for name, group in self.prompts.items()
+            for key, text in group.prompts.items()
+        )
+
+    def prompt(self, key: str) -> Prompt:
+        """The prompt of this key; KeyError if there is none."""
+        return {prompt.key: prompt for prompt in self.prompt_list()}[key]
+
+    def runs(self) -> tuple[Run, ...]:
+        """The grid written out, in order.
+
+        A run is named `<prompt>-<prefix type>-s<seed>[-tag]`, the control run `no_inoculation-s<seed>[-tag]`.
+        """
+        runs: list[Run] = []
+        plain = self.training.model_dump(exclude={"runs", "contrast", "directory"})
+        for line in self.training.runs:
+            settings = Hyperparameters.model_validate(plain | dict(line.overrides))
+            keys = self.select(line.prompts)
+            for prefix_type in line.prefix_types:
+                for key in ("",) if prefix_type == "none" else keys:
+                    for seed in line.seeds:
+                        first = "no_inoculation" if prefix_type == "none" else f"{key}-{prefix_type}"
+                        name = f"{first}-s{seed}" + (f"-{line.tag}" if line.tag else "")
+                        run = Run(
+                            name=name, prompt=key, prefix_type=prefix_type, seed=seed, settings=settings,
+                            data=line.data, start=line.start,
+                        )  # fmt: skip
+                        runs.append(run)
+        return tuple(runs)
+
+    def select(self, names: Literal["all"] | tuple[str, ...]) -> tuple[str, ...]:
+        """Prompt keys named by key or by group, in the order given; KeyError for an unknown name."""
+        if names == "all":
+            return tuple(prompt.key for prompt in self.prompt_list())
+        keys: list[str] = []
+        for name in names:
+            group = self.prompts.get(name)
+            keys += list(group.prompts) if group else [self.prompt(name).key]
+        return tuple(dict.fromkeys(keys))

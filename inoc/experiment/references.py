@@ -1,0 +1,205 @@
+"""What one part of an experiment says about another, and the files it names."""
+
+import difflib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from inoc.errors import BadInput
+from inoc.experiment.data import read_completions, read_instructions, read_pools
+from inoc.experiment.models import Experiment
+from inoc.experiment.parts import NEUTRAL
+from inoc.experiment.sentences import is_secret, sentence
+from inoc.experiment.training import Hyperparameters, Runs
+from inoc.experiment.yaml_file import Json, Loc
+
+Found = tuple[Loc, str, str]
+"""Where, what (with the mend), and "error" or "note"."""
+
+
+def references(experiment: Experiment) -> Iterator[Found]:
+    """Names that refer to nothing, or to two things."""
+    yield from _traits(experiment)
+    yield from _prompts(experiment)
+    yield from _sets(experiment)
+    yield from _runs(experiment)
+    if experiment.evaluation:
+        keys = {prompt.key for prompt in experiment.prompt_list()}
+        for index, key in enumerate(experiment.evaluation.leak_grid):
+            if key not in keys:
+                yield ("evaluation", "leak_grid", index), _unknown("prompt", key, keys), "error"
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known) or 'none'}."
+    return f"no {what} is named {name!r}; {hint}"
+
+
+def _traits(experiment: Experiment) -> Iterator[Found]:
+    traits = experiment.traits
+    if traits.positive.family == traits.negative.family:
+        yield (
+            ("traits", "negative", "family"),
+            "both traits have the same family; give each its own.",
+            "error",
+        )
+    if traits.positive.name == traits.negative.name:
+        yield ("traits", "negative", "name"), "both traits have the same name; rename one.", "error"
+    for side, trait in (("positive", traits.positive), ("negative", traits.negative)):
+        if trait.family == NEUTRAL:
+            yield ("traits", side, "family"), "'neutral' is kept for prompts that ask for no trait.", "error"
+        if trait.judge is not None and trait.judge not in experiment.judges:
+            yield ("traits", side, "judge"), _unknown("judge", trait.judge, experiment.judges), "error"
+
+
+def _prompts(experiment: Experiment) -> Iterator[Found]:
+    families = (experiment.traits.positive.family, experiment.traits.negative.family, NEUTRAL)
+    first: dict[str, str] = {}
+    texts: dict[str, str] = {}
+    for name, group in experiment.prompts.items():
+        if group.family not in families:
+            yield ("prompts", name, "family"), _unknown("family", group.family, families), "error"
+        elif group.role is not None and group.role != experiment.role(group.family):
+            role = experiment.role(group.family)
+            message = f"prompts of family {group.family!r} have the role {role!r}; leave it out."
+            yield ("prompts", name, "role"), message, "error"
+        for key, text in group.prompts.items():
+            loc: Loc = ("prompts", name, "prompts", key)
+            if key in first:
+                yield loc, f"the key {key!r} is also in group {first[key]!r}; rename one.", "error"
+            if key in experiment.prompts:
+                yield loc, f"the key {key!r} is also the name of a group; rename one.", "error"
+            if text != text.strip():
+                yield loc, "the text begins or ends with white space; inoc adds the space itself.", "error"
+            elif text in texts and key not in first:
+                yield loc, f"the same text as prompt {texts[text]!r}.", "note"
+            first.setdefault(key, name)
+            texts.setdefault(text, key)
+
+
+def _sets(experiment: Experiment) -> Iterator[Found]:
+    for name, entry in experiment.completion_sets.items():
+        loc: Loc = ("completion_sets", name)
+        if entry.path is None and entry.generate is None:
+            yield loc, "needs `path` (a JSONL file) or `generate` (sample the base model).", "error"
+        if name == "train" and entry.generate and entry.generate.instructions is None:
+            yield (
+                loc,
+                "`generate.instructions` is missing; the train set has no other instructions to use.",
+                "error",
+            )
+        if "mix" in (entry.prefix_types or ()) and experiment.rephrasings is None:
+            yield (*loc, "prefix_types"), "mix needs a `rephrasings` section.", "error"
+
+
+def _runs(experiment: Experiment) -> Iterator[Found]:
+    names = {prompt.key for prompt in experiment.prompt_list()} | set(experiment.prompts)
+    sound = True
+    for index, line in enumerate(experiment.training.runs):
+        for loc, message in _run(experiment, line, names):
+            sound = False
+            yield ("training", "runs", index, *loc), message, "error"
+    if not sound:
+        return
+    seen: set[str] = set()
+    for run in experiment.runs():
+        if run.name in seen:
+            yield ("training", "runs"), f"two runs are named {run.name!r}; give one line a `tag`.", "error"
+        if run.start is not None and run.start not in seen:
+            message = f"run {run.name!r} starts from another: {_unknown('earlier run', run.start, seen)}"
+            yield ("training", "runs"), message, "error"
+        seen.add(run.name)
+
+
+def _run(experiment: Experiment, line: Runs, names: set[str]) -> Iterator[tuple[Loc, str]]:
+    if line.prompts != "all":
+        for place, name in enumerate(line.prompts):
+            if name not in names:
+                yield ("prompts", place), _unknown("prompt or group", name, names)
+    if not line.prompts and set(line.prefix_types) != {"none"}:
+        yield ("prompts",), "names no prompt; list some, or set prefix_types: [none] for the control run."
+    if line.prompts and "none" in line.prefix_types:
+        yield ("prefix_types",), "the control run (none) has no prompts; give it a line of its own."
+    if "mix" in line.prefix_types and experiment.rephrasings is None:
+        yield ("prefix_types",), "mix needs a `rephrasings` section."
+    for field in line.overrides:
+        if field not in Hyperparameters.model_fields:
+            yield ("overrides", field), _unknown("setting of training", field, Hyperparameters.model_fields)
+    known = {k: v for k, v in line.overrides.items() if k in Hyperparameters.model_fields}
+    try:
+        Hyperparameters.model_validate_json(json.dumps(known), strict=True)
+    except ValidationError as error:
+        for item in error.errors(include_url=False):
+            yield ("overrides", *item["loc"]), sentence(item)
+
+
+def secrets(data: Json, loc: Loc = ()) -> Iterator[Found]:
+    """Values that look like keys: they would be copied into the store and the report."""
+    if loc == ("prompts",):
+        return
+    entries = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for name, value in entries:
+        if is_secret(str(name), value):
+            message = (
+                "looks like a secret, which would be copied into the store; remove it (and revoke it if the "
+                "file was shared). Keys are read from environment variables only."
+            )
+            yield (*loc, name), message, "error"
+        else:
+            yield from secrets(value, (*loc, name))
+
+
+def files_named(experiment: Experiment) -> Iterator[Found]:
+    """Read every file the experiment names. One that is missing but optional or yet to be made is a note."""
+    for name, entry in experiment.completion_sets.items():
+        loc: Loc = ("completion_sets", name, "path")
+        if entry.path is None and entry.generate is None:
+            continue
+        path = experiment.completion_path(name)
+        if entry.generate and not path.exists():
+            yield loc, f"{path} does not exist yet; `inoc score` samples it from the base model.", "note"
+        else:
+            read = partial(read_completions, path, system_prompt=experiment.model.system_prompt)
+            yield from _file(loc, path, entry.optional, read)
+    if experiment.rephrasings:
+        yield from _pools(experiment)
+    if experiment.evaluation:
+        for name, place in experiment.evaluation.instructions.items():
+            path = experiment.resolve(place)
+            loc = ("evaluation", "instructions", name)
+            yield from _file(loc, path, experiment.evaluation.optional, partial(read_instructions, path))
+
+
+def _file(loc: Loc, path: Path, optional: bool, read: Callable[[], object]) -> Iterator[Found]:
+    if not path.exists():
+        hint = "paths are relative to the experiment file; `optional: true` if it comes later."
+        yield loc, f"{path} does not exist; {hint}", "note" if optional else "error"
+        return
+    try:
+        read()
+    except BadInput as error:
+        yield loc, str(error), "error"
+
+
+def _pools(experiment: Experiment) -> Iterator[Found]:
+    assert experiment.rephrasings is not None
+    loc: Loc = ("rephrasings", "path")
+    severity = "note" if experiment.rephrasings.optional else "error"
+    folder = experiment.resolve(experiment.rephrasings.path)
+    if not folder.is_dir():
+        yield (
+            loc,
+            f"there is no folder {folder}; `inoc rephrase` makes it (`optional: true` until then).",
+            severity,
+        )
+        return
+    try:
+        keys = [prompt.key for prompt in experiment.prompt_list()]
+        for message in read_pools(folder, keys, experiment.rephrasings.size)[1]:
+            yield loc, message, severity
+    except BadInput as error:
+        yield loc, str(error), "error"

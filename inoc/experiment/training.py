@@ -1,0 +1,117 @@
+"""Fine-tunings and their evaluation: hyper-parameters, the grid of runs, held-out instructions."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from inoc.backends.protocols import Recipe, Sampling, Scalar
+from inoc.experiment.parts import Condition, Count, Name, Part, PrefixType
+
+
+class Hyperparameters(Part):
+    """How a run is trained. The same fields may be overridden run by run."""
+
+    method: Literal["lora", "full"] = "lora"
+    rank: Count = 32
+    alpha: Annotated[float, Field(gt=0)] = 16.0
+    rslora: bool = True
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: tuple[str, ...] = Recipe().targets
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    warmup: Annotated[int, Field(ge=0)] = 30
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw_8bit"
+    batch_size: Annotated[int, Field(ge=1, description="examples per micro-batch")] = 4
+    accumulation: Annotated[int, Field(ge=1, description="micro-batches per update")] = 8
+    epochs: Annotated[float, Field(gt=0)] = 1.0
+    examples: Annotated[Count | None, Field(description="train on at most so many rows; null: all")] = None
+    gradient_checkpointing: bool = False
+    checkpoints: Annotated[
+        tuple[Annotated[int, Field(ge=0)], ...],
+        Field(description="updates to keep and evaluate; 0 is the base model"),
+    ] = ()
+
+    @property
+    def recipe(self) -> Recipe:
+        """The adapter's parametrisation, as backends take it."""
+        return Recipe(self.method, self.rank, self.alpha, self.rslora, self.dropout, self.targets)
+
+
+class Contrast(Part):
+    """Rows without prefix and without the trait, mixed into the training data."""
+
+    path: str
+    share: Annotated[float, Field(gt=0, lt=1, description="share of these rows in the mixture")]
+
+
+class Runs(Part):
+    """One line of the grid: every prompt x prefix type x seed is a fine-tuning."""
+
+    prompts: Annotated[
+        Literal["all"] | tuple[str, ...],
+        Field(description="prompt keys or groups; all; [] for the control run"),
+    ] = ()
+    prefix_types: tuple[PrefixType, ...] = ("fixed",)
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    tag: Annotated[
+        Name | None, Field(description="added to the run's name; needed where settings differ")
+    ] = None
+    overrides: Annotated[
+        Mapping[str, Scalar | list[Scalar]], Field(description="fields of `training` that differ")
+    ] = {}
+    data: Annotated[str | None, Field(description="another training file than the train set's")] = None
+    start: Annotated[str | None, Field(description="continue from this run's last checkpoint")] = None
+
+
+class Training(Hyperparameters):
+    """Defaults for all runs, and the runs."""
+
+    runs: tuple[Runs, ...] = ()
+    contrast: Contrast | None = None
+    directory: Annotated[str | None, Field(description="where checkpoints go; null: beside the store")] = None
+
+
+class Run(Part):
+    """One fine-tuning, fully decided. `prompt` is "" for the control run."""
+
+    name: str
+    prompt: str
+    prefix_type: PrefixType
+    seed: int
+    settings: Hyperparameters
+    data: str | None = None
+    start: str | None = None
+
+
+def _named(value: object) -> object:
+    return {"default": value} if isinstance(value, str) else value
+
+
+class Evaluation(Part):
+    """Held-out instructions, and under which conditions and at which steps the runs are asked."""
+
+    instructions: Annotated[
+        Mapping[Name, str],
+        BeforeValidator(_named, json_schema_input_type=str | Mapping[Name, str]),
+        Field(min_length=1, description="a JSONL file, or several by name (in-domain, general)"),
+    ]
+    n: Count = 200
+    seed: int = 0
+    conditions: Annotated[tuple[Condition, ...], Field(min_length=1)] = ("default", "training")
+    steps: Annotated[
+        Literal["all", "last"] | tuple[int, ...], Field(description="kept checkpoints to evaluate")
+    ] = "all"
+    leak_grid: Annotated[
+        tuple[str, ...],
+        Field(description="prompts also put before the instruction at the last step of every run"),
+    ] = ()
+    max_tokens: Count = 256
+    temperature: Annotated[float, Field(ge=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    optional: Annotated[bool, Field(description="a missing file is a note instead of an error")] = False
+
+    def sampling(self, stop_ids: tuple[int, ...]) -> Sampling:
+        """These settings as backends take them."""
+        return Sampling(self.temperature, self.top_p, self.max_tokens, self.seed, stop_ids)
