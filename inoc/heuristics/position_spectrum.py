@@ -1,0 +1,75 @@
+"""HB1 and HB5 of one prompt from the Gram matrix of its examples x positions matrix, streamed over examples.
+
+The eigenvalues of X'X (512 x 512) are the squared singular values of X: exact, four times cheaper than an SVD
+of X, and no matrix of all examples is held. The definitions stand in `tokenwise.energy_shares`.
+"""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from inoc.heuristics.tokenwise import POSITIONS, PUBLISHED_COMPONENTS, rank_at_half
+
+EXAMPLES_AT_A_TIME = 1024
+
+SpectrumChoice = bool | Literal["corrected", "published"]
+"""Which shares to compute: none, both recipes (True), or one. `published` needs eigenvectors and costs three
+times as much as `corrected`."""
+
+
+class PositionSpectrum(NamedTuple):
+    coherence: float = float("nan")
+    effective_rank: float = float("nan")
+    coherence_published: float = float("nan")
+    effective_rank_published: float = float("nan")
+
+
+def position_spectrum(
+    delta: Float32[np.ndarray, " token"],
+    row_size: Int64[np.ndarray, " example"],
+    which: SpectrumChoice = True,
+) -> PositionSpectrum:
+    """`delta`: differences of one prompt, 0 where missing. See `tokenwise.coherence`, `.effective_rank`."""
+    gram, total = position_gram(delta, row_size)
+    if which is False or not gram.any():
+        return PositionSpectrum()
+    n = len(row_size)
+    if which == "corrected":
+        energy = np.linalg.eigvalsh(gram)[::-1].clip(0)
+        return PositionSpectrum(*_leading(energy / energy.sum()))
+    values, vectors = np.linalg.eigh(gram)
+    energy, vectors = values[::-1].clip(0), vectors[:, ::-1]
+    kept = max(min(PUBLISHED_COMPONENTS, n - 1, len(gram)), 0)
+    mean = total / n
+    variance = energy[:kept] / n - (mean @ vectors[:, :kept]) ** 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        published = _leading(variance / (energy.sum() / n - mean @ mean))
+    corrected = _leading(energy / energy.sum()) if which is True else PositionSpectrum()[:2]
+    return PositionSpectrum(*corrected, *published)
+
+
+def position_gram(
+    delta: Float32[np.ndarray, " token"], row_size: Int64[np.ndarray, " example"]
+) -> tuple[Float64[np.ndarray, "position position"], Float64[np.ndarray, " position"]]:
+    """(X'X, column sums of X) of the examples x positions matrix X, first 512 positions."""
+    width = min(POSITIONS, int(row_size.max(initial=0)))
+    gram, total = np.zeros((width, width)), np.zeros(width)
+    if width == 0:
+        return gram, total
+    column = np.arange(width)
+    ends = np.cumsum(row_size)
+    padded = np.append(
+        delta, np.float32(0)
+    )  # the extra last element is what short examples read beyond their end
+    for at in range(0, len(row_size), EXAMPLES_AT_A_TIME):
+        size = row_size[at : at + EXAMPLES_AT_A_TIME, None]
+        start = ends[at : at + EXAMPLES_AT_A_TIME, None] - size
+        x = padded.take(np.where(column < size, start + column, len(delta)), mode="clip")
+        gram += x.T @ x
+        total += x.sum(axis=0, dtype=np.float64)
+    return gram, total
+
+
+def _leading(shares: Float64[np.ndarray, " component"]) -> tuple[float, float]:
+    return (float(shares[0]) if shares.size else float("nan")), rank_at_half(shares)
