@@ -1,0 +1,227 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+"""LocalBackend: transformers and torch on this machine. Importing this module imports neither."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, cast
+
+import numpy as np
+from jaxtyping import Float32
+
+from inoc.backends.local.options import parse_options
+from inoc.backends.protocols import (
+    Capabilities,
+    ChatTokenizer,
+    Checkpoint,
+    Completion,
+    ModelSpec,
+    SampleRequest,
+    Sampling,
+    Scalar,
+    ScoreRequest,
+    TokenLogprobs,
+    TrainingEvent,
+    TrainingJob,
+)
+from inoc.errors import BackendRejected, BackendUnavailable, BadInput
+
+if TYPE_CHECKING:
+    from inoc.backends.local.engine import Engine
+    from inoc.backends.local.load import Source
+
+log = logging.getLogger("inoc.backends.local")
+
+
+class LocalBackend:
+    """Scores, samples, trains and embeds with a transformers model on this machine's CPU or GPU.
+
+    The model is loaded on first use; `identity`, `tokenizer` and `check` need no weights in memory.
+    """
+
+    name: ClassVar[str] = "local"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        score=True,
+        sample=True,
+        train=True,
+        embed=True,
+        adapters=True,
+        echoes_token_ids=True,
+        shares_prefix=True,
+    )
+
+    def __init__(self, model: ModelSpec) -> None:
+        self.spec = model
+        self.options = parse_options(model.options)
+        _need_libraries()
+        from inoc.backends.local import load
+
+        load.choose_device(self.options.device)
+        self.source: Source = load.find(model)
+        self._config = load.load_config(self.source)
+        self._tokenizer = load.load_tokenizer(self.source)
+        self._engine: Engine | None = None
+        self._trained: tuple[str, Engine] | None = None
+        self._identity: dict[str, Scalar] | None = None
+
+    @classmethod
+    def from_spec(cls, model: ModelSpec) -> "LocalBackend":
+        """BadInput for a wrong model or option, BackendUnavailable for an absent device or library."""
+        return cls(model)
+
+    @property
+    def tokenizer(self) -> ChatTokenizer:
+        return cast(ChatTokenizer, self._tokenizer)
+
+    @property
+    def context_length(self) -> int:
+        return int(self._config.get_text_config().max_position_embeddings)
+
+    def identity(self) -> Mapping[str, Scalar]:
+        if self._identity is None:
+            import torch
+            import transformers
+
+            from inoc.backends.local import load
+
+            local = self.source.commit is None and self.spec.id != "testbed"
+            self._identity = {
+                "model": self.source.directory.resolve().name if local else self.spec.id,
+                "revision": self.source.commit or self.spec.revision,
+                "weights": load.weights_hash(self.source.directory),
+                "tokenizer": load.tokenizer_hash(self._tokenizer),
+                "template": load.template_hash(self._tokenizer),
+                "dtype": self.spec.dtype,
+                "quantization": self.options.quantization,
+                "engine": f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}",
+            }
+        return self._identity
+
+    def check(self) -> None:
+        """Construction checked device, configuration and tokenizer; this checks that there are weights."""
+        if not any(self.source.directory.glob("*.safetensors")):
+            raise BadInput(
+                f"'{self.source.directory}' holds no safetensors weights; pickled weights are not loaded."
+            )
+
+    def close(self) -> None:
+        """Forget the model, so that its memory is free."""
+        self._engine = self._trained = None
+
+    @property
+    def engine(self) -> "Engine":
+        """The base model, loaded now if it is not yet."""
+        if self._engine is None:
+            self._engine = self._load(self.source.directory)
+        return self._engine
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
+        """float32 log-softmax, results in the cheapest order. Before any computing it refuses a request
+        that is longer than the context, has an empty context or unknown token ids."""
+        self._refuse(requests)
+        return self._score(requests)
+
+    def _score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
+        from inoc.backends.local.score import score
+
+        by_checkpoint: dict[Checkpoint | None, list[ScoreRequest]] = {}
+        for request in requests:
+            if request.completion:
+                by_checkpoint.setdefault(request.checkpoint, []).append(request)
+            else:
+                yield TokenLogprobs(request.id, np.zeros(0, np.float32), ())
+        for checkpoint, group in by_checkpoint.items():
+            engine, adapter = self._engine_for(checkpoint)
+            default = 4096 if engine.device.type == "cpu" else 32768
+            yield from score(
+                engine,
+                group,
+                adapter,
+                batch_tokens=self.options.batch_tokens or default,
+                share_prefix=self.options.share_prefix,
+            )
+
+    def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
+        """Each request has its own random stream, so a result does not depend on what is sampled beside it.
+        `logprobs` are the model's at temperature 1 whatever the sampling: what `score` would return."""
+        check_sampling(sampling)
+        self._refuse(requests, sampling.max_tokens)
+        return self._sample(requests, sampling)
+
+    def _sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
+        from inoc.backends.local.sample import sample
+
+        by_checkpoint: dict[Checkpoint | None, list[SampleRequest]] = {}
+        for request in requests:
+            by_checkpoint.setdefault(request.checkpoint, []).append(request)
+        for checkpoint, group in by_checkpoint.items():
+            engine, adapter = self._engine_for(checkpoint)
+            yield from sample(engine, group, adapter, sampling, rows=self.options.rows)
+
+    def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text feature"]:
+        """Mean over a text's tokens of the base model's last hidden state, scaled to length 1."""
+        from inoc.backends.local.embed import embed
+
+        return embed(self.engine, self._tokenizer, texts, self.context_length)
+
+    def train(self, job: TrainingJob) -> Iterator[TrainingEvent]:
+        """Own loop with a low-rank adapter (PEFT) or all weights; see `inoc.backends.local.train`."""
+        from inoc.backends.local.train import train
+
+        return train(self, job)
+
+    def _load(self, directory: Path) -> "Engine":
+        from inoc.backends.local import load
+        from inoc.backends.local.engine import Engine
+
+        source = load.Source(directory, self.source.commit)
+        return Engine(load.load_model(source, self.spec, self.options))
+
+    def _engine_for(self, checkpoint: Checkpoint | None) -> "tuple[Engine, Checkpoint | None]":
+        """The model to use and the adapter to put on it; a full fine-tuning is a model of its own."""
+        if checkpoint is None or checkpoint.location is None or checkpoint.recipe.kind == "lora":
+            return self.engine, checkpoint
+        if self._trained is None or self._trained[0] != checkpoint.location:
+            self._trained = None
+            self._trained = checkpoint.location, self._load(Path(checkpoint.location))
+        return self._trained[1], None
+
+    def _refuse(self, requests: Sequence[ScoreRequest | SampleRequest], max_tokens: int = 0) -> None:
+        """BadInput or BackendRejected for the first request that cannot be computed as it stands."""
+        limit, vocabulary = self.context_length, int(self._config.get_text_config().vocab_size)
+        seen: set[str] = set()
+        for request in requests:
+            asked = request.completion if isinstance(request, ScoreRequest) else ()
+            context, completion = len(request.context), len(asked) + max_tokens
+            if request.id in seen:
+                raise BadInput(f"two requests have the id '{request.id}': every request needs its own.")
+            seen.add(request.id)
+            if not context:
+                raise BadInput(f"'{request.id}' has an empty context; begin with a begin-of-text token.")
+            if context + completion > limit:
+                raise BackendRejected(
+                    f"'{request.id}' needs {context} tokens of context and {completion} of completion, more"
+                    f" than the model's {limit} together; shorten it or leave it out, inoc does not cut."
+                )
+            low, high = min(request.context + asked), max(request.context + asked)
+            if low < 0 or high >= vocabulary:
+                wrong = low if low < 0 else high
+                raise BadInput(f"'{request.id}' holds token id {wrong}; the model's end at {vocabulary - 1}.")
+
+
+def check_sampling(sampling: Sampling) -> None:
+    """BadInput for settings nothing can be sampled with."""
+    if sampling.max_tokens < 1:
+        raise BadInput(f"max_tokens must be at least 1, not {sampling.max_tokens}.")
+    if not (sampling.temperature >= 0 and 0 < sampling.top_p <= 1):
+        raise BadInput(
+            f"sampling needs temperature >= 0, 0 < top_p <= 1; got {sampling.temperature}, {sampling.top_p}."
+        )
+
+
+def _need_libraries() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in ("torch", "transformers", "peft", "safetensors") if find_spec(name) is None]
+    if missing:
+        raise BackendUnavailable(f"the local backend needs {', '.join(missing)}: pip install 'inoc[local]'.")

@@ -1,0 +1,85 @@
+"""Which requests go through the model together: groups that share how their contexts begin, in batches."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from inoc.backends.protocols import ScoreRequest
+
+SHARED_LEAST = 8
+"""Shortest common beginning worth a cache of its own."""
+MEMBERS_LEAST = 8
+"""Fewest requests for which a longer common beginning is split off from a larger group."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Requests whose contexts all begin with the same `shared` tokens."""
+
+    shared: int
+    requests: tuple[ScoreRequest, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Requests of one group that go through the model side by side, longest first."""
+
+    group: Group
+    requests: tuple[ScoreRequest, ...]
+
+    @property
+    def width(self) -> int:
+        """Tokens of the longest row after the shared beginning."""
+        return suffix_length(self.requests[0], self.group.shared)
+
+
+def suffix_length(request: ScoreRequest, shared: int) -> int:
+    """Tokens fed for this request after `shared`: all but the last one, which nothing is predicted from."""
+    return len(request.context) + len(request.completion) - 1 - shared
+
+
+def group_by_shared_context(requests: Sequence[ScoreRequest]) -> list[Group]:
+    """Groups with their longest common context beginning, at most one token less than the shortest context.
+
+    Sorted contexts with a common beginning stand together. A group is split where the parts share so much
+    more that computing their beginning anew costs less than it saves; the rest stays in the wider group.
+    """
+    ordered = sorted(requests, key=lambda request: request.context)
+    return [Group(shared, tuple(members)) for shared, members in _split(ordered) if members]
+
+
+def _split(ordered: list[ScoreRequest]) -> list[tuple[int, list[ScoreRequest]]]:
+    shared = _common(ordered)
+    parts: list[list[ScoreRequest]] = []
+    for request in ordered:
+        if parts and parts[-1][0].context[shared] == request.context[shared]:
+            parts[-1].append(request)
+        else:
+            parts.append([request])
+    groups: list[tuple[int, list[ScoreRequest]]] = []
+    rest: list[ScoreRequest] = []
+    for part in parts:
+        longer = _common(part)
+        saved = (len(part) - 1) * (longer - shared) - shared
+        if len(parts) > 1 and len(part) >= MEMBERS_LEAST and saved > 0:
+            groups.extend(_split(part))
+        else:
+            rest.extend(part)
+    return [(shared if shared >= SHARED_LEAST and len(rest) > 1 else 0, rest), *groups]
+
+
+def _common(ordered: list[ScoreRequest]) -> int:
+    """Length of what all contexts begin with (sorted, so first and last decide), leaving one token over."""
+    first, last = ordered[0].context, ordered[-1].context
+    limit = min(len(request.context) for request in ordered) - 1
+    return next((i for i in range(limit) if first[i] != last[i]), limit)
+
+
+def cut(group: Group, tokens: int) -> Iterator[Batch]:
+    """Batches of at most `tokens` tokens, padding included, of requests of like length, longest first."""
+    waiting = sorted(group.requests, key=lambda request: -suffix_length(request, group.shared))
+    start = 0
+    while start < len(waiting):
+        width = suffix_length(waiting[start], group.shared)
+        count = max(1, tokens // width)
+        yield Batch(group, tuple(waiting[start : start + count]))
+        start += count

@@ -1,0 +1,143 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+"""A loaded model and what is done with it: hidden states, logits of chosen rows, adapters put on and off."""
+
+import hashlib
+from collections import OrderedDict
+from pathlib import Path
+from typing import cast
+
+import peft
+import torch
+from jaxtyping import Float, Float32, Int64
+from transformers import Cache, PreTrainedModel
+
+from inoc.backends.protocols import Checkpoint
+from inoc.errors import BadInput
+
+KEPT_ADAPTERS = 4
+
+
+class Engine:
+    """One model in memory with at most a few adapters, one of them (or none) active."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self.decoder: torch.nn.Module = model.base_model
+        self.text_config = model.config.get_text_config()
+        self.softcap: float | None = getattr(self.text_config, "final_logit_softcapping", None)
+        self.full_attention = _only_full_attention(model)
+        """Every layer attends to all before it: its cache can be shared, widened and sampled in slots."""
+        self.peft: peft.PeftModel | None = None
+        self._loaded: OrderedDict[str, str] = OrderedDict()
+        self.projects_rows = self._projection_is_exact()
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids go."""
+        return self._embedding.weight.device
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the input embedding: every valid token id is below."""
+        return self._embedding.weight.shape[0]
+
+    @property
+    def _embedding(self) -> torch.nn.Embedding:
+        return cast(torch.nn.Embedding, self.model.get_input_embeddings())
+
+    def hidden(
+        self,
+        ids: Int64[torch.Tensor, "row token"],
+        positions: Int64[torch.Tensor, "row token"],
+        cache: Cache | None = None,
+        mask: Float[torch.Tensor, "row 1 token key"] | None = None,
+    ) -> Float[torch.Tensor, "row token hidden"]:
+        """Last hidden states. Padding stands right of the tokens, so causality alone keeps it out of them."""
+        output = self.decoder(
+            input_ids=ids,
+            position_ids=positions,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+        return output.last_hidden_state
+
+    def logits(self, hidden: Float[torch.Tensor, "row hidden"]) -> Float32[torch.Tensor, "row vocabulary"]:
+        """The output layer on chosen rows, in float32."""
+        head = cast(torch.nn.Module, self.model.get_output_embeddings())
+        logits = head(hidden.to(next(head.parameters()).device))
+        if self.softcap is not None:
+            logits = torch.tanh(logits / self.softcap) * self.softcap
+        return logits.float()
+
+    def whole_logits(
+        self, ids: Int64[torch.Tensor, "row token"], positions: Int64[torch.Tensor, "row token"]
+    ) -> Float32[torch.Tensor, "row token vocabulary"]:
+        """The model's own forward pass, for models that do more than project after the last layer."""
+        return self.model(input_ids=ids, position_ids=positions, use_cache=False).logits.float()
+
+    def activate(self, checkpoint: Checkpoint | None) -> None:
+        """Score and sample with this checkpoint's adapter from now on; None or step 0 is the base model."""
+        if checkpoint is None or checkpoint.location is None:
+            self.activate_named(None)
+            return
+        self.activate_named(self._load_adapter(checkpoint.location))
+
+    def activate_named(self, name: str | None) -> None:
+        """Make the adapter of this name the active one; None switches all off: exactly the base model."""
+        if self.peft is None:
+            return
+        tuner = cast(peft.tuners.lora.LoraModel, self.peft.base_model)
+        if name is None:
+            tuner.disable_adapter_layers()
+        else:
+            tuner.enable_adapter_layers()
+            self.peft.set_adapter(name)
+
+    def _load_adapter(self, location: str) -> str:
+        directory = Path(location)
+        weights, config = directory / "adapter_model.safetensors", directory / "adapter_config.json"
+        if not (weights.is_file() and config.is_file()):
+            raise BadInput(
+                f"the checkpoint '{location}' is no adapter: it lacks {weights.name} or {config.name}."
+            )
+        key = f"{directory.resolve()}@{weights.stat().st_mtime_ns}"
+        if key in self._loaded:
+            self._loaded.move_to_end(key)
+            return self._loaded[key]
+        name = "checkpoint_" + hashlib.sha256(key.encode()).hexdigest()[:16]
+        try:
+            if self.peft is None:
+                self.peft = peft.PeftModel.from_pretrained(self.model, str(directory), adapter_name=name)
+            else:
+                self.peft.load_adapter(str(directory), adapter_name=name)
+        except (ValueError, RuntimeError, KeyError) as error:
+            first = str(error).splitlines()[0][:200]
+            raise BadInput(f"the adapter '{location}' does not fit the model: {first}") from None
+        self.model.eval()
+        self._loaded[key] = name
+        while len(self._loaded) > KEPT_ADAPTERS:
+            self.peft.delete_adapter(self._loaded.popitem(last=False)[1])
+        return name
+
+    @torch.inference_mode()
+    def _projection_is_exact(self) -> bool:
+        """Whether `logits(hidden(...))` is what the model's forward pass gives, tried on four tokens."""
+        ids = torch.arange(4, device=self.device)[None] % self.vocabulary
+        positions = torch.arange(4, device=self.device)[None]
+        whole = self.whole_logits(ids, positions)[0]
+        ours = self.logits(self.hidden(ids, positions)[0])
+        return ours.shape == whole.shape and bool(
+            torch.allclose(ours, whole.to(ours.device), rtol=1e-4, atol=1e-5)
+        )
+
+
+def _only_full_attention(model: PreTrainedModel) -> bool:
+    config = model.config.get_text_config()
+    if getattr(model, "_is_stateful", False):
+        return False
+    kinds = getattr(config, "layer_types", None)
+    if kinds is not None:
+        return set(kinds) == {"full_attention"}
+    window = getattr(config, "sliding_window", None)
+    return window is None or not getattr(config, "use_sliding_window", True)

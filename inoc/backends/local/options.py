@@ -1,0 +1,53 @@
+"""The local backend's own settings: `options` of the experiment's model section, checked first."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from inoc.backends.protocols import Scalar
+from inoc.errors import BadInput
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where and how the model runs. Only `quantization` changes values beyond rounding."""
+
+    device: Device = "auto"
+    """cuda, else mps, else cpu."""
+    device_map: str | None = None
+    """"auto" spreads the layers over all GPUs (accelerate)."""
+    quantization: Literal["8bit", "4bit"] | None = None
+    """Load the weights quantised with bitsandbytes (CUDA)."""
+    attention: Literal["sdpa", "eager"] = "sdpa"
+    batch_tokens: int | None = None
+    """Tokens of one scoring batch, padding included; default 4096 on CPU, 32768 elsewhere."""
+    rows: int = 64
+    """Completions sampled side by side."""
+    share_prefix: bool = True
+    """Compute what contexts begin with in common once."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_tokens", "rows"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise BadInput(f"the local backend's option '{name}' must be at least 1, not {value}.")
+
+
+def parse_options(options: Mapping[str, Scalar] | None) -> Options:
+    """Options from the experiment file; BadInput names the first wrong one and what it may be."""
+    known = list(Options.__dataclass_fields__)
+    unknown = sorted(set(options or {}) - set(known))
+    if unknown:
+        raise BadInput(f"the local backend has no option '{unknown[0]}'; it knows {', '.join(known)}.")
+    try:
+        return TypeAdapter(Options).validate_python(dict(options or {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadInput(
+            f"the local backend's option '{where}' is {first['input']!r}: {first['msg']}."
+        ) from None
