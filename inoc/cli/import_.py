@@ -1,0 +1,73 @@
+"""`inoc import`: make a run store from saved logprobs, scores and losses."""
+
+from pathlib import Path
+
+import click
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command("import")
+@click.argument("files", nargs=-1, type=_FILE)
+@click.option("--store", required=True, type=_FILE, help="Where the store is made.")
+@click.option("--prompts", type=_FILE, help="JSON: key -> text, group, family, role.")
+@click.option("--rephrasings", type=_FILE, help="Folder of <prompt key>.jsonl files.")
+@click.option("--elicitation", type=_FILE, help="JSON: trait scores of the base model by prompt.")
+@click.option("--scores", type=_FILE, help="JSON: trait scores of the trained runs by step and condition.")
+@click.option("--losses", type=_FILE, help="JSON: training losses by run.")
+@click.option("--trait", "traits", multiple=True, metavar="ROLE=NAME[:FAMILY]", help="positive=German:german")
+@click.option(
+    "--baseline", help="Entry of the elicitation file without inoculation prompt.  [default: neutral]"
+)
+@click.option("--nominal-step", type=int, help="The last full update of the runs.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing store.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON document.")
+def import_(
+    files: tuple[Path, ...],
+    store: Path,
+    prompts: Path | None,
+    rephrasings: Path | None,
+    elicitation: Path | None,
+    scores: Path | None,
+    losses: Path | None,
+    traits: tuple[str, ...],
+    baseline: str | None,
+    nominal_step: int | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Make a run store from FILES of saved log-probabilities (JSON or JSONL).
+
+    Bad input is one sentence and nothing is written.
+    """
+    import json
+    from dataclasses import asdict
+
+    from inoc.store.imports import Sources, import_run
+
+    summary = import_run(
+        Sources(
+            files, prompts, rephrasings, elicitation, scores, losses, traits, baseline, nominal_step
+        ),  # fmt: skip
+        store,
+        overwrite=overwrite,
+    )
+    if as_json:
+        click.echo(json.dumps({**asdict(summary), "traits": [t._asdict() for t in summary.traits]}, indent=1))
+        return
+    click.echo(
+        f"{summary.store}: {summary.prompts} prompts ({summary.scored_prompts} scored), {summary.units} units, "
+        f"{summary.runs} runs, traits {', '.join(f'{t.name} ({t.role})' for t in summary.traits) or 'none'}"
+    )
+    for name, what in summary.sets.items():
+        click.echo(f"  {name}: {what}")
+    missing = {k: n for k, n in summary.missing_values.items() if n}
+    click.echo(
+        f"  missing values (null or NaN): {', '.join(f'{n} in {k}' for k, n in missing.items()) or 'none'}"
+    )
+    for kind in ("notes", "warnings", "ignored"):
+        lines: list[str] = getattr(summary, kind)
+        for line in lines[:10]:
+            click.echo(f"  {kind.removesuffix('s')}: {line}", err=True)
+        if len(lines) > 10:
+            click.echo(f"  {kind}: {len(lines) - 10} more, all in the store's provenance", err=True)
