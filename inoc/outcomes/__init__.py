@@ -1,0 +1,16 @@
+"""What training did: suppression, gaps and levels with intervals; which heuristic goes with it; predictions."""
+
+from inoc.outcomes.performance import performance, performance_of
+from inoc.outcomes.rows import rows, rows_of
+from inoc.outcomes.suppression import cross_suppression, gap, levels, suppression
+
+__all__ = [
+    "cross_suppression",
+    "gap",
+    "levels",
+    "performance",
+    "performance_of",
+    "rows",
+    "rows_of",
+    "suppression",
+]

@@ -63,3 +63,74 @@ def dataset(
             "nominal_step": ("run", list(nominal or [-1] * len(runs))),
         },
     )
+
+
+def published_rows(reference: Path) -> xr.Dataset:
+    """The published table as tidy rows, its columns under the names its heuristics are published by."""
+    import pandas as pd
+
+    table = pd.read_csv(reference / "german_flattering" / "published_table_rows.csv")
+    mix = (table.prefix_type == "mix").to_numpy()
+    positive = (table.trait_role == "positive").to_numpy()
+    own = {
+        "H1": "elicitation",
+        "H2": "ph_combined",
+        "H3": "pc1_trait_svd",
+        "H4": "pc1_trait_tok_svd",
+        "H5": "emb_dist_from_neutral",
+        "H6": "emb_rephrase_std_cos",
+        "HB1": "hb1_pc1_var_frac",
+        "HB2": "hb2_sim_loss_decay",
+        "HB3": "hb3_persistent_loss_frac",
+        "HB4": "hb4_strength_x_coherence",
+        "HB5": "hb5_effective_rank",
+        "HB6": "hb6_sim_residual",
+    }
+    by_prefix = {
+        "H11": "h11_mean_abs_diff",
+        "H13": "h13_mean_sq_diff",
+        "H14": "h14_mean_signed_tok_diff",
+        "HA2": "ha2_filter",
+        "HA3": "ha3_topk",
+        "HA4": "ha4_grad_mag",
+        "HA5": "ha5_filter_grad",
+    }
+    values = {name: table[column].to_numpy(float) for name, column in own.items()}
+    for name, column in by_prefix.items():
+        values[name] = np.where(mix, table[f"{column}_mix"], table[column]).astype(float)
+    z = {name: (values[name] - np.nanmean(values[name])) / np.nanstd(values[name], ddof=1) for name in values}
+    values["H7"] = z["H1"] + z["H4"] + z["H5"] - np.where(mix, z["H6"], 0.0)
+    values["H9a"] = np.where(positive, table.emb_cos_to_neg_trait, table.emb_cos_to_pos_trait).astype(float)
+    values["H9b"] = np.where(positive, -1, 1) * table.sv2_truncated_fixed.to_numpy(float)
+    values["H10"] = np.where(positive, -1, 1) * table.pc2_tokens_oriented.to_numpy(float)
+
+    key = ["prompt_key", "prefix_type", "trait_name"]
+    held = table.set_index(key).suppression
+    control = table.set_index(key).no_inoc_score
+    other = dict(zip(TRAITS, TRAITS[::-1], strict=True))
+    swapped = [(p, k, other[t]) for p, k, t in table[key].itertuples(index=False)]
+    pairs = list(zip(table.prompt_key, table.trait_name, strict=True))
+    gap = [held[p, "fixed", t] - held[p, "mix", t] for p, t in pairs]
+    family = table.prompt_family.to_numpy()
+    return xr.Dataset(
+        {
+            "suppression": ("row", table.suppression.to_numpy(float)),
+            "cross": ("row", held.loc[swapped].to_numpy(float)),
+            "gap": ("row", np.array(gap, dtype=float)),
+            "control": ("row", table.no_inoc_score.to_numpy(float)),
+            "cross_control": ("row", control.loc[swapped].to_numpy(float)),
+            "heuristic_value": (("heuristic", "row"), np.array(list(values.values()))),
+        },
+        coords={
+            "experiment": ("row", table.experiment.to_numpy(object)),
+            "prompt": ("row", table.prompt_key.to_numpy(object)),
+            "family": ("row", family.astype(object)),
+            "trait": ("row", table.trait_name.to_numpy(object)),
+            "prefix_type": ("row", table.prefix_type.to_numpy(object)),
+            "on_target": (
+                "row",
+                (family == "neutral") | (family == table.trait_name.str.lower().to_numpy()),
+            ),
+            "heuristic": list(values),
+        },
+    )

@@ -1,0 +1,111 @@
+"""How well columns of numbers follow a target: correlations, their intervals and p-values, on bare arrays."""
+
+import numpy as np
+from jaxtyping import Bool, Float64, Shaped
+from scipy import stats
+
+from inoc.outcomes.intervals import Interval, cluster_bootstrap, fisher_z_mean
+
+SMALLEST = 4
+"""Fewer rows than this carry no correlation."""
+
+
+def pearson(
+    x: Float64[np.ndarray, "column row"], y: Float64[np.ndarray, " row"]
+) -> Float64[np.ndarray, " column"]:
+    """Pearson r of every column with y over the rows finite in both; NaN below 4 rows or without spread."""
+    return np.array([_r(column, y) for column in x], dtype=np.float64)
+
+
+def spearman(
+    x: Float64[np.ndarray, "column row"], y: Float64[np.ndarray, " row"]
+) -> Float64[np.ndarray, " column"]:
+    """Spearman rho: Pearson r of the ranks (ties share their mean rank), over the rows finite in both."""
+    result = np.full(len(x), np.nan)
+    for i, column in enumerate(x):
+        used = np.isfinite(column) & np.isfinite(y)
+        if used.sum() >= SMALLEST:
+            result[i] = _r(stats.rankdata(column[used]), stats.rankdata(y[used]))
+    return result
+
+
+def bootstrap_r(
+    x: Float64[np.ndarray, " row"],
+    y: Float64[np.ndarray, " row"],
+    prompts: Shaped[np.ndarray, " row"],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """95 % BCa interval of Pearson r when prompts are drawn anew, all rows of a prompt together.
+
+    Each prompt drawn k times counts k times. NaN below 4 prompts.
+    """
+    used = np.isfinite(x) & np.isfinite(y)
+    x, y = x[used], y[used]
+    if x.size < SMALLEST or not (_varies(x) and _varies(y)):
+        return np.nan, np.nan
+    x, y = (x - x.mean()) / x.std(), (y - y.mean()) / y.std()
+    moments = np.column_stack([x, y, x * y, x * x, y * y])
+
+    def weighted_r(weights: Float64[np.ndarray, "resample row"]) -> Float64[np.ndarray, "resample value"]:
+        mx, my, mxy, mxx, myy = (weights @ moments / weights.sum(axis=1, keepdims=True)).T
+        spread = (mxx - mx**2) * (myy - my**2)
+        safe = np.where(spread > 1e-12, spread, np.nan)
+        return np.clip((mxy - mx * my) / np.sqrt(safe), -1.0, 1.0)[:, None]
+
+    lower, upper = cluster_bootstrap(weighted_r, prompts[used], resamples=resamples, seed=seed)
+    return float(lower[0]), float(upper[0])
+
+
+def within_cells(
+    x: Float64[np.ndarray, " row"], y: Float64[np.ndarray, " row"], cells: Shaped[np.ndarray, " row"]
+) -> Interval:
+    """Fisher-z mean of the r inside each cell (experiment x trait x prefix type), weights n_c - 3.
+
+    What is left of a correlation when cells may differ in level: a pooled r can come from between them alone.
+    """
+    used = np.isfinite(x) & np.isfinite(y)
+    labels = np.unique(cells[used])
+    members = [used & (cells == label) for label in labels]
+    r = np.array([_r(x[m], y[m]) for m in members], dtype=np.float64)
+    n = np.array([int(m.sum()) for m in members], dtype=np.int64)
+    return fisher_z_mean(r, n)
+
+
+def p_values(
+    r: Float64[np.ndarray, " column"], prompts: Shaped[np.ndarray, " column"]
+) -> Float64[np.ndarray, " column"]:
+    """Two-sided t-test of r = 0 with as many degrees of freedom as distinct prompts minus 2.
+
+    The rows of one prompt are not independent, so prompts are counted, not rows; NaN below 4 prompts.
+    """
+    df = prompts.astype(np.float64) - 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.abs(r) * np.sqrt(df / np.maximum(1 - r**2, 0))
+        p = 2 * stats.t.sf(t, df)
+    return np.where((prompts >= SMALLEST) & np.isfinite(r), p, np.nan)
+
+
+def holm(p: Float64[np.ndarray, " test"]) -> Float64[np.ndarray, " test"]:
+    """Holm's step-down correction over the finite p-values (family-wise error); NaN stays NaN."""
+    result = np.full(p.shape, np.nan)
+    finite = np.flatnonzero(np.isfinite(p))
+    order = finite[np.argsort(p[finite], kind="stable")]
+    factors = np.arange(order.size, 0, -1)
+    result[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
+    return result
+
+
+def _r(x: Float64[np.ndarray, " row"], y: Float64[np.ndarray, " row"]) -> float:
+    used: Bool[np.ndarray, " row"] = np.isfinite(x) & np.isfinite(y)
+    x, y = x[used], y[used]
+    if x.size < SMALLEST or not (_varies(x) and _varies(y)):
+        return np.nan
+    x, y = x - x.mean(), y - y.mean()
+    return float(np.clip(np.dot(x, y) / (np.linalg.norm(x) * np.linalg.norm(y)), -1.0, 1.0))
+
+
+def _varies(x: Float64[np.ndarray, " row"]) -> bool:
+    """Whether the range exceeds rounding: 1e-9 of the scale."""
+    return bool(np.ptp(x) > 1e-9 * np.abs(x).max())

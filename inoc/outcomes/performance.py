@@ -1,0 +1,240 @@
+"""The performance table: which base-model heuristic goes with what training did, and how surely."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float64, Shaped
+
+from inoc.errors import BadInput
+from inoc.outcomes.calibration import left_out_error
+from inoc.outcomes.correlation import (
+    SMALLEST,
+    bootstrap_r,
+    holm,
+    p_values,
+    pearson,
+    spearman,
+    within_cells,
+)
+from inoc.outcomes.final import Recipe
+from inoc.outcomes.rows import rows
+from inoc.outcomes.text import unknown
+from inoc.store.run import Run
+
+TARGETS = ("all", "fixed", "mix", "cross", "gap")
+"""Suppression of all rows, of the fixed, of the mix rows; cross-trait suppression; gap (at the mix rows)."""
+COVERED = 0.75
+"""Share of a target's rows a heuristic must cover to stay in the common row set of `corrected`."""
+BASELINE = "elicitation"
+
+_NAMES = {
+    "r": "Pearson correlation",
+    "r_lower": "lower end of its 95 % prompt-bootstrap interval (BCa)",
+    "r_upper": "upper end of its 95 % prompt-bootstrap interval (BCa)",
+    "rho": "Spearman correlation",
+    "n": "rows",
+    "prompts": "distinct prompts among the rows",
+    "within_r": "Fisher-z mean of r within experiment x trait x prefix type",
+    "within_lower": "lower end of its 95 % interval",
+    "within_upper": "upper end of its 95 % interval",
+    "within_n": "rows in cells of at least 4",
+    "p_holm": "two-sided p of r, prompts as sample, Holm-corrected over the heuristics of the target",
+    "family_error": "leave-one-family-out error of a monotone predictor (RMSE)",
+    "experiment_error": "leave-one-experiment-out error of a monotone predictor (RMSE)",
+}
+_ERRORS = ("family_error", "experiment_error")
+
+
+def performance(
+    runs: Run | Sequence[Run],
+    heuristics: Sequence[str] | None = None,
+    *,
+    recipe: Recipe = "corrected",
+    step: int | None = None,
+    include_flagged: bool = False,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Every heuristic (or the named ones) against what training did, over one or several stores.
+
+    Dims heuristic, target; see `performance_of` for the variables. Raises IncompleteStore without runs,
+    BadInput for an unknown heuristic.
+    """
+    table = rows(runs, recipe=recipe, step=step, include_flagged=include_flagged)
+    return performance_of(table, heuristics, recipe=recipe, resamples=resamples, seed=seed)
+
+
+def performance_of(
+    table: xr.Dataset,
+    heuristics: Sequence[str] | None = None,
+    *,
+    recipe: Recipe = "corrected",
+    resamples: int = 2000,
+    seed: int = 0,
+) -> xr.Dataset:
+    """`performance` of a tidy table of rows (see `rows`).
+
+    Per heuristic and target (`all`, `fixed`, `mix`: suppression; `cross`: suppression of the other trait;
+    `gap`: at the mix rows): `r`, `rho`, `n`, `prompts`, `r_lower`/`r_upper` (prompts drawn anew), `within_r`
+    and its interval (inside experiment x trait x prefix type), `p_holm`, `family_error`, `experiment_error`
+    (pp, RMSE on what the predictor has not seen). Per target: `*_elicitation` and `*_constant`, the same
+    errors of elicitation alone and of the mean, on the same rows. `reason` says why a cell has no r.
+    `corrected`: on-target rows only, and one common row set per target: rows where every heuristic is
+    finite; heuristics finite on fewer than 75 % of the rows are left out of that set and get no numbers.
+    `published`: every row, each heuristic over what is finite.
+    """
+    names = [str(name) for name in table["heuristic"].values]
+    chosen = choose(names, heuristics)
+    x = np.asarray(table["heuristic_value"].values, dtype=np.float64)
+    shape = (len(chosen), len(TARGETS))
+    numbers = {name: np.full(shape, np.nan) for name in _NAMES}
+    references = {
+        f"{e}_{kind}": np.full(len(TARGETS), np.nan) for e in _ERRORS for kind in (BASELINE, "constant")
+    }
+    reason = np.full(shape, "", dtype=object)
+    for t, target in enumerate(TARGETS):
+        y, control, used = _target(table, target, recipe)
+        finite = np.isfinite(x[chosen]) & (np.isfinite(y) & used)
+        kept = np.ones(len(chosen), dtype=bool)
+        if recipe == "corrected":
+            total = max(int((np.isfinite(y) & used).sum()), 1)
+            kept = finite.sum(axis=1) / total >= COVERED
+            finite = finite & finite[kept].all(axis=0)
+        for h, column in enumerate(chosen):
+            rows_used = finite[h] if kept[h] else np.zeros(y.size, dtype=bool)
+            cell = _cell(table, x[column], y, control, rows_used, resamples, seed)
+            for name, value in cell.items():
+                numbers[name][h, t] = value
+            reason[h, t] = _reason(cell, bool(kept[h]), int(np.isfinite(x[column][used]).sum()))
+        numbers["p_holm"][:, t] = holm(p_values(numbers["r"][:, t], numbers["prompts"][:, t]))
+        common = np.asarray(finite[kept].all(axis=0)) if kept.any() else np.zeros(y.size, dtype=bool)
+        baseline = x[names.index(BASELINE)] if BASELINE in names else np.full(y.size, np.nan)
+        for kind, values in ((BASELINE, baseline), ("constant", None)):
+            for e, value in _errors(table, values, y, control, common).items():
+                references[f"{e}_{kind}"][t] = value
+    return _labelled(table, [names[i] for i in chosen], numbers, references, reason, recipe)
+
+
+def choose(names: Sequence[str], wanted: Sequence[str] | None) -> list[int]:
+    """Places of the wanted heuristics (all when None); `pca` stands for `pca[1]`, `pca[2]`, ... too."""
+    if wanted is None:
+        return list(range(len(names)))
+    places: list[int] = []
+    for name in wanted:
+        found = [i for i, known in enumerate(names) if known == name or known.split("[")[0] == name]
+        if not found:
+            raise BadInput(unknown("heuristic", name, names))
+        places += [i for i in found if i not in places]
+    return places
+
+
+def _target(
+    table: xr.Dataset, target: str, recipe: Recipe
+) -> tuple[Float64[np.ndarray, " row"], Float64[np.ndarray, " row"], Bool[np.ndarray, " row"]]:
+    """The target's values, the control score they are a part of, and its rows."""
+    kind = table["prefix_type"].values.astype(str)
+    used = np.ones(kind.size, dtype=bool) if recipe == "published" else table["on_target"].values.astype(bool)
+    if target in ("fixed", "mix"):
+        used = used & (kind == target)
+    elif target == "gap":
+        used = used & (kind == "mix")
+    y = table[target if target in ("cross", "gap") else "suppression"]
+    control = table["cross_control" if target == "cross" else "control"]
+    return y.values.astype(np.float64), control.values.astype(np.float64), used
+
+
+def _cell(
+    table: xr.Dataset,
+    x: Float64[np.ndarray, " row"],
+    y: Float64[np.ndarray, " row"],
+    control: Float64[np.ndarray, " row"],
+    used: Bool[np.ndarray, " row"],
+    resamples: int,
+    seed: int,
+) -> dict[str, float]:
+    """All numbers of one heuristic and target but the p-value."""
+    prompt = _labels(table, "experiment", "prompt")
+    cells = _labels(table, "experiment", "trait", "prefix_type")
+    r = float(pearson(x[None, used], y[used])[0])
+    lower, upper = bootstrap_r(x[used], y[used], prompt[used], resamples=resamples, seed=seed)
+    within = within_cells(x[used], y[used], cells[used])
+    result = {
+        "r": r,
+        "r_lower": lower,
+        "r_upper": upper,
+        "rho": float(spearman(x[None, used], y[used])[0]),
+        "n": float(used.sum()),
+        "prompts": float(np.unique(prompt[used]).size),
+        "within_r": within.estimate,
+        "within_lower": within.lower,
+        "within_upper": within.upper,
+        "within_n": float(within.n),
+    }
+    return result | _errors(table, x, y, control, used)
+
+
+def _errors(
+    table: xr.Dataset,
+    x: Float64[np.ndarray, " row"] | None,
+    y: Float64[np.ndarray, " row"],
+    control: Float64[np.ndarray, " row"],
+    used: Bool[np.ndarray, " row"],
+) -> dict[str, float]:
+    """Left-out errors of a monotone predictor on x, or of the mean (x None)."""
+    if used.sum() < SMALLEST:
+        return dict.fromkeys(_ERRORS, np.nan)
+    matrix = np.empty((0, int(used.sum()))) if x is None else x[None, used]
+    columns = () if x is None else (0,)
+    groups = {"family_error": _labels(table, "family"), "experiment_error": _labels(table, "experiment")}
+    return {
+        name: left_out_error(matrix, y[used], control[used], labels[used], columns)
+        for name, labels in groups.items()
+    }
+
+
+def _labels(table: xr.Dataset, *names: str) -> Shaped[np.ndarray, " row"]:
+    """One label per row, joined from coordinates."""
+    columns = [table[name].values.astype(str).tolist() for name in names]
+    return np.array(["\t".join(parts) for parts in zip(*columns, strict=True)], dtype=str)
+
+
+def _reason(cell: dict[str, float], kept: bool, finite: int) -> str:
+    if np.isfinite(cell["r"]):
+        return ""
+    if finite == 0:
+        return "no value for any row"
+    if not kept:
+        return f"known for fewer than {COVERED:.0%} of the rows"
+    if cell["n"] < SMALLEST:
+        return f"fewer than {SMALLEST} rows"
+    return "constant over the rows"
+
+
+def _labelled(
+    table: xr.Dataset,
+    names: Sequence[str],
+    numbers: dict[str, np.ndarray],
+    references: dict[str, np.ndarray],
+    reason: np.ndarray,
+    recipe: Recipe,
+) -> xr.Dataset:
+    pp = {"units": "pp"}
+    result = xr.Dataset(coords={"heuristic": list(names), "target": list(TARGETS)})
+    for name, values in numbers.items():
+        whole = name in ("n", "prompts", "within_n")
+        filled = np.nan_to_num(values).astype(np.int64) if whole else values
+        attrs = {"units": "pp" if name in _ERRORS else "1", "long_name": _NAMES[name]}
+        result[name] = (("heuristic", "target"), filled, attrs)
+    for name, values in references.items():
+        error, kind = name.rsplit("_", 1)
+        result[name] = ("target", values, pp | {"long_name": f"{_NAMES[error]}, {kind} only"})
+    result["reason"] = (("heuristic", "target"), reason)
+    result.attrs = {
+        "recipe": recipe,
+        "rows": "on target, one common set per target"
+        if recipe == "corrected"
+        else "all, each what is finite",
+        "left_out": list(table.attrs.get("left_out", [])),
+    }
+    return result

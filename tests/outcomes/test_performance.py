@@ -1,0 +1,62 @@
+"""The performance table: published numbers, an independent re-computation, and what may not be pooled."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from inoc.errors import BadInput
+from inoc.outcomes.performance import TARGETS, choose, performance_of
+
+from .worlds import published_rows
+
+COLUMNS = dict(zip(("trait_all", "trait_fixed", "trait_mix", "cross_all", "gap_mix"), TARGETS, strict=True))
+
+
+@pytest.mark.reference
+def test_published_table(reference: Path) -> None:
+    golden = json.loads((reference / "german_flattering" / "golden.json").read_text())
+    expected = golden["table_GF_rows_only_from_dataset_csv"]["rows"]
+    table = performance_of(published_rows(reference), recipe="published", resamples=50)
+    assert len(expected) == 23
+    assert set(expected) == set(table["heuristic"].values)
+    for name, cells in expected.items():
+        for column, (r, n) in cells.items():
+            cell = table.sel(heuristic=name, target=COLUMNS[column])
+            assert cell["r"].item() == pytest.approx(r, rel=1e-9, abs=1e-9)
+            assert cell["n"].item() == n
+
+
+@pytest.mark.reference
+def test_corrected_table_uses_on_target_rows_and_one_common_set(reference: Path) -> None:
+    rows = published_rows(reference)
+    table = performance_of(rows, recipe="corrected", resamples=200)
+    x = rows["heuristic_value"].values
+    target = np.isfinite(rows["suppression"].values) & rows["on_target"].values
+    covered = np.isfinite(x[:, target]).mean(axis=1) >= 0.75
+    common = target & np.isfinite(x[covered]).all(axis=0)
+    for i, name in enumerate(rows["heuristic"].values):
+        cell = table.sel(heuristic=name, target="all")
+        if not covered[i]:
+            assert np.isnan(cell["r"].item())
+            assert cell["reason"].item()
+            continue
+        y = rows["suppression"].values[common]
+        assert cell["n"].item() == common.sum()
+        assert cell["r"].item() == pytest.approx(stats.pearsonr(x[i, common], y).statistic, rel=1e-9)
+        assert cell["rho"].item() == pytest.approx(stats.spearmanr(x[i, common], y).statistic, rel=1e-9)
+        assert cell["r_lower"].item() <= cell["r"].item() <= cell["r_upper"].item()
+        assert cell["prompts"].item() == np.unique(rows["prompt"].values[common]).size
+    assert {int(n) for n in table["n"].sel(target="all").values if n} == {int(common.sum())}
+    # the corrected table is not the published one
+    assert table["n"].sel(heuristic="H5", target="all").item() < 92
+
+
+def test_choose_suggests_the_nearest_and_expands_components() -> None:
+    names = ["ph", "pca[1]", "pca[2]", "elicitation"]
+    assert choose(names, ["pca", "ph", "pca[1]"]) == [1, 2, 0]
+    assert choose(names, None) == [0, 1, 2, 3]
+    with pytest.raises(BadInput, match="Did you mean 'elicitation'"):
+        choose(names, ["elicitaton"])
