@@ -1,0 +1,330 @@
+"""Angles between prompts, in degrees: between rows of w or delta as they are, or in their top-2 SVD or PCA
+coordinates (centred: misleading across traits, kept for comparison).
+
+Angles use atan2, which stays accurate where arccos loses half the digits. NaN where a norm is below 1e-10.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from inoc.heuristics.gram import Decomposition
+from inoc.heuristics.intervals import bootstrap_counts
+from inoc.heuristics.registry import Absent, Heuristic, Level, register
+
+MINIMUM_NORM = 1e-10
+REPRESENTATIONS = ("raw", "svd2", "pca2")
+CATEGORIES = (
+    "within_negative",
+    "within_positive",
+    "cross",
+    "negative_neutral",
+    "positive_neutral",
+)
+PREDICTORS = (
+    "angle_from_pca_axis",
+    "angle_from_svd_axis",
+    "angle_to_centroid_pca",
+    "angle_to_centroid_svd",
+    "angle_to_centroid_raw",
+)
+SHOW_R_FROM = 8
+"""Below this many points no correlation is shown."""
+RESAMPLES = 1000
+
+Square = Float64[np.ndarray, "prompt prompt"]
+Planar = Float64[np.ndarray, "prompt 2"]
+Angles = Float64[np.ndarray, "representation prefix_type prompt prompt"]
+
+
+def angles_from_gram(gram: Square) -> Square:
+    """Angles between all rows from inner products: 2 atan2(|u - v|, |u + v|), unit u, v. Diagonal 0."""
+    square = np.diagonal(gram)
+    norm = np.sqrt(np.where(square > 0, square, 0.0))
+    usable = norm >= MINIMUM_NORM
+    scale = np.where(usable, norm, 1.0)
+    cosine = np.clip(gram / scale[:, None] / scale[None, :], -1.0, 1.0)
+    angle = np.degrees(2 * np.arctan2(np.sqrt(1 - cosine), np.sqrt(1 + cosine)))
+    np.fill_diagonal(angle, 0.0)
+    return np.where(usable[:, None] & usable[None, :] & np.isfinite(gram), angle, np.nan)
+
+
+def planar_angles(points: Planar, others: Planar | None = None) -> Float64[np.ndarray, "prompt other"]:
+    """Angles between points of the plane as seen from the origin: atan2(abs(cross product), inner product)."""
+    others = points if others is None else others
+    inner = points @ others.T
+    cross = np.outer(points[:, 0], others[:, 1]) - np.outer(points[:, 1], others[:, 0])
+    usable = np.hypot(*points.T)[:, None] >= MINIMUM_NORM
+    usable = usable & (np.hypot(*others.T)[None, :] >= MINIMUM_NORM)
+    angle = np.degrees(np.arctan2(np.abs(cross), inner))
+    if others is points:
+        np.fill_diagonal(angle, 0.0)
+    return np.where(usable & np.isfinite(angle), angle, np.nan)
+
+
+def angle(
+    gram: Float64[np.ndarray, "prefix_type prompt prompt"],
+    svd: Sequence[Decomposition],
+    pca: Sequence[Decomposition],
+) -> Angles:
+    """Angles between all prompts in the representations raw, svd2, pca2, per prefix type."""
+    raw = [angles_from_gram(block) for block in gram]
+    planar = [[planar_angles(fit.coordinates[:, :2]) for fit in fits] for fits in (svd, pca)]
+    return np.stack([np.stack(raw), *(np.stack(blocks) for blocks in planar)])
+
+
+def mean_angle_to(
+    angle: Float64[np.ndarray, "*batch prompt prompt"], group: Bool[np.ndarray, " prompt"]
+) -> Float64[np.ndarray, "*batch prompt"]:
+    """Mean angle of each prompt to the other prompts of a group; NaN if there are none."""
+    others = group[None, :] & ~np.eye(len(group), dtype=bool)
+    use = others & np.isfinite(angle)
+    with np.errstate(invalid="ignore"):
+        return np.where(use, angle, 0.0).sum(-1) / use.sum(-1)
+
+
+def angle_to_negative(
+    angle: Angles, roles: Sequence[str]
+) -> Float64[np.ndarray, "representation prefix_type prompt"]:
+    """Mean angle to the other prompts of role negative."""
+    return mean_angle_to(angle, _role(roles, "negative"))
+
+
+def angle_to_positive(
+    angle: Angles, roles: Sequence[str]
+) -> Float64[np.ndarray, "representation prefix_type prompt"]:
+    """Mean angle to the other prompts of role positive."""
+    return mean_angle_to(angle, _role(roles, "positive"))
+
+
+class CategoryStatistics(NamedTuple):
+    """Statistics of the angles over the pairs of one category."""
+
+    mean: float
+    std: float
+    n: int
+    lower: float
+    upper: float
+
+
+def category_statistics(
+    angle: Square,
+    rows: Bool[np.ndarray, " prompt"],
+    columns: Bool[np.ndarray, " prompt"],
+    *,
+    published: bool,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> CategoryStatistics:
+    """Mean, std, number of pairs and a 95 % prompt bootstrap interval of the mean angle.
+
+    Pairs are of one prompt in `rows` and one in `columns`, unordered, std with ddof = 1. `published`: ordered
+    pairs where both groups are the same (each counts twice, the mean stays), std with ddof = 0. The bootstrap
+    draws prompts, not pairs; pairs of a prompt with its own copy are left out.
+    """
+    within = bool((rows == columns).all())
+    pairs = np.outer(rows, columns) & np.isfinite(angle)
+    np.fill_diagonal(pairs, False)
+    values = angle[np.triu(pairs) if within else pairs]
+    n = len(values)
+    if n == 0:
+        return CategoryStatistics(np.nan, np.nan, 0, np.nan, np.nan)
+    mean = float(values.mean())
+    ddof = 0 if published else 1
+    std = float(values.std(ddof=ddof)) if n > ddof else float("nan")
+    drawn = bootstrap_counts(len(angle), resamples, seed).astype(np.float64)
+    weight = np.where(pairs, 1.0, 0.0)
+    with np.errstate(invalid="ignore"):
+        sums = ((drawn @ np.where(pairs, angle, 0.0)) * drawn).sum(1)
+        means = sums / ((drawn @ weight) * drawn).sum(1)
+    means = means[np.isfinite(means)]
+    lower, upper = np.quantile(means, [0.025, 0.975]) if len(means) else (np.nan, np.nan)
+    return CategoryStatistics(mean, std, 2 * n if published and within else n, float(lower), float(upper))
+
+
+def categories(
+    roles: Sequence[str],
+) -> dict[str, tuple[Bool[np.ndarray, " prompt"], Bool[np.ndarray, " prompt"]]]:
+    """The two groups of prompts of each category of pairs."""
+    negative, positive, neutral = (_role(roles, role) for role in ("negative", "positive", "neutral"))
+    pairs = (
+        (negative, negative),
+        (positive, positive),
+        (negative, positive),
+        (negative, neutral),
+        (positive, neutral),
+    )
+    return dict(zip(CATEGORIES, pairs, strict=True))
+
+
+def category_fit(
+    angle: Angles, roles: Sequence[str], recipe: str
+) -> Float64[np.ndarray, "statistic representation prefix_type category"]:
+    """mean, std, n, lower, upper of every category, in every representation and prefix type."""
+    table = np.array(
+        [
+            [
+                [
+                    category_statistics(block, rows, columns, published=recipe == "published")
+                    for rows, columns in categories(roles).values()
+                ]
+                for block in blocks
+            ]
+            for blocks in angle
+        ],
+        dtype=np.float64,
+    )
+    return np.moveaxis(table, -1, 0)
+
+
+def angle_category_mean(
+    fit: Float64[np.ndarray, "statistic representation prefix_type category"],
+) -> Float64[np.ndarray, "representation prefix_type category"]:
+    """Mean angle over the pairs of each category."""
+    return fit[0]
+
+
+def angle_category_std(
+    fit: Float64[np.ndarray, "statistic representation prefix_type category"],
+) -> Float64[np.ndarray, "representation prefix_type category"]:
+    """Standard deviation over pairs."""
+    return fit[1]
+
+
+def angle_category_n(
+    fit: Float64[np.ndarray, "statistic representation prefix_type category"],
+) -> Int64[np.ndarray, "representation prefix_type category"]:
+    """Number of pairs."""
+    return fit[2].astype(np.int64)
+
+
+def angle_category_ci(
+    fit: Float64[np.ndarray, "statistic representation prefix_type category"],
+) -> Float64[np.ndarray, "representation prefix_type category bound"]:
+    """95 % prompt bootstrap interval of the mean."""
+    return np.moveaxis(fit[3:5], 0, -1)
+
+
+def centroid_angles(gram: Square, group: Bool[np.ndarray, " prompt"]) -> Float64[np.ndarray, " prompt"]:
+    """Angle of every row to the mean row of a group, from inner products."""
+    use = group & np.isfinite(np.diagonal(gram))
+    if not use.any():
+        return np.full(len(gram), np.nan)
+    to_mean = gram[:, use].mean(1)
+    mean_square = gram[np.ix_(use, use)].mean()
+    stacked = np.zeros((len(gram), 2, 2))
+    stacked[:, 0, 0], stacked[:, 1, 1] = np.diagonal(gram), mean_square
+    stacked[:, 0, 1] = stacked[:, 1, 0] = to_mean
+    return np.array([angles_from_gram(block)[0, 1] for block in stacked])
+
+
+def cross_angle(
+    gram: Float64[np.ndarray, "prefix_type prompt prompt"],
+    svd: Sequence[Decomposition],
+    pca: Sequence[Decomposition],
+    roles: Sequence[str],
+) -> Float64[np.ndarray, "predictor prefix_type prompt"]:
+    """Five predictors of the suppression of the *other* trait (Q2), in degrees.
+
+    atan2(abs PC2, abs PC1), atan2(abs SV2, abs SV1), and the angle to the mean vector of the prompts of the
+    other role in PCA-2, SVD-2 and raw rows; the last three are NaN for neutral prompts. The prompt itself is
+    never part of the other group.
+    """
+    negative, positive = _role(roles, "negative"), _role(roles, "positive")
+    if not (negative.any() or positive.any()):
+        raise Absent("no prompt has the role positive or negative")
+    table = np.full((len(PREDICTORS), len(gram), gram.shape[-1]), np.nan)
+    for f, (block, singular, principal) in enumerate(zip(gram, svd, pca, strict=True)):
+        planes = principal.coordinates[:, :2], singular.coordinates[:, :2]
+        for row, plane in enumerate(planes):
+            table[row, f] = np.degrees(np.arctan2(np.abs(plane[:, 1]), np.abs(plane[:, 0])))
+        for group, other in ((positive, negative), (negative, positive)):
+            for row, square in enumerate([plane @ plane.T for plane in planes]):
+                table[2 + row, f, group] = centroid_angles(square, other)[group]
+            table[4, f, group] = centroid_angles(block, other)[group]
+    return table
+
+
+class Correlation(NamedTuple):
+    """Pearson r, its two-sided p, and the number of points."""
+
+    r: float
+    p: float
+    n: int
+
+
+def correlation(
+    x: Float64[np.ndarray, " prompt"], y: Float64[np.ndarray, " prompt"], *, show_from: int = SHOW_R_FROM
+) -> Correlation:
+    """Pearson r over the pairs finite in both; NaN with fewer than `show_from` points or a constant side."""
+    both = np.isfinite(x) & np.isfinite(y)
+    n = int(both.sum())
+    if n < max(show_from, 3) or np.ptp(x[both]) == 0 or np.ptp(y[both]) == 0:
+        return Correlation(np.nan, np.nan, n)
+    from scipy.special import stdtr  # pyright: ignore[reportMissingTypeStubs]
+
+    r = float(np.clip(np.corrcoef(x[both], y[both])[0, 1], -1.0, 1.0))
+    t = abs(r) * np.sqrt((n - 2) / (1 - r**2)) if abs(r) < 1 else np.inf
+    return Correlation(r, float(2 * stdtr(n - 2, -t)), n)
+
+
+def q1(
+    plane: Planar,
+    suppression: Float64[np.ndarray, "trait prompt"],
+    *,
+    show_from: int = SHOW_R_FROM,
+) -> list[list[Correlation]]:
+    """Q1: signed Dim1 and Dim2 (outer list) against the suppression of each trait (inner list)."""
+    return [
+        [correlation(plane[:, d], of_trait, show_from=show_from) for of_trait in suppression] for d in (0, 1)
+    ]
+
+
+def _role(roles: Sequence[str], role: str) -> Bool[np.ndarray, " prompt"]:
+    return np.array([given == role for given in roles], dtype=bool)
+
+
+def _register_all() -> None:
+    matrices: tuple[tuple[str, str, Level], ...] = (
+        ("", "w (prompts x examples)", "example"),
+        ("token_", "delta (prompts x all tokens)", "token"),
+    )
+    for prefix, matrix, level in matrices:
+        fits = {"gram": f"{prefix}gram", "svd": f"{prefix}svd_fit", "pca": f"{prefix}pca_fit"}
+        angles = {"angle": f"{prefix}angle"}
+        category = {"fit": f"{prefix}angle_category_fit"}
+        for name, function, dims, inputs, long_name, formula, units in (
+            ("angle", angle, (*_PER_PROMPT, "other_prompt"), fits,
+             f"angle between prompts, rows of {matrix}",
+             "atan2 form; raw rows, their top-2 SVD and PCA coordinates", "degrees"),
+            ("angle_to_negative", angle_to_negative, _PER_PROMPT, angles,
+             "mean angle to the other negative prompts", "over the prompts of role negative", "degrees"),
+            ("angle_to_positive", angle_to_positive, _PER_PROMPT, angles,
+             "mean angle to the other positive prompts", "over the prompts of role positive", "degrees"),
+            ("angle_category_mean", angle_category_mean, _PER_CATEGORY, category,
+             "mean angle of a category of pairs", "mean over the unordered pairs", "degrees"),
+            ("angle_category_std", angle_category_std, _PER_CATEGORY, category,
+             "spread of the angles of a category", "std, ddof = 1 (published: 0, ordered pairs)", "degrees"),
+            ("angle_category_n", angle_category_n, _PER_CATEGORY, category,
+             "pairs of a category", "unordered pairs (published: ordered within a role)", "1"),
+            ("angle_category_ci", angle_category_ci, (*_PER_CATEGORY, "bound"), category,
+             "95 % interval of the mean angle of a category", "prompt bootstrap, percentile", "degrees"),
+            ("cross_angle", cross_angle, ("predictor", "prefix_type", "prompt"), fits, "Q2 predictors",
+             "atan2(abs dim 2, abs dim 1) in PCA and SVD; angle to the other role's mean vector", "degrees"),
+        ):  # fmt: skip
+            companions: tuple[str, ...] = ()
+            if name == "angle_category_mean":
+                companions = tuple(f"{prefix}angle_category_{part}" for part in ("std", "n", "ci"))
+            register(
+                Heuristic(
+                    prefix + name, "angles", level, long_name, formula, units, function,
+                    dims=dims, inputs=inputs, companions=companions,
+                )
+            )  # fmt: skip
+
+
+_PER_PROMPT = ("representation", "prefix_type", "prompt")
+_PER_CATEGORY = ("representation", "prefix_type", "category")
+_register_all()

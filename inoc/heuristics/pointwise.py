@@ -1,0 +1,129 @@
+"""Pointwise heuristics: statistics over examples of w, the mean logprob difference per completion token.
+
+w[..., k] = mean over the tokens of completion k of (log p with the prompt - log p without), in nats per
+token. All means are example-weighted. Missing examples (NaN) are left out; nothing left gives NaN.
+"""
+
+import numpy as np
+from jaxtyping import Float, Float64, Int64
+
+from inoc.heuristics.intervals import mean_interval, wilson_interval
+from inoc.heuristics.registry import heuristic
+
+LLS = "LLS weight of arXiv 2602.04863, averaged"
+NATS = "nats per token"
+
+
+def mean_of_finite(values: Float[np.ndarray, "*cells example"]) -> Float64[np.ndarray, "*cells"]:
+    """Mean over the finite values of the last axis; NaN where there are none."""
+    values = np.asarray(values, dtype=np.float64)
+    finite = np.isfinite(values)
+    if finite.all() and values.shape[-1]:
+        return np.asarray(values.mean(-1))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(finite, values, 0.0).sum(-1) / finite.sum(-1))
+
+
+@heuristic(
+    symbol="n", family="pointwise", level="example", long_name="examples with a finite difference",
+    formula="number of finite w", units="1",
+)  # fmt: skip
+def n_examples(w: Float[np.ndarray, "*cells example"]) -> Int64[np.ndarray, "*cells"]:
+    """Examples with a finite w. Report it beside statistics that depend on the number of examples."""
+    return np.asarray(np.isfinite(w).sum(-1), dtype=np.int64)
+
+
+@heuristic(
+    symbol="PH", family="pointwise", level="example", long_name="perplexity heuristic",
+    formula="mean_k w", units=NATS, source=LLS, companions=("ph_ci",),
+    sign="positive: the prompt makes the training completions more likely",
+)  # fmt: skip
+def ph(w: Float[np.ndarray, "*cells example"]) -> Float64[np.ndarray, "*cells"]:
+    """Perplexity heuristic, the core signal: mean over examples of w."""
+    return mean_of_finite(w)
+
+
+@heuristic(
+    family="pointwise", level="example", long_name="95 % interval of the perplexity heuristic",
+    formula="ph +/- t(.975, n-1) sigma / sqrt(n)", units=NATS, dims=("prefix_type", "prompt", "bound"),
+)  # fmt: skip
+def ph_ci(w: Float[np.ndarray, "*cells example"]) -> Float64[np.ndarray, "*cells bound"]:
+    """95 % t interval of `ph` over examples (lower, upper)."""
+    return mean_interval(w)
+
+
+@heuristic(
+    symbol="gamma", family="pointwise", level="example", long_name="coherence",
+    formula="fraction of examples with w > 0 (strict)", units="1", companions=("gamma_ci",),
+)  # fmt: skip
+def gamma(w: Float[np.ndarray, "*cells example"]) -> Float64[np.ndarray, "*cells"]:
+    """Coherence: the fraction of examples the prompt makes more likely."""
+    return mean_of_finite(np.where(np.isfinite(w), (np.asarray(w) > 0).astype(np.float64), np.nan))
+
+
+@heuristic(
+    family="pointwise", level="example", long_name="95 % interval of the coherence",
+    formula="Wilson interval of gamma", units="1", dims=("prefix_type", "prompt", "bound"),
+)  # fmt: skip
+def gamma_ci(w: Float[np.ndarray, "*cells example"]) -> Float64[np.ndarray, "*cells bound"]:
+    """95 % Wilson interval of `gamma` (lower, upper)."""
+    finite = np.isfinite(w)
+    rises = finite & (np.asarray(w) > 0)
+    return wilson_interval(np.asarray(rises.sum(-1)), np.asarray(finite.sum(-1)))
+
+
+@heuristic(
+    symbol="sigma", family="pointwise", level="example", long_name="spread over examples",
+    formula="standard deviation of w, ddof = 1", units=NATS,
+)  # fmt: skip
+def sigma(w: Float[np.ndarray, "*cells example"], ddof: int = 1) -> Float64[np.ndarray, "*cells"]:
+    """Standard deviation of w over examples; NaN where fewer than ddof + 1 are finite."""
+    w = np.asarray(w, dtype=np.float64)
+    finite = np.isfinite(w)
+    free = finite.sum(-1) - ddof
+    deviation = np.where(finite, w - mean_of_finite(w)[..., None], 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(free > 0, np.sqrt((deviation**2).sum(-1) / np.maximum(free, 1)), np.nan))
+
+
+@heuristic(
+    symbol="SNR", family="pointwise", level="example", long_name="signal-to-noise ratio",
+    formula="ph / sigma, NaN if sigma = 0", units="1",
+)  # fmt: skip
+def snr(w: Float[np.ndarray, "*cells example"], ddof: int = 1) -> Float64[np.ndarray, "*cells"]:
+    """ph / sigma; NaN where sigma = 0, also where a constant row leaves only rounding error in sigma."""
+    signal, noise = mean_of_finite(w), sigma(w, ddof)
+    real = noise > 1e-14 * np.abs(signal)
+    return np.where(real, signal / np.where(real, noise, 1.0), np.nan)
+
+
+@heuristic(
+    symbol="MALD", family="pointwise", level="example", long_name="mean absolute logprob difference",
+    formula="mean_k abs(w)", units=NATS,
+)  # fmt: skip
+def mald(w: Float[np.ndarray, "*cells example"]) -> Float64[np.ndarray, "*cells"]:
+    """Mean absolute difference over examples."""
+    return mean_of_finite(np.abs(np.asarray(w, dtype=np.float64)))
+
+
+@heuristic(
+    symbol="PPD", family="pointwise", level="example", long_name="perplexity drift on other completions",
+    formula="mean_i abs(w) on the control, positive or negative completions", units=NATS,
+    dims=("completion_set", "prefix_type", "prompt"), inputs={"w": "w_other_sets"},
+)  # fmt: skip
+def ppd(w: Float[np.ndarray, "*cells example"]) -> Float64[np.ndarray, "*cells"]:
+    """Perplexity drift: `mald` on completions the model is not trained on."""
+    return mald(w)
+
+
+@heuristic(
+    symbol="PH-PPD", family="pointwise", level="example",
+    long_name="perplexity heuristic minus drift on the other trait's completions",
+    formula="ph - ppd of the set of the other trait", units=NATS,
+    dims=("trait", "prefix_type", "prompt"), inputs={"ppd": "ppd_other_trait"},
+)  # fmt: skip
+def ph_minus_ppd(
+    ph: Float64[np.ndarray, "*cells"], ppd: Float64[np.ndarray, "trait *cells"]
+) -> Float64[np.ndarray, "trait *cells"]:
+    """Plain subtraction, for each trait of interest; `ppd[trait]` is of the *other* trait's completions."""
+    return ph - ppd

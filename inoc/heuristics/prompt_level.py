@@ -1,0 +1,177 @@
+"""Heuristics of the prompt alone: elicitation, self-perplexity, and where its embedding lies."""
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int64
+
+from inoc.heuristics.intervals import mean_interval
+from inoc.heuristics.pointwise import mean_of_finite
+from inoc.heuristics.registry import heuristic
+
+PP = "pp"
+Scores = Float[np.ndarray, "trait prompt instruction"]
+Baseline = Float[np.ndarray, "trait instruction"]
+Vectors = Float[np.ndarray, "prompt feature"]
+
+
+@heuristic(
+    symbol="H1", family="prompt_level", level="prompt", long_name="elicitation",
+    formula="mean trait score with the prompt minus mean without, base model, same instructions", units=PP,
+    dims=("trait", "prompt"), inputs={"score": "elicitation_score", "baseline": "elicitation_baseline"},
+    companions=("elicitation_ci", "elicitation_n"),
+)  # fmt: skip
+def elicitation(score: Scores, baseline: Baseline, recipe: str) -> Float64[np.ndarray, "trait prompt"]:
+    """H1 in percentage points: mean of the paired differences (`published`: difference of the two means)."""
+    score, baseline = np.asarray(score, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
+    if recipe == "published":
+        return mean_of_finite(score) - mean_of_finite(baseline)[:, None]
+    return mean_of_finite(score - baseline[:, None, :])
+
+
+@heuristic(
+    family="prompt_level", level="prompt", long_name="95 % interval of the elicitation",
+    formula="paired t interval over instructions", units=PP, dims=("trait", "prompt", "bound"),
+    inputs={"score": "elicitation_score", "baseline": "elicitation_baseline"},
+)  # fmt: skip
+def elicitation_ci(score: Scores, baseline: Baseline) -> Float64[np.ndarray, "trait prompt bound"]:
+    """95 % paired t interval (lower, upper) over the instructions scored with and without the prompt."""
+    return mean_interval(np.asarray(score, dtype=np.float64) - np.asarray(baseline)[:, None, :])
+
+
+@heuristic(
+    family="prompt_level", level="prompt", long_name="instructions behind the elicitation",
+    formula="instructions with a finite score with and without the prompt", units="1",
+    dims=("trait", "prompt"),
+    inputs={"score": "elicitation_score", "baseline": "elicitation_baseline"},
+)  # fmt: skip
+def elicitation_n(score: Scores, baseline: Baseline) -> Int64[np.ndarray, "trait prompt"]:
+    """Number of pairs."""
+    return np.isfinite(np.asarray(score) - np.asarray(baseline)[:, None, :]).sum(-1).astype(np.int64)
+
+
+@heuristic(
+    family="prompt_level", level="prompt", long_name="self-perplexity of the bare prompt",
+    formula="-logprob per token of the prompt text alone", units="nats per token", dims=("prompt",),
+    inputs={"stored": "self_perplexity_stored_raw"},
+)  # fmt: skip
+def self_perplexity_raw(stored: Float[np.ndarray, " prompt"]) -> Float64[np.ndarray, " prompt"]:
+    """As stored."""
+    return np.asarray(stored, dtype=np.float64)
+
+
+@heuristic(
+    family="prompt_level", level="prompt", long_name="self-perplexity of the prompt in its place",
+    formula="-logprob per token as the first words of a user turn after the system message",
+    units="nats per token", dims=("prompt",), inputs={"stored": "self_perplexity_stored_context"},
+)  # fmt: skip
+def self_perplexity_context(stored: Float[np.ndarray, " prompt"]) -> Float64[np.ndarray, " prompt"]:
+    """As stored."""
+    return np.asarray(stored, dtype=np.float64)
+
+
+def unit(vectors: Float[np.ndarray, "*cells feature"]) -> Float64[np.ndarray, "*cells feature"]:
+    """Vectors scaled to length 1; NaN for a vector of length 0."""
+    vectors = np.asarray(vectors, dtype=np.float64)
+    norm = np.sqrt((vectors**2).sum(-1, keepdims=True))
+    return np.where(norm > 0, vectors / np.where(norm > 0, norm, 1.0), np.nan)
+
+
+def centroids(
+    vectors: Vectors, group: Bool[np.ndarray, " prompt"], *, leave_out: bool
+) -> Float64[np.ndarray, "prompt feature"]:
+    """For every prompt the re-normalised mean vector of a group, itself left out if asked; NaN if none is
+    left.
+    """
+    vectors = np.asarray(vectors, dtype=np.float64)
+    group = group & np.isfinite(vectors).all(-1)
+    total = vectors[group].sum(0)
+    sums = np.broadcast_to(total, vectors.shape)
+    left = np.full(len(vectors), int(group.sum()))
+    if leave_out:
+        sums = sums - np.where(group[:, None], vectors, 0.0)
+        left = left - group
+    return unit(np.where((left > 0)[:, None], sums, np.nan))
+
+
+@heuristic(
+    symbol="H5", family="prompt_level", level="prompt", long_name="distance from the neutral prompts",
+    formula="L2 to the re-normalised neutral centroid of unit embeddings, the prompt itself left out",
+    units="1", dims=("prompt",), inputs={"vectors": "prompt_vectors"},
+)  # fmt: skip
+def distance_from_neutral(
+    vectors: Vectors, neutral: Bool[np.ndarray, " prompt"]
+) -> Float64[np.ndarray, " prompt"]:
+    """H5 in [0, 2]; `vectors` are normalised here."""
+    vectors = unit(vectors)
+    difference = vectors - centroids(vectors, neutral, leave_out=True)
+    return np.sqrt((difference**2).sum(-1))
+
+
+def cosine_to_group(
+    vectors: Vectors, group: Bool[np.ndarray, " prompt"], recipe: str
+) -> Float64[np.ndarray, " prompt"]:
+    """Cosine to the centroid of a family; the prompt itself is left out unless `published`."""
+    vectors = unit(vectors)
+    return (vectors * centroids(vectors, group, leave_out=recipe != "published")).sum(-1)
+
+
+@heuristic(
+    family="prompt_level", level="prompt", long_name="cosine to the negative trait's prompts",
+    formula="cosine of the unit embedding to the family centroid, itself left out (published: included)",
+    units="1", dims=("prompt",), inputs={"vectors": "prompt_vectors", "group": "negative_family"},
+)  # fmt: skip
+def cos_to_negative(
+    vectors: Vectors, group: Bool[np.ndarray, " prompt"], recipe: str
+) -> Float64[np.ndarray, " prompt"]:
+    """Cosine to the centroid of the negative trait's family."""
+    return cosine_to_group(vectors, group, recipe)
+
+
+@heuristic(
+    family="prompt_level", level="prompt", long_name="cosine to the positive trait's prompts",
+    formula="cosine of the unit embedding to the family centroid, itself left out (published: included)",
+    units="1", dims=("prompt",), inputs={"vectors": "prompt_vectors", "group": "positive_family"},
+)  # fmt: skip
+def cos_to_positive(
+    vectors: Vectors, group: Bool[np.ndarray, " prompt"], recipe: str
+) -> Float64[np.ndarray, " prompt"]:
+    """Cosine to the centroid of the positive trait's family."""
+    return cosine_to_group(vectors, group, recipe)
+
+
+def pool_statistics(
+    prompt: Float[np.ndarray, " feature"], pool: Float[np.ndarray, "rephrasing feature"]
+) -> dict[str, float]:
+    """The `rephrase_*` columns of one prompt from the unit embeddings of its rephrasing pool.
+
+    Cosines of each rephrasing with the prompt (mean, std with ddof = 0, minimum) and the effective rank of
+    the pool, exp(entropy of the normalised singular values of the centred pool). NaN for an empty pool.
+    """
+    names = ("rephrase_mean_cos", "rephrase_std_cos", "rephrase_min_cos", "rephrase_effective_rank")
+    if len(pool) == 0:
+        return dict.fromkeys(names, float("nan"))
+    vectors = unit(pool)
+    cosines = vectors @ unit(prompt)
+    s = np.linalg.svd(vectors - vectors.mean(0), compute_uv=False)
+    p = s[s > s.max() * 1e-12] / s.sum() if s.sum() > 0 else np.ones(1)
+    rank = float(np.exp(-(p * np.log(p)).sum()))
+    return dict(
+        zip(names, (float(cosines.mean()), float(cosines.std()), float(cosines.min()), rank), strict=True)
+    )
+
+
+def _pool_column(name: str, words: str, formula: str, symbol: str = "") -> None:
+    def read(column: Float[np.ndarray, " prompt"]) -> Float64[np.ndarray, " prompt"]:
+        return np.asarray(column, dtype=np.float64)
+
+    read.__doc__ = f"As stored: {formula}."
+    heuristic(
+        name=name, symbol=symbol, family="prompt_level", level="prompt", long_name=words, formula=formula,
+        units="1", dims=("prompt",), inputs={"column": name + "_stored"},
+    )(read)  # fmt: skip
+
+
+_pool_column("rephrase_mean_cos", "mean closeness of the rephrasings", "mean cosine of pool and prompt")
+_pool_column("rephrase_std_cos", "spread of the rephrasings", "std of the cosines of pool and prompt", "H6")
+_pool_column("rephrase_min_cos", "closeness of the farthest rephrasing", "smallest cosine of pool and prompt")
+_pool_column("rephrase_effective_rank", "diversity of the rephrasings",
+             "exp(entropy of the normalised singular values of the centred pool)")  # fmt: skip
