@@ -18,12 +18,11 @@ class ServiceJudge(Part):
 
 
 class LogprobJudge(ServiceJudge):
-    """One number 0-100 from the first token's alternatives. Scale 9 asks for 0-9 and is another judge."""
+    """One number from the first token's alternatives. The scale 0-9 is another judge than 0-100."""
 
     kind: Literal["logprob"]
     question: Annotated[str, Field(min_length=1)]
-    scale: Literal[100, 9] = 100
-    show_instruction: bool = True
+    scale: Literal["0-100", "0-9"] = "0-100"
 
 
 class MisalignmentJudge(ServiceJudge):
@@ -34,10 +33,10 @@ class MisalignmentJudge(ServiceJudge):
 
 
 class LanguageJudge(Part):
-    """Share of the response detected as the language (ISO 639-1 code), on this machine."""
+    """Share of the response detected as the language, on this machine."""
 
     kind: Literal["language"]
-    language: Annotated[str, Field(pattern=r"^[a-z]{2}$")]
+    language: Annotated[str, Field(min_length=2, description="name in English, such as german")]
 
 
 class LexicalJudge(Part):

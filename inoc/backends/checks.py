@@ -1,0 +1,58 @@
+"""Verifying what a backend answers, because some engines return garbage without an error."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from inoc.backends.protocols import ScoreRequest, TokenLogprobs
+from inoc.errors import BadResult
+
+ROUNDING = 1e-4
+"""Log-probabilities this far above 0 are rounding of float32 logits; anything above is refused (nats)."""
+
+
+def check_scores(
+    requests: Sequence[ScoreRequest], results: Iterable[TokenLogprobs]
+) -> Iterator[TokenLogprobs]:
+    """Pass on every result that can be right, in the order it arrives.
+
+    Checked: the id was asked for and comes once; one value per completion token; finite; at most `ROUNDING`
+    (values are never changed); the echoed token ids, where there are any, are those asked for; at the end,
+    that every request was answered.
+
+    Raises:
+        BadResult: naming the request.
+    """
+    waiting = {request.id: request for request in requests}
+    if len(waiting) != len(requests):
+        raise BadResult("two requests have the same id.")
+    answered: set[str] = set()
+    for result in results:
+        request = waiting.pop(result.id, None)
+        if request is None:
+            what = "answered twice" if result.id in answered else "answered but never asked"
+            raise BadResult(f"{result.id}: {what}.")
+        answered.add(result.id)
+        _check(request, result)
+        yield result
+    if waiting:
+        names = ", ".join(list(waiting)[:3])
+        raise BadResult(f"{len(waiting)} of {len(requests)} requests were not answered, the first: {names}.")
+
+
+def _check(request: ScoreRequest, result: TokenLogprobs) -> None:
+    values, wanted = result.logprobs, len(request.completion)
+    if values.shape != (wanted,):
+        raise BadResult(f"{request.id}: {values.shape[0]} log-probabilities for {wanted} completion tokens.")
+    if result.token_ids is not None and tuple(result.token_ids) != request.completion:
+        ids = result.token_ids
+        place = next(
+            (i for i, (a, b) in enumerate(zip(ids, request.completion, strict=False)) if a != b), len(ids)
+        )
+        raise BadResult(f"{request.id}: the backend scored other token ids, the first at position {place}.")
+    wrong = np.flatnonzero(~np.isfinite(values) | (values > ROUNDING))
+    if wrong.size:
+        raise BadResult(
+            f"{request.id}: log-probability {values[wrong[0]]} at position {wrong[0]} ({wrong.size} of "
+            f"{wanted} are not finite or above 0)."
+        )

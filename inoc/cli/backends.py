@@ -1,0 +1,39 @@
+"""`inoc backends`: what is installed and what each can do, without loading a model library."""
+
+import json
+import warnings
+
+import click
+
+from inoc.backends import BackendInfo, list_backends
+
+FLAGS = ("score", "sample", "train", "embed", "adapters", "shares_prefix")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def backends(as_json: bool) -> None:
+    """List installed backends and what each can do."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        infos = list_backends()
+    for warning in caught:
+        click.echo(f"warning: {warning.message}", err=True)
+    if as_json:
+        click.echo(json.dumps([info.to_json() for info in infos], indent=2))
+        return
+    width = max((len(info.name) for info in infos), default=0)
+    for info in infos:
+        click.echo(f"{info.name:<{width}}  {state(info)}")
+        if info.capabilities is not None:
+            can = [name.replace("_", " ") for name in FLAGS if getattr(info.capabilities, name)]
+            click.echo(f"{'':<{width}}  can: {', '.join(can) or 'nothing'}")
+
+
+def state(info: BackendInfo) -> str:
+    """Whether it can be used here, and the mend."""
+    if info.error is not None:
+        return f"broken: {info.error} (package {info.package})"
+    if info.missing:
+        return f"not installed: pip install '{info.extra}' (missing {', '.join(info.missing)})"
+    return f"ready (package {info.package})"

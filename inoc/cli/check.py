@@ -1,0 +1,32 @@
+"""`inoc check`: every problem of an experiment file in one go."""
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def check(file: Path, as_json: bool) -> None:
+    """Report every problem of an experiment FILE at once: line, field and how to mend it.
+
+    Reads the files it names too. Exit code 0 if it can be used (notes do not count), 2 if not.
+    """
+    from inoc.errors import BadInput
+    from inoc.experiment import check_experiment
+
+    experiment, problems = check_experiment(file)
+    errors = sum(problem.severity == "error" for problem in problems)
+    if as_json:
+        click.echo(json.dumps({"ok": not errors, "problems": [p._asdict() for p in problems]}, indent=2))
+    else:
+        for problem in problems:
+            click.echo(f"{file}: {problem}")
+        if experiment is not None:
+            prompts, runs = len(experiment.prompt_list()), len(experiment.runs())
+            sets = ", ".join(name for name, _ in experiment.completion_sets.items())
+            click.echo(f"{file}: ok; {prompts} prompts, completion sets {sets}, {runs} runs.")
+    if errors:
+        raise BadInput(f"{file} has {'a problem' if errors == 1 else f'{errors} problems'} to mend.")

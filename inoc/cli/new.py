@@ -1,0 +1,25 @@
+"""`inoc new`: a commented experiment file to start from."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
+def new(file: Path, force: bool) -> None:
+    """Write a commented experiment FILE to start from. It works at once, on the testbed model shipped with
+    inoc."""
+    from inoc.errors import BadInput
+
+    text = files("inoc.experiment").joinpath("template.yaml").read_text(encoding="utf-8")
+    try:
+        with file.open("w" if force else "x", encoding="utf-8") as out:
+            out.write(text)
+    except FileExistsError:
+        raise BadInput(f"{file} exists; choose another name, or --force to overwrite it.") from None
+    except OSError as error:
+        raise BadInput(f"{file} cannot be written: {error.strerror}.") from None
+    click.echo(f"wrote {file}; next: inoc check {file}", err=True)
