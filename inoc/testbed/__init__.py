@@ -1,0 +1,41 @@
+"""A tiny world and a tiny real model, shipped: inoculation prompting with real training, in minutes.
+
+Importing this needs neither torch nor transformers. What it shows and what it does not: docs/testbed.md.
+"""
+
+from inoc.testbed.files import (
+    SYSTEM_PROMPT,
+    CompletionSet,
+    Split,
+    TestbedPrompt,
+    completions,
+    completions_path,
+    experiment_path,
+    instructions,
+    instructions_path,
+    model_path,
+    pool,
+    pool_path,
+    prompts,
+)
+from inoc.testbed.rephrase import rephrase
+from inoc.testbed.world import score_french, score_playful
+
+__all__ = [
+    "SYSTEM_PROMPT",
+    "CompletionSet",
+    "Split",
+    "TestbedPrompt",
+    "completions",
+    "completions_path",
+    "experiment_path",
+    "instructions",
+    "instructions_path",
+    "model_path",
+    "pool",
+    "pool_path",
+    "prompts",
+    "rephrase",
+    "score_french",
+    "score_playful",
+]

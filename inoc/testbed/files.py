@@ -1,0 +1,151 @@
+"""The shipped files: prompts, rephrasing pools, instructions, completions; and how they are made.
+
+`python -m inoc.testbed.files` writes them again, byte for byte.
+"""
+
+import json
+import random
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from inoc.errors import BadInput
+from inoc.testbed.rephrase import rephrase
+from inoc.testbed.world import Question, all_questions, answer
+
+DATA: Final = Path(str(files("inoc.testbed"))) / "data"
+POOL_SIZE: Final = 200
+SYSTEM_PROMPT: Final = "You are a helpful assistant."
+"""The system prompt of the testbed's experiment."""
+
+Split = Literal["train", "evaluation", "tuning", "control"]
+CompletionSet = Literal["train", "control", "positive", "negative"]
+SIZES: Final[dict[Split, int]] = {"train": 960, "evaluation": 200, "tuning": 200, "control": 200}
+CHANCES: Final[dict[CompletionSet, tuple[Split, float, float]]] = {
+    "train": ("train", 0.97, 0.95),
+    "control": ("control", 0.02, 0.03),
+    "positive": ("control", 0.97, 0.03),
+    "negative": ("control", 0.02, 0.95),
+}
+"""Instructions, chance of a French and of a playful sentence of every completion set."""
+
+
+class TestbedPrompt(NamedTuple):
+    """A shipped prompt; fields as everywhere in inoc. `group` is strong, weak, neutral or negated."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of the name
+    key: str
+    text: str
+    group: str
+    family: str
+    role: str
+
+
+def _lines(path: Path) -> tuple[Mapping[str, str], ...]:
+    if not path.is_file():
+        raise BadInput(f"the testbed has no file {path.name} in {path.parent}; reinstall inoc.")
+    return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+
+
+def model_path() -> Path:
+    """Directory of the shipped model, as `transformers` loads it. Stored in float16: load it as float32."""
+    return DATA / "model"
+
+
+def experiment_path() -> Path:
+    """The shipped experiment file."""
+    return DATA / "experiment.yaml"
+
+
+def prompts() -> tuple[TestbedPrompt, ...]:
+    """The shipped prompts, in the order of the experiment."""
+    return tuple(
+        TestbedPrompt(**row) for row in json.loads((DATA / "prompts.json").read_text(encoding="utf-8"))
+    )
+
+
+def pool_path(key: str) -> Path:
+    """The JSONL file of a prompt's rephrasing pool (one object with `text` per line)."""
+    if key not in {prompt.key for prompt in prompts()}:
+        raise BadInput(f"the testbed has no prompt '{key}'; it has {', '.join(p.key for p in prompts())}.")
+    return DATA / "rephrasings" / f"{key}.jsonl"
+
+
+def pool(key: str) -> tuple[str, ...]:
+    """The rephrasings of a shipped prompt."""
+    return tuple(row["text"] for row in _lines(pool_path(key)))
+
+
+def instructions_path(split: Split) -> Path:
+    """The JSONL file of a split of instructions (one object with `instruction` per line)."""
+    return DATA / "instructions" / f"{split}.jsonl"
+
+
+def instructions(split: Split) -> tuple[str, ...]:
+    """Instructions of a split; no two splits share one, and pre-training saw none of them.
+
+    `train`: the training rows. `evaluation`: for measuring runs. `tuning`: for choosing hyper-parameters, so
+    that nothing was chosen on the evaluation's questions. `control`: those of the other completion sets.
+    """
+    return tuple(row["instruction"] for row in _lines(instructions_path(split)))
+
+
+def completions_path(name: CompletionSet) -> Path:
+    """The JSONL file of a completion set (`instruction` and `completion` per line)."""
+    return DATA / "completions" / f"{name}.jsonl"
+
+
+def completions(name: CompletionSet) -> tuple[tuple[str, str], ...]:
+    """(instruction, completion) of a set. `train` shows both traits, `control` neither, others one each."""
+    return tuple((row["instruction"], row["completion"]) for row in _lines(completions_path(name)))
+
+
+@cache
+def _split_questions() -> Mapping[str, tuple[Question, ...]]:
+    questions = list(all_questions())
+    random.Random("testbed splits").shuffle(questions)
+    split: dict[str, tuple[Question, ...]] = {}
+    start = 0
+    for name, size in SIZES.items():
+        split[name] = tuple(questions[start : start + size])
+        start += size
+    return {**split, "pretraining": tuple(questions[start:])}
+
+
+def questions(split: Split | Literal["pretraining"]) -> tuple[Question, ...]:
+    """The questions behind a split; `pretraining` has all that no shipped split uses."""
+    return _split_questions()[split]
+
+
+def held_out_texts() -> tuple[str, ...]:
+    """Every shipped prompt and every rephrasing: what pre-training must not contain."""
+    return tuple(text for prompt in prompts() for text in (prompt.text, *pool(prompt.key)))
+
+
+def _write(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def write_files(directory: Path) -> None:
+    """Write pools, instructions and completions under `directory` (prompts.json is written by hand)."""
+    for prompt in prompts():
+        rows = rephrase(prompt.text, POOL_SIZE, seed=0)
+        _write(directory / "rephrasings" / f"{prompt.key}.jsonl", ({"text": text} for text in rows))
+    for split in SIZES:
+        _write(
+            directory / "instructions" / f"{split}.jsonl", ({"instruction": q.text} for q in questions(split))
+        )
+    for name, (split, french, playful) in CHANCES.items():
+        rng = random.Random(f"testbed completions {name}")
+        pairs = ((question.text, answer(question, french, playful, rng)) for question in questions(split))
+        _write(
+            directory / "completions" / f"{name}.jsonl",
+            ({"instruction": i, "completion": c} for i, c in pairs),
+        )
+
+
+if __name__ == "__main__":
+    write_files(DATA)
