@@ -57,17 +57,16 @@ def position_gram(
     gram, total = np.zeros((width, width)), np.zeros(width)
     if width == 0:
         return gram, total
-    column = np.arange(width)
-    ends = np.cumsum(row_size)
-    padded = np.append(
-        delta, np.float32(0)
-    )  # the extra last element is what short examples read beyond their end
+    start = 0
     for at in range(0, len(row_size), EXAMPLES_AT_A_TIME):
-        size = row_size[at : at + EXAMPLES_AT_A_TIME, None]
-        start = ends[at : at + EXAMPLES_AT_A_TIME, None] - size
-        x = padded.take(np.where(column < size, start + column, len(delta)), mode="clip")
+        sizes = row_size[at : at + EXAMPLES_AT_A_TIME].tolist()
+        x = np.zeros((len(sizes), width), np.float32)
+        for row, size in zip(x, sizes, strict=True):
+            n = min(size, width)
+            row[:n] = delta[start : start + n]
+            start += size
         gram += x.T @ x
-        total += x.sum(axis=0, dtype=np.float64)
+        total += x.sum(axis=0)
     return gram, total
 
 

@@ -44,9 +44,10 @@ class TokenStatistics:
 
     `count` and `missing` are finite pairs used and pairs left out. `w` holds example means of the differences
     (NaN for an example without a finite pair). `gram` holds inner products of difference rows over all
-    tokens, missing = 0, rows prefix-type-major. `gram_scaled` is the same per prefix type after centring every
-    token over prompts and dividing by its std (ddof=0; constant tokens 0; missing pairs stay out of mean and
-    std). `recovered*` are shares, `coherence*` energy shares. Spectrum fields that were not asked for are NaN.
+    tokens, missing = 0, rows prefix-type-major. `gram_scaled` is the same per prefix type after centring
+    every token over prompts and dividing by its std (ddof=0; constant tokens 0; missing pairs stay out of
+    mean and std). `recovered*` are shares, `coherence*` energy shares. Spectrum fields that were not asked
+    for are NaN.
     """
 
     prefix_types: tuple[str, ...]

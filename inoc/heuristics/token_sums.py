@@ -88,8 +88,8 @@ class TokenSums:
     ) -> None:
         """Add the tokens [at, at + token) of every row."""
         with np.errstate(invalid="ignore"):
-            delta = (prefixed - default).astype(np.float32, copy=False)
-        valid = np.asarray(np.isfinite(delta))
+            delta = np.asarray(prefixed - default, dtype=np.float32)
+        valid = np.isfinite(delta)
         complete = bool(valid.all())
         if not complete:
             delta = np.where(valid, delta, np.float32(0))
@@ -98,7 +98,7 @@ class TokenSums:
         self.gram += sums.gram
         self.gram_scaled += sums.gram_scaled
 
-        n_tokens = delta.shape[-1]
+        n_tokens = prefixed.shape[2]
         rows = delta.reshape(-1, n_tokens)
         rare = np.flatnonzero(default < RARE_LOGPROB)
         won = prefixed.reshape(-1, n_tokens)[:, rare] > RARE_LOGPROB
@@ -159,4 +159,4 @@ def differences(
 ) -> Float32[np.ndarray, " token"]:
     """float32 differences of one row; not finite where a side is not."""
     with np.errstate(invalid="ignore"):
-        return (prefixed - default).astype(np.float32, copy=False)
+        return np.asarray(prefixed - default, dtype=np.float32)
