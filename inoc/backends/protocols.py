@@ -182,6 +182,7 @@ class TrainingStep:
 TrainingEvent = TrainingStep | Checkpoint
 
 
+@runtime_checkable
 class ChatTokenizer(Protocol):
     """The part of a Hugging Face tokenizer that `inoc.chat` uses."""
 
