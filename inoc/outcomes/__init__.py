@@ -1,4 +1,4 @@
-"""What training did: suppression, gaps and levels with intervals; which heuristic goes with it; predictions."""
+"""What training did: suppression, gaps, levels with intervals; which heuristic goes with it; predictions."""
 
 from inoc.outcomes.performance import performance, performance_of
 from inoc.outcomes.rows import rows, rows_of

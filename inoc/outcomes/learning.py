@@ -1,0 +1,130 @@
+"""Models of suppression, one per prefix type and relation of prompt and trait, and how wrong they are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float64
+
+from inoc.outcomes.calibration import Predictor, error, share
+from inoc.outcomes.performance import BASELINE
+from inoc.outcomes.selection import Columns, Sample, chosen_fit, nested_predictions, rms_by_prompt
+
+FEWEST = 4
+"""Distinct trained prompts below which nothing is predicted."""
+FEATURES = ("elicitation", "ph", "mean_square", "trait_svd[1]")
+"""Heuristics a predictor may read unless others are named: few, and each close to what is trained for."""
+COVERED = 0.75
+"""Share of the trained rows a heuristic must cover to be used."""
+RELATIONS = ("on_target", "other_trait")
+"""A prompt's effect on the trait it asks for (neutral prompts: on any), and on the other trait."""
+LEFT_OUT = ("prompt", "family", "store")
+PREDICTORS = ("chosen", "elicitation", "constant")
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is learnt for one relation and prefix type: the rows, the candidates, and the one chosen."""
+
+    sample: Sample
+    names: tuple[str, ...]
+    candidates: tuple[Columns, ...]
+    columns: Columns
+    predictor: Predictor
+    residuals: dict[str, Float64[np.ndarray, " prompt"]]
+
+    @property
+    def description(self) -> str:
+        used = [self.names[c] for c in self.columns]
+        return f"{'monotone in' if len(used) == 1 else 'ridge on'} {', '.join(used)}" if used else "the mean"
+
+
+def learn(table: xr.Dataset, relation: str, kind: str, features: Sequence[int]) -> Model | str:
+    """The model of one relation and prefix type, or one sentence why there is none."""
+    y = table["suppression"].values.astype(np.float64)
+    control = table["control"].values.astype(np.float64)
+    on_target = table["on_target"].values.astype(bool)
+    part = share(y, control)
+    used = (
+        (table["prefix_type"].values.astype(str) == kind)
+        & (on_target if relation == "on_target" else ~on_target)
+        & np.isfinite(part)
+    )
+    x = np.asarray(table["heuristic_value"].values, dtype=np.float64)
+    kept = [c for c in features if used.any() and np.isfinite(x[c, used]).mean() >= COVERED]
+    used = used & np.asarray(np.isfinite(x[kept]).all(axis=0))
+    prompts = np.unique(table["prompt"].values[used].astype(str)).size
+    if prompts < FEWEST:
+        return f"only {prompts} distinct trained prompts with heuristics for {kind} runs; {FEWEST} are needed"
+    varied = [c for c in kept if np.ptp(x[c, used]) > 1e-9 * np.abs(x[c, used]).max()]
+    sample = Sample(
+        x[:, used],
+        part[used],
+        control[used],
+        table["prompt"].values[used].astype(str),
+        table["family"].values[used].astype(str),
+        table["experiment"].values[used].astype(str),
+    )
+    names = tuple(str(name) for name in table["heuristic"].values)
+    candidates = _candidates(varied, names)
+    columns, predictor = chosen_fit(sample, candidates)
+    if predictor is None:
+        return "no predictor could be fitted"
+    residuals = {
+        kind: rms_by_prompt(sample, nested_predictions(sample, kind, candidates))
+        for kind in ("prompt", "family")
+    }
+    return Model(sample, names, candidates, columns, predictor, residuals)
+
+
+def _candidates(columns: Sequence[int], names: Sequence[str]) -> tuple[Columns, ...]:
+    """The mean, each heuristic alone, elicitation with each other one, and all together."""
+    single: list[Columns] = [(c,) for c in columns]
+    first = [c for c in columns if names[c] == BASELINE]
+    pairs: list[Columns] = [(first[0], c) for c in columns if first and c != first[0]]
+    whole: list[Columns] = [tuple(columns)] if len(columns) > 2 else []
+    return ((), *single, *pairs, *whole)
+
+
+def errors_of(models: Mapping[tuple[str, str], Model | str], kinds: Sequence[str]) -> xr.Dataset:
+    """Nested errors on left-out prompts, families and stores, beside elicitation alone and the mean."""
+    wrong = np.full((len(RELATIONS), len(kinds), len(LEFT_OUT), len(PREDICTORS)), np.nan)
+    count = {name: np.zeros((len(RELATIONS), len(kinds)), dtype=np.int64) for name in ("prompts", "rows")}
+    described = np.full((len(RELATIONS), len(kinds)), "", dtype=object)
+    for i, relation in enumerate(RELATIONS):
+        for j, kind in enumerate(kinds):
+            model = models[relation, kind]
+            if isinstance(model, str):
+                described[i, j] = model
+                continue
+            sample = model.sample
+            count["prompts"][i, j], count["rows"][i, j] = sample.prompts, sample.share.size
+            described[i, j] = model.description
+            base = model.names.index(BASELINE) if BASELINE in model.names else None
+            choices = {"chosen": model.candidates, "constant": ((),)}
+            if base is not None and np.isfinite(sample.x[base]).all():
+                choices["elicitation"] = ((base,),)
+            for k, left_out in enumerate(LEFT_OUT):
+                for m, predictor in enumerate(PREDICTORS):
+                    if predictor in choices:
+                        predicted = nested_predictions(sample, left_out, choices[predictor]) * sample.control
+                        wrong[i, j, k, m] = error(predicted, sample.share * sample.control)
+    dims = ("relation", "kind")
+    return xr.Dataset(
+        {
+            "error": (
+                (*dims, "left_out", "predictor"),
+                wrong,
+                {"units": "pp", "long_name": "RMSE on what was left out"},
+            ),
+            "model": (dims, described),
+        }
+        | {name: (dims, values) for name, values in count.items()},
+        coords={
+            "relation": list(RELATIONS),
+            "kind": list(kinds),
+            "left_out": list(LEFT_OUT),
+            "predictor": list(PREDICTORS),
+        },
+    ).rename(kind="prefix_type")

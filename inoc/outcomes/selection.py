@@ -1,0 +1,132 @@
+"""Choosing a predictor by its leave-one-family-out error, and saying honestly how wrong the chosen one is.
+
+Choosing looks at errors, so the error of the chosen one is too good. The errors reported here are nested:
+whatever is left out plays no part in the choice either.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Shaped
+
+from inoc.outcomes.calibration import Predictor, error, fit, left_out_predictions
+
+Columns = tuple[int, ...]
+"""Heuristics a candidate reads, as rows of the heuristics matrix; none is the constant."""
+
+ENOUGH = 10
+"""Distinct prompts below which only candidates of at most one heuristic are tried."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows to learn from: heuristics, share of the control's score, control score (pp), and their labels."""
+
+    x: Float64[np.ndarray, "heuristic row"]
+    share: Float64[np.ndarray, " row"]
+    control: Float64[np.ndarray, " row"]
+    prompt: Shaped[np.ndarray, " row"]
+    family: Shaped[np.ndarray, " row"]
+    store: Shaped[np.ndarray, " row"]
+
+    def take(self, rows: Shaped[np.ndarray, " row"]) -> "Sample":
+        """The rows of a mask."""
+        return Sample(
+            self.x[:, rows],
+            self.share[rows],
+            self.control[rows],
+            self.prompt[rows],
+            self.family[rows],
+            self.store[rows],
+        )
+
+    def groups(self, left_out: str) -> Shaped[np.ndarray, " row"]:
+        """The labels of one grouping: "prompt", "family" or "store"."""
+        return {"prompt": self.prompt, "family": self.family, "store": self.store}[left_out]
+
+    @property
+    def prompts(self) -> int:
+        """Distinct prompts."""
+        return int(np.unique(self.prompt).size)
+
+
+def select(sample: Sample, candidates: Sequence[Columns]) -> Columns:
+    """The candidate with the smallest leave-one-family-out error (pp, RMSE); the first of equals.
+
+    With one family, leave-one-prompt-out. Below 10 distinct prompts candidates of several heuristics are not
+    tried. Candidates that leave rows without a prediction are compared only where the constant has one and
+    lose ties.
+    """
+    groups = sample.family if np.unique(sample.family).size > 1 else sample.prompt
+    tried = [c for c in candidates if len(c) < 2 or sample.prompts >= ENOUGH]
+    observed = sample.share * sample.control
+    best, best_error = (), np.inf
+    for columns in tried:
+        predicted = left_out_predictions(sample.x, sample.share, groups, columns) * sample.control
+        if np.isfinite(predicted).sum() < np.isfinite(observed).sum():
+            continue
+        wrong = error(predicted, observed)
+        if wrong < best_error:
+            best, best_error = columns, wrong
+    return best
+
+
+def chosen_fit(sample: Sample, candidates: Sequence[Columns]) -> tuple[Columns, Predictor | None]:
+    """Select and fit on all rows."""
+    columns = select(sample, candidates)
+    return columns, fit(sample.x, sample.share, columns)
+
+
+def nested_predictions(
+    sample: Sample, left_out: str, candidates: Sequence[Columns]
+) -> Float64[np.ndarray, " row"]:
+    """Every row (share) predicted by a predictor chosen and fitted without its group; NaN where none can be.
+
+    One candidate means no choice: then it is plain leave-one-group-out.
+    """
+    groups = sample.groups(left_out)
+    result = np.full(sample.share.size, np.nan)
+    for label in np.unique(groups):
+        inside = groups == label
+        if inside.all():
+            return result
+        _, predictor = chosen_fit(sample.take(~inside), candidates)
+        if predictor is not None:
+            result[inside] = predictor(sample.x[:, inside])
+    return result
+
+
+def rms_by_prompt(sample: Sample, predicted: Float64[np.ndarray, " row"]) -> Float64[np.ndarray, " prompt"]:
+    """Root mean square residual (share) of each prompt: one number per prompt, as its rows err together."""
+    residual = predicted - sample.share
+    found = [residual[(sample.prompt == label) & np.isfinite(residual)] for label in np.unique(sample.prompt)]
+    return np.array([np.sqrt(np.mean(r**2)) for r in found if r.size], dtype=np.float64)
+
+
+def outside(
+    sample: Sample, columns: Columns, names: Sequence[str], new: Float64[np.ndarray, " heuristic"]
+) -> str:
+    """Why a new prompt lies outside the calibration, or "": a heuristic beyond the trained range, or too
+    high a leverage.
+
+    Leverage h = 1/n + z' (Z Z' )^+ z of the standardised heuristics; outside when above the largest of the
+    trained.
+    """
+    reasons: list[str] = []
+    for c in columns:
+        low, high = float(np.nanmin(sample.x[c])), float(np.nanmax(sample.x[c]))
+        if new[c] < low or new[c] > high:
+            reasons.append(f"{names[c]} {new[c]:.3g} is outside [{low:.3g}, {high:.3g}]")
+    if reasons or len(columns) < 2:
+        return "; ".join(reasons)
+    x = sample.x[list(columns)]
+    centre, scale = x.mean(axis=1, keepdims=True), x.std(axis=1, keepdims=True)
+    z = (x - centre) / np.where(scale > 0, scale, 1.0)
+    z_new = (new[list(columns)][:, None] - centre) / np.where(scale > 0, scale, 1.0)
+    inverse = np.linalg.pinv(z @ z.T)
+    leverage, largest = (float(np.max(np.sum(v * (inverse @ v), axis=0))) for v in (z_new, z))
+    if leverage > largest:
+        n = x.shape[1]
+        return f"unusual combination (leverage {leverage + 1 / n:.2f}, trained at most {largest + 1 / n:.2f})"
+    return ""
