@@ -31,8 +31,10 @@ def position_spectrum(
     which: SpectrumChoice = True,
 ) -> PositionSpectrum:
     """`delta`: differences of one prompt, 0 where missing. See `tokenwise.coherence`, `.effective_rank`."""
+    if which is False:
+        return PositionSpectrum()
     gram, total = position_gram(delta, row_size)
-    if which is False or not gram.any():
+    if not gram.any():
         return PositionSpectrum()
     n = len(row_size)
     if which == "corrected":

@@ -98,20 +98,20 @@ class TokenSums:
         self.gram += sums.gram
         self.gram_scaled += sums.gram_scaled
 
-        n_tokens = prefixed.shape[2]
+        n_tokens: int = prefixed.shape[2]
         rows = delta.reshape(-1, n_tokens)
         rare = np.flatnonzero(default < RARE_LOGPROB)
         won = prefixed.reshape(-1, n_tokens)[:, rare] > RARE_LOGPROB
         if complete:
-            self.rare += rare.size
+            self.rare += len(rare)
         else:
             seen = valid.reshape(-1, n_tokens)[:, rare]
             won &= seen
             self.rare += seen.sum(axis=1)
         self.recovered += won.sum(axis=1)
 
-        first = int(np.searchsorted(layout.stop, at, side="right"))
-        last = int(np.searchsorted(layout.start, at + n_tokens, side="left"))
+        first = int(layout.stop.searchsorted(at, side="right"))
+        last = int(layout.start.searchsorted(at + n_tokens, side="left"))
         example, position = layout.example[first:last], np.maximum(at - layout.start[first:last], 0)
         start = np.maximum(layout.start[first:last] - at, 0)
         stop = np.minimum(layout.stop[first:last] - at, n_tokens)
