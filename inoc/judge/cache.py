@@ -1,0 +1,84 @@
+"""Scores already paid for, on disk. SQLite with a write-ahead log: survives kill -9, shared by processes."""
+
+import hashlib
+import json
+import math
+import os
+import sqlite3
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from inoc.errors import BadInput
+
+
+def default_cache_path() -> Path:
+    """`judgements.sqlite` in the user's cache folder (XDG_CACHE_HOME or ~/.cache), under `inoc`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inoc" / "judgements.sqlite"
+
+
+def cache_key(model: str, version: str, request: Mapping[str, object]) -> str:
+    """SHA-256 over model, prompt version and the full request, as canonical JSON."""
+    text = json.dumps([model, version, request], sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class JudgementCache:
+    """Maps a key to (score, coverage). Holds finite numbers only: no text, no error and no NaN ever enters.
+
+    Each `put` is its own transaction, so a killed process loses at most what it was about to write.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(
+                path, timeout=60.0, isolation_level=None, check_same_thread=False
+            )
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=NORMAL")
+            self._database.execute(
+                "CREATE TABLE IF NOT EXISTS judgement (key TEXT PRIMARY KEY, score REAL NOT NULL, "
+                "coverage REAL NOT NULL) WITHOUT ROWID"
+            )
+        except (sqlite3.Error, OSError) as error:
+            raise BadInput(
+                f"the judge cache {path} cannot be used ({error}): delete it or name another file"
+            ) from None
+
+    def get(self, keys: Sequence[str]) -> dict[str, tuple[float, float]]:
+        """The stored (score, coverage) of those `keys` that are there."""
+        found: dict[str, tuple[float, float]] = {}
+        with self._lock:
+            for start in range(0, len(keys), 500):
+                some = keys[start : start + 500]
+                marks = ",".join("?" * len(some))
+                try:
+                    rows = self._database.execute(
+                        f"SELECT key, score, coverage FROM judgement WHERE key IN ({marks})", some
+                    ).fetchall()
+                except sqlite3.Error as error:
+                    raise BadInput(
+                        f"the judge cache {self.path} cannot be read ({error}): delete it or use another"
+                    ) from None
+                found.update({str(key): (float(score), float(coverage)) for key, score, coverage in rows})
+        return found
+
+    def put(self, key: str, score: float, coverage: float) -> None:
+        """Stores one judgement. Raises ValueError for NaN or infinite numbers; the first writer of a key
+        wins."""
+        if not (math.isfinite(score) and math.isfinite(coverage)):
+            raise ValueError("only finite scores are cached")
+        with self._lock:
+            try:
+                self._database.execute(
+                    "INSERT OR IGNORE INTO judgement VALUES (?, ?, ?)", (key, score, coverage)
+                )
+            except sqlite3.Error as error:
+                raise BadInput(f"the judge cache {self.path} cannot be written ({error})") from None
+
+    def close(self) -> None:
+        with self._lock:
+            self._database.close()

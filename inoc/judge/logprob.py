@@ -1,0 +1,207 @@
+"""The logprob judge: one chat call per response, the score is the expected number of the first token."""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel
+
+from inoc.errors import BadInput, BadResult
+from inoc.judge.cache import JudgementCache, cache_key, default_cache_path
+from inoc.judge.expected_score import MIN_COVERAGE, PERCENT, SCALES, Scale, expected_score, token_value
+from inoc.judge.prompts import PROMPT_VERSION, messages, question_digest, trait_question
+from inoc.judge.protocols import Judgement, JudgeRequest, Option
+from inoc.services import OPTION_NAMES, RequestFailed, RequestRefused, Service, ServiceSettings
+
+DEFAULT_MODEL: Final = "gpt-4.1-mini"
+_OWN_OPTIONS: Final = {"model", "question", "scale", "coverage", "cache", "temperature"}
+
+
+class _Alternative(BaseModel):
+    token: str
+    logprob: float
+
+
+class _Token(_Alternative):
+    top_logprobs: list[_Alternative] = []
+
+
+class _Logprobs(BaseModel):
+    content: list[_Token] | None = None
+
+
+class _Choice(BaseModel):
+    logprobs: _Logprobs | None = None
+
+
+class _Reply(BaseModel):
+    choices: list[_Choice]
+
+
+def score_reply(content: bytes, coverage: float, scale: Scale) -> tuple[float, float]:
+    """(score, coverage) of a chat-completions reply.
+
+    Raises ValueError where the reply has no usable logprobs, or the number goes on in the second token (the
+    model's tokenizer splits numbers, so its first token is not the score).
+    """
+    choices = _Reply.model_validate_json(content).choices
+    tokens = choices[0].logprobs.content if choices and choices[0].logprobs else None
+    if not tokens or not tokens[0].top_logprobs:
+        raise ValueError("it has no logprobs; the judge needs a model and server that return top_logprobs")
+    alternatives = [(alternative.token, alternative.logprob) for alternative in tokens[0].top_logprobs]
+    score = expected_score(alternatives, coverage, scale)
+    if token_value(tokens[0].token, scale) is not None and len(tokens) > 1 and tokens[1].token[:1] in _DIGITS:
+        raise ValueError("the judge model splits numbers into several tokens: use scale 0-9")
+    return score
+
+
+_DIGITS: Final = frozenset("0123456789")
+
+
+class LogprobJudge:
+    """Asks a chat model for one number and takes the mean over its first token's 20 alternatives.
+
+    `question` may hold {trait} and {top}; None takes the shipped question of the trait. A response that
+    gets no answer, or an answer with less than `coverage` on valid numbers, is NaN with the reason, and is
+    never cached. Equal requests are asked once.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        model: str = DEFAULT_MODEL,
+        question: str | None = None,
+        scale: Scale = PERCENT,
+        coverage: float = MIN_COVERAGE,
+        temperature: float = 1.0,
+        cache: Path | None = None,
+    ) -> None:
+        self._service = service
+        self._model = model
+        self._question = question
+        self._scale = scale
+        self._coverage = coverage
+        self._temperature = temperature
+        self._cache = JudgementCache(cache or default_cache_path())
+
+    @property
+    def identity(self) -> str:
+        """Model, prompt version and scale; departures from the defaults are added."""
+        parts = ["logprob", self._model, f"prompt-{PROMPT_VERSION}", self._scale.name]
+        if self._question is not None:
+            parts.append(f"question-{question_digest(self._question)}")
+        if self._coverage != MIN_COVERAGE:
+            parts.append(f"coverage-{self._coverage:g}")
+        if self._temperature != 1.0:
+            parts.append(f"temperature-{self._temperature:g}")
+        return ":".join(parts)
+
+    def body(self, request: JudgeRequest) -> dict[str, object]:
+        """The full request as it is sent."""
+        question = trait_question(request.trait, self._question)
+        return {
+            "model": self._model,
+            "messages": list(messages(question, request.instruction, request.response, self._scale)),
+            "max_tokens": 3,
+            "temperature": self._temperature,
+            "logprobs": True,
+            "top_logprobs": 20,
+        }
+
+    def judge(self, requests: Sequence[JudgeRequest]) -> Iterator[Judgement]:
+        """Cached scores first, then the others as they arrive.
+
+        Raises BackendUnavailable or BackendRejected (wrong key, unknown model, dead server): nothing then
+        is lost, the same call continues from the cache.
+        """
+        waiting: dict[str, list[JudgeRequest]] = {}
+        for request in requests:
+            waiting.setdefault(self._key(self.body(request)), []).append(request)
+        for key, (score, coverage) in self._cache.get(list(waiting)).items():
+            for request in waiting.pop(key):
+                yield Judgement(request.id, score, coverage)
+        first = [(key, same[0]) for key, same in waiting.items()]
+        for key, score, coverage, error in self._service.map(self._ask, first):
+            for request in waiting[key]:
+                yield Judgement(request.id, score, coverage, error)
+
+    async def _ask(self, item: tuple[str, JudgeRequest]) -> tuple[str, float, float, str | None]:
+        key, request = item
+
+        def parse(content: bytes) -> tuple[float, float]:
+            return score_reply(content, self._coverage, self._scale)
+
+        try:
+            score, coverage = await self._service.post("/chat/completions", self.body(request), parse)
+        except (RequestFailed, RequestRefused, BadResult) as error:
+            return key, math.nan, math.nan, str(error)
+        if math.isnan(score):
+            return (
+                key,
+                score,
+                coverage,
+                f"valid numbers have probability {coverage:.3f}, below {self._coverage:g}",
+            )
+        self._cache.put(key, score, coverage)
+        return key, score, coverage, None
+
+    def _key(self, body: Mapping[str, object]) -> str:
+        version = json.dumps([PROMPT_VERSION, self._scale.name, self._coverage])
+        return cache_key(self._model, version, body)
+
+
+def logprob_judge(trait: str, options: Mapping[str, Option]) -> LogprobJudge:
+    """A LogprobJudge from an experiment's options: model, question, scale ("0-100" or "0-9"), coverage,
+    temperature, cache (a file), and those of `ServiceSettings`. Judges of one service share its rate limit.
+    """
+    if unknown := sorted(set(options) - _OWN_OPTIONS - OPTION_NAMES):
+        names = ", ".join(sorted(_OWN_OPTIONS | OPTION_NAMES))
+        raise BadInput(f"judge of {trait}: unknown option {unknown[0]!r}; there are {names}")
+    scale = SCALES.get(str(options.get("scale", PERCENT.name)))
+    if scale is None:
+        raise BadInput(f"judge of {trait}: scale {options.get('scale')!r} is neither of {', '.join(SCALES)}")
+    question, cache = options.get("question"), options.get("cache")
+    return LogprobJudge(
+        shared_service(ServiceSettings.from_options(options)),
+        model=str(options.get("model") or DEFAULT_MODEL),
+        question=None if question is None else str(question),
+        scale=scale,
+        coverage=_number(trait, options, "coverage", MIN_COVERAGE, 1.0),
+        temperature=_number(trait, options, "temperature", 1.0, 2.0),
+        cache=None if cache is None else Path(str(cache)).expanduser(),
+    )
+
+
+def coherence_judge(trait: str, options: Mapping[str, Option]) -> LogprobJudge:
+    """The judge of coherence, blind to alignment."""
+    return logprob_judge("coherence", {"question": trait_question("coherence"), **options})
+
+
+def alignment_judge(trait: str, options: Mapping[str, Option]) -> LogprobJudge:
+    """The judge of alignment, blind to coherence."""
+    return logprob_judge("alignment", {"question": trait_question("alignment"), **options})
+
+
+def _number(trait: str, options: Mapping[str, Option], name: str, default: float, top: float) -> float:
+    value = options.get(name)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= top:
+        raise BadInput(f"judge of {trait}: {name} = {value!r} is not a number from 0 to {top:g}")
+    return float(value)
+
+
+def shared_service(settings: ServiceSettings) -> Service:
+    """One Service per settings and process, so that all judges of a study stay within one rate limit
+    together."""
+
+    return _shared(settings, os.environ.get("OPENAI_BASE_URL"))
+
+
+@cache
+def _shared(settings: ServiceSettings, base_url: str | None) -> Service:
+    return Service(settings)

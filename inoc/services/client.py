@@ -1,0 +1,265 @@
+"""One client of one OpenAI-compatible HTTP service: concurrency, rate limit, retries, clear errors."""
+
+import asyncio
+import dataclasses
+import itertools
+import queue
+import re
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+from urllib.parse import urlsplit
+
+from inoc.errors import BackendRejected, BackendUnavailable, BadResult, InocError
+from inoc.services.retries import Budget, RequestFailed, RequestRefused, Transient, retry_after
+from inoc.services.settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from openai import APIError, AsyncOpenAI
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+POOL_SIZE: Final = 64
+"""Most connections per connection pool."""
+
+
+class Service:
+    """One event loop in a background thread and one `openai.AsyncOpenAI` on it.
+
+    Retries are made here, not by the SDK, because every attempt has to pass the rate limit. The key lives
+    in the client only and is cut out of every message. Close it (or use `with`) to end its thread and
+    connections.
+    """
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        try:
+            import aiolimiter
+            import httpx2
+            import openai
+        except ImportError as error:
+            raise BackendUnavailable(
+                f"{error.name} is missing: OpenAI-compatible services need pip install 'inoc[openai]'"
+            ) from None
+        self.settings = settings
+        self.url = settings.address()
+        parts = urlsplit(self.url)
+        self.where = parts.hostname or "" if parts.port is None else f"{parts.hostname}:{parts.port}"
+        self._key_name, self._key = settings.key()
+        self._openai = openai
+        self._connect_errors = (httpx2.ConnectError, httpx2.ConnectTimeout)
+        # A connection pool's cost per request grows with its size (measured: 12 ms with 1000 connections,
+        # 4.5 with pools of 64), so many connections are spread over several pools.
+        pools = -(-settings.concurrency // POOL_SIZE)
+        self._clients = tuple(
+            openai.AsyncOpenAI(
+                base_url=self.url,
+                api_key=self._key,
+                max_retries=0,
+                timeout=httpx2.Timeout(settings.timeout, connect=min(10.0, settings.timeout)),
+                http_client=openai.DefaultAsyncHttpxClient(
+                    limits=httpx2.Limits(max_connections=None, max_keepalive_connections=POOL_SIZE),
+                    verify=parts.scheme == "https",
+                    # a proxy of the environment is no way to a server on this machine
+                    trust_env=parts.hostname not in ("localhost", "127.0.0.1", "::1"),
+                ),
+            )
+            for _ in range(pools)
+        )
+        self._next_client = itertools.cycle(self._clients)
+        self._limiter: aiolimiter.AsyncLimiter | None = None
+        if settings.requests_per_minute is not None:
+            rate = settings.requests_per_minute / 60.0
+            burst = max(1.0, 0.1 * rate)
+            self._limiter = aiolimiter.AsyncLimiter(burst, burst / rate)
+        self._quiet_until = 0.0
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="inoc-service", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "Service":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connections and the thread; again is harmless."""
+        if self._loop.is_closed():
+            return
+        for client in self._clients:
+            self.wait(client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def wait(self, work: Coroutine[object, object, Result]) -> Result:
+        """Runs one coroutine on the service's loop and returns its result to ordinary code."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        finally:
+            future.cancel()
+
+    def map(self, call: Callable[[Item], Awaitable[Result]], items: Sequence[Item]) -> Iterator[Result]:
+        """`call` on every item, at most `concurrency` at once, results as they come.
+
+        The first exception cancels what is in flight and is raised here; so does closing the iterator early.
+        """
+        results: queue.SimpleQueue[tuple[Result] | None] = queue.SimpleQueue()
+
+        async def worker(todo: Iterator[Item]) -> None:
+            for item in todo:
+                results.put((await call(item),))
+
+        async def work() -> None:
+            todo = iter(items)
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(self.settings.concurrency, len(items))):
+                    group.create_task(worker(todo))
+
+        future = asyncio.run_coroutine_threadsafe(work(), self._loop)
+        future.add_done_callback(lambda _: results.put(None))
+        try:
+            while (result := results.get()) is not None:
+                yield result[0]
+            try:
+                future.result()
+            except BaseExceptionGroup as group:
+                raise _first(group) from None
+        finally:
+            future.cancel()
+
+    async def post(
+        self,
+        path: str,
+        body: Mapping[str, object],
+        parse: Callable[[bytes], Result],
+        attempts: int | None = None,
+    ) -> Result:
+        """POST `body` as JSON and give the reply's bytes to `parse`, whose ValueError means a malformed reply
+        (asked for once more, then BadResult)."""
+        import httpx2
+
+        async def send(client: "AsyncOpenAI") -> bytes:
+            return (await client.post(path, cast_to=httpx2.Response, body=dict(body))).content
+
+        return await self.call(send, parse, attempts)
+
+    async def get(self, path: str, parse: Callable[[bytes], Result], attempts: int | None = None) -> Result:
+        """GET `path` and parse the reply like `post`."""
+        import httpx2
+
+        async def send(client: "AsyncOpenAI") -> bytes:
+            return (await client.get(path, cast_to=httpx2.Response)).content
+
+        return await self.call(send, parse, attempts)
+
+    async def call(
+        self,
+        send: Callable[["AsyncOpenAI"], Awaitable[Item]],
+        parse: Callable[[Item], Result],
+        attempts: int | None = None,
+    ) -> Result:
+        """One request with rate limit, time limit and retries. Raises RequestFailed or RequestRefused for
+        this request, BackendUnavailable or BackendRejected where no other request would fare better,
+        BadResult for malformed replies."""
+        from tenacity import AsyncRetrying, retry_if_exception_type
+
+        settings = (
+            self.settings if attempts is None else dataclasses.replace(self.settings, attempts=attempts)
+        )
+        budget = Budget(settings)
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(Transient), stop=budget.stop, wait=budget.wait, reraise=True
+        )
+        try:
+            return await retrying(self._attempt, send, parse)
+        except Transient as error:
+            final = error
+        if final.kind == "malformed":
+            raise BadResult(f"{self.where} sent a reply that cannot be used: {final.message}")
+        if final.kind == "dead":
+            raise BackendUnavailable(
+                f"nothing answers at {self.url} ({final.message}): start the server or mend the url"
+            )
+        if final.kind == "busy":
+            raise BackendUnavailable(
+                f"{self.where} still refuses requests for their rate (429) after {settings.patience:g} s: "
+                f"lower requests_per_minute or concurrency, or run the same command later"
+            )
+        raise RequestFailed(f"{self.where}: {final.message}, {settings.attempts} times in a row")
+
+    async def _attempt(
+        self, send: Callable[["AsyncOpenAI"], Awaitable[Item]], parse: Callable[[Item], Result]
+    ) -> Result:
+        while (quiet := self._quiet_until - self._loop.time()) > 0:
+            await asyncio.sleep(quiet)
+        if self._limiter is not None:
+            await self._limiter.acquire()
+        try:
+            async with asyncio.timeout(self.settings.timeout):
+                reply = await send(next(self._next_client))
+        except TimeoutError:
+            raise Transient("fault", f"no answer within {self.settings.timeout:g} s") from None
+        except self._openai.APIError as error:
+            raise self._classify(error) from None
+        try:
+            return parse(reply)
+        except ValueError as error:
+            raise Transient("malformed", self.clean(str(error))) from None
+
+    def _classify(self, error: "APIError") -> InocError | Transient:
+        """What an SDK error means: another attempt, an end for this request, or an end for all."""
+        openai = self._openai
+        if isinstance(error, openai.APITimeoutError) and not isinstance(
+            error.__cause__, self._connect_errors
+        ):
+            return Transient("fault", f"no answer within {self.settings.timeout:g} s")
+        if isinstance(error, openai.APIConnectionError):
+            if isinstance(error.__cause__, self._connect_errors):
+                return Transient("dead", "connection refused or timed out")
+            return Transient("fault", "the connection was cut")
+        if not isinstance(error, openai.APIStatusError):
+            return Transient("malformed", self.clean(error.message))
+        status, said = error.status_code, self.clean(error.message)
+        wait = retry_after(
+            error.response.headers.get("retry-after-ms"), error.response.headers.get("retry-after")
+        )
+        if status == 401:
+            name = (
+                f"the key in {self._key_name}" if self._key_name else "a request without a key (set key_env)"
+            )
+            return BackendUnavailable(
+                f"{self.where} refused {name} (401): it is wrong, expired or for another service"
+            )
+        if status in (402, 403) or error.code == "insufficient_quota":
+            return BackendUnavailable(f"{self.where} does not let this account do that ({status}): {said}")
+        if status == 429:
+            if wait is not None:
+                self._quiet_until = max(
+                    self._quiet_until, self._loop.time() + min(wait, self.settings.patience)
+                )
+            return Transient("busy", "rate limited (429)", wait)
+        if status in (408, 409) or (status >= 500 and status != 501):
+            return Transient("fault", f"server error {status}", None if wait is None else min(wait, 60.0))
+        if status in (400, 413, 422) and error.code not in ("unsupported_parameter", "unsupported_value"):
+            return RequestRefused(f"{self.where} refused the request ({status}): {said}")
+        return BackendRejected(f"{self.where} refused the request ({status}): {said}")
+
+    def clean(self, text: str) -> str:
+        """`text` in one short line, without anything that looks like a key."""
+        if len(self._key) >= 6:
+            text = text.replace(self._key, "***")
+        text = " ".join(re.sub(r"\bsk-[\w*-]+", "***", text).split())
+        return text if len(text) <= 300 else text[:297] + "..."
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    while True:
+        error = group.exceptions[0]
+        if not isinstance(error, BaseExceptionGroup):
+            return error
+        group = cast("BaseExceptionGroup[BaseException]", error)

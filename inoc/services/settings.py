@@ -1,0 +1,86 @@
+"""Where a service is, how hard it may be used, and where its key comes from."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from inoc.errors import BackendUnavailable, BadInput
+
+HOSTED_URL: Final = "https://api.openai.com/v1"
+Option = None | bool | int | float | str
+Count = Annotated[int, Field(ge=1, strict=True)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """How a service is used. `from_options` reads the same names from an experiment file."""
+
+    url: str | None = None
+    """Base URL ending in /v1; None means OPENAI_BASE_URL, else the hosted OpenAI API."""
+    key_env: str | None = None
+    """Name of the environment variable that holds the key. Only the hosted API and OPENAI_BASE_URL get
+    OPENAI_API_KEY without being told to: an experiment file must not send a key elsewhere unnoticed."""
+    concurrency: Count = 32
+    """Requests in flight at once."""
+    requests_per_minute: Positive | None = None
+    """Most attempts per minute, retries included; spread evenly (bursts of 0.1 s at most)."""
+    timeout: Positive = 120.0
+    """Seconds one attempt may take."""
+    attempts: Count = 6
+    """Attempts per request for timeouts, cut connections and server errors."""
+    patience: Positive = 600.0
+    """Seconds a request may spend waiting for a rate-limited (429) service."""
+    backoff: Positive = 0.5
+    """First wait between attempts in seconds; doubles up to 8 s, with jitter. A retry-after header rules."""
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Option]) -> "ServiceSettings":
+        """The settings among `options`; other names are left to the caller. A wrong value is BadInput."""
+        mine = {name: value for name, value in options.items() if name in OPTION_NAMES}
+        try:
+            return TypeAdapter(cls).validate_python(mine)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = first["loc"][0] if first["loc"] else "?"
+            raise BadInput(f"option {name} = {mine.get(str(name))!r}: {first['msg']}") from None
+
+    def address(self) -> str:
+        """The base URL in force. BadInput for one that is no http(s) address or carries a secret."""
+        url = self.url or os.environ.get("OPENAI_BASE_URL") or HOSTED_URL
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise BadInput(f"url {parts.scheme}://{parts.hostname or ''} is no http(s) address of a service")
+        if parts.username or parts.password or parts.query:
+            raise BadInput(
+                f"the url of {parts.hostname} holds a secret or a query; keys belong in the environment"
+            )
+        return url
+
+    def key(self) -> tuple[str | None, str]:
+        """(name of the environment variable, key); (None, "none") where the service is asked without one.
+
+        Raises BackendUnavailable where a key is needed and not there.
+        """
+        host = urlsplit(self.address()).hostname
+        hosted = host == urlsplit(HOSTED_URL).hostname
+        name = self.key_env or ("OPENAI_API_KEY" if hosted or self.url is None else None)
+        key = os.environ.get(name, "").strip() if name else ""
+        if name is None or (not key and not hosted and self.key_env is None):
+            return None, "none"
+        if not key:
+            raise BackendUnavailable(
+                f"the environment variable {name} is not set: it must hold the key for {host}"
+            )
+        if not (key.isascii() and key.isprintable()):
+            raise BackendUnavailable(
+                f"the environment variable {name} holds characters no key has: set it again"
+            )
+        return name, key
+
+
+OPTION_NAMES: Final = frozenset(field.name for field in fields(ServiceSettings))
