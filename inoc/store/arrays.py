@@ -1,74 +1,95 @@
-"""Reading arrays: slices like NumPy, every chunk's checksum verified, units that are not done read as NaN."""
+"""Arrays of a store: slices like NumPy, every chunk's checksum verified, units that are not done read as NaN."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import EllipsisType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from inoc.errors import BrokenStore
-from inoc.store.files import read_node
-
-if TYPE_CHECKING:
-    import zarr
+from inoc.store.chunks import (
+    ChunkError,
+    Piece,
+    Selector,
+    chunk_path,
+    grid,
+    pieces,
+    read_chunk,
+    read_layout,
+    read_run_of_values,
+)
+from inoc.store.schema import MAY_BE_UNWRITTEN
 
 Index = int | np.integer | slice | EllipsisType | Sequence[int] | np.ndarray
 Key = Index | tuple[Index, ...]
 
 
-def _open(directory: Path) -> "zarr.Array":
-    import zarr
-    from zarr.storage import LocalStore
-
-    return zarr.open_array(LocalStore(directory, read_only=True), mode="r")
-
-
 class StoredArray:
-    """One array of a store as a handle: `shape`, `dtype`, `chunks`, and slicing that returns NumPy arrays.
+    """One array of a store as a handle: `shape`, `dtype`, `chunks`, `dims`; slicing reads and returns NumPy arrays.
 
-    `done`, over the leading dims, marks the cells whose data count; the others read as NaN.
+    Lists and arrays select along their own dim (orthogonal indexing). `done`, over the leading dims, marks the cells
+    whose data count; the others read as NaN. May be read from several threads.
 
     Raises (when sliced):
-        BrokenStore: a chunk fails its checksum or cannot be decoded; names the variable.
+        BrokenStore: a chunk is missing, torn or fails its checksum; names the variable and the chunk.
     """
 
     def __init__(self, root: Path, where: str, done: Bool[np.ndarray, "..."] | None = None) -> None:
         self.where = where
-        read_node(root / where, f"/{where}")
-        self._array = _open(root / where)
+        self._directory = root / where
+        self._layout = read_layout(self._directory, where)
         self._done = done
-        self.shape: tuple[int, ...] = self._array.shape
-        self.chunks: tuple[int, ...] = self._array.chunks
-        self.dtype: np.dtype = self._array.dtype
+        self._verified: set[str] = set()
+        self.shape = self._layout.shape
+        self.chunks = self._layout.chunks
+        self.dims = self._layout.dims
+        self.dtype = self._layout.numpy
         self.ndim = len(self.shape)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, key: Key) -> np.ndarray:
-        full = _full_key(key, self.ndim)
-        listed = any(isinstance(k, np.ndarray) for k in full)
+        selectors = _full_key(key, self.ndim)
+        split = [pieces(s, n, c) for s, n, c in zip(selectors, self.shape, self.chunks, strict=True)]
+        out = np.empty([n for _, n in split], self.dtype)
+        for parts in grid([p for p, _ in split]):
+            self._place(parts, out)
+        return out[tuple(0 if isinstance(s, int) else slice(None) for s in selectors)]
+
+    def _place(self, parts: tuple[Piece, ...], out: np.ndarray) -> None:
+        """Read one chunk's share of a selection into `out`."""
+        index = tuple(p.chunk for p in parts)
+        target: tuple[slice | np.ndarray, ...] = tuple(p.outer for p in parts)
+        basic = all(isinstance(p.inner, slice) for p in parts)
+        at = target if basic else np.ix_(*(np.arange(n)[t] for n, t in zip(out.shape, target, strict=True)))
+        if self._done is not None and not self._done[index[: self._done.ndim]]:
+            out[at] = self._layout.fill
+            return
+        path = chunk_path(self._directory, index)
         try:
-            values = (
-                self._array.get_orthogonal_selection(full)
-                if listed
-                else self._array.get_basic_selection(full)
-            )
-        except (IndexError, MemoryError):
-            raise
-        except Exception as error:  # codecs and pipelines raise what they like: ValueError, RuntimeError, ...
-            raise BrokenStore(
-                f"/{self.where}: a stored chunk is damaged ({str(error).splitlines()[0] if str(error) else error!r}); "
-                "`inoc validate` lists what is broken."
-            ) from error
-        out = np.asarray(values)
-        if self._done is not None and not self._done.all():
-            out = np.array(out)
-            out[~_leading(self._done, full)] = np.nan
-        return out
+            if parts and basic and self._is_row(parts) and out[at].flags.c_contiguous:
+                start = cast(slice, parts[-1].inner).start
+                read_run_of_values(path, self._layout, start, out[at].reshape(-1), self._verified)
+            else:
+                values = read_chunk(path, self._layout).reshape(self.chunks)
+                inner = tuple(p.inner for p in parts)
+                out[at] = values[inner if basic else np.ix_(*_positions(inner, self.chunks))]
+        except FileNotFoundError:
+            if self._done is not None or self.where.rsplit("/", 1)[-1] not in MAY_BE_UNWRITTEN:
+                raise self._broken(f"chunk {_name(index)} is missing") from None
+            out[at] = self._layout.fill
+        except ChunkError as error:
+            raise self._broken(str(error)) from error
+
+    def _is_row(self, parts: tuple[Piece, ...]) -> bool:
+        """Whether the chunk is one row of numbers, so that its share of a selection is one run of bytes."""
+        return self.dtype != object and all(c == 1 for c in self.chunks[: len(parts) - 1])
+
+    def _broken(self, what: str) -> BrokenStore:
+        return BrokenStore(f"/{self.where} is damaged: {what}; `inoc validate` lists all that is broken.")
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[...], dtype=dtype)
@@ -77,14 +98,25 @@ class StoredArray:
         return f"<StoredArray /{self.where} {self.shape} {self.dtype} chunks {self.chunks}>"
 
 
-def _full_key(key: Key, ndim: int) -> tuple[int | slice | np.ndarray, ...]:
+def _name(index: Sequence[int]) -> str:
+    return "/".join(str(i) for i in index) or "0"
+
+
+def _positions(inner: tuple[slice | np.ndarray, ...], chunks: tuple[int, ...]) -> list[np.ndarray]:
+    return [np.arange(n)[i] for i, n in zip(inner, chunks, strict=True)]
+
+
+def _full_key(key: Key, ndim: int) -> tuple[Selector, ...]:
+    """One selector per dim; Ellipsis and missing dims filled in."""
     given = key if isinstance(key, tuple) else (key,)
-    if any(k is Ellipsis for k in given):
-        at = next(i for i, k in enumerate(given) if k is Ellipsis)
-        given = (*given[:at], *(slice(None) for _ in range(ndim - len(given) + 1)), *given[at + 1 :])
-    given = (*given, *(slice(None) for _ in range(ndim - len(given))))
-    full: list[int | slice | np.ndarray] = []
-    for k in given:
+    dots = [i for i, k in enumerate(given) if k is Ellipsis]
+    if dots:
+        gap = (slice(None),) * (ndim - len(given) + 1)
+        given = (*given[: dots[0]], *gap, *given[dots[0] + 1 :])
+    if len(given) > ndim:
+        raise IndexError(f"{len(given)} indices for {ndim} dims")
+    full: list[Selector] = []
+    for k in (*given, *(slice(None) for _ in range(ndim - len(given)))):
         if isinstance(k, slice):
             full.append(k)
         elif isinstance(k, int | np.integer):
@@ -95,31 +127,9 @@ def _full_key(key: Key, ndim: int) -> tuple[int | slice | np.ndarray, ...]:
     return tuple(full)
 
 
-def _leading(
-    done: Bool[np.ndarray, "..."], key: tuple[int | slice | np.ndarray, ...]
-) -> Bool[np.ndarray, "..."]:
-    kept = done
-    axis = 0
-    for k in key[: done.ndim]:
-        kept = kept[(slice(None),) * axis + (k,)]
-        axis += 0 if isinstance(k, int) else 1
-    return np.asarray(kept)
-
-
 def read_all(root: Path, where: str) -> np.ndarray:
-    """A whole array; strings come as an object array of str."""
-    values = StoredArray(root, where)[...]
-    return values if values.dtype.kind in "fiub" else values.astype(object)
-
-
-def has_chunks(root: Path, where: str, prefix: tuple[int, ...], n: int) -> bool:
-    """Whether all `n` chunk files along the last dim exist below the chunk index `prefix`."""
-    directory = root.joinpath(where, "c", *(str(i) for i in prefix))
-    try:
-        names = {entry.name for entry in os.scandir(directory)}
-    except OSError:
-        return n == 0
-    return all(str(i) in names for i in range(n))
+    """A whole array; texts come as an object array of str."""
+    return StoredArray(root, where)[...]
 
 
 class TokenArrays(NamedTuple):

@@ -121,22 +121,16 @@ def create_array(
 ) -> "zarr.Array":
     """A new array at `directory`: checksummed chunks, named dims; unwritten cells read as NaN, -1 or ""."""
     import zarr
-    from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
+    from zarr.codecs import Crc32cCodec, GzipCodec
     from zarr.storage import LocalStore
 
     kind = "string" if dtype == "string" else np.dtype(dtype).kind
-    itemsize = 1 if dtype == "string" else np.dtype(dtype).itemsize
-    squeeze = (
-        ZstdCodec(level=3, checksum=False)
-        if kind == "string"
-        else BloscCodec(cname="lz4", clevel=5, shuffle="shuffle", typesize=itemsize)
-    )
     array = zarr.create_array(
         LocalStore(directory),
         shape=shape,
         dtype=dtype,
         chunks=chunks or chunk_shape(shape, dtype, len(shape)) or "auto",
-        compressors=(squeeze, Crc32cCodec()),
+        compressors=(GzipCodec(level=5), Crc32cCodec()) if kind == "string" else (Crc32cCodec(),),
         fill_value={"f": float("nan"), "i": -1}.get(kind, ""),
         dimension_names=dims,
         attributes=dict(attributes or {}),
@@ -153,9 +147,9 @@ def open_for_writing(directory: Path) -> "zarr.Array":
     import zarr
     from zarr.storage import LocalStore
 
-    with zarr.config.set({"codec_pipeline.path": "zarr.core.codec_pipeline.BatchedCodecPipeline"}):
-        array = zarr.open_array(LocalStore(directory), mode="r+", config={"write_empty_chunks": True})
-    return array
+    pipeline = "zarr.core.codec_pipeline.BatchedCodecPipeline"
+    with zarr.config.set({"codec_pipeline.path": pipeline, "array.write_empty_chunks": True}):
+        return zarr.open_array(LocalStore(directory), mode="r+")
 
 
 class Transaction:

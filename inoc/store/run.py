@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from inoc.errors import BadInput, BrokenStore, IncompleteStore
-from inoc.store.arrays import ExampleArrays, StoredArray, TokenArrays, has_chunks, read_all
+from inoc.store.arrays import ExampleArrays, StoredArray, TokenArrays, read_all
 from inoc.store.files import COMMIT, NODE, STAGED, finish_commit, node_attributes, read_node
 from inoc.store.lock import is_locked
 from inoc.store.schema import (
@@ -193,21 +193,10 @@ class Run:
         return where
 
     def markers(self, level: Level, completion_set: str) -> tuple[bool, np.ndarray]:
-        """(default done, done[prefix_type, prompt]) of a set. A marked unit whose chunks are gone raises BrokenStore."""
+        """(default done, done[prefix_type, prompt]) of a set."""
         where = self._logprob_group(level, completion_set)
         done = self.read(f"{where}/unit_crc") != PENDING
-        default_done = int(self.read(f"{where}/default_crc")) != PENDING
-        for variable, marked in (("default", np.asarray(default_done)), ("prefixed", done)):
-            document = read_node(self.path / where / variable, f"/{where}/{variable}")
-            size = cast(list[int], document["shape"])[-1]
-            grid = cast(dict[str, dict[str, list[int]]], document["chunk_grid"])
-            n = -(-size // grid["configuration"]["chunk_shape"][-1])
-            for index in np.argwhere(marked):
-                if not has_chunks(self.path, f"{where}/{variable}", tuple(int(i) for i in index), n):
-                    raise BrokenStore(
-                        f"/{where}/{variable}: a unit is marked done but its data are gone; `inoc validate` lists them."
-                    )
-        return default_done, done
+        return int(self.read(f"{where}/default_crc")) != PENDING, done
 
     def token_logprobs(self, completion_set: str = "train") -> TokenArrays:
         """Handles on the token-level log-probabilities of a set; slicing reads.

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from inoc.errors import IncompleteStore
+from inoc.store.arrays import StoredArray
 from inoc.store.run import Run
 from inoc.store.schema import GROUPS, PENDING, VariableSpec
 
@@ -73,7 +74,7 @@ def scores(run: Run) -> xr.Dataset | None:
     names = run.subgroups("runs")
     if not names:
         return None
-    parts = {name: {v: run.read(f"runs/{name}/{v}") for v in _SCORE_VARIABLES} for name in names}
+    parts = {name: _evaluations(run, name) for name in names}
     axes = {
         dim: _union([list(p[dim]) for p in parts.values()]) for dim in ("condition", "trait", "instruction")
     }
@@ -86,9 +87,7 @@ def scores(run: Run) -> xr.Dataset | None:
             [steps.index(int(s)) for s in part["step"]],
             *([axes[d].index(v) for v in part[d]] for d in axes),
         )
-        done = (part["unit_crc"] != PENDING)[:, :, None, None]
-        score[r][at] = np.where(done, part["score"], np.nan)
-        coverage[r][at] = np.where(done, part["coverage"], np.nan)
+        score[r][at], coverage[r][at] = part["score"], part["coverage"]
         judge[r, [axes["trait"].index(t) for t in part["trait"]]] = part["judge"]
     dims = ("run", "step", *axes)
     about = [run.attributes(f"runs/{name}") for name in names]
@@ -108,7 +107,12 @@ def scores(run: Run) -> xr.Dataset | None:
     )
 
 
-_SCORE_VARIABLES = ("step", "condition", "trait", "instruction", "score", "coverage", "judge", "unit_crc")
+def _evaluations(run: Run, name: str) -> dict[str, np.ndarray]:
+    """The variables of one run; evaluations not done are NaN."""
+    where = f"runs/{name}"
+    done = run.read(f"{where}/unit_crc") != PENDING
+    part = {v: run.read(f"{where}/{v}") for v in ("step", "condition", "trait", "instruction", "judge")}
+    return part | {v: StoredArray(run.path, f"{where}/{v}", done)[...] for v in ("score", "coverage")}
 
 
 def _run_coords(about: Sequence[Mapping[str, object]]) -> dict[str, tuple[str, np.ndarray, dict[str, str]]]:

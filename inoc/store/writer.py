@@ -48,10 +48,14 @@ COLUMN_BYTES = 1 << 27
 MIN_TOKENS, MAX_TOKENS = 1 << 15, 1 << 18
 
 
-def token_chunk(n_prompts: int) -> int:
-    """Tokens per chunk: 1 MiB, less where a column over all prompts would pass 128 MiB, never under 128 KiB."""
+def token_chunk(n_tokens: int, n_prompts: int) -> int:
+    """Tokens per chunk: at most 1 MiB, less where a column over all prompts would pass 128 MiB, and even.
+
+    One prompt's row is cut into equal parts, so that the last chunk is not mostly padding.
+    """
     fair = COLUMN_BYTES // 4 // max(1, n_prompts)
-    return max(MIN_TOKENS, min(MAX_TOKENS, 1 << (fair.bit_length() - 1)))
+    n_chunks = -(-n_tokens // max(MIN_TOKENS, min(MAX_TOKENS, fair)))
+    return max(1, -(-n_tokens // max(1, n_chunks)))
 
 
 def difference(old: Mapping[str, object], new: Mapping[str, object], prefix: str = "") -> list[str]:
@@ -331,7 +335,7 @@ class RunWriter:
                     f"{group}/row_size", rows, ("example",), dtype="int64", attributes={"units": "token"}
                 )
                 size = int(rows.sum())
-            chunk = max(1, min(size, token_chunk(len(prompts)))) if level == "token" else max(1, size)
+            chunk = token_chunk(size, len(prompts)) if level == "token" else max(1, size)
             dim, shape = LEVEL_DIM[level], (len(prefix_types), len(prompts))
             for name, full, dims, chunks in (
                 ("default", (size,), (dim,), (chunk,)),
