@@ -1,6 +1,7 @@
 """What training did: suppression, gaps, levels with intervals; which heuristic goes with it; predictions."""
 
 from inoc.outcomes.performance import performance, performance_of
+from inoc.outcomes.predict import predict, predict_of
 from inoc.outcomes.rows import rows, rows_of
 from inoc.outcomes.suppression import cross_suppression, gap, levels, suppression
 
@@ -10,6 +11,8 @@ __all__ = [
     "levels",
     "performance",
     "performance_of",
+    "predict",
+    "predict_of",
     "rows",
     "rows_of",
     "suppression",

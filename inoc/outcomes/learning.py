@@ -16,7 +16,7 @@ FEWEST = 4
 FEATURES = ("elicitation", "ph", "mean_square", "trait_svd[1]")
 """Heuristics a predictor may read unless others are named: few, and each close to what is trained for."""
 COVERED = 0.75
-"""Share of the trained rows a heuristic must cover to be used."""
+"""Share of the trained rows, and of the rows to predict, that a heuristic must cover to be used."""
 RELATIONS = ("on_target", "other_trait")
 """A prompt's effect on the trait it asks for (neutral prompts: on any), and on the other trait."""
 LEFT_OUT = ("prompt", "family", "store")

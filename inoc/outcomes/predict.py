@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float64
 from inoc.errors import BadInput, IncompleteStore
 from inoc.outcomes.final import Recipe
 from inoc.outcomes.intervals import prediction_interval
-from inoc.outcomes.learning import FEATURES, FEWEST, RELATIONS, Model, errors_of, learn
+from inoc.outcomes.learning import COVERED, FEATURES, FEWEST, RELATIONS, Model, errors_of, learn
 from inoc.outcomes.performance import choose
 from inoc.outcomes.rows import experiment_names, heuristic_columns, rows
 from inoc.outcomes.selection import outside
@@ -105,11 +105,14 @@ def predict_of(table: xr.Dataset, new: xr.Dataset, heuristics: Sequence[str] | N
         features = [i for i, name in enumerate(names) if name in FEATURES]
     else:
         features = choose(names, heuristics)
+    new = _untrained(table, new)
+    offered = new["heuristic_value"].reindex(heuristic=names).values.astype(np.float64)
+    features = [i for i in features if not offered.size or np.isfinite(offered[i]).mean() >= COVERED]
     kinds = [kind for kind in ("fixed", "mix") if kind in set(table["prefix_type"].values.astype(str))]
     models: dict[tuple[str, str], Model | str] = {
         (relation, kind): learn(table, relation, kind, features) for relation in RELATIONS for kind in kinds
     }
-    return _labelled(table, _untrained(table, new), names, models, kinds)
+    return _labelled(table, new, names, models, kinds)
 
 
 def _untrained(table: xr.Dataset, new: xr.Dataset) -> xr.Dataset:
@@ -149,39 +152,36 @@ def _labelled(
     models: dict[tuple[str, str], Model | str],
     kinds: Sequence[str],
 ) -> xr.Dataset:
-    prompts = list(dict.fromkeys(zip(new["experiment"].values, new["prompt"].values, strict=True)))
-    traits = list(dict.fromkeys(new["trait"].values))
+    label = {
+        name: new[name].values.astype(str)
+        for name in ("experiment", "prompt", "prefix_type", "trait", "family")
+    }
+    asked = new["on_target"].values.astype(bool)
+    x = new["heuristic_value"].reindex(heuristic=list(names)).values.astype(np.float64)
+    keys = list(zip(label["experiment"].tolist(), label["prompt"].tolist(), strict=True))
+    family = dict(zip(keys, label["family"].tolist(), strict=True))
+    prompts, traits = list(family), list(dict.fromkeys(label["trait"].tolist()))
+    place = {key: i for i, key in enumerate(prompts)}
     shape = (len(prompts), len(kinds), len(traits))
     numbers = {name: np.full(shape, np.nan) for name in ("predicted", "lower", "upper", "control")}
     text = {name: np.full(shape, "", dtype=object) for name in ("outside", "reason")}
     on_target: Bool[np.ndarray, "prompt prefix_type trait"] = np.zeros(shape, dtype=bool)
     text["reason"][:] = "trained"
-    x = new["heuristic_value"].reindex(heuristic=list(names)).values.astype(np.float64)
-    family = dict(
-        zip(
-            zip(new["experiment"].values, new["prompt"].values, strict=True),
-            new["family"].values,
-            strict=True,
-        )
-    )
     for row in range(new.sizes["row"]):
-        cell = new.isel(row=row)
-        kind, trait = str(cell["prefix_type"].item()), str(cell["trait"].item())
+        kind, trait = str(label["prefix_type"][row]), str(label["trait"][row])
         if kind not in kinds:
             continue
-        experiment = str(cell["experiment"].item())
-        at = (prompts.index((experiment, cell["prompt"].item())), kinds.index(kind), traits.index(trait))
-        on_target[at] = bool(cell["on_target"].item())
-        control = _control(table, trait, experiment)
-        numbers["control"][at] = control
-        model = models[RELATIONS[0] if on_target[at] else RELATIONS[1], kind]
+        at = (place[keys[row]], list(kinds).index(kind), traits.index(trait))
+        on_target[at] = asked[row]
+        control = numbers["control"][at] = _control(table, trait, keys[row][0])
+        model = models[RELATIONS[0] if asked[row] else RELATIONS[1], kind]
         if isinstance(model, str):
             text["reason"][at] = model
             continue
         missing = [names[c] for c in model.columns if not np.isfinite(x[c, row])]
         text["reason"][at] = f"the store lacks {', '.join(missing)} for it" if missing else ""
         if not missing:
-            values = _one(model, x[:, row], str(cell["family"].item()), control)
+            values = _one(model, x[:, row], family[keys[row]], control)
             for name, value in zip(("predicted", "lower", "upper"), values, strict=True):
                 numbers[name][at] = value
             text["outside"][at] = outside(model.sample, model.columns, names, x[:, row])

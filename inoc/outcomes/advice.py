@@ -1,0 +1,130 @@
+"""Predictions in words: one card per prompt, and how much they can be trusted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+ROUGH = 20
+"""Distinct trained prompts below which predictions are called rough."""
+NEAR = 5.0
+"""pp below the strongest prediction that still count as strong when the cheapest prompt is sought."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """Advice about one prompt for one trait and prefix type."""
+
+    prompt: str
+    prefix_type: str
+    trait: str
+    predicted: float
+    lower: float
+    upper: float
+    remarks: tuple[str, ...]
+
+    def __str__(self) -> str:
+        end = f" [{self.lower:.0f}, {self.upper:.0f}]" if np.isfinite(self.lower) else " (no interval)"
+        remarks = f"; {', '.join(self.remarks)}" if self.remarks else ""
+        return f"{self.prompt} ({self.prefix_type}): predicted {self.predicted:.0f} pp{end}{remarks}"
+
+
+def cards(prediction: xr.Dataset, texts: Mapping[str, str] | None = None) -> list[Card]:
+    """A card for every prompt, prefix type and trait it asks for, the strongest first within trait and
+    prefix type.
+
+    Remarks: `strongest` (highest prediction of its trait and prefix type inside the calibration range),
+    `cheapest to train` (shortest text of those within 5 pp of the strongest: every training example carries
+    the prompt), what happens to the other trait, whether no effect is possible, and what lies outside the
+    calibration. `texts`: prompt texts by key, for the length.
+    """
+    result: list[Card] = []
+    for trait in prediction["trait"].values.astype(str):
+        for kind in prediction["prefix_type"].values.astype(str):
+            part = prediction.sel(trait=trait, prefix_type=kind)
+            used = part["on_target"].values.astype(bool) & np.isfinite(part["predicted"].values)
+            order = sorted(np.flatnonzero(used).tolist(), key=lambda i: -float(part["predicted"].values[i]))
+            marks = _marks(part, order, texts or {})
+            for i in order:
+                remarks = [*marks.get(i, []), *_doubts(prediction, part, i, trait, kind)]
+                low, high = float(part["lower"].values[i]), float(part["upper"].values[i])
+                name = str(part["prompt"].values[i])
+                value = float(part["predicted"].values[i])
+                result.append(Card(name, kind, trait, value, low, high, tuple(remarks)))
+    return result
+
+
+def trust(prediction: xr.Dataset) -> list[str]:
+    """Sentences on how far to trust the predictions: the number of prompts behind them, the left-out errors."""
+    said: list[str] = []
+    for relation, what in (("on_target", "the trait a prompt asks for"), ("other_trait", "the other trait")):
+        for kind in prediction["error"]["prefix_type"].values.astype(str):
+            cell = prediction.sel(relation=relation, prefix_type=kind)
+            prompts, n = int(cell["prompts"].item()), int(cell["rows"].item())
+            if not prompts:
+                said.append(f"{kind}, {what}: no prediction, {cell['model'].item()}.")
+                continue
+            errors = [_errors(cell["error"], left_out) for left_out in ("family", "store")]
+            rough = " Rough: fewer than 20 prompts." if prompts < ROUGH else ""
+            said.append(
+                f"{kind}, {what}: {cell['model'].item()}, learnt from {prompts} distinct prompts ({n} rows); "
+                f"typical error on a left-out {'; on a left-out '.join(e for e in errors if e)}."
+                f"{rough}{_warning(cell['error'])}"
+            )
+    return said
+
+
+def _errors(error: xr.DataArray, left_out: str) -> str:
+    chosen, elicitation, constant = (
+        float(error.sel(left_out=left_out, predictor=p)) for p in ("chosen", "elicitation", "constant")
+    )
+    if not np.isfinite(chosen):
+        return ""
+    beside = (
+        f"{elicitation:.0f} with elicitation only" if np.isfinite(elicitation) else "elicitation not stored"
+    )
+    return f"{left_out} {chosen:.0f} pp ({beside}, {constant:.0f} always guessing the mean)"
+
+
+def _warning(error: xr.DataArray) -> str:
+    chosen = float(error.sel(left_out="family", predictor="chosen"))
+    constant = float(error.sel(left_out="family", predictor="constant"))
+    if not np.isfinite(chosen):
+        return " Only one family was trained, so how it carries over to another is unknown."
+    if chosen >= constant:
+        return " No better than guessing the mean on a new family: do not act on it."
+    return ""
+
+
+def _marks(part: xr.Dataset, order: Sequence[int], texts: Mapping[str, str]) -> dict[int, list[str]]:
+    """`strongest` and `cheapest to train` among the prompts inside the calibration range."""
+    inside = [i for i in order if not str(part["outside"].values[i])]
+    if len(inside) < 2:
+        return {}
+    best = float(part["predicted"].values[inside[0]])
+    if best <= NEAR:
+        return {}
+    near = [i for i in inside if float(part["predicted"].values[i]) >= best - NEAR]
+    marks: dict[int, list[str]] = {inside[0]: ["strongest"]}
+    known = [i for i in near if str(part["prompt"].values[i]) in texts]
+    if known:
+        cheapest = min(known, key=lambda i: len(texts[str(part["prompt"].values[i])]))
+        marks.setdefault(cheapest, []).append("cheapest to train")
+    return marks
+
+
+def _doubts(prediction: xr.Dataset, part: xr.Dataset, i: int, trait: str, kind: str) -> list[str]:
+    said: list[str] = []
+    low, high = float(part["lower"].values[i]), float(part["upper"].values[i])
+    if low <= 0 <= high:
+        said.append("may do nothing")
+    for other in prediction["trait"].values.astype(str):
+        cell = prediction.sel(prefix_type=kind, trait=other).isel(prompt=i)
+        value = float(cell["predicted"].item())
+        if other != trait and not bool(cell["on_target"].item()) and np.isfinite(value):
+            said.append(f"{other} changes by {-value:+.0f} pp")
+    beyond = str(part["outside"].values[i])
+    if beyond:
+        said.append(f"outside the calibration: {beyond}")
+    return said
