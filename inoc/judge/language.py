@@ -4,13 +4,17 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from inoc.errors import BackendUnavailable, BadInput
 from inoc.judge.protocols import Judgement, JudgeRequest, Option
 
 if TYPE_CHECKING:
     from lingua import LanguageDetector
+
+
+DEFAULT_LANGUAGES: Final = "dutch english french german italian portuguese spanish"
+"""What a text may be instead of the language asked for: with too few, a third language is taken for it."""
 
 
 class LanguageJudge:
@@ -74,9 +78,13 @@ def names_key(language: str, names: Sequence[str]) -> str:
 
 
 def language_judge(trait: str, options: Mapping[str, Option]) -> LanguageJudge:
-    """A LanguageJudge from the options `language` (default: the trait's name) and `languages` (those to
-    choose from, separated by spaces or commas; default: English)."""
+    """A LanguageJudge from the options `language` (default: the trait's name) and `languages`.
+
+    `languages` are those to choose from, separated by spaces or commas (default: DEFAULT_LANGUAGES).
+    """
     if unknown := sorted(set(options) - {"language", "languages"}):
         raise BadInput(f"judge of {trait}: unknown option {unknown[0]!r}; there are language, languages")
-    languages = [name for name in re.split(r"[,\s]+", str(options.get("languages") or "english")) if name]
+    languages = [
+        name for name in re.split(r"[,\s]+", str(options.get("languages") or DEFAULT_LANGUAGES)) if name
+    ]
     return LanguageJudge(str(options.get("language") or trait), languages)

@@ -41,7 +41,7 @@ def test_language_judge_gives_the_share_in_the_language() -> None:
     ("options", "words"),
     [
         ({"language": "klingon"}, "klingon"),
-        ({"languages": "german"}, "at least one other"),
+        ({"language": "german", "languages": "german"}, "at least one other"),
         ({"x": 1}, "unknown"),
     ],
 )
