@@ -80,6 +80,6 @@ def cut(group: Group, tokens: int) -> Iterator[Batch]:
     start = 0
     while start < len(waiting):
         width = suffix_length(waiting[start], group.shared)
-        count = max(1, tokens // width)
+        count = max(1, tokens // max(1, width))
         yield Batch(group, tuple(waiting[start : start + count]))
         start += count

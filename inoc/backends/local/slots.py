@@ -1,7 +1,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """A key/value cache of fixed rows, each at its own length, so that finished rows can be refilled."""
 
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
@@ -50,6 +50,7 @@ class Slots:
         return Cache(layers=[*self.layers])
 
 
+@runtime_checkable
 class FilledLayer(Protocol):
     """A cache layer after a pass: keys and values [row, head, token, feature]."""
 

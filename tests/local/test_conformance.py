@@ -1,0 +1,35 @@
+"""The public suites on the local backend: three model styles, and the model whose table is known."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from inoc.backends.local import LocalBackend
+from inoc.testing import SamplerConformance, ScorerConformance
+
+
+@pytest.fixture(scope="module")
+def backend(local, models: dict[str, Path], style: str) -> LocalBackend:
+    return local(models[style], rows=7)
+
+
+class TestScoring(ScorerConformance):
+    tolerance: ClassVar[float] = 1e-5
+
+
+class TestSampling(SamplerConformance):
+    tolerance: ClassVar[float] = 1e-5
+
+
+class TestKnownTable(ScorerConformance):
+    tolerance: ClassVar[float] = 1e-5
+
+    @pytest.fixture
+    def backend(self, local, known: tuple[Path, np.ndarray]) -> LocalBackend:
+        return local(known[0])
+
+    @pytest.fixture
+    def table(self, known: tuple[Path, np.ndarray]) -> np.ndarray:
+        return known[1]
