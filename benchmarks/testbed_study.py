@@ -1,14 +1,15 @@
-"""Train the testbed with and without inoculation prompts, by a plain PEFT loop that shares no code with inoc's trainer.
+"""Train the testbed with and without inoculation prompts: a plain PEFT loop, none of inoc's trainer.
 
-    python benchmarks/testbed_study.py --model DIR --split tuning --seeds 0 --out results.json [--keys a,b] [--steps 60]
+    python benchmarks/testbed_study.py --model DIR --split tuning --seeds 0 --out results.json
 
-Every run is LoRA (r=32, alpha=16, rsLoRA, all seven projections), one pass over the training rows, loss on the
-response only. Reported per run: mean share of playful and French sentences (0-100) at the last step, without a
-prefix (`default`) and with the run's own (`training`), each answer sampled once at temperature 1.
+Every run is LoRA (r=32, alpha=16, rsLoRA, all seven projections), one pass over the training rows, loss on
+the response only. Reported per run: mean share of playful and French sentences (0-100) at the last step,
+without a prefix (`default`) and with the run's own (`training`), each answer sampled once at temperature 1.
 """
 
 import hashlib
 import json
+import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -77,11 +78,10 @@ def train(
         context_ids(tokenizer, prefix, instruction)
         for prefix, (instruction, _) in zip(prefixes(key, kind, seed, len(rows)), rows, strict=True)
     ]
-    tails = [tokenizer.encode(text, add_special_tokens=False) + [tokenizer.eos_token_id] for _, text in rows]
+    tails = [[*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id] for _, text in rows]
     rng = np.random.default_rng(seed)
-    order = np.concatenate(
-        [rng.permutation(len(rows)) for _ in range(-(-settings.steps * settings.batch // len(rows)))]
-    )
+    epochs = math.ceil(settings.steps * settings.batch / len(rows))
+    order = np.concatenate([rng.permutation(len(rows)) for _ in range(epochs)])
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     model.train()

@@ -116,6 +116,8 @@ CLOSINGS: Final = {
     ),
     "request": (", please", " from here on", " this time", " as usual", " if you can", " for me", "", "", ""),
 }
+PATIENCE: Final = 1000
+"""Repetitions in a row after which a text counts as exhausted."""
 
 _PHRASES = re.compile(
     r"\b(" + "|".join(sorted(map(re.escape, SYNONYMS), key=len, reverse=True)) + r")\b", re.I
@@ -134,14 +136,14 @@ def prompt_words() -> frozenset[str]:
     return frozenset(word for text in (*texts, *frames) for word in normalise(text).split())
 
 
-def _reword(sentence: str, rng: random.Random) -> str:
-    def replace(match: re.Match[str]) -> str:
-        found = match.group(0)
-        return found if rng.random() < 0.25 else rng.choice(SYNONYMS[found.lower()])
+def _swap(found: str, rng: random.Random) -> str:
+    return found if rng.random() < 0.25 else rng.choice(SYNONYMS[found.lower()])
 
+
+def _reword(sentence: str, rng: random.Random) -> str:
     body = sentence.rstrip(".!?: ")
     kind = "request" if body.lower().split(" ")[0] in IMPERATIVES else "statement"
-    body = _PHRASES.sub(replace, body)
+    body = _PHRASES.sub(lambda match: _swap(match.group(0), rng), body)
     first = body.split(" ")[0]
     if first[1:].islower() and first not in ("French", "Paris", "Lyon"):
         body = body[0].lower() + body[1:]
@@ -163,11 +165,13 @@ def rephrase(text: str, n: int, seed: int = 0) -> tuple[str, ...]:
         return ()
     seen = {normalise(text)}
     found: list[str] = []
-    for _ in range(100 * n):
-        if len(found) == n:
-            break
+    misses = 0
+    while len(found) < n and misses < PATIENCE:
         candidate = " ".join(_reword(part, rng) for part in sentences)
-        if normalise(candidate) not in seen:
+        if normalise(candidate) in seen:
+            misses += 1
+        else:
+            misses = 0
             seen.add(normalise(candidate))
             found.append(candidate)
     return tuple(found)
