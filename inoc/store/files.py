@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -92,12 +92,36 @@ def write_atomic(path: Path, data: bytes) -> None:
     try:
         with part.open("wb") as f:
             f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
+        flush(part)
         part.replace(path)
     except OSError:
         part.unlink(missing_ok=True)
         raise
+
+
+_flushing = True
+
+
+@contextmanager
+def without_flushing() -> Generator[None]:
+    """For building a store that only counts once it is renamed into place: do not wait for the disk."""
+    global _flushing
+    _flushing = False
+    try:
+        yield
+    finally:
+        _flushing = True
+
+
+def flush(file: Path) -> None:
+    """Ask the disk to keep a file's content now."""
+    if not _flushing:
+        return
+    fd = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def chunk_shape(shape: Sequence[int], dtype: str, whole: int = 1) -> tuple[int, ...]:
@@ -147,6 +171,7 @@ def open_for_writing(directory: Path) -> "zarr.Array":
     import zarr
     from zarr.storage import LocalStore
 
+    read_node(directory, str(directory))
     pipeline = "zarr.core.codec_pipeline.BatchedCodecPipeline"
     with zarr.config.set({"codec_pipeline.path": pipeline, "array.write_empty_chunks": True}):
         return zarr.open_array(LocalStore(directory), mode="r+")
@@ -218,6 +243,9 @@ class Transaction:
     def commit(self) -> None:
         """Make the change. After the one rename it will happen, by this process or by the next that opens."""
         (self.root / STAGED / "gone.json").write_text(canonical_json(self._gone))
+        for file in (self.root / STAGED).rglob("*"):
+            if file.is_file():
+                flush(file)
         step("staged")
         (self.root / STAGED).rename(self.root / COMMIT)
         step("committed")
@@ -225,7 +253,7 @@ class Transaction:
 
 
 @contextmanager
-def transaction(root: Path) -> Iterator[Transaction]:
+def transaction(root: Path) -> Generator[Transaction]:
     """Commit at the end of the block; on an error nothing has changed."""
     change = Transaction(root)
     try:
@@ -253,5 +281,7 @@ def finish_commit(root: Path) -> None:
         else:
             path.unlink(missing_ok=True)
         step("removed")
-    shutil.rmtree(commit)
-    step("cleared")
+    shutil.rmtree(root / STAGED, ignore_errors=True)
+    commit.rename(root / STAGED)  # in one step: a half-removed commit could not be finished
+    step("finished")
+    shutil.rmtree(root / STAGED, ignore_errors=True)

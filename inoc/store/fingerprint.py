@@ -1,8 +1,10 @@
-"""Stable hashes of what logprobs depend on: the same content gives the same 16 hex digits on every machine."""
+"""Stable hashes of what logprobs depend on (the same content gives the same 16 hex digits on every machine), and the
+field-by-field difference of two identities."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from jaxtyping import Int
@@ -54,3 +56,21 @@ def file_fingerprint(path: Path) -> str:
     """Hash of a file's bytes."""
     with path.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()[:16]
+
+
+def difference(old: Mapping[str, object], new: Mapping[str, object], prefix: str = "") -> list[str]:
+    """Field by field, what differs: "field: stored … , now …"; nested mappings by dotted name."""
+    lines: list[str] = []
+    for key in sorted({*old, *new}):
+        name = f"{prefix}{key}"
+        if key not in old:
+            lines.append(f"{name}: stored nothing, now {new[key]!r}")
+        elif key not in new:
+            lines.append(f"{name}: stored {old[key]!r}, now nothing")
+        elif isinstance(old[key], Mapping) and isinstance(new[key], Mapping):
+            lines += difference(
+                cast(Mapping[str, object], old[key]), cast(Mapping[str, object], new[key]), f"{name}."
+            )
+        elif old[key] != new[key]:
+            lines.append(f"{name}: stored {old[key]!r}, now {new[key]!r}")
+    return lines

@@ -16,7 +16,6 @@ from inoc.store.files import COMMIT, NODE, STAGED, finish_commit, node_attribute
 from inoc.store.lock import is_locked
 from inoc.store.schema import (
     COMPLETION_SETS,
-    LEVEL_DIM,
     LOGPROB_GROUP,
     PENDING,
     SCHEMA,
@@ -64,23 +63,22 @@ def read_root(path: Path) -> dict[str, object]:
 
 
 def settle(path: Path) -> None:
-    """Finish a committed change that a killed writer left half-moved; wait for a living writer to do so itself."""
+    """Finish a committed change that a killed writer left half-moved; wait for a living writer to do it."""
     deadline = time.monotonic() + 5.0
     while (path / COMMIT).exists():
         if not is_locked(path):
             try:
                 finish_commit(path)
             except FileNotFoundError:
-                continue  # somebody else finished it first
+                pass  # another reader is finishing it, too
             except OSError as error:
                 raise BrokenStore(
                     f"{path} was left in the middle of a change and cannot be finished here ({error.strerror}); "
                     "open it once where it can be written."
                 ) from error
-        elif time.monotonic() > deadline:
-            raise BrokenStore(f"{path}: a writer has been changing it for more than 5 s; try again.")
-        else:
-            time.sleep(0.02)
+        if time.monotonic() > deadline:
+            raise BrokenStore(f"{path}: a change has been under way for more than 5 s; try again.")
+        time.sleep(0.01)
 
 
 class Run:
@@ -97,6 +95,16 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<Run {self.path} sets {', '.join(self.completion_sets) or 'none'}>"
+
+    @property
+    def root(self) -> Mapping[str, object]:
+        """All attributes of the root."""
+        return self._root
+
+    @property
+    def schema_version(self) -> int:
+        """The schema the store was written in."""
+        return cast(int, self._root["schema_version"])
 
     @property
     def experiment(self) -> Mapping[str, object]:
@@ -329,6 +337,3 @@ def clear_staged(path: Path) -> None:
     shutil.rmtree(path / STAGED, ignore_errors=True)
     for file in path.rglob("*.partial"):
         file.unlink(missing_ok=True)
-
-
-__all__ = ["LEVEL_DIM", "Run", "clear_staged", "open_run", "read_root", "settle"]

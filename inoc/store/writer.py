@@ -4,37 +4,31 @@ Log-probabilities: the data of a unit first, flushed to disk, then its CRC marke
 Everything else changes all at once (`files.transaction`). One writer at a time (`lock`).
 """
 
-import os
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import cast
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from inoc.errors import BadInput, InocError, OtherSettings
-from inoc.store import evaluations, tables
+from inoc.store import evaluations, tables, units
 from inoc.store.files import (
+    COMMIT,
+    NODE,
+    STAGED,
+    finish_commit,
     group_document,
     node_bytes,
-    open_for_writing,
     step,
-    transaction,
     write_atomic,
-    NODE,
 )
+from inoc.store.fingerprint import difference
 from inoc.store.lock import Lock
-from inoc.store.run import Run, clear_staged
+from inoc.store.run import Run, clear_staged, read_root
 from inoc.store.schema import (
     CONDITIONS,
-    GROUPS,
-    LEVEL_DIM,
-    LEVEL_DTYPE,
-    LOGPROB_GROUP,
-    PENDING,
     SCHEMA,
     SCHEMA_VERSION,
     Level,
@@ -44,40 +38,9 @@ from inoc.store.schema import (
     check_name,
 )
 
-COLUMN_BYTES = 1 << 27
-MIN_TOKENS, MAX_TOKENS = 1 << 15, 1 << 18
-
-
-def token_chunk(n_tokens: int, n_prompts: int) -> int:
-    """Tokens per chunk: at most 1 MiB, less where a column over all prompts would pass 128 MiB, and even.
-
-    One prompt's row is cut into equal parts, so that the last chunk is not mostly padding.
-    """
-    fair = COLUMN_BYTES // 4 // max(1, n_prompts)
-    n_chunks = -(-n_tokens // max(MIN_TOKENS, min(MAX_TOKENS, fair)))
-    return max(1, -(-n_tokens // max(1, n_chunks)))
-
-
-def difference(old: Mapping[str, object], new: Mapping[str, object], prefix: str = "") -> list[str]:
-    """Field by field, what differs: "field: stored … , now …"; nested mappings by dotted name."""
-    lines: list[str] = []
-    for key in sorted({*old, *new}):
-        name = f"{prefix}{key}"
-        if key not in old:
-            lines.append(f"{name}: stored nothing, now {new[key]!r}")
-        elif key not in new:
-            lines.append(f"{name}: stored {old[key]!r}, now nothing")
-        elif isinstance(old[key], Mapping) and isinstance(new[key], Mapping):
-            lines += difference(
-                cast(Mapping[str, object], old[key]), cast(Mapping[str, object], new[key]), f"{name}."
-            )
-        elif old[key] != new[key]:
-            lines.append(f"{name}: stored {old[key]!r}, now {new[key]!r}")
-    return lines
-
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def _writing(path: Path) -> Generator[None]:
     """Errors of the disk as one sentence."""
     try:
         yield
@@ -92,26 +55,6 @@ def _writing(path: Path) -> Iterator[None]:
             f"{path}: writing failed ({error.strerror}). What is marked done is safe; mend that and run the same "
             "command again."
         ) from error
-
-
-def _flush(directory: Path) -> None:
-    """Ask the disk to keep the files of a unit before its marker is written."""
-    for file in directory.iterdir() if directory.is_dir() else [directory]:
-        fd = os.open(file, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-
-
-def checked(values: np.ndarray, dtype: str, where: str) -> np.ndarray:
-    """Log-probabilities as stored: NaN is missing data, infinite or positive values are refused."""
-    bad = np.flatnonzero(np.isinf(values) | (values > 0))
-    if bad.size:
-        raise BadInput(f"{where}: value {values.flat[bad[0]]} at index {bad[0]} is not a log-probability.")
-    out = np.ascontiguousarray(values, dtype=np.dtype(dtype).newbyteorder("<"))
-    out[np.isnan(out)] = np.nan  # one bit pattern for missing data
-    return out
 
 
 class RunWriter:
@@ -171,12 +114,15 @@ class RunWriter:
         provenance: Mapping[str, object],
         traits: Sequence[TraitInfo],
     ) -> None:
-        fresh = not self.path.exists() or not any(
-            p for p in self.path.iterdir() if not p.name.startswith(".")
-        )
-        if fresh:
-            self.path.mkdir(exist_ok=True)
+        left = {p.name for p in self.path.iterdir()} if self.path.exists() else set[str]()
+        if NODE in left:
+            read_root(self.path)  # before anything is touched: it must be a run store
+            if COMMIT in left:
+                finish_commit(self.path)
+        if NODE in left or left <= {STAGED, f"{NODE}.partial"}:
             clear_staged(self.path)
+        if NODE not in left and left <= {STAGED, f"{NODE}.partial"}:
+            self.path.mkdir(exist_ok=True)
             root: dict[str, object] = {
                 "schema": SCHEMA,
                 "schema_version": SCHEMA_VERSION,
@@ -190,14 +136,13 @@ class RunWriter:
             self._write_root()
             return
         run = Run(self.path)
-        clear_staged(self.path)
         lines = difference(run.identity, identity)
         if lines:
             raise OtherSettings(
                 f"{self.path} was made with other settings; choose another --store or restore them:\n  "
                 + "\n  ".join(lines)
             )
-        self._root = {**run._root}  # pyright: ignore[reportPrivateUsage]
+        self._root = dict(run.root)
         known = {t.name: t for t in run.traits}
         for trait in traits:
             if known.setdefault(trait.name, trait) != trait:
@@ -288,92 +233,13 @@ class RunWriter:
         Returns the units of this plan that are pending. `rephrasings`: which rewording each example of `mix` got will
         be stored too.
         """
-        run, group = self.run, f"{LOGPROB_GROUP[level]}/{completion_set}"
-        for key in prompts:
-            if key not in set(str(k) for k in run.read("prompts/prompt")):
-                raise BadInput(f"prompt {key!r} is to be scored but not among the store's prompts.")
         with _writing(self.path):
-            if not run.has(group):
+            if units.unplanned(self.path, completion_set, level, prefix_types, prompts):
                 self._set_complete(False)
-                self._plan_new(run, completion_set, level, prefix_types, prompts, rephrasings)
-            else:
-                self._plan_more(run, group, level, prefix_types, prompts)
-        wanted = {Unit(completion_set, f, p) for f in prefix_types for p in prompts} | {
-            Unit(completion_set, "none", "")
-        }
+                units.plan(self.path, completion_set, level, prefix_types, prompts, rephrasings)
+        wanted = {Unit(completion_set, f, p) for f in prefix_types for p in prompts}
+        wanted.add(Unit(completion_set, "none", ""))
         return tuple(u for u in self.pending() if u in wanted)
-
-    def _plan_new(
-        self,
-        run: Run,
-        completion_set: str,
-        level: Level,
-        prefix_types: Sequence[str],
-        prompts: Sequence[str],
-        rephrasings: bool,
-    ) -> None:
-        source = f"completions/{completion_set}"
-        if not run.has(source):
-            raise BadInput(
-                f"the completion set {completion_set!r} must be stored before its log-probabilities."
-            )
-        ids = run.read(f"{source}/example_id")
-        group = f"{LOGPROB_GROUP[level]}/{completion_set}"
-        specs = GROUPS[LOGPROB_GROUP[level]]
-        with transaction(self.path) as change:
-            tables.stage_parent(change, LOGPROB_GROUP[level], completion_set)
-            change.group(group, {})
-            change.array(f"{group}/example", ids, ("example",), dtype="string")
-            change.array(f"{group}/prefix_type", list(prefix_types), ("prefix_type",), dtype="string")
-            change.array(f"{group}/prompt", list(prompts), ("prompt",), dtype="string")
-            size = len(ids)
-            if level == "token":
-                if not run.has(f"{source}/row_size"):
-                    raise BadInput(f"the completion set {completion_set!r} has no token counts (row_size).")
-                rows = run.read(f"{source}/row_size")
-                change.array(
-                    f"{group}/row_size", rows, ("example",), dtype="int64", attributes={"units": "token"}
-                )
-                size = int(rows.sum())
-            chunk = token_chunk(size, len(prompts)) if level == "token" else max(1, size)
-            dim, shape = LEVEL_DIM[level], (len(prefix_types), len(prompts))
-            for name, full, dims, chunks in (
-                ("default", (size,), (dim,), (chunk,)),
-                ("prefixed", (*shape, size), ("prefix_type", "prompt", dim), (1, 1, chunk)),
-            ):
-                about = {"units": "nat", "long_name": specs[name].long_name}
-                change.empty_array(
-                    f"{group}/{name}", full, dims, dtype=LEVEL_DTYPE[level], chunks=chunks, attributes=about
-                )
-            change.empty_array(f"{group}/default_crc", (), (), dtype="int64")
-            change.empty_array(
-                f"{group}/unit_crc", shape, ("prefix_type", "prompt"), dtype="int64", chunks=(1, 1)
-            )
-            if rephrasings:
-                change.empty_array(
-                    f"{group}/rephrasing", (len(prompts), len(ids)), ("prompt", "example"),
-                    dtype="int32", chunks=(1, max(1, len(ids))),
-                )  # fmt: skip
-
-    def _plan_more(
-        self, run: Run, group: str, level: Level, prefix_types: Sequence[str], prompts: Sequence[str]
-    ) -> None:
-        old_kinds = [str(v) for v in run.read(f"{group}/prefix_type")]
-        old_prompts = [str(v) for v in run.read(f"{group}/prompt")]
-        kinds = list(dict.fromkeys([*old_kinds, *prefix_types]))
-        keys = list(dict.fromkeys([*old_prompts, *prompts]))
-        if kinds == old_kinds and keys == old_prompts:
-            return
-        self._set_complete(False)
-        n = len(run.read(f"{group}/example"))
-        size = int(run.read(f"{group}/row_size").sum()) if level == "token" else n
-        with transaction(self.path) as change:
-            change.array(f"{group}/prefix_type", kinds, ("prefix_type",), dtype="string")
-            change.array(f"{group}/prompt", keys, ("prompt",), dtype="string")
-            change.grow(f"{group}/prefixed", (len(kinds), len(keys), size))
-            change.grow(f"{group}/unit_crc", (len(kinds), len(keys)))
-            if run.has(f"{group}/rephrasing"):
-                change.grow(f"{group}/rephrasing", (len(keys), n))
 
     def put_default(
         self, completion_set: str, logprobs: Float[np.ndarray, " cell"], level: Level = "token"
@@ -399,59 +265,16 @@ class RunWriter:
         Raises:
             BadInput: not planned, of wrong length, infinite or positive.
         """
-        group = f"{LOGPROB_GROUP[level]}/{unit.completion_set}"
-        what = f"{unit.completion_set}/{unit.prefix_type}/{unit.prompt or 'default'}"
-        cell = self._cell(group, unit)
-        variable, marker = (
-            ("default", "default_crc") if unit.prefix_type == "none" else ("prefixed", "unit_crc")
-        )
         with _writing(self.path):
-            data = open_for_writing(self.path / group / variable)
-            if logprobs.shape != (data.shape[-1],):
-                raise BadInput(
-                    f"{what}: {len(logprobs)} values, but the set has {data.shape[-1]} {LEVEL_DIM[level]}s."
-                )
-            values = checked(logprobs, LEVEL_DTYPE[level], what)
-            crc = zlib.crc32(values.tobytes())
-            picks = None
-            if unit.prefix_type == "mix" and self.run.has(f"{group}/rephrasing"):
-                picks = open_for_writing(self.path / group / "rephrasing")
-                row = np.full(picks.shape[1], -1, "<i4") if rephrasing is None else rephrasing.astype("<i4")
-                crc = zlib.crc32(row.tobytes(), crc)
-            elif rephrasing is not None:
-                raise BadInput(f"{what}: rephrasings given, but the plan does not store any for it.")
-            marks = open_for_writing(self.path / group / marker)
-            stored = int(cast(np.ndarray, marks[cell]))
-            if stored == crc and self._intact(group, unit, level):
-                return
-            if stored != PENDING:
-                marks[cell] = PENDING
-                step("unmarked")
-            if picks is not None:
-                picks[cell[1], :] = row
-                step("rephrasing")
-            data[(*cell, slice(None))] = values
-            step("data")
-            _flush((self.path / group / variable).joinpath("c", *(str(i) for i in cell)))
-            marks[cell] = crc
-            step("marker")
+            units.put_unit(self.path, unit, logprobs, rephrasing, level)
 
-    def _cell(self, group: str, unit: Unit) -> tuple[int, ...]:
-        run = self.run
-        if not run.has(group):
-            raise BadInput(f"{unit}: the set is not planned.")
-        if unit.prefix_type == "none":
-            return ()
-        kinds = [str(v) for v in run.read(f"{group}/prefix_type")]
-        keys = [str(v) for v in run.read(f"{group}/prompt")]
-        if unit.prefix_type not in kinds or unit.prompt not in keys:
-            raise BadInput(f"{unit} is not planned.")
-        return kinds.index(unit.prefix_type), keys.index(unit.prompt)
-
-    def _intact(self, group: str, unit: Unit, level: Level) -> bool:
-        from inoc.store.validate import unit_problem
-
-        return unit_problem(self.run, group, self._cell(group, unit)) is None
+    def verify(self) -> tuple[Unit, ...]:
+        """Re-read every unit that is marked done; those whose data are damaged become pending again and are returned."""
+        with _writing(self.path):
+            broken = units.reset_broken(self.path)
+            if broken:
+                self._set_complete(False)
+        return broken
 
     # everything else: each call changes its group all at once
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from inoc._version import __version__
 from inoc.errors import BadInput
+from inoc.store.files import without_flushing
 from inoc.store.fingerprint import (
     completions_fingerprint,
     file_fingerprint,
@@ -104,7 +105,8 @@ def import_run(sources: Sources, store: Path, *, overwrite: bool = False) -> Imp
     with lock:
         shutil.rmtree(part, ignore_errors=True)
         try:
-            _write(parsed, sources, part, summary)
+            with without_flushing():
+                _write(parsed, sources, part, summary)
             if store.exists():
                 old = store.with_name(f".{store.name}.replaced")
                 shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,96 @@
+"""`inoc info`: what a run store holds and what is missing."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from inoc.store.summary import StoreSummary
+
+
+@click.command("info")
+@click.argument("place", metavar="[STORE]", required=False, type=click.Path(path_type=Path))
+@click.option("--store", type=click.Path(path_type=Path), help="The run store.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def info(place: Path | None, store: Path | None, as_json: bool) -> None:
+    """Show what STORE holds: prompts, completion sets, runs, what is pending and what is missing."""
+    import json
+    from dataclasses import asdict
+
+    from inoc.store.run import open_run
+    from inoc.store.summary import summarise
+
+    path = store or place
+    if path is None:
+        raise click.UsageError("name the run store: inoc info STORE")
+    summary = summarise(open_run(path))
+    if as_json:
+        document = {**asdict(summary), "traits": [t._asdict() for t in summary.traits]}
+        click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+    else:
+        _show(summary)
+
+
+def _show(summary: "StoreSummary") -> None:
+    import json
+    import shutil
+
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=max(100, min(160, shutil.get_terminal_size().columns)), highlight=False)
+    state = "complete" if summary.complete else "not complete"
+    console.print(
+        f"[bold]{summary.store}[/]  schema v{summary.schema_version}, {state}, {_size(summary.bytes_on_disk)}",
+        soft_wrap=True,
+    )
+    roles = ", ".join(f"{n} {role}" for role, n in summary.prompts.items())
+    console.print(f"prompts   {sum(summary.prompts.values())} ({roles or 'none'})")
+    traits = ", ".join(f"{t.name} ({t.role}, family {t.family})" for t in summary.traits)
+    console.print(f"traits    {traits or 'none'}")
+    if summary.elicitation:
+        e = summary.elicitation
+        console.print(
+            f"elicited  {e['prompts']} prompts x {e['instructions']} instructions, {e['missing']} missing"
+        )
+    if summary.rephrasings:
+        sizes = sorted(summary.rephrasings.values())
+        console.print(f"pools     {len(sizes)} rephrasing pools of {sizes[0]} to {sizes[-1]}")
+    for name in ("self_perplexity", "embeddings"):
+        if n := getattr(summary, name):
+            console.print(f"{name}  {n} prompts")
+    if summary.sets:
+        table = Table(
+            "set", "level", "prompts", "prefix types", "examples", "tokens", "done", "pending", "NaN"
+        )
+        for s in summary.sets:
+            table.add_row(
+                s.completion_set, s.level, str(s.prompts), ", ".join(s.prefix_types), f"{s.examples:,}",
+                "" if s.tokens is None else f"{s.tokens:,}", str(s.units_done), str(s.units_pending),
+                f"{s.missing:,}",
+            )  # fmt: skip
+        console.print(table)
+    if summary.runs:
+        table = Table("run", "prefix type", "steps", "done", "pending", "NaN", "judges", "updates")
+        table.columns[0].no_wrap = True
+        for r in summary.runs:
+            judges, steps = ", ".join(dict.fromkeys(r.judges.values())), ", ".join(map(str, r.steps))
+            numbers = (r.evaluations_done, r.evaluations_pending, r.missing)
+            table.add_row(r.name, r.prefix_type, steps, *map(str, numbers), judges, str(r.updates))
+        console.print(table)
+    for name in ("identity", "provenance"):
+        fields = getattr(summary, name)
+        console.print(f"[bold]{name}[/]")
+        for key, value in fields.items():
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            short = text if len(text) <= 160 else f"{text[:150]}... (--json shows all)"
+            console.print(f"  {key}: {short}", markup=False, soft_wrap=True)
+
+
+def _size(n: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if n < 1000:
+            return f"{n:.3g} {unit}"
+        n /= 1000
+    return f"{n:.3g} GB"
