@@ -8,6 +8,8 @@ import xarray as xr
 
 ROUGH = 20
 """Distinct trained prompts below which predictions are called rough."""
+Record = dict[str, str | int | float | bool | None]
+
 NEAR = 5.0
 """pp below the strongest prediction that still count as strong when the cheapest prompt is sought."""
 
@@ -56,7 +58,7 @@ def cards(prediction: xr.Dataset, texts: Mapping[str, str] | None = None) -> lis
 
 
 def trust(prediction: xr.Dataset) -> list[str]:
-    """Sentences on how far to trust the predictions: the number of prompts behind them, the left-out errors."""
+    """Sentences on how far to trust the predictions: the prompts behind them and the left-out errors."""
     said: list[str] = []
     for relation, what in (("on_target", "the trait a prompt asks for"), ("other_trait", "the other trait")):
         for kind in prediction["error"]["prefix_type"].values.astype(str):
@@ -128,3 +130,69 @@ def _doubts(prediction: xr.Dataset, part: xr.Dataset, i: int, trait: str, kind: 
     if beyond:
         said.append(f"outside the calibration: {beyond}")
     return said
+
+
+def unpredicted(prediction: xr.Dataset, trait: str | None = None) -> dict[str, list[str]]:
+    """Reason -> prompts that ask for a trait (or are neutral), are not trained, and have no prediction."""
+    found: dict[str, list[str]] = {}
+    for record in prediction_records(prediction):
+        if record["predicted"] is None and record["on_target"] and trait in (None, record["trait"]):
+            names = found.setdefault(str(record["reason"]), [])
+            name = f"{record['prompt']} ({record['prefix_type']})"
+            if name not in names:
+                names.append(name)
+    return found
+
+
+def prediction_records(prediction: xr.Dataset) -> list[Record]:
+    """One record per untrained prompt, prefix type and trait; missing numbers as None."""
+    result: list[Record] = []
+    for p, prompt in enumerate(prediction["prompt"].values.astype(str)):
+        for kind in prediction["prefix_type"].values.astype(str):
+            for trait in prediction["trait"].values.astype(str):
+                cell = prediction.isel(prompt=p).sel(prefix_type=kind, trait=trait)
+                if str(cell["reason"].item()) == "trained":
+                    continue
+                result.append(
+                    {
+                        "experiment": str(cell["experiment"].item()),
+                        "prompt": str(prompt),
+                        "family": str(cell["family"].item()),
+                        "prefix_type": str(kind),
+                        "trait": str(trait),
+                        "on_target": bool(cell["on_target"].item()),
+                        "predicted": _finite(cell["predicted"]),
+                        "lower": _finite(cell["lower"]),
+                        "upper": _finite(cell["upper"]),
+                        "control": _finite(cell["control"]),
+                        "outside": str(cell["outside"].item()),
+                        "reason": str(cell["reason"].item()),
+                    }
+                )
+    return result
+
+
+def model_records(prediction: xr.Dataset) -> list[Record]:
+    """One record per model: what it is, what it rests on, and its errors (pp, RMSE) on what it has not seen."""
+    result: list[Record] = []
+    for relation in prediction["relation"].values.astype(str):
+        for kind in prediction["error"]["prefix_type"].values.astype(str):
+            cell = prediction.sel(relation=relation, prefix_type=kind)
+            record: Record = {
+                "relation": str(relation),
+                "prefix_type": str(kind),
+                "model": str(cell["model"].item()),
+                "prompts": int(cell["prompts"]),
+                "rows": int(cell["rows"]),
+            }
+            for left_out in prediction["left_out"].values.astype(str):
+                for predictor in prediction["predictor"].values.astype(str):
+                    error = cell["error"].sel(left_out=left_out, predictor=predictor)
+                    record[f"error_new_{left_out}_{predictor}"] = _finite(error)
+            result.append(record)
+    return result
+
+
+def _finite(value: xr.DataArray) -> float | None:
+    x = float(value)
+    return x if np.isfinite(x) else None

@@ -36,7 +36,7 @@ def predict(
     number), `on_target`. Dims relation, prefix_type, left_out, predictor: `error` (pp, RMSE), and `prompts`,
     `rows`, `model` per relation and prefix type. Raises IncompleteStore below 4 distinct trained prompts.
     """
-    from inoc.heuristics import compute
+    from inoc.heuristics.compute import compute
 
     stores = [runs] if isinstance(runs, Run) else list(runs)
     computed = [compute(run, recipe=recipe) for run in stores]

@@ -37,7 +37,7 @@ def rows(
     """
     stores = [runs] if isinstance(runs, Run) else list(runs)
     if heuristics is None:
-        from inoc.heuristics import compute
+        from inoc.heuristics.compute import compute
 
         computed = [compute(run, recipe=recipe) for run in stores]
     else:

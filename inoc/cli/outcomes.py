@@ -1,0 +1,89 @@
+"""`inoc outcomes`: suppression, cross-trait suppression, gaps, and which heuristic goes with them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from inoc.outcomes.final import Recipe
+
+SHOWN = 20
+"""Heuristics in the printed performance table unless some are named."""
+
+
+@click.command()
+@click.option(
+    "--store",
+    "stores",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A run store; give several to pool them in the performance table.",
+)
+@click.option(
+    "--recipe", type=click.Choice(["corrected", "published"]), default="corrected", show_default=True
+)
+@click.option("--trait", metavar="NAME", help="Only this trait.")
+@click.option("--step", type=int, help="Evaluate every run at this step instead of the nominal last one.")
+@click.option("--include-flagged", is_flag=True, help="Keep runs whose last steps contradict each other.")
+@click.option("--heuristics", metavar="A,B", help="Only these heuristics in the performance table.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print one long CSV table.")
+def outcomes(
+    stores: tuple[Path, ...],
+    recipe: "Recipe",
+    trait: str | None,
+    step: int | None,
+    include_flagged: bool,
+    heuristics: str | None,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """What training did: how much each prompt kept each trait quiet, with 95 % intervals in percentage
+    points.
+
+    Suppression is the control run's score minus the run's, paired by instruction, at the final step. Scores
+    need `inoc evaluate` or `inoc import --scores`; the performance table also needs base-model logprobs.
+    """
+    from inoc.cli.outcome_records import print_csv, print_json
+    from inoc.cli.outcome_tables import in_config_order, print_tables
+    from inoc.errors import BadInput, IncompleteStore
+    from inoc.outcomes import cross_suppression, gap, performance_of, rows, suppression
+    from inoc.outcomes.rows import experiment_names
+    from inoc.outcomes.text import unknown
+    from inoc.store.run import open_run
+
+    if as_json and as_csv:
+        raise BadInput("--json and --csv exclude each other; give one of them.")
+    runs = [open_run(path) for path in stores]
+    tables: dict[str, dict[str, xr.Dataset]] = {}
+    known: list[str] = []
+    for name, run in zip(experiment_names(runs), runs, strict=True):
+        tables[name] = {
+            "suppression": suppression(run, recipe=recipe, step=step, include_flagged=include_flagged),
+            "cross": cross_suppression(run, recipe=recipe, step=step, include_flagged=include_flagged),
+            "gap": gap(run, recipe=recipe, step=step, include_flagged=include_flagged),
+        }
+        in_config_order(tables[name], run)
+        known += [str(t) for t in tables[name]["suppression"]["trait"].values if str(t) not in known]
+    if trait is not None and trait not in known:
+        raise BadInput(unknown("trait", trait, known))
+    wanted = [name.strip() for name in heuristics.split(",") if name.strip()] if heuristics else None
+    performance: xr.Dataset | None = None
+    why = ""
+    try:
+        table = rows(runs, recipe=recipe, step=step, include_flagged=include_flagged)
+        if trait is not None:
+            table = table.isel(row=(table["trait"] == trait).values)
+        performance = performance_of(table, wanted, recipe=recipe)
+    except IncompleteStore as error:
+        why = str(error)
+    if as_json:
+        print_json(tables, performance, why, trait)
+    elif as_csv:
+        print_csv(tables, performance, trait)
+    else:
+        print_tables(tables, performance, why, trait, None if wanted else SHOWN)

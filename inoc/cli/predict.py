@@ -1,0 +1,97 @@
+"""`inoc predict`: the suppression to expect from prompts nobody has trained on."""
+
+from pathlib import Path
+
+import click
+
+_STORE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option(
+    "--store",
+    "stores",
+    multiple=True,
+    required=True,
+    type=_STORE,
+    help="A store with trained prompts to learn from; may be given several times.",
+)
+@click.option(
+    "--for", "untrained", type=_STORE, help="The store whose prompts to predict.  [default: --store]"
+)
+@click.option(
+    "--recipe", type=click.Choice(["corrected", "published"]), default="corrected", show_default=True
+)
+@click.option("--heuristics", metavar="A,B", help="Let the predictor read these heuristics only.")
+@click.option("--trait", metavar="NAME", help="Only this trait.")
+@click.option("--step", type=int, help="Learn from this step instead of the nominal last one.")
+@click.option("--include-flagged", is_flag=True, help="Keep runs whose last steps contradict each other.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def predict(
+    stores: tuple[Path, ...],
+    untrained: Path | None,
+    recipe: str,
+    heuristics: str | None,
+    trait: str | None,
+    step: int | None,
+    include_flagged: bool,
+    as_json: bool,
+) -> None:
+    """Predict how much untrained prompts would keep a trait quiet, with a 95 % interval, in percentage
+    points.
+
+    Learns from prompts that were trained and evaluated (at least 4, rough below 20) and says how wrong it is
+    on families and stores it has not seen.
+    """
+    import json
+    from typing import cast
+
+    from inoc.errors import BadInput
+    from inoc.outcomes.advice import cards, model_records, prediction_records, trust, unpredicted
+    from inoc.outcomes.final import Recipe
+    from inoc.outcomes.predict import predict as predict_runs
+    from inoc.outcomes.text import unknown
+    from inoc.store.run import open_run
+
+    runs = [open_run(path) for path in stores]
+    source = open_run(untrained) if untrained is not None else None
+    names = [name.strip() for name in heuristics.split(",") if name.strip()] if heuristics else None
+    found = predict_runs(
+        runs,
+        source,
+        heuristics=names,
+        recipe=cast(Recipe, recipe),
+        step=step,
+        include_flagged=include_flagged,
+    )
+    known = [str(name) for name in found["trait"].values]
+    if trait is not None and trait not in known:
+        raise BadInput(unknown("trait", trait, known))
+    texts: dict[str, str] = {}
+    for run in [source] if source is not None else runs:
+        keys, written = run.prompts["prompt"].values.astype(str), run.prompts["text"].values.astype(str)
+        texts |= dict(zip(keys.tolist(), written.tolist(), strict=True))
+    advice = [card for card in cards(found, texts) if trait in (None, card.trait)]
+    if as_json:
+        document = {
+            "predictions": [r for r in prediction_records(found) if trait in (None, r["trait"])],
+            "advice": [{"trait": card.trait, "text": str(card)} for card in advice],
+            "models": model_records(found),
+            "trust": trust(found),
+            "left_out": list(found.attrs["left_out"]),
+            "recipe": found.attrs["recipe"],
+        }
+        click.echo(json.dumps(document, indent=1, allow_nan=False))
+        return
+    for name in known:
+        mine = [card for card in advice if card.trait == name]
+        if mine:
+            click.echo(f"{name}: expected suppression of prompts not trained yet [95 %]")
+            for card in mine:
+                click.echo(f"  {card}")
+    for sentence in trust(found):
+        click.echo(sentence)
+    for reason in found.attrs["left_out"]:
+        click.echo(f"left out of the learning: {reason}")
+    for reason, prompts in unpredicted(found, trait).items():
+        click.echo(f"no prediction ({reason}): {', '.join(prompts)}")
