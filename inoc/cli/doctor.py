@@ -13,20 +13,8 @@ import click
 if TYPE_CHECKING:
     from inoc.stages.alignment import AlignmentReport
 
-PACKAGES = [
-    "inoc",
-    "numpy",
-    "jax",
-    "xarray",
-    "zarr",
-    "torch",
-    "transformers",
-    "peft",
-    "vllm",
-    "openai",
-    "tinker",
-    "openweights",
-]
+CORE = ("inoc", "numpy", "jax", "xarray", "zarr")
+OPTIONAL = ("torch", "transformers", "peft", "vllm", "openai", "tinker", "openweights")
 
 
 @click.command()

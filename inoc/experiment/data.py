@@ -3,12 +3,14 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from inoc.errors import BadInput
 from inoc.experiment.yaml_file import Json
+
+Item = TypeVar("Item")
 
 
 class Example(NamedTuple):
@@ -94,7 +96,7 @@ def read_pools(folder: Path, keys: Sequence[str], size: int) -> tuple[dict[str, 
     return pools, wrong
 
 
-def subset(examples: Sequence[Example], limit: int | None, seed: int | None) -> tuple[Example, ...]:
+def subset(examples: Sequence[Item], limit: int | None, seed: int | None) -> tuple[Item, ...]:
     """At most `limit` examples in file order: a random subset drawn with `seed`, or the first if None."""
     if limit is None or limit >= len(examples):
         return tuple(examples)

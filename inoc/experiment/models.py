@@ -5,7 +5,7 @@ The YAML file has the same shape.
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr
 
@@ -154,7 +154,7 @@ class Experiment(Part):
         place = str(folder) if folder.is_dir() else self.model.id
         return ModelSpec(place, self.model.revision, self.model.dtype, self.backend.options)
 
-    def located(self, folder: Path) -> Self:
+    def located(self, folder: Path) -> "Experiment":
         """The same experiment with relative paths read from `folder`."""
         copy = self.model_copy()
         copy._folder = folder

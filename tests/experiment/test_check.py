@@ -1,0 +1,244 @@
+"""Every problem of an experiment file in one go, each with its line and its mend."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from inoc.errors import BadInput
+from inoc.experiment import check_experiment, load_experiment
+from inoc.experiment.yaml_file import parse_yaml
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+GOOD = """\
+name: study
+model: {id: testbed}
+traits:
+  positive: {name: French, family: french}
+  negative: {name: Playful, family: playful}
+prompts:
+  strong:
+    family: playful
+    prompts:
+      answer: Answer playfully.
+      clown: You are a clown.
+  plain: {family: neutral, prompts: {sky: The sky is blue.}}
+completion_sets:
+  train: {path: train.jsonl}
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    (tmp_path / "train.jsonl").write_text('{"instruction": "Hi", "completion": "Salut !"}\n')
+    path = tmp_path / "study.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+def problems(path: Path, text: str) -> list[str]:
+    path.write_text(text)
+    experiment, found = check_experiment(path)
+    assert (experiment is None) == any(problem.severity == "error" for problem in found)
+    return [str(problem) for problem in found]
+
+
+def replaced(old: str, new: str) -> str:
+    assert old in GOOD
+    return GOOD.replace(old, new)
+
+
+def test_good_file_has_no_problem(study: Path) -> None:
+    experiment, found = check_experiment(study)
+    assert found == []
+    assert experiment is not None
+    assert [prompt.key for prompt in experiment.prompt_list()] == ["answer", "clown", "sky"]
+    assert [prompt.role for prompt in experiment.prompt_list()] == ["negative", "negative", "neutral"]
+    assert experiment.completion_path("train") == study.parent / "train.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (replaced("name: study\n", ""), "name"),
+        (
+            replaced("model: {id: testbed}", "model: {id: testbed, dtyp: float32}"),
+            "line 2: model.dtyp: unknown field; did you mean 'dtype'?",
+        ),
+        (
+            replaced("model: {id: testbed}", "model: {id: testbed, dtype: float64}"),
+            "line 2: model.dtype: must be 'float32', 'bfloat16' or 'float16' (it is \"float64\").",
+        ),
+        (
+            replaced("model: {id: testbed}", "modle: {id: testbed}"),
+            "line 2: modle: unknown field; did you mean 'model'?",
+        ),
+        (
+            replaced("family: playful\n", "family: playfull\n"),
+            "line 8: prompts.strong.family: no family is named 'playfull'; did you mean 'playful'?",
+        ),
+        (
+            replaced("      clown: You are a clown.", "      clown: 3"),
+            "line 11: prompts.strong.prompts.clown: must be text",
+        ),
+        (
+            replaced("      clown: You are a clown.", "      clown: ''"),
+            "line 11: prompts.strong.prompts.clown: must not be empty",
+        ),
+        (
+            replaced("      clown: You are a clown.", "      clown: 'a '"),
+            "line 11: prompts.strong.prompts.clown: the text begins or ends with white space",
+        ),
+        (
+            replaced("      clown: You are", "      answer: You are"),
+            "line 11: prompts.strong.prompts.answer: this key is given twice, first on line 10",
+        ),
+        (
+            replaced("{sky: The sky", "{clown: The sky"),
+            "line 12: prompts.plain.prompts.clown: the key 'clown' is also in group 'strong'",
+        ),
+        (replaced("train.jsonl}", "trian.jsonl}"), "line 14: completion_sets.train.path:"),
+        (
+            replaced("{path: train.jsonl}", "{path: train.jsonl, limit: true}"),
+            "line 14: completion_sets.train.limit: must be a whole number (it is true).",
+        ),
+        (replaced("{path: train.jsonl}", "{}"), "line 14: completion_sets.train: needs `path`"),
+        (
+            replaced("{path: train.jsonl}", "{path: train.jsonl, prefix_types: [mix]}"),
+            "line 14: completion_sets.train.prefix_types: mix needs a `rephrasings` section.",
+        ),
+        (
+            GOOD + "judges: {a: {kind: logprb}}\n",
+            "line 15: judges.a: kind must be one of 'logprob', 'language'",
+        ),
+        (
+            GOOD + "training: {runs: [{prompts: [clwn]}]}\n",
+            "line 15: training.runs[0].prompts[0]: no prompt or group is named 'clwn'; did you mean 'clown'?",
+        ),
+        (
+            GOOD + "training: {runs: [{prompts: [clown], overrides: {rnk: 8}}]}\n",
+            "training.runs[0].overrides.rnk: no setting of training is named 'rnk'; did you mean 'rank'?",
+        ),
+        (
+            GOOD + "training: {runs: [{prompts: [clown], overrides: {rank: big}}]}\n",
+            'training.runs[0].overrides.rank: must be a whole number (it is "big").',
+        ),
+        (
+            GOOD + "training: {runs: [{prompts: all}, {prompts: [clown]}]}\n",
+            "two runs are named 'clown-fixed-s0'; give one line a `tag`.",
+        ),
+        (
+            GOOD + "training: {learning_rate: -1}\n",
+            "line 15: training.learning_rate: should be greater than 0 (it is -1).",
+        ),
+        (
+            GOOD + "  train: {path: x}\n",
+            "line 15: completion_sets.train: this key is given twice, first on line 14",
+        ),
+        (GOOD + "name: [\n", "not valid YAML"),
+        ("\tname: x\n", "spaces, not tabs"),
+        ("", "the file is empty"),
+        ("- a\n", "must be a mapping of fields"),
+    ],
+)
+def test_each_problem_names_line_field_and_mend(study: Path, text: str, expected: str) -> None:
+    found = problems(study, text)
+    assert any(expected in line for line in found), found
+
+
+def test_all_problems_at_once_without_follow_ups(study: Path) -> None:
+    text = replaced("model: {id: testbed}", "model: {id: testbed, dtyp: x}")
+    text = text.replace("family: playful\n", "family: playfull\n").replace("train.jsonl", "gone.jsonl")
+    text += "training: {rank: 0, runs: [{prompts: [nobody]}]}\njudges: {j: {kind: nothing}}\n"
+    text = text.replace("{name: French, family: french}", "{name: French, family: french, judge: j}")
+    assert [line.split(":")[0] for line in problems(study, text)] == [
+        f"line {n}" for n in (2, 8, 14, 15, 15, 16)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("api_key", "x"),
+        ("apiKey", "abc"),
+        ("password", "p"),
+        ("hub_token", "t"),
+        ("header", "sk-abc123"),
+        ("h", "hf_abcdefgh1"),
+    ],
+)
+def test_secrets_are_refused_and_never_shown(study: Path, field: str, value: str) -> None:
+    found = problems(study, GOOD + f"backend: {{name: local, options: {{{field}: {value}}}}}\n")
+    (line,) = [line for line in found if "secret" in line]
+    assert f"line 15: backend.options.{field}: looks like a secret" in line
+    assert value not in line.replace(field, "").split("looks")[1] or len(value) == 1
+
+
+def test_secret_in_an_unknown_field_is_not_echoed(study: Path) -> None:
+    found = problems(study, replaced("{id: testbed}", "{id: testbed, api_key: verysecretvalue}"))
+    assert len(found) >= 1
+    assert all("verysecretvalue" not in line for line in found)
+
+
+def test_scalars_are_yaml_1_2() -> None:
+    document = parse_yaml("a: no\nb: 1e-4\nc: 2024-01-01\nd: 0o17\ne: true\nf: ~\ng: 12:30\nh: .5\n")
+    assert document.data == {
+        "a": "no", "b": 1e-4, "c": "2024-01-01", "d": "0o17", "e": True, "f": None, "g": "12:30", "h": 0.5,
+    }  # fmt: skip
+
+
+def test_broken_rows_of_named_files_are_problems(study: Path) -> None:
+    (study.parent / "train.jsonl").write_text('{"instruction": "Hi", "completion": "x"}\n{oops\n')
+    (line,) = problems(study, GOOD)
+    assert line.startswith("line 14: completion_sets.train.path:")
+    assert "train.jsonl, line 2: not JSON" in line
+
+
+def test_missing_optional_file_is_a_note(study: Path) -> None:
+    (line,) = problems(study, replaced("{path: train.jsonl}", "{path: later.jsonl, optional: true}"))
+    assert "note: completion_sets.train.path" in line
+
+
+def test_load_raises_with_every_problem(study: Path) -> None:
+    study.write_text(replaced("model: {id: testbed}", "model: {idd: testbed}"))
+    with pytest.raises(BadInput, match=r"has 2 problems:\n  line 2: model.*\n  line 2: model"):
+        load_experiment(study)
+    with pytest.raises(BadInput, match="does not exist; `inoc new"):
+        load_experiment(study.parent / "nothing.yaml")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_pass(path: Path) -> None:
+    experiment, found = check_experiment(path)
+    assert experiment is not None, [str(problem) for problem in found]
+    assert experiment.runs()
+
+
+def test_the_studies_prompts_are_complete() -> None:
+    playful = load_experiment(ROOT / "examples" / "playful_french_7b.yaml")
+    sizes = {name: len(group.prompts) for name, group in playful.prompts.items()}
+    assert sizes == {"v3": 9, "v4": 6, "v5": 6, "neg": 6}
+    misaligned = load_experiment(ROOT / "examples" / "emergent_misalignment_32b.yaml")
+    assert len(misaligned.prompt_list()) == 8
+    assert misaligned.placement == "system"
+
+
+def test_new_then_check_then_refuse_to_overwrite(tmp_path: Path) -> None:
+    def inoc(*args: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from inoc.cli import main; main()", *args]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+
+    assert inoc("new", "study.yaml").returncode == 0
+    checked = inoc("check", "study.yaml")
+    assert checked.returncode == 0, checked.stdout
+    assert "study.yaml: ok; 5 prompts" in checked.stdout
+    again = inoc("new", "study.yaml")
+    assert again.returncode == 2
+    assert "exists" in again.stderr
+    assert "Traceback" not in again.stderr
+    (tmp_path / "study.yaml").write_text("name: a b\n")
+    broken = inoc("check", "study.yaml", "--json")
+    assert broken.returncode == 2
+    assert '"line": 1' in broken.stdout
