@@ -5,7 +5,7 @@ Both execute the formulas of `inoc.heuristics.kernels` on a block of differences
 
 import os
 from importlib.util import find_spec
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -21,6 +21,7 @@ BLOCK = 1 << 21
 """elements of a block: 8 MiB of float32."""
 
 
+@runtime_checkable
 class Engine(Protocol):
     name: str
 
@@ -33,10 +34,13 @@ class Engine(Protocol):
         ...
 
 
-def choose(engine: EngineName = "auto") -> Engine:
+def choose(engine: str = "auto") -> Engine:
     """`auto` is JAX where an accelerator is present and NumPy otherwise.
 
     On a CPU the JAX kernel saves less than it costs to import and start; see benchmarks/RESULTS.md.
+
+    Raises:
+        BadInput: a name that is none of `EngineName`.
     """
     if engine == "auto":
         engine = "jax" if accelerator_present() else "numpy"
@@ -72,7 +76,7 @@ class NumpyEngine:
         valid: Bool[np.ndarray, "prefix_type prompt token"] | None,
     ) -> BlockSums:
         n_types, n_prompts, n_tokens = delta.shape
-        rows = delta.reshape(-1, n_tokens)
+        rows = delta.reshape(n_types * n_prompts, n_tokens)
         sums = np.zeros((len(FEATURES), len(rows)))
         step = max(1, TILE // max(n_tokens, 1))
         for at in range(0, len(rows), step):
@@ -82,9 +86,9 @@ class NumpyEngine:
         scaled = np.zeros((n_types, n_prompts, n_prompts))
         step = min(max(BLOCK // 4 // max(len(rows), 1), 1024), 4096)
         for at in range(0, n_tokens, step):
-            tile = rows[:, at : at + step].astype(np.float64)
+            by_type = delta[..., at : at + step].astype(np.float64)
+            tile = by_type.reshape(len(rows), by_type.shape[2])
             gram += tile @ tile.T
-            by_type = tile.reshape(n_types, n_prompts, -1)
             mask = None if valid is None else valid[..., at : at + step].astype(np.float64)
             for f in range(n_types):
                 z = standardised(by_type[f], None if mask is None else mask[f], np.sqrt)

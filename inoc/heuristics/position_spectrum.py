@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from inoc.heuristics.tokenwise import POSITIONS, PUBLISHED_COMPONENTS, rank_at_half
+from inoc.heuristics.tokenwise import CONSTANT, POSITIONS, PUBLISHED_COMPONENTS, rank_at_half
 
 EXAMPLES_AT_A_TIME = 1024
 
@@ -33,7 +33,8 @@ def position_spectrum(
     """`delta`: differences of one prompt, 0 where missing. See `tokenwise.coherence`, `.effective_rank`."""
     if which is False:
         return PositionSpectrum()
-    gram, total = position_gram(delta, row_size)
+    # the variance of `published` is a small difference of large sums: float64 products
+    gram, total = position_gram(delta, row_size, np.float32 if which == "corrected" else np.float64)
     if not gram.any():
         return PositionSpectrum()
     n = len(row_size)
@@ -45,14 +46,17 @@ def position_spectrum(
     kept = max(min(PUBLISHED_COMPONENTS, n - 1, len(gram)), 0)
     mean = total / n
     variance = energy[:kept] / n - (mean @ vectors[:, :kept]) ** 2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        published = _leading(variance / (energy.sum() / n - mean @ mean))
+    everything = float(energy.sum() / n - mean @ mean)
+    everything = everything if everything > CONSTANT * float(energy.sum() / n) else float("nan")
+    published = _leading(variance / everything)
     corrected = _leading(energy / energy.sum()) if which is True else PositionSpectrum()[:2]
     return PositionSpectrum(*corrected, *published)
 
 
 def position_gram(
-    delta: Float32[np.ndarray, " token"], row_size: Int64[np.ndarray, " example"]
+    delta: Float32[np.ndarray, " token"],
+    row_size: Int64[np.ndarray, " example"],
+    dtype: type[np.float32 | np.float64] = np.float64,
 ) -> tuple[Float64[np.ndarray, "position position"], Float64[np.ndarray, " position"]]:
     """(X'X, column sums of X) of the examples x positions matrix X, first 512 positions."""
     width = min(POSITIONS, int(row_size.max(initial=0)))
@@ -62,7 +66,7 @@ def position_gram(
     start = 0
     for at in range(0, len(row_size), EXAMPLES_AT_A_TIME):
         sizes = row_size[at : at + EXAMPLES_AT_A_TIME].tolist()
-        x = np.zeros((len(sizes), width), np.float32)
+        x = np.zeros((len(sizes), width), dtype)
         for row, size in zip(x, sizes, strict=True):
             n = min(size, width)
             row[:n] = delta[start : start + n]

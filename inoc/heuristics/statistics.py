@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64, Int64, Integer
@@ -30,6 +30,7 @@ T = TypeVar("T")
 Index = int | slice
 
 
+@runtime_checkable
 class TokenArray(Protocol):
     """What is read from: a NumPy array, a zarr array or a store's handle. Slices are NumPy arrays."""
 
@@ -230,7 +231,7 @@ def finalise(
     shorter = np.cumsum(np.bincount(row_size, minlength=n_positions + 1)[:n_positions])
     reach = len(row_size) - shorter - sums.position_missing.astype(np.int64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = dict(zip(FEATURES, (sums.features / count).reshape(-1, *shape), strict=True))
+        means = dict(zip(FEATURES, (sums.features / count).reshape(len(FEATURES), *shape), strict=True))
         recovered, of_all = sums.recovered / sums.rare, sums.recovered / count
     spectrum = rows.spectrum.T.reshape(4, *shape)
     return TokenStatistics(
@@ -250,7 +251,7 @@ def finalise(
         recovered_of_all=of_all.reshape(shape),
         n_examples=n_examples.reshape(shape),
         n_positions_usable=np.count_nonzero(reach >= MIN_EXAMPLES, axis=1).reshape(shape),
-        w=w.reshape(*shape, -1),
+        w=w.reshape(*shape, len(row_size)),
         gram=sums.gram,
         gram_scaled=sums.gram_scaled,
     )

@@ -99,13 +99,13 @@ class TokenSums:
         self.gram_scaled += sums.gram_scaled
 
         n_tokens: int = prefixed.shape[2]
-        rows = delta.reshape(-1, n_tokens)
+        rows = delta.reshape(len(self.missing), n_tokens)
         rare = np.flatnonzero(default < RARE_LOGPROB)
-        won = prefixed.reshape(-1, n_tokens)[:, rare] > RARE_LOGPROB
+        won = prefixed.reshape(rows.shape)[:, rare] > RARE_LOGPROB
         if complete:
             self.rare += len(rare)
         else:
-            seen = valid.reshape(-1, n_tokens)[:, rare]
+            seen = valid.reshape(rows.shape)[:, rare]
             won &= seen
             self.rare += seen.sum(axis=1)
         self.recovered += won.sum(axis=1)
@@ -118,7 +118,7 @@ class TokenSums:
         self.example_sum[:, example] += np.add.reduceat(rows, start, axis=1, dtype=np.float64)
         count_positions(self.moved, np.abs(rows) > PERSISTENT, start, stop, position)
         if not complete:
-            absent = ~valid.reshape(-1, n_tokens)
+            absent = ~valid.reshape(rows.shape)
             self.missing += absent.sum(axis=1)
             self.example_missing[:, example] += np.add.reduceat(absent, start, axis=1, dtype=np.int32)
             count_positions(self.position_missing, absent, start, stop, position)

@@ -33,6 +33,8 @@ HALF = 0.5
 HALF_TOLERANCE = 1e-6
 """a cumulative share this close below one half counts as one half (rounding)."""
 PUBLISHED_COMPONENTS = 200
+CONSTANT = 1e-12
+"""share of the energy below which a variance is float32 rounding."""
 
 
 def _mean(values: np.ndarray, valid: np.ndarray) -> PerPrompt:
@@ -82,7 +84,7 @@ def top_quarter(delta: Delta, share: float = TOP_SHARE) -> PerPrompt:
     Nats. Where several tokens share the smallest abs(delta) that still belongs, each of them enters with the
     mean of all tied tokens, so that the result does not depend on the order of tokens.
     """
-    rows = delta.reshape(-1, delta.shape[-1])
+    rows = delta.reshape(int(np.prod(delta.shape[:-1])), delta.shape[-1])
     return np.array([_top_share(row, share) for row in rows]).reshape(delta.shape[:-1])
 
 
@@ -217,7 +219,9 @@ def energy_shares(
             return energy / energy.sum()
         components = max(min(PUBLISHED_COMPONENTS, len(x) - 1, x.shape[1]), 0)
         _, _, axes = np.linalg.svd(x, full_matrices=False)
-        return (x @ axes[:components].T).var(axis=0) / x.var(axis=0).sum()
+        total = x.var(axis=0).sum()
+        total = total if total > CONSTANT * (x**2).mean(axis=0).sum() else np.nan
+        return (x @ axes[:components].T).var(axis=0) / total
 
 
 def coherence(matrix: Matrix, recipe: Literal["corrected", "published"] = "corrected") -> float:

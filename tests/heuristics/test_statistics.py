@@ -1,0 +1,380 @@
+"""The streamed pass against float64 formulas, plain NumPy and scikit-learn, and itself cut anyhow."""
+
+import json
+import random as stdlib_random
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.preprocessing import StandardScaler
+
+from benchmarks import peer
+from inoc.errors import BadInput
+from inoc.heuristics import tokenwise
+from inoc.heuristics.engine import NumpyEngine, block_tokens, choose
+from inoc.heuristics.statistics import TokenStatistics, finalise, row_statistics, token_statistics, token_sums
+from inoc.heuristics.token_sums import TokenSums
+
+
+@dataclass(frozen=True)
+class Case:
+    default: np.ndarray
+    prefixed: np.ndarray
+    row_size: np.ndarray
+
+    def statistics(self, **options) -> TokenStatistics:
+        n_types, n_prompts, _ = self.prefixed.shape
+        return token_statistics(
+            self.default,
+            self.prefixed,
+            self.row_size,
+            prefix_types=("fixed", "mix")[:n_types],
+            prompts=tuple(f"p{i}" for i in range(n_prompts)),
+            **options,
+        )
+
+    @property
+    def delta(self) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return self.prefixed - self.default
+
+
+def make(
+    seed: int, types: int, prompts: int, row_size: list[int], quantum: float = 0.0, missing: float = 0.0
+) -> Case:
+    """Logprobs with a shared direction; `quantum` rounds (ties), `missing` is the share of broken pairs."""
+    rng = np.random.default_rng(seed)
+    n = sum(row_size)
+    default = -rng.exponential(1.5, n)
+    prefixed = default + 0.4 * rng.standard_t(3, (types, prompts, n)) + 0.3 * rng.standard_t(3, n)
+    if prompts > 1 and seed % 3 == 0:
+        prefixed[0, 0] = default - 0.25  # a constant row
+    if quantum:
+        default, prefixed = np.round(default / quantum) * quantum, np.round(prefixed / quantum) * quantum
+    prefixed[rng.random(prefixed.shape) < missing] = np.nan
+    prefixed[rng.random(prefixed.shape) < missing / 2] = -np.inf
+    default[rng.random(n) < missing / 4] = np.nan
+    return Case(default.astype(np.float32), prefixed.astype(np.float32), np.array(row_size, dtype=int))
+
+
+@st.composite
+def cases(draw: st.DrawFn, missing: bool = True) -> Case:
+    return make(
+        seed=draw(st.integers(0, 2**32 - 1)),
+        types=draw(st.integers(1, 2)),
+        prompts=draw(st.integers(1, 4)),
+        row_size=draw(st.lists(st.integers(1, 30), min_size=1, max_size=25)),
+        quantum=draw(st.sampled_from([0.0, 0.125, 0.5])),
+        missing=draw(st.sampled_from([0.0, 0.1, 0.8])) if missing else 0.0,
+    )
+
+
+def oracle(case: Case) -> dict[str, np.ndarray]:
+    """Every field from the bare float64 functions, one row at a time."""
+    delta, sizes = case.delta, case.row_size
+    valid = np.isfinite(delta)
+    filled = np.where(valid, delta, 0).astype(np.float64)
+    starts = np.cumsum(sizes) - sizes
+    with np.errstate(invalid="ignore"):
+        w = np.add.reduceat(filled, starts, axis=2) / np.add.reduceat(valid.astype(float), starts, axis=2)
+    rows = filled.reshape(-1, filled.shape[2])
+
+    def spectrum(function, recipe: str) -> np.ndarray:
+        found = [function(tokenwise.position_matrix(row, sizes), recipe) for row in rows]
+        return np.array(found).reshape(delta.shape[:2])
+
+    return {
+        "count": valid.sum(axis=2),
+        "missing": (~valid).sum(axis=2),
+        **{
+            name: getattr(tokenwise, name)(delta)
+            for name in (
+                "mean_abs",
+                "mean_signed",
+                "mean_square",
+                "filtered",
+                "top_quarter",
+                "gradient",
+                "filtered_gradient",
+                "loss_decay",
+                "residual",
+            )
+        },
+        "persistent": tokenwise.persistent(delta, sizes),
+        "recovered": tokenwise.recovered(case.default, case.prefixed),
+        "recovered_of_all": tokenwise.recovered_of_all(case.default, case.prefixed),
+        "coherence": spectrum(tokenwise.coherence, "corrected"),
+        "coherence_published": spectrum(tokenwise.coherence, "published"),
+        "n_examples": np.isfinite(w).sum(axis=2),
+        "w": w,
+        "gram": rows @ rows.T,
+    }
+
+
+def assert_same(got: TokenStatistics, expected: dict[str, np.ndarray], rtol: float = 1e-6) -> None:
+    for name, value in expected.items():
+        mine = getattr(got, name)
+        if value.dtype.kind in "iub":
+            np.testing.assert_array_equal(mine, value, err_msg=name)
+        else:
+            scale = float(np.abs(value[np.isfinite(value)]).max(initial=1.0))
+            np.testing.assert_allclose(mine, value, rtol=rtol, atol=1e-6 * scale, err_msg=name)
+
+
+def as_dict(statistics: TokenStatistics) -> dict[str, np.ndarray]:
+    return {f.name: getattr(statistics, f.name) for f in fields(statistics)[2:]}
+
+
+@settings(deadline=None, max_examples=60)
+@given(cases())
+def test_equals_the_bare_formulas(case: Case) -> None:
+    assert_same(case.statistics(engine="numpy"), oracle(case))
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.2])
+@pytest.mark.parametrize("types", [1, 2])
+def test_engines_agree(types: int, missing: float) -> None:
+    case = make(5, types, 3, [70, 1, 900, 340, 1, 1, 25] * 12, missing=missing)
+    assert block_tokens(3 * types) > case.default.size  # the JAX block is padded
+    by_numpy, by_jax = case.statistics(engine="numpy"), case.statistics(engine="jax")
+    assert_same(by_jax, as_dict(by_numpy))
+    assert_same(by_jax, oracle(case))
+
+
+def test_jax_over_several_blocks() -> None:
+    case = make(6, 2, 40, [100, 700] * 50, missing=0.01)
+    assert block_tokens(80) < case.default.size
+    assert_same(case.statistics(engine="jax"), as_dict(case.statistics(engine="numpy")))
+
+
+@settings(deadline=None, max_examples=20)
+@given(cases(missing=False))
+def test_equals_plain_numpy_and_sklearn(case: Case) -> None:
+    n_types, n_prompts, _ = case.prefixed.shape
+    got = case.statistics(engine="numpy", spectrum="corrected")
+    for f in range(n_types):
+        expected = peer.row_statistics(
+            case.delta[f].astype(np.float64), case.row_size, int(case.row_size.max())
+        )
+        for name, value in expected.items():
+            if name in ("coherence", "effective_rank") or (name == "persistent" and len(case.row_size) < 10):
+                continue  # zero matrices and unusable positions: NaN here, other conventions there
+            np.testing.assert_allclose(getattr(got, name)[f], value, rtol=1e-5, atol=2e-6, err_msg=name)
+        z = StandardScaler().fit_transform(case.delta[f].astype(np.float64))
+        np.testing.assert_allclose(got.gram_scaled[f], z @ z.T, rtol=1e-9, atol=1e-6)
+    assert got.gram.shape == (n_types * n_prompts,) * 2
+
+
+def test_scaled_gram_leaves_missing_out() -> None:
+    """A prompt that was not scored does not move the z-scores of the others."""
+    case = make(7, 1, 5, [30, 40])
+    case.prefixed[0, 4] = np.nan
+    without = Case(case.default, case.prefixed[:, :4], case.row_size).statistics()
+    with_it = case.statistics()
+    np.testing.assert_allclose(with_it.gram_scaled[0, :4, :4], without.gram_scaled[0], rtol=1e-12)
+    assert (with_it.gram_scaled[0, 4] == 0).all()
+    assert np.isnan(with_it.mean_abs[0, 4])
+    assert np.isnan(with_it.w[0, 4]).all()
+    assert with_it.count[0, 4] == 0
+    assert with_it.n_examples[0, 4] == 0
+
+
+@settings(deadline=None, max_examples=40)
+@given(cases(), st.data())
+def test_any_partition_in_any_order(case: Case, data: st.DataObject) -> None:
+    n = case.default.size
+    cuts = sorted(data.draw(st.sets(st.integers(0, n), max_size=8)) | {0, n})
+    spans = list(pairwise(cuts))
+    stdlib_random.Random(data.draw(st.integers(0, 99))).shuffle(spans)
+    sizes = case.row_size.astype(np.int64)
+
+    def state(a: int, b: int) -> TokenSums:
+        return token_sums(case.default, case.prefixed, sizes, a, b, NumpyEngine(), workers=2)
+
+    merged = state(*spans[0])
+    for span in spans[1:]:
+        merged.merge(state(*span))
+    whole = state(0, n)
+    for field in fields(TokenSums):
+        one, other = getattr(merged, field.name), getattr(whole, field.name)
+        if one.dtype.kind == "i":
+            np.testing.assert_array_equal(one, other, err_msg=field.name)
+        else:
+            scale = float(np.abs(other).max(initial=1.0))
+            exact = field.name in ("gram", "gram_scaled", "example_sum")
+            np.testing.assert_allclose(
+                one, other, atol=(1e-12 if exact else 1e-6) * scale, err_msg=field.name
+            )
+
+
+@settings(deadline=None, max_examples=30)
+@given(cases(), st.integers(0, 99))
+def test_order_of_examples_does_not_matter(case: Case, seed: int) -> None:
+    order = np.random.default_rng(seed).permutation(len(case.row_size))
+    ends = np.cumsum(case.row_size)
+    tokens = np.concatenate([np.arange(ends[k] - case.row_size[k], ends[k]) for k in order])
+    moved = Case(case.default[tokens], case.prefixed[..., tokens], case.row_size[order])
+    expected = as_dict(case.statistics())
+    expected["w"] = expected["w"][..., order]
+    assert_same(moved.statistics(), expected)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.05])
+def test_streaming_from_zarr_equals_memory(tmp_path: Path, missing: float) -> None:
+    """A store read in small pieces, of both passes, with chunks smaller and larger than a piece."""
+    case = make(8, 2, 3, [3, 200, 57, 1, 90] * 3, missing=missing)
+    expected = as_dict(case.statistics(engine="numpy"))
+    for chunk in (64, 4096):
+        stored = zarr.create_array(
+            tmp_path / f"{chunk}", shape=case.prefixed.shape, dtype="float32", chunks=(1, 1, chunk)
+        )
+        stored[:] = case.prefixed
+        for memory in (1 << 12, 1 << 14, 1 << 30):
+            streamed = Case(case.default, stored, case.row_size)  # type: ignore[arg-type]
+            assert_same(streamed.statistics(engine="numpy", memory=memory, workers=2), expected)
+
+
+def test_examples_without_tokens() -> None:
+    case = make(9, 1, 2, [4, 0, 7, 0])
+    got = case.statistics()
+    assert np.isnan(got.w[..., [1, 3]]).all()
+    np.testing.assert_allclose(got.w[..., 2], case.delta[..., 4:].mean(axis=-1), rtol=1e-6)
+    assert (got.n_examples == 2).all()
+
+
+@pytest.mark.parametrize(("prompts", "sizes"), [(0, [3, 4]), (2, [])])
+def test_nothing_to_do(prompts: int, sizes: list[int]) -> None:
+    got = make(10, 2, prompts, sizes).statistics()
+    assert got.w.shape == (2, prompts, len(sizes))
+    assert np.isnan(got.mean_abs).all()
+    assert (got.count == sum(sizes)).all()
+
+
+def test_residual_identity() -> None:
+    got = make(11, 2, 3, [50, 60]).statistics()
+    np.testing.assert_allclose(got.residual, got.mean_abs - 0.01 * got.loss_decay, rtol=1e-15)
+
+
+def test_published_spectrum_of_constant_rows() -> None:
+    """A prompt that shifts every token alike has energy but no variance beyond rounding."""
+    rng = np.random.default_rng(0)
+    default = -rng.exponential(1, 40).astype(np.float32)
+    got = Case(default, (default - np.float32(0.25))[None, None], np.array([20, 20])).statistics()
+    assert got.coherence[0, 0] == pytest.approx(1, abs=1e-6)
+    assert np.isnan(got.coherence_published).all()
+    assert np.isnan(got.effective_rank_published).all()
+
+
+def test_spectrum_choices() -> None:
+    case = make(12, 1, 2, [40] * 30)
+    both, none = case.statistics(), case.statistics(spectrum=False)
+    corrected, published = case.statistics(spectrum="corrected"), case.statistics(spectrum="published")
+    for name in ("coherence", "effective_rank"):
+        np.testing.assert_allclose(getattr(corrected, name), getattr(both, name), rtol=1e-7)
+        other = f"{name}_published"
+        np.testing.assert_allclose(getattr(published, other), getattr(both, other), rtol=1e-12)
+        for absent in (getattr(corrected, other), getattr(published, name), getattr(none, name)):
+            assert np.isnan(absent).all()
+
+
+def test_long_examples_use_the_first_512_positions() -> None:
+    case = make(13, 1, 1, [800] * 12 + [30] * 4)
+    matrix = np.nan_to_num(peer.padded(case.delta[0, 0].astype(np.float64), case.row_size, 800))[:, :512]
+    share, rank = peer.spectrum(matrix)
+    got = case.statistics()
+    assert got.coherence[0, 0] == pytest.approx(share, rel=1e-6)
+    assert got.effective_rank[0, 0] == rank
+    published, published_rank = peer.published_spectrum(matrix)
+    assert got.coherence_published[0, 0] == pytest.approx(published, rel=1e-5)
+    assert got.effective_rank_published[0, 0] == published_rank
+
+
+def test_more_examples_than_are_gathered_at_a_time() -> None:
+    case = make(14, 1, 1, list(np.random.default_rng(0).integers(1, 6, 2500)))
+    share, rank = peer.spectrum(np.nan_to_num(peer.padded(case.delta[0, 0], case.row_size, 5)))
+    got = case.statistics()
+    assert got.coherence[0, 0] == pytest.approx(share, rel=1e-5)
+    assert got.effective_rank[0, 0] == rank
+
+
+def test_workers_do_not_matter() -> None:
+    case = make(15, 2, 30, [300, 20, 77] * 60)
+    one, three = case.statistics(workers=1), case.statistics(workers=3)
+    assert_same(three, as_dict(one), rtol=1e-12)
+
+
+def test_bad_input() -> None:
+    case = make(16, 1, 2, [3, 4])
+    with pytest.raises(BadInput, match="row_size adds up to 6 tokens"):
+        Case(case.default, case.prefixed, np.array([3, 3])).statistics()
+    with pytest.raises(BadInput, match="default logprobs"):
+        Case(case.default[:-1], case.prefixed, case.row_size).statistics()
+    with pytest.raises(BadInput, match="2 prompts"):
+        token_statistics(
+            case.default, case.prefixed[:, :1], case.row_size, prefix_types=("fixed",), prompts=("a", "b")
+        )
+    with pytest.raises(BadInput, match="no engine 'torch'"):
+        choose("torch")  # type: ignore[arg-type]
+
+
+def test_inputs_are_not_changed() -> None:
+    case = make(17, 1, 2, [30, 4], missing=0.2)
+    before = case.default.copy(), case.prefixed.copy()
+    case.statistics()
+    np.testing.assert_array_equal(case.default, before[0])
+    np.testing.assert_array_equal(case.prefixed, before[1])
+
+
+def test_row_ranges_join(tmp_path: Path) -> None:
+    """Rows counted across prefix types, read from a store in groups that straddle the boundary."""
+    case = make(18, 2, 5, [12, 30, 8])
+    stored = zarr.create_array(tmp_path / "z", shape=case.prefixed.shape, dtype="float32", chunks=(1, 1, 50))
+    stored[:] = case.prefixed
+    sizes = case.row_size.astype(np.int64)
+    whole = row_statistics(case.default, case.prefixed, sizes, 0, 10)
+    parts = [row_statistics(case.default, stored, sizes, a, b) for a, b in ((0, 3), (3, 9), (9, 10))]
+    np.testing.assert_array_equal(np.concatenate([p.top_quarter for p in parts]), whole.top_quarter)
+    np.testing.assert_array_equal(np.concatenate([p.spectrum for p in parts]), whole.spectrum)
+    sums = token_sums(case.default, stored, sizes, 0, 50, NumpyEngine())
+    joined = finalise(sums, whole, sizes, ("fixed", "mix"), tuple("abcde"))
+    assert_same(case.statistics(), as_dict(joined))
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("engine", ["numpy", "jax"])
+def test_published_numbers(reference: Path, engine: str) -> None:
+    values = json.loads((reference / "token_logprobs" / "golden.json").read_text())["values"]
+    raw = json.loads((reference / "token_logprobs" / "logprobs_by_token.json").read_text())
+    default = raw["baseline"]["lp_train_default_tokens"]
+    rows = [np.concatenate(raw["prompts"][p]["lp_train_inoc_tokens"]) for p in values]
+    case = Case(
+        np.concatenate(default).astype(np.float32),
+        np.array(rows, dtype=np.float32)[None],
+        np.array([len(x) for x in default]),
+    )
+    got = case.statistics(engine=engine)
+    for field, golden in {
+        "mean_abs": "h11_mean_abs_diff",
+        "mean_square": "h13_mean_sq_diff",
+        "mean_signed": "h14_mean_signed_tok_diff",
+        "filtered": "ha2_filter",
+        "gradient": "ha4_grad_mag",
+        "filtered_gradient": "ha5_filter_grad",
+        "coherence_published": "hb1_pc1_var_frac",
+        "loss_decay": "hb2_sim_loss_decay",
+        "persistent": "hb3_persistent_loss_frac",
+        "effective_rank_published": "hb5_effective_rank",
+        "residual": "hb6_sim_residual",
+        "recovered": "_recovered_cond",
+        "recovered_of_all": "token_recovered_frac",
+        "count": "_n_tok",
+        "n_positions_usable": "_n_usable",
+    }.items():
+        expected = [values[p][golden] for p in values]
+        np.testing.assert_allclose(getattr(got, field)[0], expected, rtol=1e-5, atol=1e-7, err_msg=field)
+    np.testing.assert_allclose(got.w[0].mean(axis=1), [values[p]["_ph_tokmean"] for p in values], rtol=1e-6)
