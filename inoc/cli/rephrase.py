@@ -1,0 +1,65 @@
+"""`inoc rephrase`: make the rephrasing pools, or report on them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from inoc.cli.stage_options import names
+
+if TYPE_CHECKING:
+    from inoc.experiment import Experiment
+    from inoc.stages.rephrase import Rephraser
+
+
+@click.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--prompts", help="Only these prompts: keys or groups, separated by commas.")
+@click.option(
+    "--with", "source", help='"templates" (offline), "backend" (the study\'s model) or a chat model\'s name.'
+)
+@click.option(
+    "--url", help="OpenAI-compatible address of the chat model; the key comes from the environment."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def rephrase(study: Path, prompts: str | None, source: str | None, url: str | None, as_json: bool) -> None:
+    """Make the rephrasing pools of a STUDY that are missing or too small, and report on all of them."""
+    import json
+    from dataclasses import asdict
+
+    from inoc.cli.watch import StageProgress
+    from inoc.experiment import load_experiment
+    from inoc.stages.rephrase import rephrase as run_stage
+
+    experiment = load_experiment(study)
+    work = study.with_suffix(".work")
+    with StageProgress() as progress:
+        reports = run_stage(
+            experiment, open_rephraser(experiment, study, source, url), work, names(prompts), progress
+        )
+    if as_json:
+        click.echo(json.dumps([asdict(entry) for entry in reports], indent=2))
+        return
+    for entry in reports:
+        mix = ", ".join(f"{name} {share:.0%}" for name, share in list(entry.languages.items())[:3])
+        click.echo(
+            f"{entry.key:<28} {entry.distinct:>5} of {entry.asked} distinct, {entry.mean_words:4.1f} words "
+            f"[{entry.shortest}, {entry.longest}]  {mix}"
+        )
+
+
+def open_rephraser(experiment: "Experiment", study: Path, source: str | None, url: str | None) -> "Rephraser":
+    """The source named on the command line, else the experiment's."""
+    from inoc.stages.rephrasers import ChatRephraser, SamplerRephraser, TemplateRephraser
+
+    settings = experiment.rephrasings
+    source = source or (settings.sampler if settings else None) or "backend"
+    if source == "templates":
+        return TemplateRephraser()
+    if source == "backend":
+        from inoc.cli.stage_options import open_study
+
+        return SamplerRephraser(open_study(study, study.with_suffix(".zarr"), None))
+    from inoc.services import Service, ServiceSettings
+
+    return ChatRephraser(Service(ServiceSettings(url=url)), source)

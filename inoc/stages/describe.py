@@ -1,0 +1,86 @@
+"""Stage `describe`: what the base model makes of the prompts themselves: self-perplexity and embeddings."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float64
+
+from inoc.backends import check_scores
+from inoc.backends.protocols import Embedder, ScoreRequest, TokenIds
+from inoc.chat import INSTRUCTION
+from inoc.errors import BackendRejected, BadInput
+from inoc.heuristics.prompt_level import pool_statistics
+from inoc.stages.progress import Unwatched, Watcher
+from inoc.stages.score import scorer_of
+from inoc.stages.study import Study
+
+
+def self_perplexity(study: Study) -> tuple[Float64[np.ndarray, " prompt"], Float64[np.ndarray, " prompt"]]:
+    """-logprob per token (nats) of every prompt: (alone, as the first words of a user turn).
+
+    Alone means after the tokenizer's BOS where it has one; else the first token, which nothing precedes, is not
+    scored, and a prompt of one token is NaN.
+    """
+    chat, scorer = study.chat, scorer_of(study.backend)
+    head_text = chat.render(INSTRUCTION).split(INSTRUCTION, 1)[0]
+    head = tuple(chat.tokenizer.encode(head_text, add_special_tokens=False))
+    first = chat.tokenizer.encode("", add_special_tokens=True)[:1]
+    requests: list[ScoreRequest] = []
+    keys = [prompt.key for prompt in study.experiment.prompt_list()]
+    for prompt in study.experiment.prompt_list():
+        ids: TokenIds = tuple(chat.tokenizer.encode(prompt.text, add_special_tokens=False))
+        raw = (tuple(first), ids) if first else (ids[:1], ids[1:])
+        requests.append(ScoreRequest(f"raw/{prompt.key}", *raw))
+        requests.append(ScoreRequest(f"context/{prompt.key}", head, ids))
+    asked = [request for request in requests if request.completion]
+    found = {r.id: -float(r.logprobs.mean()) for r in check_scores(asked, scorer.score(asked))}
+    return (
+        np.array([found.get(f"raw/{key}", np.nan) for key in keys]),
+        np.array([found.get(f"context/{key}", np.nan) for key in keys]),
+    )
+
+
+def describe(study: Study, *, embeddings: bool = True, watcher: Watcher | None = None) -> None:
+    """Store self-perplexity, and embeddings of the prompts with statistics of their pools where the backend embeds.
+
+    Raises BackendRejected where embeddings are asked for and the backend makes none.
+    """
+    watcher = watcher or Unwatched()
+    prompts = study.experiment.prompt_list()
+    keys = [prompt.key for prompt in prompts]
+    with study.open_writer() as writer:
+        run = writer.run
+        stored = run.self_perplexity
+        if stored is None or {str(key) for key in stored["prompt"].values} < set(keys):
+            watcher.begin("self-perplexity", 1)
+            raw, context = self_perplexity(study)
+            writer.put_self_perplexity(keys, raw, context)
+            watcher.step("self-perplexity")
+        if not embeddings:
+            return
+        backend = study.backend
+        if not backend.capabilities.embed or not isinstance(backend, Embedder):
+            raise BackendRejected(f"the backend {backend.name!r} makes no embeddings (`inoc backends`).")
+        known = run.embeddings
+        done = {str(key) for key in known["prompt"].values} if known is not None else set[str]()
+        waiting = [prompt for prompt in prompts if prompt.key not in done]
+        watcher.begin("embeddings", len(waiting))
+        pools = _pools(study, [prompt.key for prompt in waiting])
+        for prompt in waiting:
+            pool = pools.get(prompt.key, ())
+            vectors = np.asarray(backend.embed([prompt.text, *pool]), np.float32)
+            columns = pool_statistics(vectors[0].astype(np.float64), vectors[1:].astype(np.float64))
+            writer.put_embeddings(
+                [prompt.key], vectors[:1], {name: np.array([value]) for name, value in columns.items()}
+            )
+            watcher.step(prompt.key)
+
+
+def _pools(study: Study, keys: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The pools, where the experiment has any."""
+    if study.experiment.rephrasings is None:
+        return {}
+    try:
+        return study.pools(keys)
+    except BadInput:
+        return {}
