@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING
 from inoc._version import __version__
 
 if TYPE_CHECKING:
+    from inoc import errors, heuristics
+    from inoc.heuristics.difference import difference
     from inoc.store.run import Run, open_run
 
 _PLACES = {
     "Run": "inoc.store.run",
+    "difference": "inoc.heuristics.difference",
     "open_run": "inoc.store.run",
 }
+_MODULES = ("errors", "heuristics")
 
-__all__ = ["Run", "__version__", "open_run"]
+__all__ = ["Run", "__version__", "difference", "errors", "heuristics", "open_run"]
 
 
 def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return importlib.import_module(f"inoc.{name}")
     if name not in _PLACES:
         raise AttributeError(f"module 'inoc' has no attribute {name!r}")
     return getattr(importlib.import_module(_PLACES[name]), name)

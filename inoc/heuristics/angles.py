@@ -40,7 +40,7 @@ Angles = Float64[np.ndarray, "representation prefix_type prompt prompt"]
 
 
 def angles_from_gram(gram: Square) -> Square:
-    """Angles between all rows from inner products: 2 atan2(|u - v|, |u + v|), unit u, v. Diagonal 0."""
+    """Angles between rows from inner products: 2 atan2(|u - v|, |u + v|), unit rows. Diagonal 0."""
     square = np.diagonal(gram)
     norm = np.sqrt(np.where(square > 0, square, 0.0))
     usable = norm >= MINIMUM_NORM
@@ -52,7 +52,7 @@ def angles_from_gram(gram: Square) -> Square:
 
 
 def planar_angles(points: Planar, others: Planar | None = None) -> Float64[np.ndarray, "prompt other"]:
-    """Angles between points of the plane as seen from the origin: atan2(abs(cross product), inner product)."""
+    """Angles between points of the plane, seen from the origin: atan2(abs(cross product), inner product)."""
     others = points if others is None else others
     inner = points @ others.T
     cross = np.outer(points[:, 0], others[:, 1]) - np.outer(points[:, 1], others[:, 0])

@@ -36,7 +36,7 @@ def composite_rows(
 )  # fmt: skip
 def composite(
     elicitation: Float64[np.ndarray, "trait prompt"],
-    coordinates: Float64[np.ndarray, "trait prefix_type prompt trait_component"],
+    coordinates: Float64[np.ndarray, "trait prefix_type prompt component"],
     distance: Float64[np.ndarray, " prompt"],
     spread: Float64[np.ndarray, " prompt"],
     prefix_types: Sequence[str],

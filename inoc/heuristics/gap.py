@@ -44,7 +44,7 @@ def on_shared(
     """Restrict a comparison to the examples both rows have (>= 20 of them, else NaN)."""
 
     @wraps(comparison)
-    def compare(fixed: Rows, mix: Rows, /, *args: Options.args, **kwargs: Options.kwargs) -> Values:
+    def compare(fixed: Rows, mix: Rows, *args: Options.args, **kwargs: Options.kwargs) -> Values:
         cells = fixed.shape[:-1]
         fixed, mix = shared(fixed, mix)
         flat = (-1, fixed.shape[-1])
@@ -206,7 +206,10 @@ def rank_one(
         return np.full_like(fixed, np.nan), np.full_like(mix, np.nan)
     filled = np.where(np.isfinite(rows), rows, 0.0)
     mu = filled.mean(0) if centred else np.zeros(fixed.shape[1])
-    direction = np.linalg.svd(filled - mu, full_matrices=False)[2][0]
+    centre = filled - mu
+    direction = centre.T @ np.linalg.eigh(centre @ centre.T)[1][:, -1]
+    length = np.linalg.norm(direction)
+    direction = direction / length if length > 0 else direction
 
     def project(w: Float64[np.ndarray, "prompt example"]) -> Float64[np.ndarray, "prompt example"]:
         finite = np.isfinite(w)

@@ -103,6 +103,13 @@ def decompose(
     return Decomposition(coordinates, share, singular, ratio)
 
 
+def decompositions(
+    grams: Float64[np.ndarray, "prefix_type prompt prompt"], *, centred: bool, components: int = COMPONENTS
+) -> list[Decomposition]:
+    """`decompose` for every prefix type."""
+    return [decompose(gram, centred=centred, components=components) for gram in grams]
+
+
 def double_centred(gram: Float64[np.ndarray, "prompt prompt"]) -> Float64[np.ndarray, "prompt prompt"]:
     """The Gram matrix of the rows minus their mean row."""
     mean = gram.mean(0)
@@ -116,7 +123,7 @@ def trait_coordinates(
     neutral: Bool[np.ndarray, " prompt"],
     *,
     published: bool,
-    components: int = 3,
+    components: int = COMPONENTS,
 ) -> tuple[Float64[np.ndarray, "prompt component"], Float64[np.ndarray, " component"]]:
     """SVD coordinates within one trait's family plus the neutral prompts, oriented; NaN for all other
     prompts.

@@ -27,8 +27,16 @@ import numpy as np
 from inoc.errors import BadInput
 
 ENTRY_POINT_GROUP = "inoc.heuristics"
-MODULES = ("pointwise", "tokenwise_table", "spectra", "gap", "angles", "prompt_level", "composite")
-"""The modules of inoc that register heuristics, in the order of the reference page."""
+FAMILIES = {
+    "pointwise": "pointwise",
+    "tokenwise": "tokenwise_table",
+    "spectra": "spectra",
+    "gap": "gap",
+    "angles": "angles",
+    "prompt_level": "prompt_level",
+    "composite": "composite",
+}
+"""Families of inoc's own heuristics, in the order of the reference page, and the module of each."""
 
 Level = Literal["example", "token", "prompt", "mixed"]
 Array = np.ndarray
@@ -80,7 +88,7 @@ def _parameters(function: Callable[..., Array]) -> tuple[str, ...]:
 Function = TypeVar("Function", bound=Callable[..., Array])
 
 _registered: dict[str, Heuristic] = {}
-_loading = "inoc"
+_ordered: dict[str, Heuristic] = {}
 _loaded = False
 
 
@@ -92,6 +100,7 @@ def register(entry: Heuristic) -> Heuristic:
             f"heuristic '{entry.name}' of {entry.package} has the name of one of {known.package}: rename it"
         )
     _registered[entry.name] = entry
+    _ordered.clear()
     return entry
 
 
@@ -128,7 +137,7 @@ def heuristic(
                 dims=dims,
                 inputs=inputs,
                 companions=companions,
-                package=_loading,
+                package=function.__module__.partition(".")[0],
             )
         )
         return function
@@ -136,15 +145,21 @@ def heuristic(
     return decorate
 
 
-def heuristics() -> dict[str, Heuristic]:
-    """All known heuristics by name: inoc's in the order of the reference page, then those of plugins."""
+def heuristics() -> Mapping[str, Heuristic]:
+    """All known heuristics by name: inoc's in the order of the reference page, then all others."""
     global _loaded
     if not _loaded:
         _loaded = True
-        for module in MODULES:
+        for module in FAMILIES.values():
             importlib.import_module(f"inoc.heuristics.{module}")
         _load_plugins()
-    return dict(_registered)
+    if not _ordered:
+        order = list(FAMILIES)
+        own = [entry for entry in _registered.values() if entry.package == "inoc"]
+        own.sort(key=lambda entry: order.index(entry.family))
+        others = [entry for entry in _registered.values() if entry.package != "inoc"]
+        _ordered.update((entry.name, entry) for entry in own + others)
+    return _ordered
 
 
 def find(name: str) -> Heuristic:
@@ -171,23 +186,20 @@ def with_companions(names: Iterable[str]) -> list[str]:
 
 
 def _load_plugins() -> None:
-    global _loading
     for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
         package = point.dist.name if point.dist is not None else point.value
         before = dict(_registered)
-        _loading = package
         try:
             _adopt(point.load(), package)
         except Exception as error:
             _registered.clear()
             _registered.update(before)
+            _ordered.clear()
             warnings.warn(
                 f"heuristics plugin '{point.name}' of {package} is left out: {type(error).__name__}: {error}",
                 RuntimeWarning,
                 stacklevel=3,
             )
-        finally:
-            _loading = "inoc"
 
 
 def _adopt(loaded: object, package: str) -> None:

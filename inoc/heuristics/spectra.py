@@ -22,8 +22,8 @@ from inoc.heuristics.registry import Absent, Heuristic, Level, register
 Coordinates = Float64[np.ndarray, "prefix_type prompt component"]
 Shares = Float64[np.ndarray, "prefix_type component"]
 TraitFit = tuple[
-    Float64[np.ndarray, "trait prefix_type prompt trait_component"],
-    Float64[np.ndarray, "trait prefix_type trait_component"],
+    Float64[np.ndarray, "trait prefix_type prompt component"],
+    Float64[np.ndarray, "trait prefix_type component"],
 ]
 
 
@@ -71,18 +71,18 @@ def trait_fit(
     )
 
 
-def trait_svd(fit: TraitFit) -> Float64[np.ndarray, "trait prefix_type prompt trait_component"]:
+def trait_svd(fit: TraitFit) -> Float64[np.ndarray, "trait prefix_type prompt component"]:
     """The oriented coordinates."""
     return fit[0]
 
 
-def trait_svd_margin(fit: TraitFit) -> Float64[np.ndarray, "trait prefix_type trait_component"]:
+def trait_svd_margin(fit: TraitFit) -> Float64[np.ndarray, "trait prefix_type component"]:
     """How safe the orientation of each trait coordinate is: 0 arbitrary, 1 certain."""
     return fit[1]
 
 
 def svd_zsum(
-    trait_svd: Float64[np.ndarray, "trait prefix_type prompt trait_component"],
+    trait_svd: Float64[np.ndarray, "trait prefix_type prompt component"],
 ) -> Float64[np.ndarray, "trait prefix_type prompt"]:
     """Sum of the z-scores over prompts of the first three trait coordinates."""
     return np.stack([np.stack([z_sum(block) for block in rows]) for rows in trait_svd])
@@ -194,7 +194,7 @@ def _traits(prefix: str, matrix: str, level: Level, units: str) -> None:
             symbol="H4" if prefix else "H3",
             sign=sign,
             inputs=needs,
-            dims=("trait", "prefix_type", "prompt", "trait_component"),
+            dims=("trait", "prefix_type", "prompt", "component"),
             companions=(f"{name}_margin",),
         )
     )
@@ -208,7 +208,7 @@ def _traits(prefix: str, matrix: str, level: Level, units: str) -> None:
             "1",
             trait_svd_margin,
             inputs=needs,
-            dims=("trait", "prefix_type", "trait_component"),
+            dims=("trait", "prefix_type", "component"),
         )
     )
     register(

@@ -44,6 +44,11 @@ def spectrum_field(name: str) -> Maker:
     return read
 
 
+def abs_minus_signed(mean_abs: Cells, mean_signed: Cells) -> Cells:
+    """H12: H11 - H14."""
+    return mean_abs - mean_signed
+
+
 def strength_coherence(ph: Cells, coherence: Cells) -> Cells:
     """HB4: ph times HB1."""
     return ph * coherence
@@ -53,7 +58,7 @@ NATS, ONE = "nats", "1"
 ROWS: tuple[tuple[str, str, str, str, str, Maker], ...] = (
     ("mean_abs", "H11", "mean absolute token difference", "mean abs(delta)", NATS, field("mean_abs")),
     ("abs_minus_signed", "H12", "absolute minus signed token difference", "H11 - H14", NATS,
-     field("abs_minus_signed")),
+     abs_minus_signed),
     ("mean_square", "H13", "mean square token difference", "mean delta^2", "nats^2", field("mean_square")),
     ("mean_signed", "H14", "mean token difference", "mean delta (token-weighted)", NATS,
      field("mean_signed")),
@@ -85,6 +90,7 @@ ROWS: tuple[tuple[str, str, str, str, str, Maker], ...] = (
      field("recovered")),
     ("recovered_of_all", "", "recovered tokens among all tokens",
      "share of all tokens with p_default < 0.1 and p_prefixed > 0.1", ONE, field("recovered_of_all")),
+    ("n_tokens", "", "tokens with a finite difference", "number of finite delta", ONE, field("count")),
 )  # fmt: skip
 SIGNED = {"mean_signed", "filtered", "top_quarter"}
 

@@ -1,0 +1,234 @@
+"""`inoc heuristics`: the table of base-model heuristics of a run store."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    from inoc.heuristics.compute import Table
+    from inoc.heuristics.table import Column, Rows
+
+DEFAULT = (
+    "ph", "gamma", "snr", "ppd", "top_quarter", "coherence", "elicitation", "pca[1]", "pca[2]", "ph_ratio", "mald",
+)  # fmt: skip
+"""Columns of the printed table unless --only names others; what does not fit the terminal is named on stderr."""
+SIGNED = {"nats", "nats per token", "pp"}
+
+
+def _split(value: str | None) -> list[str] | None:
+    return [part.strip() for part in value.split(",") if part.strip()] if value else None
+
+
+@click.command()
+@click.option("--store", required=True, type=click.Path(path_type=Path), help="The run store.")
+@click.option("--only", metavar="A,B", help="Only these heuristics, by name or symbol (ph,gamma,HB1).")
+@click.option(
+    "--prompts", metavar="A,B", help="Only these prompts; spectra and angles are among these alone."
+)
+@click.option(
+    "--prefix-type", type=click.Choice(["fixed", "mix"]), help="Show only rows of this prefix type."
+)
+@click.option("--set", "completion_set", default="train", show_default=True, help="Completion set.")
+@click.option(
+    "--recipe", type=click.Choice(["corrected", "published"]), default="corrected", show_default=True
+)
+@click.option("--sort", metavar="COLUMN", help="Largest first: ph, pca[2], ppd[control], ...")
+@click.option("--engine", type=click.Choice(["auto", "numpy", "jax"]), default="auto", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document; NaN is null.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print one CSV line per prompt and prefix type.")
+def heuristics(
+    store: Path,
+    only: str | None,
+    prompts: str | None,
+    prefix_type: str | None,
+    completion_set: str,
+    recipe: Literal["corrected", "published"],
+    sort: str | None,
+    engine: Literal["auto", "numpy", "jax"],
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """What the base model alone says about every prompt, with 95 % intervals in brackets.
+
+    docs/heuristics.md says what every column means. Heuristics that this store cannot give are named with the
+    reason.
+    """
+    import json
+
+    from inoc.errors import BadInput, IncompleteStore
+    from inoc.heuristics.compute import measure
+    from inoc.heuristics.table import document, rows
+    from inoc.store.run import open_run
+
+    if as_json and as_csv:
+        raise BadInput("--json and --csv exclude each other; give one of them.")
+    wanted = _split(only)
+    extra = [sort.partition("[")[0]] if sort and wanted else []
+    run = open_run(store)
+    table = measure(
+        run,
+        recipe=recipe,
+        only=wanted + extra if wanted else None,
+        prompts=_split(prompts),
+        completion_set=completion_set,
+        engine=engine,
+    )
+    if not table.variables:
+        reason = next(iter(table.absent.values()), "it is empty")
+        raise IncompleteStore(f"{store}: nothing of what was asked can be computed: {reason}.")
+    shown = rows(table)
+    if prefix_type:
+        if prefix_type not in shown.prefix_types:
+            raise BadInput(f"{store} has no rows of prefix type {prefix_type}.")
+        shown = shown.take([i for i, kind in enumerate(shown.prefix_types) if kind == prefix_type])
+    if sort:
+        shown = shown.sorted_by(sort)
+    if as_json:
+        click.echo(json.dumps(document(table, shown), indent=1))
+    elif as_csv:
+        _print_csv(shown)
+    else:
+        _print_table(table, shown, wanted)
+    _print_notes(table)
+
+
+def _print_csv(shown: "Rows") -> None:
+    import csv
+    import sys
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["prompt", "prefix_type", "role", *shown.columns])
+    columns = [column.values.tolist() for column in shown.columns.values()]
+    writer.writerows(zip(shown.prompts, shown.prefix_types, shown.roles, *columns, strict=True))
+
+
+def _print_table(table: "Table", shown: "Rows", wanted: Sequence[str] | None) -> None:
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=10_000)
+    columns = _chosen(shown, wanted)
+    if columns:
+        kept = columns
+        while len(kept) > 1 and _width(_rich(shown, kept), console) > console.width:
+            kept = kept[:-1]
+        console.print(_rich(shown, kept))
+        if left := [column.name for column in columns[len(kept) :]]:
+            _err(
+                f"Too wide for this terminal, left out: {', '.join(left)}. --only, --csv and --json show them."
+            )
+    for name, variable in table.variables.items():
+        if wanted and "prompt" not in variable.dims:
+            _print_array(console, table, name)
+    if wanted:
+        for name, variable in table.variables.items():
+            if "other_prompt" in variable.dims:
+                _err(f"{name} is a matrix of prompts by prompts: --json prints it.")
+
+
+def _chosen(shown: "Rows", wanted: Sequence[str] | None) -> list["Column"]:
+    """Columns in the order asked for; interval bounds stand in the cell of their estimate."""
+    from inoc.heuristics.registry import find
+
+    if wanted:
+        names = {find(name).name for name in wanted}
+        return [c for c in shown.columns.values() if c.variable in names or not _is_companion(c, names)]
+    found: list[Column] = []
+    for name in DEFAULT:
+        found += [c for c in shown.columns.values() if name in (c.name, c.variable)]
+    return found
+
+
+def _is_companion(column: "Column", names: set[str]) -> bool:
+    return column.variable.removesuffix("_ci").removesuffix("_n") in names and column.variable not in names
+
+
+def _rich(shown: "Rows", columns: Sequence["Column"]) -> "RichTable":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as RichTable
+
+    made = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    labels = [("prompt", shown.prompts), ("role", shown.roles), ("prefix", shown.prefix_types)]
+    labels = [(name, values) for name, values in labels if not set(values) <= {"", "unknown"}]
+    for name, _ in labels:
+        made.add_column(name, no_wrap=True)
+    for column in columns:
+        units = str(column.attrs["units"]).replace(" x ", "\nx ")
+        made.add_column(column.name + ("" if units == "1" else f"\n{units}"), justify="right", no_wrap=True)
+    for i in range(len(shown.prompts)):
+        made.add_row(*(values[i] for _, values in labels), *(_cell(shown, column, i) for column in columns))
+    return made
+
+
+def _cell(shown: "Rows", column: "Column", i: int) -> str:
+    """The value to four digits, and its 95 % interval where the table has one."""
+    value = float(column.values[i])
+    if value != value:
+        return "NaN"
+    signed = "+" if column.attrs["units"] in SIGNED else ""
+    text = f"{value:{signed}.4g}"
+    bounds = [shown.columns.get(name) for name in _bound_names(column)]
+    if None in bounds:
+        return text
+    lower, upper = (float(bound.values[i]) for bound in bounds if bound is not None)
+    return f"{value:{signed}.3g} \\[{lower:.3g}, {upper:.3g}]" if lower == lower else text
+
+
+def _bound_names(column: "Column") -> tuple[str, str]:
+    inside = column.name[len(column.variable) :].strip("[]")
+    lower, upper = (",".join(part for part in (inside, bound) if part) for bound in ("lower", "upper"))
+    return f"{column.variable}_ci[{lower}]", f"{column.variable}_ci[{upper}]"
+
+
+def _width(made: "RichTable", console: "Console") -> int:
+    from rich.measure import Measurement
+
+    return Measurement.get(console, console.options.update(max_width=100_000), made).maximum
+
+
+def _print_array(console: "Console", table: "Table", name: str) -> None:
+    """A variable that is of no single prompt: its last dim across, the others down."""
+    from itertools import product
+
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as RichTable
+
+    from inoc.heuristics.table import label
+
+    variable = table.variables[name]
+    *down, across = variable.dims
+    made = RichTable(box=SIMPLE_HEAD, pad_edge=False, title=name, title_justify="left")
+    for dim in down:
+        made.add_column(dim)
+    for i in range(variable.values.shape[-1]):
+        made.add_column(label(table, across, i), justify="right")
+    for place in product(*(range(n) for n in variable.values.shape[:-1])):
+        labels = [label(table, dim, i) for dim, i in zip(down, place, strict=True)]
+        made.add_row(*labels, *(f"{float(value):.4g}" for value in variable.values[place]))
+    console.print(made)
+
+
+def _print_notes(table: "Table") -> None:
+    from inoc.heuristics.table import absences, nan_counts
+
+    for note in table.notes:
+        _err(note)
+    if counts := nan_counts(table):
+        _err(
+            "NaN, where undefined or without data: "
+            + ", ".join(f"{name} {n}" for name, n in counts.items())
+            + "."
+        )
+    for reason, names in absences(table).items():
+        first = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        _err(f"Absent: {first}: {reason}.")
+
+
+def _err(text: str) -> None:
+    click.echo(text, err=True)
