@@ -46,9 +46,7 @@ def import_(
     from inoc.store.imports import Sources, import_run
 
     summary = import_run(
-        Sources(
-            files, prompts, rephrasings, elicitation, scores, losses, traits, baseline, nominal_step
-        ),  # fmt: skip
+        Sources(files, prompts, rephrasings, elicitation, scores, losses, traits, baseline, nominal_step),
         store,
         overwrite=overwrite,
     )

@@ -64,7 +64,7 @@ class StoredArray:
         index = tuple(p.chunk for p in parts)
         target: tuple[slice | np.ndarray, ...] = tuple(p.outer for p in parts)
         basic = all(isinstance(p.inner, slice) for p in parts)
-        at = target if basic else np.ix_(*(np.arange(n)[t] for n, t in zip(out.shape, target, strict=True)))
+        at = target if basic else _crossed(target, out.shape)
         if self._done is not None and not self._done[index[: self._done.ndim]]:
             out[at] = self._layout.fill
             return
@@ -76,7 +76,7 @@ class StoredArray:
             else:
                 values = read_chunk(path, self._layout).reshape(self.chunks)
                 inner = tuple(p.inner for p in parts)
-                out[at] = values[inner if basic else np.ix_(*_positions(inner, self.chunks))]
+                out[at] = values[inner if basic else _crossed(inner, self.chunks)]
         except FileNotFoundError:
             if self._done is not None or self.where.rsplit("/", 1)[-1] not in MAY_BE_UNWRITTEN:
                 raise self._broken(f"chunk {_name(index)} is missing") from None
@@ -102,8 +102,9 @@ def _name(index: Sequence[int]) -> str:
     return "/".join(str(i) for i in index) or "0"
 
 
-def _positions(inner: tuple[slice | np.ndarray, ...], chunks: tuple[int, ...]) -> list[np.ndarray]:
-    return [np.arange(n)[i] for i, n in zip(inner, chunks, strict=True)]
+def _crossed(selectors: tuple[slice | np.ndarray, ...], shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """Selectors as index arrays that select orthogonally."""
+    return tuple(np.ix_(*(np.arange(n)[s] for s, n in zip(selectors, shape, strict=True))))
 
 
 def _full_key(key: Key, ndim: int) -> tuple[Selector, ...]:

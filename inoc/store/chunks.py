@@ -66,9 +66,7 @@ def read_layout(directory: Path, where: str) -> Layout:
             tuple(cast(list[str], document.get("dimension_names") or [])),
         )
         right = codecs == (TEXT_CODECS if layout.dtype == "string" else NUMBER_CODECS)
-        right = (
-            right and len(layout.shape) == len(layout.chunks) == len(layout.dims) and layout.numpy is not None
-        )
+        right = right and len(layout.shape) == len(layout.chunks) == len(layout.dims)
     except (KeyError, TypeError):
         right, layout = False, Layout((), (), "", ())
     if not right:
@@ -76,6 +74,10 @@ def read_layout(directory: Path, where: str) -> Layout:
             f"/{where}: not an array of schema v1 (group, or other codecs: rechunked or recompressed?)."
         )
     return layout
+
+
+def _crc(data: bytes | np.ndarray) -> int:
+    return cast(int, google_crc32c.value(data))  # pyright: ignore[reportUnknownMemberType]
 
 
 def chunk_path(directory: Path, index: Sequence[int]) -> Path:
@@ -95,7 +97,7 @@ def read_chunk(path: Path, layout: Layout) -> np.ndarray:
     """
     data = path.read_bytes()
     body, crc = data[:-CRC_BYTES], data[-CRC_BYTES:]
-    if len(crc) < CRC_BYTES or google_crc32c.value(body) != struct.unpack("<I", crc)[0]:
+    if len(crc) < CRC_BYTES or _crc(body) != struct.unpack("<I", crc)[0]:
         raise ChunkError(f"checksum mismatch in {path.name}")
     if layout.dtype == "string":
         return _texts(gzip.decompress(body), math.prod(layout.chunks), path)
@@ -131,7 +133,7 @@ def read_run_of_values(path: Path, layout: Layout, start: int, out: np.ndarray, 
         if whole or name in verified:
             file.seek(start * layout.numpy.itemsize)
             _fill(file, out)
-            if whole and google_crc32c.value(out) != struct.unpack("<I", file.read(CRC_BYTES))[0]:
+            if whole and _crc(out) != struct.unpack("<I", file.read(CRC_BYTES))[0]:
                 raise ChunkError(f"checksum mismatch in {path.name}")
         else:
             out[...] = read_chunk(path, layout)[start : start + out.size]
@@ -139,7 +141,7 @@ def read_run_of_values(path: Path, layout: Layout, start: int, out: np.ndarray, 
 
 
 def _fill(file: FileIO, out: np.ndarray) -> None:
-    view = memoryview(out).cast("B")
+    view = memoryview(cast(bytes, out)).cast("B")  # an array offers its buffer; its type stub does not say so
     done = 0
     while done < len(view):
         n = file.readinto(view[done:])

@@ -151,7 +151,7 @@ def put_scores(
     cover = np.where(np.isnan(cover), np.nan, cover).astype("<f8")
     crc = cell_crc(values, cover, generations)
     marks = open_for_writing(path / where / "unit_crc")
-    stored = int(cast(np.ndarray, marks[cell]))
+    stored = int(cast(int, marks[cell]))
     if stored == crc:
         return
     if stored != PENDING:

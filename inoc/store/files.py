@@ -13,14 +13,12 @@ import zlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from types import EllipsisType
+from typing import Protocol, cast
 
 import numpy as np
 
 from inoc.errors import BrokenStore
-
-if TYPE_CHECKING:
-    import zarr
 
 Attributes = Mapping[str, object]
 NODE = "zarr.json"
@@ -28,6 +26,14 @@ CRC = "metadata_crc32"
 STAGED, COMMIT = ".staged", ".commit"
 CHUNK_BYTES = 1 << 20
 STRINGS_PER_CHUNK = 4096
+
+
+class WritableArray(Protocol):
+    """The part of a zarr array that writing needs."""
+
+    def __getitem__(self, key: tuple[int | slice, ...] | EllipsisType) -> object: ...
+    def __setitem__(self, key: tuple[int | slice, ...] | EllipsisType, value: np.ndarray | int) -> None: ...
+
 
 after_step: Callable[[str], None] | None = None
 """Called with a name after every write step; only tests set it (to kill the process there)."""
@@ -73,7 +79,7 @@ def read_node(directory: Path, where: str) -> dict[str, object]:
         right, document = False, {}
     if not right:
         raise BrokenStore(f"{where}: its {NODE} is damaged (checksum mismatch); restore or remake the store.")
-    return document
+    return cast(dict[str, object], document)
 
 
 def node_attributes(document: Attributes) -> dict[str, object]:
@@ -142,14 +148,15 @@ def create_array(
     *,
     chunks: tuple[int, ...] | None = None,
     attributes: Attributes | None = None,
-) -> "zarr.Array":
+) -> WritableArray:
     """A new array at `directory`: checksummed chunks, named dims; unwritten cells read as NaN, -1 or ""."""
     import zarr
     from zarr.codecs import Crc32cCodec, GzipCodec
+    from zarr.core.common import JSON
     from zarr.storage import LocalStore
 
     kind = "string" if dtype == "string" else np.dtype(dtype).kind
-    array = zarr.create_array(
+    array = zarr.create_array(  # pyright: ignore[reportUnknownMemberType]
         LocalStore(directory),
         shape=shape,
         dtype=dtype,
@@ -157,24 +164,26 @@ def create_array(
         compressors=(GzipCodec(level=5), Crc32cCodec()) if kind == "string" else (Crc32cCodec(),),
         fill_value={"f": float("nan"), "i": -1}.get(kind, ""),
         dimension_names=dims,
-        attributes=dict(attributes or {}),
+        attributes=cast("dict[str, JSON]", dict(attributes or {})),
         config={"write_empty_chunks": True},
         overwrite=True,
     )
     path = directory / NODE
     path.write_bytes(node_bytes(json.loads(path.read_bytes())))
-    return array
+    return cast(WritableArray, array)
 
 
-def open_for_writing(directory: Path) -> "zarr.Array":
+def open_for_writing(directory: Path) -> WritableArray:
     """An existing array, writable, through zarr-python's own pipeline (its chunk writes are temp file + rename)."""
     import zarr
     from zarr.storage import LocalStore
 
     read_node(directory, str(directory))
     pipeline = "zarr.core.codec_pipeline.BatchedCodecPipeline"
-    with zarr.config.set({"codec_pipeline.path": pipeline, "array.write_empty_chunks": True}):
-        return zarr.open_array(LocalStore(directory), mode="r+")
+    settings = {"codec_pipeline.path": pipeline, "array.write_empty_chunks": True}
+    with zarr.config.set(settings):  # pyright: ignore[reportUnknownMemberType]
+        array = zarr.open_array(LocalStore(directory), mode="r+")  # pyright: ignore[reportUnknownMemberType]
+    return cast(WritableArray, array)
 
 
 class Transaction:

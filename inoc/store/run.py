@@ -40,7 +40,7 @@ def open_run(path: str | Path) -> "Run":
 
 
 def read_root(path: Path) -> dict[str, object]:
-    """The verified attributes of a store's root: schema, version, experiment, identity, provenance, traits, complete."""
+    """The verified attributes of a store's root; see docs/store.md."""
     if not path.exists():
         raise BadInput(f"{path}: no such run store; `inoc import` or `inoc score` makes one.")
     if not (path / NODE).is_file():
@@ -136,7 +136,9 @@ class Run:
         """The whole store as plain xarray shows it (lazy): pending units are not masked here."""
         import xarray as xr
 
-        return xr.open_datatree(self.path, engine="zarr", chunks=None, consolidated=False)
+        return xr.open_datatree(  # pyright: ignore[reportUnknownMemberType]
+            self.path, engine="zarr", chunks=None, consolidated=False
+        )
 
     # groups
 

@@ -181,19 +181,20 @@ def put_unit(
         raise BadInput(f"{what}: rephrasings given, but the plan stores none for it.")
     crc = unit_crc(values, picks)
     marks = open_for_writing(path / group / marker)
-    stored = int(cast(np.ndarray, marks[cell]))
+    stored = int(cast(int, marks[cell]))
     if stored == crc and unit_problem(run, group, cell) is None:
         return
     if stored != PENDING:
         marks[cell] = PENDING
         step("unmarked")
     if picks is not None:
-        open_for_writing(path / group / "rephrasing")[cell[1], :] = picks
+        open_for_writing(path / group / "rephrasing")[cell[1], slice(None)] = picks
         step("rephrasing")
     open_for_writing(path / group / variable)[(*cell, slice(None))] = values
     step("data")
     for file in sorted((path / group / variable).joinpath("c", *map(str, cell)).glob("*")):
-        flush(file) if file.is_file() else None
+        if file.is_file():
+            flush(file)
     marks[cell] = crc
     step("marker")
 
@@ -220,7 +221,7 @@ def unit_problem(run: Run, group: str, cell: tuple[int, ...]) -> str | None:
         stored = int(run.read(f"{group}/{marker}")[cell])
         if stored == PENDING:
             return None
-        done = np.ones((1,) * 0, dtype=bool)
+        done = np.ones((), dtype=bool)
         values = StoredArray(run.path, f"{group}/{variable}", done)[(*cell, slice(None))]
         picks = None
         if cell and run.has(f"{group}/rephrasing") and strings(run, f"{group}/prefix_type")[cell[0]] == "mix":

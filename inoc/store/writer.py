@@ -269,7 +269,7 @@ class RunWriter:
             units.put_unit(self.path, unit, logprobs, rephrasing, level)
 
     def verify(self) -> tuple[Unit, ...]:
-        """Re-read every unit that is marked done; those whose data are damaged become pending again and are returned."""
+        """Re-read every unit marked done; those whose data are damaged become pending again and are returned."""
         with _writing(self.path):
             broken = units.reset_broken(self.path)
             if broken:

@@ -1,5 +1,6 @@
 """Importers: saved log-probabilities, scores and losses of other pipelines become a run store."""
 
-from inoc.store.imports.assemble import ImportSummary, Sources, import_run
+from inoc.store.imports.assemble import Sources, import_run
+from inoc.store.imports.writing import ImportSummary
 
 __all__ = ["ImportSummary", "Sources", "import_run"]

@@ -76,7 +76,7 @@ def read_json(path: Path) -> LogprobSource:
     source.ignored += [f"{path.name}: {key}" for key in top if key not in ("params", "baseline", "prompts")]
     _read_baseline(source, as_object(top["baseline"], f"{path}: baseline"), path)
     names = source.params.pop("prompts", {})
-    texts = cast(Mapping[str, object], names) if isinstance(names, dict) else {}
+    texts = cast(Mapping[str, object], names if isinstance(names, dict) else {})
     for key, value in as_object(top["prompts"], f"{path}: prompts").items():
         _read_prompt(source, key, as_object(value, f"{path}: prompts.{key}"), texts.get(key), path)
     return source

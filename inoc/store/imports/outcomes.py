@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float64
@@ -72,7 +73,7 @@ def _judge(entry: Json, trait: str, where: str) -> str:
     """Judge of a trait from an optional key `judge`: one name, or one by trait."""
     said = entry.get("judge", UNKNOWN)
     if isinstance(said, dict):
-        said = as_object(said, where).get(trait, UNKNOWN)
+        said = as_object(cast(object, said), where).get(trait, UNKNOWN)
     return as_text(said, f"{where}: judge")
 
 
@@ -100,7 +101,7 @@ def _read_scores(entry: Json, where: str, warnings: list[str]) -> Scores:
 def read_elicitation(path: Path, baseline: str | None, known: Mapping[str, PromptInfo]) -> ElicitationSource:
     """{prompt key: {prompt, n, scores: {trait: {mean, values}}}}.
 
-    The baseline (no inoculation prompt) is the entry `baseline`, else the entry "neutral" where that is no prompt's key.
+    The baseline (no inoculation prompt) is the entry `baseline`, else "neutral" where that is no prompt's key.
     """
     top = load_json(path)
     if baseline is not None and baseline not in top:
@@ -128,7 +129,8 @@ def read_elicitation(path: Path, baseline: str | None, known: Mapping[str, Promp
                 source.traits.append(trait)
     if base is None:
         source.warnings.append(
-            f"{path}: no entry without inoculation prompt ('neutral'), so elicitation has no baseline; --baseline names one."
+            f"{path}: no entry without inoculation prompt ('neutral'), so elicitation has no baseline; "
+            "--baseline names one."
         )
     return source
 
@@ -171,7 +173,7 @@ class RunSource:
 def read_scores(path: Path, by_text: Mapping[str, str], warnings: list[str]) -> dict[str, RunSource]:
     """{run: {type, user_prefix | rephrasings_key, lr, judge?, steps: {step: {condition: {trait: {values, ...}}}}}}.
 
-    `by_text` maps the text of a prompt to its key. The fields say what a run is; its name only serves where they do not.
+    `by_text` maps the text of a prompt to its key. The fields say what a run is, its name only where they do not.
     """
     runs: dict[str, RunSource] = {}
     for name, value in load_json(path).items():

@@ -94,9 +94,8 @@ def as_int(value: object, where: str) -> int:
 
 
 def _kind(value: object) -> str:
-    return {dict: "an object", list: "a list", str: "text", type(None): "null", bool: "true/false"}.get(
-        type(value), "a number"
-    )
+    names = {"dict": "an object", "list": "a list", "str": "text", "NoneType": "null", "bool": "true/false"}
+    return names.get(type(value).__name__, "a number")
 
 
 def numbers(

@@ -1,6 +1,6 @@
 """Which trait is the positive one and which prompt family asks for which trait."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from inoc.errors import BadInput
 from inoc.store.schema import PromptInfo, TraitInfo
@@ -17,43 +17,38 @@ def match_traits(
         given: `ROLE=NAME` or `ROLE=NAME:FAMILY` from the user, which wins.
 
     Raises:
-        BadInput: a name cannot be matched (the message asks for --trait), or data mention a trait nobody knows.
+        BadInput: data mention a trait that neither the prompts nor the user know, or a role is not clear.
     """
     families: dict[str, str] = {}
     for prompt in prompts:
-        if prompt.role in ("positive", "negative"):
-            if families.setdefault(prompt.family, prompt.role) != prompt.role:
-                raise BadInput(
-                    f"prompts of family {prompt.family!r} have both roles; a family asks for one trait."
-                )
+        asks = prompt.role in ("positive", "negative")
+        if asks and families.setdefault(prompt.family, prompt.role) != prompt.role:
+            raise BadInput(
+                f"prompts of family {prompt.family!r} have both roles; a family asks for one trait."
+            )
+    names = {name.casefold(): name for name in mentioned}
     if given:
         traits = [_parse(text, families) for text in given]
     else:
-        names = {name.casefold(): name for name in mentioned}
         traits = [TraitInfo(names.get(f.casefold(), f), role, f) for f, role in families.items()]
-        lost = [t.name for t in traits if mentioned and t.name.casefold() not in names]
-        if (mentioned and not traits) or lost:
-            what = f"no trait is named like the prompt family {lost[0]!r}" if lost else "no prompt has a role"
-            raise BadInput(
-                f"{what}, so the role of {', '.join(mentioned)} is unclear; "
-                "say it with --trait positive=NAME:FAMILY --trait negative=NAME:FAMILY."
-            )
     for role in ("positive", "negative"):
         several = [t.name for t in traits if t.role == role]
         if len(several) > 1:
             raise BadInput(
-                f"{len(several)} {role} traits ({', '.join(several)}), one is meant; choose it with --trait {role}=NAME."
+                f"{len(several)} {role} traits ({', '.join(several)}), one is meant; "
+                f"choose it with --trait {role}=NAME:FAMILY."
             )
     for name in mentioned:
         if name not in {t.name for t in traits}:
-            known = ", ".join(t.name for t in traits)
+            known = ", ".join(t.name for t in traits) or "none; prompts with family and role make them known"
             raise BadInput(
-                f"unknown trait {name!r} in the data (known: {known}); name it with --trait ROLE=NAME."
+                f"unknown trait {name!r} in the data (known: {known}); "
+                "say what it is with --trait positive=NAME:FAMILY or --trait negative=NAME:FAMILY."
             )
     return sorted(traits, key=lambda t: t.role != "positive")
 
 
-def _parse(text: str, families: dict[str, str]) -> TraitInfo:
+def _parse(text: str, families: Mapping[str, str]) -> TraitInfo:
     role, equals, rest = text.partition("=")
     name, _, family = rest.partition(":")
     if not equals or role not in ("positive", "negative") or not name:
@@ -62,5 +57,6 @@ def _parse(text: str, families: dict[str, str]) -> TraitInfo:
         )
     if not family:
         near = [f for f in families if f.casefold() == name.casefold()]
-        family = near[0] if near else next((f for f, r in families.items() if r == role), name.casefold())
+        of_role = [f for f, r in families.items() if r == role]
+        family = (near or of_role or [name.casefold()])[0]
     return TraitInfo(name, role, family)
