@@ -1,12 +1,12 @@
 """One client of one OpenAI-compatible HTTP service: concurrency, rate limit, retries, clear errors."""
 
 import asyncio
-import dataclasses
 import itertools
 import queue
 import re
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 from urllib.parse import urlsplit
@@ -95,6 +95,11 @@ class Service:
         self._thread.join()
         self._loop.close()
 
+    @property
+    def quick(self) -> ServiceSettings:
+        """Settings for a probe: one attempt, at most 3 s."""
+        return replace(self.settings, attempts=1, timeout=min(3.0, self.settings.timeout))
+
     def wait(self, work: Coroutine[object, object, Result]) -> Result:
         """Runs one coroutine on the service's loop and returns its result to ordinary code."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -137,7 +142,7 @@ class Service:
         path: str,
         body: Mapping[str, object],
         parse: Callable[[bytes], Result],
-        attempts: int | None = None,
+        settings: ServiceSettings | None = None,
     ) -> Result:
         """POST `body` as JSON and give the reply's bytes to `parse`, whose ValueError means a malformed reply
         (asked for once more, then BadResult)."""
@@ -146,37 +151,37 @@ class Service:
         async def send(client: "AsyncOpenAI") -> bytes:
             return (await client.post(path, cast_to=httpx2.Response, body=dict(body))).content
 
-        return await self.call(send, parse, attempts)
+        return await self.call(send, parse, settings)
 
-    async def get(self, path: str, parse: Callable[[bytes], Result], attempts: int | None = None) -> Result:
+    async def get(
+        self, path: str, parse: Callable[[bytes], Result], settings: ServiceSettings | None = None
+    ) -> Result:
         """GET `path` and parse the reply like `post`."""
         import httpx2
 
         async def send(client: "AsyncOpenAI") -> bytes:
             return (await client.get(path, cast_to=httpx2.Response)).content
 
-        return await self.call(send, parse, attempts)
+        return await self.call(send, parse, settings)
 
     async def call(
         self,
         send: Callable[["AsyncOpenAI"], Awaitable[Item]],
         parse: Callable[[Item], Result],
-        attempts: int | None = None,
+        settings: ServiceSettings | None = None,
     ) -> Result:
         """One request with rate limit, time limit and retries. Raises RequestFailed or RequestRefused for
         this request, BackendUnavailable or BackendRejected where no other request would fare better,
         BadResult for malformed replies."""
         from tenacity import AsyncRetrying, retry_if_exception_type
 
-        settings = (
-            self.settings if attempts is None else dataclasses.replace(self.settings, attempts=attempts)
-        )
+        settings = settings or self.settings
         budget = Budget(settings)
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Transient), stop=budget.stop, wait=budget.wait, reraise=True
         )
         try:
-            return await retrying(self._attempt, send, parse)
+            return await retrying(self._attempt, send, parse, settings)
         except Transient as error:
             final = error
         if final.kind == "malformed":
@@ -193,17 +198,20 @@ class Service:
         raise RequestFailed(f"{self.where}: {final.message}, {settings.attempts} times in a row")
 
     async def _attempt(
-        self, send: Callable[["AsyncOpenAI"], Awaitable[Item]], parse: Callable[[Item], Result]
+        self,
+        send: Callable[["AsyncOpenAI"], Awaitable[Item]],
+        parse: Callable[[Item], Result],
+        settings: ServiceSettings,
     ) -> Result:
         while (quiet := self._quiet_until - self._loop.time()) > 0:
             await asyncio.sleep(quiet)
         if self._limiter is not None:
             await self._limiter.acquire()
         try:
-            async with asyncio.timeout(self.settings.timeout):
+            async with asyncio.timeout(settings.timeout):
                 reply = await send(next(self._next_client))
         except TimeoutError:
-            raise Transient("fault", f"no answer within {self.settings.timeout:g} s") from None
+            raise Transient("fault", f"no answer within {settings.timeout:g} s") from None
         except self._openai.APIError as error:
             raise self._classify(error) from None
         try:

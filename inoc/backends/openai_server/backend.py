@@ -1,0 +1,271 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+"""OpenAIServerBackend: scores, samples and embeds with a model behind /v1/completions, by token ids."""
+
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
+
+import numpy as np
+from jaxtyping import Float32
+
+from inoc.backends.openai_server import wire
+from inoc.backends.openai_server.embeddings import embed_texts
+from inoc.backends.openai_server.options import parse_options
+from inoc.backends.openai_server.served import Served
+from inoc.backends.protocols import (
+    Capabilities,
+    ChatTokenizer,
+    Checkpoint,
+    Completion,
+    ModelSpec,
+    SampleRequest,
+    Sampling,
+    Scalar,
+    ScoreRequest,
+    TokenIds,
+    TokenLogprobs,
+)
+from inoc.errors import BackendRejected, BackendUnavailable, BadInput, BadResult
+from inoc.services import RequestRefused, Service
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger("inoc.backends.openai_server")
+
+
+class _Batch(NamedTuple):
+    """Requests that go out together, for one model of the server."""
+
+    model: str
+    requests: tuple[ScoreRequest, ...]
+
+
+class _Draw(NamedTuple):
+    """One sampling request and the server's model for it."""
+
+    model: str
+    request: SampleRequest
+
+
+class OpenAIServerBackend:
+    """A server that scores given token ids (`vllm serve` and others). What it can do is probed when first
+    needed."""
+
+    name: ClassVar[str] = "openai_server"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        score=True, sample=True, embed=True, adapters=True, echoes_token_ids=True
+    )
+
+    def __init__(self, model: ModelSpec) -> None:
+        self.spec = model
+        self.options, settings = parse_options(model.options)
+        self._tokenizer = load_tokenizer(self.options.tokenizer or model.id, model.revision)
+        self._service = Service(settings)
+        self._served = Served(self._service, model.id, self.options.served_name)
+
+    @classmethod
+    def from_spec(cls, model: ModelSpec) -> "OpenAIServerBackend":
+        """BadInput for a wrong option or tokenizer, BackendUnavailable for a missing library or key."""
+        return cls(model)
+
+    @property
+    def tokenizer(self) -> ChatTokenizer:
+        return cast(ChatTokenizer, self._tokenizer)
+
+    @cached_property
+    def context_length(self) -> int:
+        """The option context_length, else what the server says. BadInput where neither does."""
+        length = self.options.context_length or self._served.base.max_model_len
+        if length is None:
+            raise BadInput(
+                f"{self._service.where} does not say how long a context may be: set the option context_length"
+            )
+        return length
+
+    def identity(self) -> Mapping[str, Scalar]:
+        """The weights and dtype are the server's: known by the model's name only."""
+        backend = cast("Tokenizer", self._tokenizer.backend_tokenizer)
+        template = self._tokenizer.chat_template
+        local = Path(self.spec.id).is_dir()
+        version = self._served.version()
+        return {
+            "model": Path(self.spec.id).resolve().name if local else self.spec.id,
+            "revision": self.spec.revision,
+            "served_name": self.options.served_name,
+            "tokenizer": hashlib.sha256(backend.to_str().encode()).hexdigest(),
+            "template": None if template is None else hashlib.sha256(str(template).encode()).hexdigest(),
+            "dtype": self.spec.dtype,
+            "engine": "openai-compatible server" + (f" {version}" if version else ""),
+        }
+
+    def check(self) -> None:
+        """Within seconds: the server answers, takes the key and serves the model."""
+        self._served.base  # noqa: B018  # asking is the check
+
+    def close(self) -> None:
+        """Unloads the adapters that this backend loaded and ends the connections."""
+        self._served.unload()
+        self._service.close()
+
+    @cached_property
+    def dialect(self) -> wire.Dialect:
+        """How this server returns the logprobs of given ids, found with a prompt of three tokens.
+
+        BackendRejected where it cannot.
+        """
+        ids = self.tokenizer.encode("a b c d", add_special_tokens=False)[:3]
+        probe = (ScoreRequest("probe", tuple(ids[:1]), tuple(ids[1:])),)
+        reasons: list[str] = []
+        for dialect in wire.DIALECTS:
+            try:
+                self._service.wait(self._score_batch(_Batch(self._served.base.id, probe), dialect))
+                log.info("%s scores by %s", self._service.where, dialect.name)
+                return dialect
+            except (RequestRefused, BadResult, BackendRejected) as error:
+                reasons.append(f"{dialect.name}: {error}")
+        raise BackendRejected(
+            f"{self._service.where} does not return the logprobs of a given text ({reasons[0]}): use a "
+            f"completions server such as vLLM, or another backend to score"
+        )
+
+    @cached_property
+    def returns_ids(self) -> bool:
+        """Whether the server takes vLLM's sampling parameters and returns the token ids it sampled."""
+        ids = self.tokenizer.encode("a b", add_special_tokens=False)[:1]
+        draw = _Draw(self._served.base.id, SampleRequest("probe", tuple(ids)))
+        sampling = Sampling(max_tokens=1)
+        try:
+            return self._service.wait(self._draw(draw, sampling, extended=True)).logprobs is not None
+        except (RequestRefused, BadResult):
+            log.warning(
+                "%s returns text only: completions are tokenised again, which may differ in rare places",
+                self._service.where,
+            )
+            return False
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
+        """Batches of similar length, results as they arrive; a wrong reply is asked for once more, then
+        BadResult."""
+        self._refuse(requests)
+        return self._score(requests)
+
+    def _score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
+        by_checkpoint: dict[Checkpoint | None, list[ScoreRequest]] = {}
+        for request in requests:
+            if request.completion:
+                by_checkpoint.setdefault(request.checkpoint, []).append(request)
+            else:
+                yield TokenLogprobs(request.id, np.zeros(0, np.float32), ())
+        for checkpoint, group in by_checkpoint.items():
+            model, dialect, size = (
+                self._served.name_for(checkpoint),
+                self.dialect,
+                self.options.prompts_per_request,
+            )
+            group.sort(key=lambda request: len(request.context) + len(request.completion), reverse=True)
+            batches = [_Batch(model, tuple(group[i : i + size])) for i in range(0, len(group), size)]
+
+            async def score_batch(batch: _Batch, dialect: wire.Dialect = dialect) -> list[TokenLogprobs]:
+                return await self._score_batch(batch, dialect)
+
+            for results in self._service.map(score_batch, batches):
+                yield from results
+
+    async def _score_batch(self, batch: _Batch, dialect: wire.Dialect) -> list[TokenLogprobs]:
+        prompts = [request.context + request.completion for request in batch.requests]
+        return await self._service.post(
+            "/completions",
+            wire.score_body(batch.model, prompts, dialect),
+            lambda content: wire.read_scores(content, batch.requests, dialect),
+        )
+
+    def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
+        """One HTTP request each, seeded by (sampling.seed, id). `logprobs` are the server's, where it
+        returns ids."""
+        if sampling.max_tokens < 1 or sampling.temperature < 0 or not 0 < sampling.top_p <= 1:
+            raise BadInput(
+                f"sampling needs max_tokens >= 1, temperature >= 0 and 0 < top_p <= 1; got {sampling}."
+            )
+        self._refuse(requests, sampling.max_tokens)
+        return self._sample(requests, sampling)
+
+    def _sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
+        names = {request.checkpoint: "" for request in requests}
+        names = {checkpoint: self._served.name_for(checkpoint) for checkpoint in names}
+        extended = self.returns_ids if requests else True
+
+        async def draw(item: _Draw) -> Completion:
+            return await self._draw(item, sampling, extended)
+
+        yield from self._service.map(
+            draw, [_Draw(names[request.checkpoint], request) for request in requests]
+        )
+
+    async def _draw(self, item: _Draw, sampling: Sampling, extended: bool) -> Completion:
+        request = item.request
+        stop = [self.tokenizer.decode([token], skip_special_tokens=False) for token in sampling.stop_ids]
+        body = wire.sample_body(
+            item.model, request, sampling, stream_seed(sampling.seed, request.id), stop, extended
+        )
+        return await self._service.post(
+            "/completions", body, lambda content: wire.read_sample(content, request, sampling, self._encode)
+        )
+
+    def _encode(self, text: str) -> TokenIds:
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text feature"]:
+        """Unit vectors of /v1/embeddings from the option embedding_model, else the served model."""
+        model = self.options.embedding_model or self._served.base.id
+        return embed_texts(self._service, model, texts)
+
+    def _refuse(self, requests: Sequence[ScoreRequest | SampleRequest], max_tokens: int = 0) -> None:
+        """BadInput or BackendRejected for the first request that cannot be sent as it stands."""
+        seen: set[str] = set()
+        for request in requests:
+            asked = request.completion if isinstance(request, ScoreRequest) else ()
+            context, completion = len(request.context), len(asked) + max_tokens
+            if request.id in seen:
+                raise BadInput(f"two requests have the id '{request.id}': every request needs its own.")
+            seen.add(request.id)
+            if not context or min(request.context + asked) < 0:
+                raise BadInput(f"'{request.id}' has an empty context or a negative token id.")
+            if context + completion > self.context_length:
+                raise BackendRejected(
+                    f"'{request.id}' needs {context} tokens of context and {completion} of completion, more "
+                    f"than the server's {self.context_length} together; shorten it or leave it out, inoc does not "
+                    f"cut."
+                )
+
+
+def stream_seed(seed: int | None, id: str) -> int | None:
+    """The seed of one request's random stream (31 bits, which every server takes): a hash of (seed, id)."""
+    if seed is None:
+        return None
+    return int.from_bytes(hashlib.sha256(f"{seed}\0{id}".encode()).digest()[:4], "little") >> 1
+
+
+def load_tokenizer(place: str, revision: str | None) -> "PreTrainedTokenizerBase":
+    """A local tokenizer; no code of its repository is run."""
+    try:
+        from transformers import AutoTokenizer
+    except ImportError:
+        raise BackendUnavailable(
+            "the backend openai_server needs transformers: pip install 'inoc[local]'"
+        ) from None
+    if place == "testbed":
+        from inoc.testbed import model_path
+
+        place = str(model_path())
+    try:
+        return AutoTokenizer.from_pretrained(place, revision=revision)
+    except (OSError, ValueError) as error:
+        line = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise BadInput(
+            f"no tokenizer at {place!r} ({line}): set the option tokenizer to the model's folder or hub name"
+        ) from None

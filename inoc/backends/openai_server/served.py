@@ -1,0 +1,138 @@
+"""What a server serves: finding the experiment's model among its models, and loading adapters into it."""
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel
+
+from inoc.backends.protocols import Checkpoint
+from inoc.errors import BackendRejected
+from inoc.services import RequestRefused, Service
+
+ADAPTER_HELP: Final = (
+    "start vLLM with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 in the environment and "
+    "--enable-lora --max-lora-rank 32 (or the adapter's rank)"
+)
+
+
+class ServedModel(BaseModel):
+    """One entry of /v1/models. vLLM adds `root`, the path, and `parent`, the base model of an adapter."""
+
+    id: str
+    root: str | None = None
+    parent: str | None = None
+    max_model_len: int | None = None
+
+
+class _List(BaseModel):
+    data: list[ServedModel]
+
+
+class _Version(BaseModel):
+    version: str
+
+
+class Served:
+    """The models of one server, asked for when first needed."""
+
+    def __init__(self, service: Service, model_id: str, served_name: str | None) -> None:
+        self._service = service
+        self._model_id = model_id
+        self._served_name = served_name
+        self._base: ServedModel | None = None
+        self._loaded: dict[str, str] = {}
+
+    def list(self) -> tuple[ServedModel, ...]:
+        """/v1/models, quickly: BackendUnavailable within seconds where nobody answers."""
+        reply = self._service.wait(
+            self._service.get("/models", _List.model_validate_json, self._service.quick)
+        )
+        return tuple(reply.data)
+
+    def version(self) -> str | None:
+        """What the server says of itself at /version (vLLM does)."""
+        url = self._service.url.rstrip("/").removesuffix("/v1") + "/version"
+        try:
+            get = self._service.get(url, _Version.model_validate_json, self._service.quick)
+            return self._service.wait(get).version
+        except BackendRejected:
+            return None
+
+    @property
+    def base(self) -> ServedModel:
+        """The experiment's model: of that name or path, or the option served_name. Nothing is guessed.
+
+        Raises BackendRejected naming the models there are.
+        """
+        if self._base is None:
+            models = self.list()
+            wanted = self._served_name or self._model_id
+            found = [model for model in models if wanted in (model.id, model.root)]
+            if not found:
+                names = ", ".join(model.id for model in models) or "none at all"
+                raise BackendRejected(
+                    f"{self._service.where} does not serve {wanted!r}; it serves {names}: set the option "
+                    f"served_name to one of them or start the server with this model"
+                )
+            self._base = found[0]
+        return self._base
+
+    def name_for(self, checkpoint: Checkpoint | None) -> str:
+        """The name to ask for: the base model, or the checkpoint's adapter, loaded into the server if need
+        be.
+
+        Raises BackendRejected where the server cannot load it.
+        """
+        if checkpoint is None or checkpoint.location is None:
+            return self.base.id
+        location = checkpoint.location
+        if location in self._loaded:
+            return self._loaded[location]
+        if any(location == model.id for model in self.list()):
+            return location
+        if checkpoint.recipe.kind == "full":
+            raise BackendRejected(
+                f"the fully fine-tuned model {location} cannot be loaded into {self._service.where}: "
+                f"serve it and give its name"
+            )
+        name = adapter_name(location)
+        try:
+            self._service.wait(
+                self._service.post(
+                    "/load_lora_adapter", {"lora_name": name, "lora_path": location}, lambda content: content
+                )
+            )
+        except RequestRefused as error:
+            if "already" not in str(error):
+                raise BackendRejected(f"the adapter {location} cannot be loaded: {error}") from None
+        except BackendRejected as error:
+            raise BackendRejected(
+                f"{self._service.where} loads no adapters ({error}): {ADAPTER_HELP}"
+            ) from None
+        self._loaded[location] = name
+        return name
+
+    def unload(self) -> None:
+        """Takes out of the server what was put in; a server that is gone is no error."""
+        for name in self._loaded.values():
+            try:
+                body = {"lora_name": name}
+                self._service.wait(
+                    self._service.post(
+                        "/unload_lora_adapter", body, lambda content: content, self._service.quick
+                    )
+                )
+            except BackendRejected:
+                continue
+            except Exception:
+                break
+        self._loaded.clear()
+
+
+def adapter_name(location: str) -> str:
+    """A name that changes with the adapter's place and, where this machine sees the files, with its weights."""
+    total = hashlib.sha256(location.encode())
+    for file in sorted(Path(location).glob("adapter_*")):
+        total.update(file.read_bytes())
+    return f"inoc-{total.hexdigest()[:16]}"

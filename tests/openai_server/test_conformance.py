@@ -1,0 +1,77 @@
+"""The public suites against a real completions server, in the dialects that servers speak."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from servers.completions_server import CompletionsServer
+
+from inoc.backends.openai_server import OpenAIServerBackend
+from inoc.backends.protocols import ModelSpec
+from inoc.testing import SamplerConformance, ScorerConformance, table_model
+
+
+def open_backend(server: CompletionsServer) -> OpenAIServerBackend:
+    options = {"url": server.url, "served_name": "tiny", "prompts_per_request": 32}
+    return OpenAIServerBackend.from_spec(ModelSpec(server.root, options=options))
+
+
+@pytest.fixture(scope="module", params=["vllm", "prompt_logprobs", "echo"])
+def scoring(request: pytest.FixtureRequest, tiny: Path) -> Iterator[OpenAIServerBackend]:
+    with CompletionsServer(tiny, request.param) as server:
+        backend = open_backend(server)
+        yield backend
+        backend.close()
+
+
+class TestScoring(ScorerConformance):
+    tolerance: ClassVar[float] = 1e-5
+
+    @pytest.fixture
+    def backend(self, scoring: OpenAIServerBackend) -> OpenAIServerBackend:
+        return scoring
+
+
+@pytest.fixture(scope="module")
+def sampling(tiny: Path) -> Iterator[OpenAIServerBackend]:
+    with CompletionsServer(tiny) as server:
+        backend = open_backend(server)
+        yield backend
+        backend.close()
+
+
+class TestSampling(SamplerConformance):
+    tolerance: ClassVar[float] = 1e-5
+    draws: ClassVar[int] = 300
+
+    @pytest.fixture
+    def backend(self, sampling: OpenAIServerBackend) -> OpenAIServerBackend:
+        return sampling
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+    directory = tmp_path_factory.mktemp("models") / "table"
+    return directory, table_model(directory, seed=7)
+
+
+@pytest.fixture(scope="module")
+def tabled(known: tuple[Path, np.ndarray]) -> Iterator[OpenAIServerBackend]:
+    with CompletionsServer(known[0]) as server:
+        backend = open_backend(server)
+        yield backend
+        backend.close()
+
+
+class TestKnownTable(ScorerConformance):
+    tolerance: ClassVar[float] = 1e-5
+
+    @pytest.fixture
+    def backend(self, tabled: OpenAIServerBackend) -> OpenAIServerBackend:
+        return tabled
+
+    @pytest.fixture
+    def table(self, known: tuple[Path, np.ndarray]) -> np.ndarray:
+        return known[1]
