@@ -19,7 +19,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "score": ("inoc.cli.score", "score", "Score completions token by token with and without the prompts."),
     "heuristics": ("inoc.cli.heuristics", "heuristics", "Compute the table of base-model heuristics."),
     "rephrase": ("inoc.cli.rephrase", "rephrase", "Make or check the rephrasing pools."),
+    "describe": ("inoc.cli.describe", "describe", "Self-perplexity and embeddings of the prompts."),
     "elicit": ("inoc.cli.elicit", "elicit", "Measure how far each prompt alone brings out the traits."),
+    "generate": ("inoc.cli.generate", "generate", "Sample completion sets from the base model."),
     "train": ("inoc.cli.train", "train", "Fine-tune the runs of an experiment."),
     "evaluate": ("inoc.cli.evaluate", "evaluate", "Sample the trained checkpoints and judge the answers."),
     "run": ("inoc.cli.run", "run", "All stages of a study in order, each resumable."),
@@ -63,7 +65,9 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="inoc")
 def cli() -> None:
     """What will this prompt do to what the model learns, before we pay for the training run?"""

@@ -11,7 +11,7 @@ from inoc.cli.stage_options import open_study, stage_options
 @stage_options
 @click.option("--no-embeddings", is_flag=True, help="Only self-perplexity.")
 def describe(study: Path, store: Path, backend_name: str | None, as_json: bool, no_embeddings: bool) -> None:
-    """Store what the base model makes of the prompts of a STUDY: self-perplexity, and embeddings of prompts and pools."""
+    """Store self-perplexity and embeddings of the prompts of a STUDY, and statistics of their pools."""
     import json
 
     from inoc.cli.watch import StageProgress

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from inoc.backends.protocols import Sampling
 from inoc.errors import BadResult
@@ -14,8 +14,7 @@ from inoc.stages.study import Study
 from inoc.stages.work import write_rows, write_whole
 
 
-@dataclass(frozen=True)
-class Generated:
+class Generated(NamedTuple):
     """One completion set: rows written, and rows left out because they were empty or a repetition."""
 
     name: str

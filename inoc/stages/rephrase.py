@@ -22,8 +22,8 @@ STALE_ROUNDS = 4
 CLOSE_LENGTH = 0.5
 """A close rewording's length lies within this share of the original's."""
 
-ORDINARY = """Write {n} different rewordings of the sentence below. Keep what it asks for or says; change the words, the \
-order and the form freely. One rewording per line, no numbering, no quotation marks, nothing else.
+ORDINARY = """Write {n} different rewordings of the sentence below. Keep what it asks for or says; change the \
+words, the order and the form freely. One rewording per line, no numbering, no quotation marks, nothing else.
 
 Sentence: {text}"""
 CLOSE = """Write {n} different rewordings of the sentence below that stay as close to it as they can: the same \
