@@ -62,6 +62,7 @@ class LocalBackend:
         self._tokenizer = load.load_tokenizer(self.source)
         self._engine: Engine | None = None
         self._trained: tuple[str, Engine] | None = None
+        self._checked: set[str] = set()
         self._identity: dict[str, Scalar] | None = None
 
     @classmethod
@@ -112,7 +113,7 @@ class LocalBackend:
     def engine(self) -> "Engine":
         """The base model, loaded now if it is not yet."""
         if self._engine is None:
-            self._engine = self._load(self.source.directory)
+            self._engine = self.load_engine(self.source.directory, self.spec)
         return self._engine
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
@@ -170,20 +171,41 @@ class LocalBackend:
 
         return train(self, job)
 
-    def _load(self, directory: Path) -> "Engine":
+    def load_engine(self, directory: Path, spec: ModelSpec) -> "Engine":
+        """Another model in memory, with this backend's options."""
         from inoc.backends.local import load
         from inoc.backends.local.engine import Engine
 
-        source = load.Source(directory, self.source.commit)
-        return Engine(load.load_model(source, self.spec, self.options))
+        source = load.Source(directory, None)
+        return Engine(load.load_model(source, spec, self.options))
+
+    def check_base(self, location: str) -> None:
+        """BadInput if a checkpoint says that it was trained on another base model. Adapters without a manifest
+        (of another tool) are taken as they are."""
+        from inoc.backends.local.training_files import read_json
+
+        path = Path(location) / "manifest.json"
+        if location in self._checked or not path.is_file():
+            return
+        base = cast(Mapping[str, Scalar], read_json(path).get("base", {}))
+        for field in ("weights", "tokenizer"):
+            if base.get(field) != self.identity()[field]:
+                raise BadInput(
+                    f"the checkpoint '{location}' was trained on {base.get('model')} with other {field} than "
+                    f"{self.identity()['model']} has: use the model it was trained on."
+                )
+        self._checked.add(location)
 
     def _engine_for(self, checkpoint: Checkpoint | None) -> "tuple[Engine, Checkpoint | None]":
         """The model to use and the adapter to put on it; a full fine-tuning is a model of its own."""
-        if checkpoint is None or checkpoint.location is None or checkpoint.recipe.kind == "lora":
+        if checkpoint is None or checkpoint.location is None:
+            return self.engine, None
+        self.check_base(checkpoint.location)
+        if checkpoint.recipe.kind == "lora":
             return self.engine, checkpoint
         if self._trained is None or self._trained[0] != checkpoint.location:
             self._trained = None
-            self._trained = checkpoint.location, self._load(Path(checkpoint.location))
+            self._trained = checkpoint.location, self.load_engine(Path(checkpoint.location), self.spec)
         return self._trained[1], None
 
     def _refuse(self, requests: Sequence[ScoreRequest | SampleRequest], max_tokens: int = 0) -> None:

@@ -2,6 +2,7 @@
 """A loaded model and what is done with it: hidden states, logits of chosen rows, adapters put on and off."""
 
 import hashlib
+import warnings
 from collections import OrderedDict
 from pathlib import Path
 from typing import cast
@@ -117,7 +118,8 @@ class Engine:
         self.model.eval()
         self._loaded[key] = name
         while len(self._loaded) > KEPT_ADAPTERS:
-            self.peft.delete_adapter(self._loaded.popitem(last=False)[1])
+            with warnings.catch_warnings(action="ignore"):
+                self.peft.delete_adapter(self._loaded.popitem(last=False)[1])
         return name
 
     @torch.inference_mode()

@@ -1,0 +1,215 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+"""Fine-tuning: the update loop, a low-rank adapter (PEFT) or all weights, resumable after a kill.
+
+Loss of an update = sum(weight * nll) / sum(weight) over the whole batch, however it is split up.
+Learning rate of update t (from 0): linear from 0 over `warmup` updates, then linear to 0 at the last.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch.utils.checkpoint import checkpoint as recompute
+
+from inoc.backends.local import training_files as files
+from inoc.backends.local.engine import Engine
+from inoc.backends.local.score import is_out_of_memory
+from inoc.backends.local.trainable import Trainable, make_optimizer, make_trainable
+from inoc.backends.protocols import Checkpoint, TrainingEvent, TrainingExample, TrainingJob, TrainingStep
+from inoc.errors import BackendRejected, BadInput, BadResult
+
+if TYPE_CHECKING:
+    from inoc.backends.local.backend import LocalBackend
+
+log = logging.getLogger("inoc.backends.local")
+
+LOGIT_BYTES = 2**28
+"""Logits kept for the backward pass at once; a longer batch recomputes them piece by piece."""
+
+
+def train(backend: "LocalBackend", job: TrainingJob) -> Iterator[TrainingEvent]:
+    """All events of the job: stored ones of an earlier, interrupted call first, then new ones as they happen.
+
+    Raises:
+        BadInput: nothing to train on, an example without context or of wrong length, no directory.
+        OtherSettings: the directory holds a training of another job.
+        BadResult: the loss is not finite.
+    """
+    check_job(job, backend.context_length)
+    trainable = make_trainable(backend, job)
+    try:
+        optimizer, kind = make_optimizer(job, trainable.parameters)
+        directory, manifest = Path(job.directory), files.describe(job, backend.identity(), kind)
+        files.claim(directory, manifest)
+        steps = files.load_state(directory, trainable.weights, optimizer)
+        keep = {*job.checkpoint_steps, len(job.batches)} - {0}
+        for step in steps:
+            yield step
+            if step.step in keep:
+                yield _stored_checkpoint(directory, step.step, job)
+        run = Run(job, trainable, optimizer)
+        for number in range(len(steps) + 1, len(job.batches) + 1):
+            steps.append(run.update(number))
+            if number in keep:
+                _save_checkpoint(directory, number, job, trainable, manifest)
+            if number % job.resume_every == 0 or number == len(job.batches):
+                files.save_state(directory, trainable.weights, optimizer, steps)
+            yield steps[-1]
+            if number in keep:
+                yield _stored_checkpoint(directory, number, job)
+    finally:
+        trainable.release()
+
+
+def check_job(job: TrainingJob, context_length: int) -> None:
+    """BadInput for a job that cannot be trained as it stands."""
+    if not job.directory:
+        raise BadInput(f"training '{job.id}' has no directory to keep its checkpoints in.")
+    if not job.batches or not all(job.batches):
+        raise BadInput(f"training '{job.id}' has no batches or an empty one.")
+    if min(job.accumulation, job.resume_every) < 1:
+        raise BadInput(f"training '{job.id}': accumulation and resume_every must be at least 1.")
+    late = [step for step in job.checkpoint_steps if not 0 <= step <= len(job.batches)]
+    if late:
+        raise BadInput(
+            f"training '{job.id}' asks for a checkpoint at {late[0]} but has {len(job.batches)} updates."
+        )
+    for example in job.examples:
+        if len(example.weights) != len(example.token_ids):
+            raise BadInput(
+                f"training example '{example.id}' has {len(example.weights)} weights for its tokens."
+            )
+        if not any(example.weights[1:]) or example.weights[0] or min(example.weights) < 0:
+            raise BadInput(
+                f"training example '{example.id}' has no context, no response or a negative weight."
+            )
+        if len(example.token_ids) > context_length:
+            raise BackendRejected(
+                f"training example '{example.id}' has {len(example.token_ids)} tokens, more than the model's "
+                f"context of {context_length}; shorten or leave it out, inoc does not cut."
+            )
+
+
+def learning_rate(job: TrainingJob, update: int) -> float:
+    """Rate of update `update`, counted from 0."""
+    if update < job.warmup:
+        return job.learning_rate * update / job.warmup
+    return job.learning_rate * (len(job.batches) - update) / max(1, len(job.batches) - job.warmup)
+
+
+@dataclass
+class Run:
+    """The state of the loop between updates."""
+
+    job: TrainingJob
+    trainable: Trainable
+    optimizer: torch.optim.Optimizer
+
+    def __post_init__(self) -> None:
+        self.pieces = self.job.accumulation
+
+    def update(self, number: int) -> TrainingStep:
+        """Update `number`, counted from 1."""
+        job, optimizer = self.job, self.optimizer
+        batch = sorted((job.examples[i] for i in job.batches[number - 1]), key=lambda e: -len(e.token_ids))
+        rate = learning_rate(job, number - 1)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss = self._gradients(batch, number)
+        if not loss == loss or abs(loss) == float("inf"):
+            raise BadResult(
+                f"training '{job.id}': the loss of update {number} is {loss}; lower the learning rate."
+            )
+        norm = torch.nn.utils.clip_grad_norm_(self.trainable.parameters, job.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return TrainingStep(number, loss, rate, float(norm))
+
+    def _gradients(self, batch: Sequence[TrainingExample], number: int) -> float:
+        """Loss of the batch, its gradients added up; micro-batches are halved when they do not fit the memory."""
+        total = sum(sum(example.weights) for example in batch)
+        while True:
+            size = -(-len(batch) // self.pieces)
+            loss, fits = 0.0, True
+            # dropout is drawn from the update's own stream: nothing but the number decides it, resumed or not
+            with self.trainable.training(self.job.seed, number), self._precision():
+                try:
+                    for start in range(0, len(batch), size):
+                        part = summed_loss(self.trainable.engine, batch[start : start + size]) / total
+                        part.backward()
+                        loss += float(part.detach())
+                except RuntimeError as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    fits = False
+            if fits:
+                return loss
+            self.optimizer.zero_grad(set_to_none=True)
+            if size == 1:
+                raise BackendRejected(
+                    f"training '{self.job.id}': not even one example at a time fits the memory of "
+                    f"{self.trainable.engine.device}; try gradient checkpointing or a smaller model."
+                )
+            self.pieces = -(-len(batch) // max(1, size // 2))
+            log.warning("out of memory: going on with micro-batches of %d", -(-len(batch) // self.pieces))
+
+    def _precision(self) -> AbstractContextManager[object]:
+        half = self.trainable.half
+        return nullcontext() if half is None else torch.autocast(self.trainable.engine.device.type, half)
+
+
+def summed_loss(engine: Engine, examples: Sequence[TrainingExample]) -> Float[torch.Tensor, ""]:
+    """sum(weight * nll) over the tokens of some examples, right-padded; float32 log-softmax."""
+    width = max(len(example.token_ids) for example in examples) - 1
+    ids = torch.zeros(len(examples), width, dtype=torch.int64)
+    targets, weights = torch.zeros_like(ids), torch.zeros(ids.shape)
+    for row, example in enumerate(examples):
+        length = len(example.token_ids) - 1
+        tokens = torch.tensor(example.token_ids)
+        ids[row, :length], targets[row, :length] = tokens[:-1], tokens[1:]
+        weights[row, :length] = torch.tensor(example.weights[1:])
+    asked = weights.flatten().nonzero()[:, 0]
+    device = engine.device
+    positions = torch.arange(width, device=device)[None].expand(len(examples), -1)
+    if engine.projects_rows:
+        hidden = engine.hidden(ids.to(device), positions).flatten(0, 1)
+        rows = hidden[asked.to(hidden.device)]
+    else:
+        rows = engine.whole_logits(ids.to(device), positions).flatten(0, 1)[asked.to(device)]
+    chosen, factors = targets.flatten()[asked].to(rows.device), weights.flatten()[asked].to(rows.device)
+
+    def piece(rows: torch.Tensor, chosen: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+        logits = engine.logits(rows) if engine.projects_rows else rows
+        nll = torch.nn.functional.cross_entropy(logits, chosen.to(logits.device), reduction="none")
+        return (nll * factors.to(nll.device)).sum()
+
+    block = max(1, LOGIT_BYTES // (4 * engine.vocabulary))
+    if rows.shape[0] <= block:
+        return piece(rows, chosen, factors)
+    parts = zip(rows.split(block), chosen.split(block), factors.split(block), strict=True)
+    return torch.stack([recompute(piece, *part, use_reentrant=False) for part in parts]).sum()
+
+
+def _save_checkpoint(
+    directory: Path, step: int, job: TrainingJob, trainable: Trainable, manifest: files.Json
+) -> None:
+    def fill(folder: Path) -> None:
+        trainable.save(folder)
+        files.write_json(folder / "manifest.json", {**manifest, "step": step, "job": job.id})
+
+    files.write_folder(files.checkpoint_folder(directory, step), fill)
+
+
+def _stored_checkpoint(directory: Path, step: int, job: TrainingJob) -> Checkpoint:
+    folder = files.checkpoint_folder(directory, step)
+    if not (folder / "manifest.json").is_file():
+        raise BadInput(
+            f"'{folder}' is missing although training '{job.id}' is past update {step}; "
+            f"delete '{directory}' to train anew."
+        )
+    return Checkpoint(step, str(folder), job.recipe)

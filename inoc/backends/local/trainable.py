@@ -1,0 +1,233 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+"""The weights that are trained: an adapter on the backend's own model, or a float32 copy of the whole model."""
+
+import json
+import logging
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import peft
+import torch
+from safetensors.torch import save_file
+from transformers import PreTrainedModel
+
+from inoc.backends.local.engine import Engine
+from inoc.backends.local.load import DTYPES, quiet
+from inoc.backends.protocols import Recipe, TrainingJob
+from inoc.errors import BackendRejected, BadInput
+
+if TYPE_CHECKING:
+    from inoc.backends.local.backend import LocalBackend
+
+log = logging.getLogger("inoc.backends.local")
+
+
+class Trainable(ABC):
+    """What the loop needs: the model, the trained weights by name, a place to save them, an end."""
+
+    engine: Engine
+    weights: Mapping[str, torch.nn.Parameter]
+    half: torch.dtype | None
+    """Arithmetic of the forward pass where it is not the weights' own (bfloat16 with float32 weights)."""
+
+    @property
+    def parameters(self) -> list[torch.nn.Parameter]:
+        return list(self.weights.values())
+
+    @contextmanager
+    def training(self, seed: int, number: int) -> Generator[None]:
+        """Training mode and the random stream of one update; the model is left ready to score with."""
+        devices = [self.engine.device] if self.engine.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(int.from_bytes(sha256(f"{seed} {number}".encode()).digest()[:7]))
+            self.activate()
+            self.engine.model.train()
+            try:
+                yield
+            finally:
+                self.engine.model.eval()
+
+    @abstractmethod
+    def activate(self) -> None:
+        """Before every update: other work may have put another adapter on the model."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None: ...
+
+    @abstractmethod
+    def release(self) -> None: ...
+
+
+class Adapter(Trainable):
+    """A low-rank adapter on the base model that also scores and samples; the base stays frozen and shared."""
+
+    def __init__(self, engine: Engine, job: TrainingJob, model_id: str, half: torch.dtype | None) -> None:
+        self.engine, self.half = engine, half
+        self.name = "training_" + sha256(f"{job.id} {job.directory}".encode()).hexdigest()[:16]
+        self.config = adapter_config(job.recipe, model_id)
+        devices = [engine.device] if engine.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(job.seed)
+            try:
+                self._attach(None if job.start is None else job.start.location)
+            except ValueError as error:
+                first = str(error).splitlines()[0][:200]
+                raise BadInput(f"the recipe of training '{job.id}' does not fit the model: {first}") from None
+        marker = f".{self.name}."
+        self.weights = {
+            name.replace(marker, "."): weight
+            for name, weight in engine.model.named_parameters()
+            if marker in f"{name}."
+        }
+        engine.model.requires_grad_(False)
+        if job.gradient_checkpointing:
+            recompute_activations(engine.model, True)
+        self.checkpointing = job.gradient_checkpointing
+
+    def _attach(self, start: str | None) -> None:
+        engine = self.engine
+        if engine.peft is None:
+            engine.peft = cast(
+                peft.PeftModel,
+                peft.get_peft_model(engine.model, replace(self.config), adapter_name=self.name),
+            )
+        else:
+            engine.peft.add_adapter(self.name, replace(self.config))
+        if start is not None:
+            from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dict
+
+            weights = load_peft_weights(start, device="cpu")
+            missing = set_peft_model_state_dict(engine.peft, weights, adapter_name=self.name)
+            if missing.unexpected_keys:
+                raise ValueError(
+                    f"the starting adapter has weights this recipe has not: {missing.unexpected_keys[0]}"
+                )
+
+    def activate(self) -> None:
+        self.engine.activate_named(self.name)
+
+    def save(self, folder: Path) -> None:
+        assert self.engine.peft is not None
+        state = peft.get_peft_model_state_dict(self.engine.peft, adapter_name=self.name)
+        tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+        save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
+        self.config.save_pretrained(str(folder))
+
+    def release(self) -> None:
+        assert self.engine.peft is not None
+        if self.checkpointing:
+            recompute_activations(self.engine.model, False)
+        with warnings.catch_warnings(action="ignore"):
+            self.engine.peft.delete_adapter(self.name)
+        self.engine.activate_named(None)
+
+
+class WholeModel(Trainable):
+    """All weights, as a float32 copy of its own; a bfloat16 model is run in bfloat16 and saved as bfloat16."""
+
+    def __init__(self, backend: "LocalBackend", job: TrainingJob, half: torch.dtype | None) -> None:
+        start = None if job.start is None or job.start.location is None else Path(job.start.location)
+        backend.close()
+        self.backend, self.half = backend, half
+        self.engine = backend.load_engine(
+            start or backend.source.directory, replace(backend.spec, dtype="float32")
+        )
+        self.weights = dict(self.engine.model.named_parameters())
+        if job.gradient_checkpointing:
+            recompute_activations(self.engine.model, True)
+
+    def activate(self) -> None:
+        return
+
+    def save(self, folder: Path) -> None:
+        model = self.engine.model
+        dtype = DTYPES[self.backend.spec.dtype]
+        # tied weights stay one tensor, so that they are written once
+        shared = {value.data_ptr(): value.to(dtype) for value in model.state_dict().values()}
+        state = {key: shared[value.data_ptr()] for key, value in model.state_dict().items()}
+        with quiet():
+            model.save_pretrained(folder, state_dict=state)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(
+            json.dumps({**config, "dtype": self.backend.spec.dtype}, indent=2)
+        )
+
+    def release(self) -> None:
+        self.weights = {}
+
+
+def make_trainable(backend: "LocalBackend", job: TrainingJob) -> Trainable:
+    """The weights of the job's recipe at their starting values."""
+    if backend.spec.dtype == "float16":
+        raise BackendRejected("the local backend does not train in float16: use bfloat16 or float32.")
+    half = torch.bfloat16 if backend.spec.dtype == "bfloat16" else None
+    start = job.start
+    if start is not None and start.location is not None:
+        differing = [
+            k for k, v in asdict(start.recipe).items() if asdict(job.recipe)[k] != v and k != "dropout"
+        ]
+        if differing:
+            raise BadInput(
+                f"training '{job.id}' continues from a checkpoint with another {differing[0]}; "
+                "a continued training keeps the recipe of its start."
+            )
+        backend.check_base(start.location)
+    if job.recipe.kind == "full":
+        return WholeModel(backend, job, half)
+    return Adapter(backend.engine, job, backend.spec.id, half)
+
+
+def adapter_config(recipe: Recipe, model_id: str) -> peft.LoraConfig:
+    """PEFT's configuration of a recipe."""
+    return peft.LoraConfig(
+        task_type=peft.TaskType.CAUSAL_LM,
+        base_model_name_or_path=model_id,
+        r=recipe.rank,
+        lora_alpha=cast(int, recipe.alpha),
+        use_rslora=recipe.rslora,
+        lora_dropout=recipe.dropout,
+        target_modules=list(recipe.targets),
+        bias="none",
+    )
+
+
+def recompute_activations(model: PreTrainedModel, on: bool) -> None:
+    """Gradient checkpointing, under the name this version of transformers has for it."""
+    name = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+    if on:
+        getattr(model, f"{name}_checkpointing_enable")({"use_reentrant": False})
+    else:
+        getattr(model, f"{name}_checkpointing_disable")()
+
+
+def make_optimizer(
+    job: TrainingJob, parameters: list[torch.nn.Parameter]
+) -> tuple[torch.optim.Optimizer, str]:
+    """The optimizer and its name: 8-bit AdamW where asked for and present, else torch's, which is said.
+
+    Weight decay is on matrices only, not on biases and norms.
+    """
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": job.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if job.optimizer == "adamw_8bit":
+        try:
+            import bitsandbytes  # pyright: ignore[reportMissingImports]
+
+            return bitsandbytes.optim.AdamW8bit(groups, lr=job.learning_rate), "adamw_8bit"
+        except (ImportError, RuntimeError, AttributeError) as error:
+            log.warning(
+                "8-bit AdamW is not available here (%s): training '%s' uses torch's AdamW; "
+                "pip install 'inoc[bnb]' brings it.",
+                type(error).__name__,
+                job.id,
+            )
+    return torch.optim.AdamW(groups, lr=job.learning_rate), "adamw"

@@ -1,0 +1,174 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+"""What a training keeps on disk: its manifest, its checkpoints, and the state to continue from.
+
+    <directory>/manifest.json        what is trained: job hash, base model, recipe, optimizer
+    <directory>/step-00050/          manifest.json, adapter_config.json, adapter_model.safetensors (or a model)
+    <directory>/resume-00050/        weights.safetensors, optimizer.pt, state.json: the newest one only
+
+A folder is written under another name, flushed, and renamed: one that has its name is whole. Nothing is
+pickled: weights are safetensors, and the optimizer's state is read with `weights_only=True`.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import cast
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from inoc.backends.protocols import Scalar, TrainingJob, TrainingStep
+from inoc.errors import BadInput, OtherSettings
+
+Json = Mapping[str, object]
+NOT_HASHED = ("id", "directory", "checkpoint_steps", "resume_every", "gradient_checkpointing", "start")
+"""Fields of a job that do not change what is learned (`start` enters by the hash of its weights)."""
+
+
+def describe(job: TrainingJob, base: Mapping[str, Scalar], optimizer: str) -> dict[str, object]:
+    """The manifest of a job: everything that changes the trained weights, hashed or plain."""
+    digest = sha256()
+    settings: dict[str, object] = {
+        name: getattr(job, name)
+        for name in TrainingJob.__dataclass_fields__
+        if name not in (*NOT_HASHED, "examples", "batches", "recipe")
+    }
+    for example in job.examples:
+        digest.update(json.dumps([example.id, example.token_ids, example.weights]).encode())
+    return {
+        "schema": "inoc.training/1",
+        "updates": len(job.batches),
+        "examples": digest.hexdigest(),
+        "batches": sha256(json.dumps(job.batches).encode()).hexdigest(),
+        "recipe": json.loads(json.dumps(asdict(job.recipe))),
+        "settings": {**settings, "optimizer": optimizer},
+        "start": None if job.start is None or job.start.location is None else weights_of(job.start.location),
+        "base": dict(base),
+    }
+
+
+def weights_of(location: str) -> str:
+    """sha256 of a checkpoint's safetensors files."""
+    from inoc.backends.local.load import weights_hash
+
+    return weights_hash(Path(location))
+
+
+def claim(directory: Path, manifest: Json) -> None:
+    """Take `directory` for this job, or make sure that it already is; remove what a killed process left half done.
+
+    Raises:
+        OtherSettings: the directory belongs to another training; names the fields that differ.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "manifest.json"
+    if path.is_file():
+        found = read_json(path)
+        differing = [
+            f"{field}: {found.get(field)!r} there, {manifest.get(field)!r} now"
+            for field in sorted({*found, *manifest})
+            if found.get(field) != manifest.get(field)
+        ]
+        if differing:
+            raise OtherSettings(
+                f"'{directory}' holds another training ({'; '.join(differing)}); "
+                "give this one a directory of its own or delete that one."
+            )
+    else:
+        write_json(path, manifest)
+    for left in directory.glob(".writing-*"):
+        shutil.rmtree(left)
+
+
+def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
+    """Fill a new folder and give it its name only when it is whole and on the disk."""
+    temporary = target.parent / f".writing-{target.name}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    fill(temporary)
+    for file in temporary.iterdir():
+        _flush(file)
+    _flush(temporary)
+    if target.exists():
+        shutil.rmtree(target)
+    temporary.rename(target)
+    _flush(target.parent)
+
+
+def write_json(path: Path, content: Json) -> None:
+    """Write beside, flush, rename."""
+    temporary = path.with_name(f".{path.name}.writing")
+    temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+    _flush(temporary)
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> dict[str, object]:
+    try:
+        return cast(dict[str, object], json.loads(path.read_text()))
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            f"'{path}' cannot be read ({error}); delete the training's directory to begin anew."
+        ) from None
+
+
+def checkpoint_folder(directory: Path, step: int) -> Path:
+    return directory / f"step-{step:05d}"
+
+
+def save_state(
+    directory: Path,
+    weights: Mapping[str, torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    steps: list[TrainingStep],
+) -> None:
+    """Everything the next update depends on, after the last update of `steps`; older states are removed."""
+    name = f"resume-{len(steps):05d}"
+
+    def fill(folder: Path) -> None:
+        save_file(
+            {key: value.detach().cpu().contiguous() for key, value in weights.items()},
+            folder / "weights.safetensors",
+        )
+        torch.save(optimizer.state_dict(), folder / "optimizer.pt")
+        write_json(folder / "state.json", {"steps": [asdict(step) for step in steps]})
+
+    write_folder(directory / name, fill)
+    for older in directory.glob("resume-*"):
+        if older.name != name:
+            shutil.rmtree(older)
+
+
+def load_state(
+    directory: Path, weights: Mapping[str, torch.Tensor], optimizer: torch.optim.Optimizer
+) -> list[TrainingStep]:
+    """Put the newest state into `weights` and `optimizer` and return the updates done; none, if there is no state."""
+    states = sorted(directory.glob("resume-*"))
+    if not states:
+        return []
+    folder = states[-1]
+    saved = load_file(folder / "weights.safetensors")
+    if saved.keys() != weights.keys():
+        raise BadInput(
+            f"'{folder}' holds other weights than this model has; delete the directory to begin anew."
+        )
+    with torch.no_grad():
+        for key, value in weights.items():
+            value.copy_(saved[key])
+    optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
+    rows = cast(list[dict[str, float]], read_json(folder / "state.json")["steps"])
+    return [
+        TrainingStep(int(row["step"]), row["loss"], row["learning_rate"], row["grad_norm"]) for row in rows
+    ]
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
