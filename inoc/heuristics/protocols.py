@@ -1,13 +1,14 @@
 """The part of a run store that heuristics read, so that this package imports nothing of the store."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 Key = int | slice | tuple[int | slice | np.ndarray, ...]
 
 
+@runtime_checkable
 class Array(Protocol):
     """A handle on a stored array: slicing reads."""
 
@@ -16,6 +17,7 @@ class Array(Protocol):
     def __getitem__(self, key: Key, /) -> np.ndarray: ...
 
 
+@runtime_checkable
 class TraitLike(Protocol):
     @property
     def name(self) -> str: ...
@@ -25,6 +27,7 @@ class TraitLike(Protocol):
     def family(self) -> str: ...
 
 
+@runtime_checkable
 class TokenLike(Protocol):
     """Token-level logprobs of one completion set, in nats."""
 
@@ -42,6 +45,7 @@ class TokenLike(Protocol):
     def example_ids(self) -> tuple[str, ...]: ...
 
 
+@runtime_checkable
 class ExampleLike(Protocol):
     """Per-example mean logprobs of one completion set, in nats per token, in memory."""
 
@@ -57,6 +61,7 @@ class ExampleLike(Protocol):
     def example_ids(self) -> tuple[str, ...]: ...
 
 
+@runtime_checkable
 class RunLike(Protocol):
     """The part of `inoc.store.run.Run` that heuristics use."""
 
