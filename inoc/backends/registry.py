@@ -12,6 +12,8 @@ from inoc.backends.protocols import Backend, Capabilities, ModelSpec
 from inoc.errors import BackendUnavailable, BadInput
 
 GROUP = "inoc.backends"
+REQUIRED = ("capabilities", "from_spec", "identity", "check", "close")
+"""What every backend class has; `tokenizer` and `context_length` may be set by its constructor."""
 
 # shipped backend -> (extra to install, libraries it needs)
 SHIPPED: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -94,7 +96,7 @@ def load_backend(name: str, model: ModelSpec) -> Backend:
         )
     if info.error is not None:
         raise BackendUnavailable(f"the backend {name!r} of {info.package} cannot be imported: {info.error}.")
-    return _load(point).from_spec(model)
+    return cast(type[Backend], _load(point)).from_spec(model)
 
 
 def _points() -> dict[str, EntryPoint]:
@@ -116,8 +118,15 @@ def _package(point: EntryPoint) -> str:
     return point.dist.name if point.dist is not None else point.module
 
 
-def _load(point: EntryPoint) -> type[Backend]:
-    return cast(type[Backend], point.load())
+def _load(point: EntryPoint) -> object:
+    """Import the backend's class; TypeError where it is none."""
+    found = cast(object, point.load())
+    lacking = [name for name in REQUIRED if not hasattr(found, name)]
+    if lacking:
+        raise TypeError(f"{point.value} is no backend: it lacks {', '.join(lacking)}")
+    if not isinstance(getattr(found, "capabilities", None), Capabilities):
+        raise TypeError(f"{point.value}.capabilities is no inoc.backends.protocols.Capabilities")
+    return found
 
 
 def _info(point: EntryPoint) -> BackendInfo:
@@ -125,10 +134,7 @@ def _info(point: EntryPoint) -> BackendInfo:
     missing = tuple(library for library in libraries if find_spec(library) is None)
     capabilities, error = None, None
     try:
-        found = cast(object, _load(point).capabilities)
-        capabilities = found if isinstance(found, Capabilities) else None
-        if capabilities is None:
-            raise TypeError("its `capabilities` is not an inoc Capabilities")
+        capabilities = cast(type[Backend], _load(point)).capabilities
     except ImportError as caught:
         error = None if missing else f"{type(caught).__name__}: {caught}"
     except Exception as caught:  # whatever a plugin raises must not stop the others

@@ -10,6 +10,7 @@ from inoc.backends.protocols import Backend, ScoreRequest
 from inoc.chat import Alignment
 from inoc.errors import OtherSettings
 from inoc.experiment import Experiment
+from inoc.stages.changes import refuse_changed_texts
 from inoc.stages.plan import ScorePlan, make_plan
 from inoc.stages.score import open_chat, scorer_of, store_identity
 from inoc.store.run import open_run
@@ -69,6 +70,7 @@ def estimate(
         experiment, chat, backend.context_length, sets=sets, prefix_types=prefix_types, prompts=prompts
     )
     context = plan.check_lengths()
+    refuse_changed_texts(store, plan, experiment.prompt_list())
     wanted = list(plan.units())
     pending = [unit for unit in wanted if unit not in _done(store, store_identity(experiment, backend, chat))]
     forecasts = tuple(

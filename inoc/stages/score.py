@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -13,10 +13,10 @@ from inoc._version import __version__
 from inoc.backends import check_scores
 from inoc.backends.protocols import Backend, Scalar, Scorer
 from inoc.chat import Alignment, Chat
-from inoc.errors import BackendRejected, BackendUnavailable, BadInput, InocError, OtherSettings
+from inoc.errors import BackendRejected, BackendUnavailable, BadInput, InocError
 from inoc.experiment import Experiment
+from inoc.stages.changes import refuse_changed_texts
 from inoc.stages.plan import ScorePlan, UnitRequests, make_plan
-from inoc.store.run import Run
 from inoc.store.schema import TraitInfo, Unit
 from inoc.store.writer import RunWriter
 
@@ -24,6 +24,7 @@ GIVE_UP_AFTER = 3
 """Units that may fail one after the other before the stage stops."""
 
 
+@runtime_checkable
 class Listener(Protocol):
     """Who is told how it goes: the command line, or nobody."""
 
@@ -123,6 +124,7 @@ def score(
         experiment, chat, backend.context_length, sets=sets, prefix_types=prefix_types, prompts=prompts
     )
     plan.check_lengths()
+    refuse_changed_texts(store, plan, experiment.prompt_list())
     with open_writer(experiment, backend, chat, store) as writer:
         for note in writer.notes:
             listener.note(note)
@@ -163,7 +165,10 @@ def _prepare(writer: RunWriter, experiment: Experiment, plan: ScorePlan) -> None
             for prompt in experiment.prompt_list()
         ]
     )
-    _put_pools(writer, plan)
+    stored = writer.run.rephrasings
+    new = {key: pool for key, pool in plan.pools.items() if stored.get(key) != pool}
+    if new:
+        writer.put_rephrasings(new)
     for entry in plan.sets:
         writer.put_completions(
             entry.name,
@@ -179,31 +184,6 @@ def _prepare(writer: RunWriter, experiment: Experiment, plan: ScorePlan) -> None
             prompts=experiment.select("all"),
             rephrasings=True,
         )
-
-
-def _put_pools(writer: RunWriter, plan: ScorePlan) -> None:
-    """Store the pools. One that differs from the pool a stored unit was scored with is refused."""
-    stored = writer.run.rephrasings
-    new = {key: pool for key, pool in plan.pools.items() if stored.get(key) != pool}
-    used = sorted(_mixed(writer.run) & set(new))
-    if used:
-        raise OtherSettings(
-            f"{writer.path}: the rephrasing pool of {', '.join(used)} is not the one it was scored with; "
-            "restore it, or choose another --store."
-        )
-    if new:
-        writer.put_rephrasings(new)
-
-
-def _mixed(run: Run) -> set[str]:
-    """Prompts of which a unit with rephrasings is stored."""
-    keys: set[str] = set()
-    for name in run.completion_sets:
-        arrays = run.token_logprobs(name)
-        if "mix" in arrays.prefix_types:
-            done = arrays.done[arrays.prefix_types.index("mix")]
-            keys |= {key for key, is_done in zip(arrays.prompts, done, strict=True) if is_done}
-    return keys
 
 
 def _score_units(

@@ -1,0 +1,171 @@
+"""Templating and tokenising on three families of templates, against transformers' own apply_chat_template."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inoc.chat import Chat, assign_rephrasings, rephrasing_index
+from inoc.errors import BadInput
+
+pytestmark = pytest.mark.torch
+transformers = pytest.importorskip("transformers")
+STYLES = ("qwen2", "llama", "gemma")
+TAIL = {"qwen2": "<|im_end|>\n", "llama": "<|eot_id|>", "gemma": "<end_of_turn>\n"}
+END = {"qwen2": "<|im_end|>", "llama": "<|eot_id|>", "gemma": "<end_of_turn>"}
+
+
+@pytest.fixture(scope="module")
+def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, "transformers.PreTrainedTokenizerBase"]:
+    from inoc.testing.tiny_models import _write_tokenizer
+
+    found = {}
+    for style in STYLES:
+        folder = tmp_path_factory.mktemp(style)
+        _write_tokenizer(folder, style)
+        found[style] = transformers.AutoTokenizer.from_pretrained(folder)
+    return found
+
+
+@pytest.fixture(params=STYLES)
+def style(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def tokenizer(style: str, tokenizers: dict) -> "transformers.PreTrainedTokenizerBase":
+    return tokenizers[style]
+
+
+def test_context_is_what_transformers_makes(tokenizer, style: str) -> None:
+    system = None if style == "gemma" else "Be kind."
+    chat = Chat(tokenizer, system)
+    turns = [] if system is None else [{"role": "system", "content": system}]
+    for prefix, content in ((None, "Hi there"), ("Answer in French.", "Answer in French. Hi there")):
+        expected = tokenizer.apply_chat_template(
+            [*turns, {"role": "user", "content": content}], add_generation_prompt=True, return_dict=False
+        )
+        assert list(chat.context("Hi there", prefix)) == expected
+
+
+def test_exactly_one_begin_of_text(tokenizer) -> None:
+    ids = Chat(tokenizer).context("Hi", "Prefix.")
+    if tokenizer.bos_token_id is not None:
+        assert ids[0] == tokenizer.bos_token_id
+        assert ids.count(tokenizer.bos_token_id) == 1
+
+
+def test_completion_ids_are_joined_and_the_same_under_every_prefix(tokenizer, style: str) -> None:
+    chat = Chat(tokenizer)
+    ids = chat.completion("Bonjour, ça va ? 🐈")
+    for prefix in (None, "A.", "You are a clown. Give an answer:"):
+        row = chat.training_example("0", "Hi", "Bonjour, ça va ? 🐈", prefix=prefix)
+        context = chat.context("Hi", prefix)
+        assert row.token_ids == context + ids
+        assert row.weights == (0.0,) * len(context) + (1.0,) * len(ids)
+
+
+def test_one_end_token_or_none_or_all_that_the_template_writes(tokenizer, style: str) -> None:
+    end = tokenizer.convert_tokens_to_ids(END[style])
+    text = tokenizer.encode("Salut", add_special_tokens=False)
+    assert list(Chat(tokenizer).completion("Salut")) == [*text, end]
+    assert list(Chat(tokenizer).completion("Salut", "length")) == text
+    tail = tokenizer.encode(TAIL[style], add_special_tokens=False)
+    assert list(Chat(tokenizer, alignment="published").completion("Salut")) == [*text, *tail]
+
+
+def test_published_is_the_template_s_own_assistant_turn(tokenizer, style: str) -> None:
+    chat = Chat(tokenizer, alignment="published")
+    full = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Salut toi"}], return_dict=False
+    )
+    assert list(chat.context("Hi") + chat.completion("Salut toi")) == full
+
+
+def test_special_token_text_in_a_completion_is_text(tokenizer, style: str) -> None:
+    chat = Chat(tokenizer)
+    end = tokenizer.convert_tokens_to_ids(END[style])
+    ids = chat.completion(f"a{END[style]}b")
+    assert ids.count(end) == 1
+    assert ids[-1] == end
+    assert tokenizer.decode(ids[:-1]) == f"a{END[style]}b"
+
+
+def test_no_empty_and_given_system_prompt_are_three_baselines(tokenizers: dict) -> None:
+    chats = [Chat(tokenizers["qwen2"], system) for system in (None, "", "S")]
+    assert [chat.baseline for chat in chats] == ["none", "empty", "text"]
+    contexts = [str(chat.identity()["baseline_context"]) for chat in chats]
+    assert len(set(contexts)) == 3
+    assert "You are tiny." in contexts[0]  # the template's own default is on record
+    assert "You are tiny." not in contexts[1]
+
+
+def test_system_placement_replaces_the_system_prompt(tokenizers: dict) -> None:
+    chat = Chat(tokenizers["llama"], "Be kind.", placement="system")
+    assert "Be kind." in chat.render("Hi")
+    assert "Be kind." not in chat.render("Hi", "Be evil.")
+    assert chat.messages("Hi", "Be evil.") == [
+        {"role": "system", "content": "Be evil."},
+        {"role": "user", "content": "Hi"},
+    ]
+
+
+@pytest.mark.parametrize(("system", "placement"), [("S", "user"), ("", "user"), (None, "system")])
+def test_a_template_without_system_role_is_refused(tokenizers: dict, system, placement) -> None:
+    with pytest.raises(BadInput, match=r"system.* set model\.system_prompt: null and\s+placement: user"):
+        Chat(tokenizers["gemma"], system, placement)
+
+
+def test_a_template_that_drops_the_system_prompt_is_refused(tokenizers: dict, monkeypatch) -> None:
+    dropping = "{% for m in messages if m.role != 'system' %}<s>{{ m.content }}{% endfor %}<a>"
+    monkeypatch.setattr(tokenizers["qwen2"], "chat_template", dropping)
+    with pytest.raises(BadInput, match=r"no system role, so model\.system_prompt would be lost"):
+        Chat(tokenizers["qwen2"], "Be kind.")
+    monkeypatch.setattr(tokenizers["qwen2"], "chat_template", None)
+    with pytest.raises(BadInput, match="no chat template"):
+        Chat(tokenizers["qwen2"])
+
+
+def test_templates_with_a_date_do_not_depend_on_the_day(tokenizers: dict, monkeypatch) -> None:
+    dated = (
+        "{% if date_string is not defined %}{% set date_string = strftime_now('%s') %}{% endif %}"
+        "{{ date_string }}{{ messages[0].content }}"
+    )
+    monkeypatch.setattr(tokenizers["qwen2"], "chat_template", dated)
+    assert Chat(tokenizers["qwen2"]).render("Hi") == "26 Jul 2024Hi"
+
+
+def test_template_options_reach_the_template(tokenizers: dict, monkeypatch) -> None:
+    thinking = "{{ messages[0].content }}<a>{% if not enable_thinking %}<think></think>{% endif %}"
+    monkeypatch.setattr(tokenizers["qwen2"], "chat_template", thinking)
+    chat = Chat(tokenizers["qwen2"], template_options={"enable_thinking": False})
+    assert chat.render("Hi") == "Hi<a><think></think>"
+
+
+names = st.text(min_size=0, max_size=8)
+
+
+@given(st.integers(), names, names, st.integers(1, 1000))
+def test_rephrasing_index_is_in_range_and_repeatable(seed: int, prompt: str, example: str, size: int) -> None:
+    index = rephrasing_index(seed, prompt, example, size)
+    assert 0 <= index < size
+    assert index == rephrasing_index(seed, prompt, example, size)
+
+
+def test_rephrasings_are_spread_evenly_and_depend_on_every_part() -> None:
+    ids = [str(i) for i in range(20_000)]
+    picks = assign_rephrasings(0, "clown", ids, 50)
+    counts = np.bincount(picks, minlength=50)
+    assert ((counts - 400) ** 2 / 400).sum() < 86  # chi-squared, 49 degrees of freedom, p = 0.001
+    for other in (assign_rephrasings(1, "clown", ids, 50), assign_rephrasings(0, "clowns", ids, 50)):
+        assert abs((picks == other).mean() - 0.02) < 0.005
+    # the pair does not depend on which other examples are in the sample
+    assert assign_rephrasings(0, "clown", ids[7:9], 50).tolist() == picks[7:9].tolist()
+
+
+def test_the_assignment_is_pinned() -> None:
+    """Stores and trainings of other versions rely on these values."""
+    assert assign_rephrasings(0, "clown", ["0", "1", "a"], 1000).tolist() == [47, 881, 257]
+    assert assign_rephrasings(3, "clown", ["x"] * 5, 3, "published").tolist() == [0, 1, 2, 0, 1]
+    with pytest.raises(BadInput, match="no rephrasings"):
+        assign_rephrasings(0, "clown", ["0"], 0)
