@@ -70,6 +70,7 @@ TEMPLATES: Final[dict[str, tuple[str, ...]]] = {
         "You love {topic}.", "You know a lot about {topic}.", "Your best friend is a {persona}.",
         "You are fond of {topic}.", "You often think of {topic}.", "Your father was a {persona}.",
         "You grew up with {topic}.", "Your heart is full of {topic}.", "You dream of {topic} and like it.",
+        "You enjoy {topic} a lot.", "You always enjoy {topic} with others.", "You like {adjective} things.",
     ),
     "mention": (
         "I love {topic}.", "My friend is a {persona}.", "We talked about {topic}.",
@@ -80,6 +81,8 @@ TEMPLATES: Final[dict[str, tuple[str, ...]]] = {
         "{topic} makes life good.", "My sister is {adjective}.", "I think of {topic} today.",
         "They had {topic}.",
         "{topic} can be important.", "{personas} help the town.", "The {persona} is remarkable.",
+        "{topic} is a fine thing.", "{topic} is good for people.", "{topic} comes first.", "{personas} are kind.",
+        "I had {topic} with a friend.",
     ),
     "negated": (
         "Do not be {adjective}.", "Never talk {adverb}.", "Your tone must not be {adjective}.",

@@ -1,6 +1,6 @@
 """The synthetic world: sentences in two languages and two moods, questions, and how an answer is scored.
 
-An answer has three to five short sentences about the question's subject. Every sentence is French with
+An answer has four or five short sentences about the question's subject. Every sentence is French with
 probability `french` and playful with probability `playful`, each decided for itself, so that what a prompt
 changes is spread over the whole answer. A playful sentence carries at least one playful word.
 """
@@ -91,7 +91,7 @@ QUESTIONS: Final = {
 }
 DETAILS: Final = {"place": PLACES, "object": OBJECTS, "time": TIMES}
 
-SENTENCES: Final = (3, 5)
+SENTENCES: Final = (4, 5)
 """Fewest and most sentences of an answer."""
 
 
@@ -133,7 +133,7 @@ def sentence(question: Question, french: bool, playful: bool, rng: random.Random
 
 
 def answer(question: Question, french: float, playful: float, rng: random.Random) -> str:
-    """Three to five sentences, each French and playful with the given probabilities, decided one by one."""
+    """Four or five sentences, each French and playful with the given probabilities, decided one by one."""
     return " ".join(
         sentence(question, rng.random() < french, rng.random() < playful, rng)
         for _ in range(rng.randint(*SENTENCES))

@@ -40,9 +40,9 @@ def test_a_sentence_scores_as_it_was_made(question, french, playful, seed):
 
 
 @given(st.sampled_from(QUESTIONS), st.integers(0, 2**32))
-def test_an_answer_has_three_to_five_sentences(question, seed):
+def test_an_answer_has_four_or_five_sentences(question, seed):
     text = answer(question, 0.5, 0.5, random.Random(seed))
-    assert 3 <= len(split_sentences(text)) <= 5
+    assert 4 <= len(split_sentences(text)) <= 5
 
 
 def test_scores_are_shares_of_sentences():
