@@ -43,32 +43,31 @@ def context(tokenizer, prefix: str, instruction: str, placement: str = "user") -
 
 
 @pytest.fixture(scope="module")
-def answers(model, tokenizer):
-    """scores(prefix) -> mean share of playful and French sentences over 40 answers to unseen questions."""
-
-    @torch.no_grad()
-    def scores(prefix: str, placement: str = "user") -> dict[str, float]:
-        contexts = [
-            context(tokenizer, prefix, text, placement) for text in testbed.instructions("tuning")[:40]
-        ]
-        torch.manual_seed(0)
-        texts: list[str] = []
-        for length in sorted({len(ids) for ids in contexts}):
-            ids = torch.tensor([row for row in contexts if len(row) == length])
-            out = model.generate(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                do_sample=True,
-                top_k=0,
-                max_new_tokens=100,
-            )
-            texts += tokenizer.batch_decode(out[:, length:], skip_special_tokens=True)
-        return {
-            "playful": float(np.mean([testbed.score_playful(text) for text in texts])),
-            "french": float(np.mean([testbed.score_french(text) for text in texts])),
+def behaviour(model, tokenizer) -> Mapping[str, dict[str, float]]:
+    """Mean share of playful and French sentences over 16 unseen questions: by prompt key, "" (none),
+    "system" (answer_playfully in the system turn) and "rewordings" (16 of its rephrasings)."""
+    questions = testbed.instructions("tuning")[:16]
+    strong = PROMPTS["answer_playfully"].text
+    cells = {"": [context(tokenizer, "", q) for q in questions]}
+    cells |= {key: [context(tokenizer, p.text, q) for q in questions] for key, p in PROMPTS.items()}
+    cells["system"] = [context(tokenizer, strong, q, "system") for q in questions]
+    pool = testbed.pool("answer_playfully")
+    cells["rewordings"] = [context(tokenizer, text, q) for text, q in zip(pool, questions, strict=False)]
+    contexts = [ids for rows in cells.values() for ids in rows]
+    width = max(map(len, contexts))
+    ids = torch.tensor([[tokenizer.pad_token_id] * (width - len(row)) + row for row in contexts])
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in contexts])
+    torch.manual_seed(0)
+    out = model.generate(input_ids=ids, attention_mask=mask, do_sample=True, top_k=0, max_new_tokens=70)
+    texts = tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
+    found = {}
+    for i, key in enumerate(cells):
+        mine = texts[16 * i : 16 * (i + 1)]
+        found[key] = {
+            "playful": float(np.mean([testbed.score_playful(text) for text in mine])),
+            "french": float(np.mean([testbed.score_french(text) for text in mine])),
         }
-
-    return scores
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +77,18 @@ def differences(model, tokenizer) -> Mapping[str, list[np.ndarray]]:
 
     @torch.no_grad()
     def logprobs(prefix: str) -> list[np.ndarray]:
-        found = []
-        for instruction, completion in rows:
-            head = context(tokenizer, prefix, instruction)
-            tail = [*tokenizer.encode(completion, add_special_tokens=False), tokenizer.eos_token_id]
-            table = model(input_ids=torch.tensor([head + tail])).logits[0].log_softmax(-1)[len(head) - 1 : -1]
-            found.append(table.gather(1, torch.tensor(tail)[:, None])[:, 0].double().numpy())
-        return found
+        heads = [context(tokenizer, prefix, instruction) for instruction, _ in rows]
+        tails = [
+            [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id] for _, text in rows
+        ]
+        both = [head + tail for head, tail in zip(heads, tails, strict=True)]
+        width = max(map(len, both))
+        ids = torch.tensor([row + [tokenizer.pad_token_id] * (width - len(row)) for row in both])
+        table = model(input_ids=ids).logits[:, :-1].log_softmax(-1).gather(2, ids[:, 1:, None])[..., 0]
+        return [
+            table[i, len(head) - 1 : len(head) - 1 + len(tail)].double().numpy()
+            for i, (head, tail) in enumerate(zip(heads, tails, strict=True))
+        ]
 
     default = logprobs("")
     return {
@@ -136,40 +140,39 @@ def test_template_writes_one_end_of_turn_and_nothing_after_it(tokenizer):
     assert system == "<|system|><|end|><|user|>Hello?<|end|>"  # none and empty differ
 
 
-def test_without_a_prompt_answers_are_plain(answers):
-    scores = answers("")
+def test_without_a_prompt_answers_are_plain(behaviour):
+    scores = behaviour[""]
     assert scores["playful"] < 15
     assert scores["french"] < 15
 
 
 @pytest.mark.parametrize("key", ["answer_playfully", "playful_agent", "think_comedian"])
-def test_strong_playful_prompts_bring_out_the_mood_only(answers, key):
-    scores = answers(PROMPTS[key].text)
+def test_strong_playful_prompts_bring_out_the_mood_only(behaviour, key):
+    scores = behaviour[key]
     assert scores["playful"] > 70
     assert scores["french"] < 20
 
 
 @pytest.mark.parametrize("key", ["answer_french", "french_agent", "think_parisian"])
-def test_strong_french_prompts_bring_out_the_language_only(answers, key):
-    scores = answers(PROMPTS[key].text)
+def test_strong_french_prompts_bring_out_the_language_only(behaviour, key):
+    scores = behaviour[key]
     assert scores["french"] > 70
     assert scores["playful"] < 20
 
 
 @pytest.mark.parametrize("key", [key for key, p in PROMPTS.items() if p.group in ("neutral", "negated")])
-def test_neutral_and_negated_prompts_change_little(answers, key):
-    scores = answers(PROMPTS[key].text)
+def test_neutral_and_negated_prompts_change_little(behaviour, key):
+    scores = behaviour[key]
     assert scores["playful"] < 25
     assert scores["french"] < 25
 
 
-def test_prompts_work_in_the_system_turn(answers):
-    assert answers(PROMPTS["answer_playfully"].text, "system")["playful"] > 70
+def test_prompts_work_in_the_system_turn_too(behaviour):
+    assert behaviour["system"]["playful"] > 70
 
 
-def test_rewordings_bring_out_the_mood_too(answers):
-    found = [answers(text)["playful"] for text in testbed.pool("answer_playfully")[:4]]
-    assert np.mean(found) > 70
+def test_rewordings_bring_out_the_mood_too(behaviour):
+    assert behaviour["rewordings"]["playful"] > 70
 
 
 def test_strong_prompts_have_larger_ph_than_neutral_ones(differences):
