@@ -59,12 +59,20 @@ def score(
     experiment = load_experiment(study)
     backend = open_backend(experiment, backend_name)
     keys = tuple(part.strip() for part in prompts.split(",") if part.strip()) if prompts else ()
+    missing = to_generate(experiment, sets)
     if dry_run:
+        sets = without(experiment, sets, missing)
         forecast = estimate(
             experiment, backend, store, sets=sets, prefix_types=prefix_types, prompts=keys, alignment=recipe
         )
         click.echo(json.dumps(forecast.to_json(), indent=2) if as_json else forecast_text(forecast))
         return
+    if missing:
+        from inoc.stages.generate import generate
+        from inoc.stages.study import Study
+
+        click.echo(f"sampling the base model for {', '.join(missing)}", err=True)
+        generate(Study(experiment, backend, store), missing)
     with ScoreProgress() as progress:
         report = run_stage(
             experiment, backend, store, sets=sets, prefix_types=prefix_types, prompts=keys, alignment=recipe,
@@ -86,6 +94,26 @@ def score(
     )
     text += f"{rest}."
     click.echo(json.dumps(document, indent=2) if as_json else text)
+
+
+def to_generate(experiment: "Experiment", sets: tuple[str, ...]) -> tuple[str, ...]:
+    """Completion sets that are to be sampled from the base model and are not there yet."""
+    return tuple(
+        name
+        for name, entry in experiment.completion_sets.items()
+        if entry.generate and (not sets or name in sets) and not experiment.completion_path(name).exists()
+    )
+
+
+def without(experiment: "Experiment", sets: tuple[str, ...], missing: tuple[str, ...]) -> tuple[str, ...]:
+    """The sets a dry run can count, with a note on the others."""
+    if not missing:
+        return sets
+    click.echo(
+        f"note: {', '.join(missing)} will be sampled from the base model first and is not counted", err=True
+    )
+    names = sets or tuple(name for name, _ in experiment.completion_sets.items())
+    return tuple(name for name in names if name not in missing)
 
 
 def forecast_text(forecast: "Forecast") -> str:

@@ -1,6 +1,6 @@
-"""Texts that changed since a store was made, found before anything is written."""
+"""What changed since a store was made, found before anything is written."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +9,14 @@ from inoc.errors import OtherSettings
 from inoc.experiment import Prompt
 from inoc.stages.plan import ScorePlan, SetPlan
 from inoc.store.run import Run, open_run
+from inoc.store.writer import difference
 
 
-def refuse_changed_texts(store: Path, plan: ScorePlan, prompts: tuple[Prompt, ...]) -> None:
-    """Compare prompts, completions and pools with an existing store. New ones are welcome, changed ones are not.
+def refuse_changes(
+    store: Path, identity: Mapping[str, object], plan: ScorePlan, prompts: tuple[Prompt, ...]
+) -> None:
+    """Compare settings, prompts, completions and pools with an existing store. New texts are welcome, changed ones
+    are not.
 
     Raises:
         OtherSettings: one line for everything that changed.
@@ -20,10 +24,11 @@ def refuse_changed_texts(store: Path, plan: ScorePlan, prompts: tuple[Prompt, ..
     if not (store / "zarr.json").exists():
         return
     run = open_run(store)
-    lines = [*_prompts(run, prompts), *_completions(run, plan), *_pools(run, plan)]
+    lines = difference(run.identity, identity)  # where these differ the texts are tokenised otherwise too
+    lines = lines or [*_prompts(run, prompts), *_completions(run, plan), *_pools(run, plan)]
     if lines:
         raise OtherSettings(
-            f"{store} was made with other texts; choose another --store or restore them:\n  "
+            f"{store} was made with other settings; choose another --store or restore them:\n  "
             + "\n  ".join(lines)
         )
 

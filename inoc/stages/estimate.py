@@ -1,21 +1,19 @@
 """What `inoc score --dry-run` says: units, tokens, and how long it will take here."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from inoc.backends import check_scores
 from inoc.backends.protocols import Backend, ScoreRequest
 from inoc.chat import Alignment
-from inoc.errors import OtherSettings
 from inoc.experiment import Experiment
-from inoc.stages.changes import refuse_changed_texts
+from inoc.stages.changes import refuse_changes
 from inoc.stages.plan import ScorePlan, make_plan
 from inoc.stages.score import open_chat, scorer_of, store_identity
 from inoc.store.run import open_run
 from inoc.store.schema import Unit
-from inoc.store.writer import difference
 
 PROBE = 32
 """Requests scored to measure the rate."""
@@ -70,9 +68,10 @@ def estimate(
         experiment, chat, backend.context_length, sets=sets, prefix_types=prefix_types, prompts=prompts
     )
     context = plan.check_lengths()
-    refuse_changed_texts(store, plan, experiment.prompt_list())
+    refuse_changes(store, store_identity(experiment, backend, chat), plan, experiment.prompt_list())
     wanted = list(plan.units())
-    pending = [unit for unit in wanted if unit not in _done(store, store_identity(experiment, backend, chat))]
+    done = _done(store)
+    pending = [unit for unit in wanted if unit not in done]
     forecasts = tuple(
         SetForecast(
             entry.name, len(entry.examples), entry.available,
@@ -86,14 +85,11 @@ def estimate(
     return Forecast(forecasts, tokens, rate, tokens / rate if rate else 0.0)
 
 
-def _done(store: Path, identity: Mapping[str, object]) -> set[Unit]:
+def _done(store: Path) -> set[Unit]:
     """Units that are stored. A store that is not there has none."""
     if not store.exists():
         return set()
     run = open_run(store)
-    lines = difference(run.identity, identity)
-    if lines:
-        raise OtherSettings(f"{store} was made with other settings:\n  " + "\n  ".join(lines))
     done: set[Unit] = set()
     for name in run.completion_sets:
         arrays = run.token_logprobs(name)

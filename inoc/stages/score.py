@@ -15,7 +15,7 @@ from inoc.backends.protocols import Backend, Scalar, Scorer
 from inoc.chat import Alignment, Chat
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput, InocError
 from inoc.experiment import Experiment
-from inoc.stages.changes import refuse_changed_texts
+from inoc.stages.changes import refuse_changes
 from inoc.stages.plan import ScorePlan, UnitRequests, make_plan
 from inoc.store.schema import TraitInfo, Unit
 from inoc.store.writer import RunWriter
@@ -124,7 +124,7 @@ def score(
         experiment, chat, backend.context_length, sets=sets, prefix_types=prefix_types, prompts=prompts
     )
     plan.check_lengths()
-    refuse_changed_texts(store, plan, experiment.prompt_list())
+    refuse_changes(store, store_identity(experiment, backend, chat), plan, experiment.prompt_list())
     with open_writer(experiment, backend, chat, store) as writer:
         for note in writer.notes:
             listener.note(note)
