@@ -2,9 +2,7 @@
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +13,14 @@ from inoc.judge.cache import JudgementCache, cache_key, default_cache_path
 from inoc.judge.expected_score import MIN_COVERAGE, PERCENT, SCALES, Scale, expected_score, token_value
 from inoc.judge.prompts import PROMPT_VERSION, messages, question_digest, trait_question
 from inoc.judge.protocols import Judgement, JudgeRequest, Option
-from inoc.services import OPTION_NAMES, RequestFailed, RequestRefused, Service, ServiceSettings
+from inoc.services import (
+    OPTION_NAMES,
+    RequestFailed,
+    RequestRefused,
+    Service,
+    ServiceSettings,
+    shared_service,
+)
 
 DEFAULT_MODEL: Final = "gpt-4.1-mini"
 _OWN_OPTIONS: Final = {"model", "question", "scale", "coverage", "cache", "temperature"}
@@ -193,15 +198,3 @@ def _number(trait: str, options: Mapping[str, Option], name: str, default: float
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= top:
         raise BadInput(f"judge of {trait}: {name} = {value!r} is not a number from 0 to {top:g}")
     return float(value)
-
-
-def shared_service(settings: ServiceSettings) -> Service:
-    """One Service per settings and process, so that all judges of a study stay within one rate limit
-    together."""
-
-    return _shared(settings, os.environ.get("OPENAI_BASE_URL"))
-
-
-@cache
-def _shared(settings: ServiceSettings, base_url: str | None) -> Service:
-    return Service(settings)

@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 from urllib.parse import urlsplit
@@ -271,3 +272,17 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
         if not isinstance(error, BaseExceptionGroup):
             return error
         group = cast("BaseExceptionGroup[BaseException]", error)
+
+
+def shared_service(settings: ServiceSettings) -> Service:
+    """One Service per settings and process, so that all judges of a study stay within one rate limit
+    together.
+
+    It lives as long as the process; nobody closes it.
+    """
+    return _shared(settings, settings.address())
+
+
+@cache
+def _shared(settings: ServiceSettings, address: str) -> Service:
+    return Service(settings)

@@ -247,17 +247,17 @@ def test_a_dead_server_is_told_within_three_seconds(serve, tmp_path: Path) -> No
 def test_a_thousand_at_once_stay_within_the_rate(serve, tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
-    stub = serve(lambda call: chat_reply(GOOD, delay=2.5))
-    rate = 250.0  # per second
+    stub = serve(lambda call: chat_reply(GOOD, delay=1.5))
+    rate = 400.0  # per second
     judge = make(stub, tmp_path, concurrency=1000, requests_per_minute=rate * 60, timeout=60.0)
     started = time.monotonic()
     got = list(judge.judge(requests(1000)))
     assert [j.score for j in got] == [pytest.approx(74.0)] * 1000
     assert len(stub.requests) == 1000
-    assert time.monotonic() - started < 30, "1000 requests of 4 s each overlap"
-    assert stub.most_in_flight > 400
-    times = sorted(call.time for call in stub.requests)
-    assert times[-1] - times[0] > 0.6 * 1000 / rate, "as the server sees it, where arrivals may bunch up"
+    assert 900 / rate < time.monotonic() - started < 60, (
+        "within the rate, and overlapping: one by one they take 1500 s"
+    )
+    assert stub.most_in_flight > 200
 
 
 JUDGING = """

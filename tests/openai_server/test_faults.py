@@ -88,7 +88,7 @@ def test_adapters_are_loaded_used_and_unloaded(
             np.testing.assert_allclose(got[id], values, atol=5e-5, rtol=0)
         assert max(abs(got[f"r5-{n}"] - got["r5-0"]).max() for n in (1, 2)) > 0.1, "the adapters do something"
         draws = [SampleRequest(str(n), (50, 51, 52), checkpoint) for n, checkpoint in enumerate(checkpoints)]
-        sampled = {c.id: c.token_ids for c in backend.sample(draws, Sampling(temperature=0, max_tokens=8))}
+        sampled = {c.id: c.token_ids for c in backend.sample(draws, Sampling(temperature=0.0, max_tokens=8))}
         assert len(set(sampled.values())) > 1
         assert len(server.loaded) == 2
         assert list(backend.score(requests[:6]))

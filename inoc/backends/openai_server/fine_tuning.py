@@ -1,0 +1,271 @@
+"""Fine-tuning at the OpenAI API: upload the rows, create a job, follow it, and find it again after a kill.
+
+The service decides by itself what it does not let a client set (method, optimiser, schedule, order of the
+rows); that is recorded as unknown, never as what the experiment asked for.
+"""
+
+import asyncio
+import hashlib
+import json
+import math
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pydantic import BaseModel
+
+from inoc.backends.openai_server.turns import ROLES, to_messages
+from inoc.backends.protocols import Checkpoint, Recipe, TrainingEvent, TrainingJob, TrainingStep
+from inoc.errors import BackendRejected, BackendUnavailable, BadInput, BadResult, OtherSettings
+from inoc.services import Service
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+    from openai.types import FileObject
+
+    from inoc.backends.openai_server.hosted import HostedOptions
+
+UNKNOWN_RECIPE: Final = Recipe(rank=0, alpha=0.0, rslora=False, targets=("chosen by the service",))
+RECORD: Final = "openai_job.json"
+
+
+class _Error(BaseModel):
+    message: str | None = None
+
+
+class _Job(BaseModel):
+    id: str
+    status: str
+    training_file: str | None = None
+    fine_tuned_model: str | None = None
+    error: _Error | None = None
+
+
+class _Jobs(BaseModel):
+    data: list[_Job]
+
+
+class _Event(BaseModel):
+    id: str
+    message: str = ""
+    type: str | None = None
+    data: dict[str, float | int | str | None] | None = None
+
+
+class _Events(BaseModel):
+    data: list[_Event]
+    has_more: bool = False
+
+
+class _Kept(BaseModel):
+    step_number: int
+    fine_tuned_model_checkpoint: str
+
+
+class _Checkpoints(BaseModel):
+    data: list[_Kept]
+
+
+class _Record(BaseModel):
+    """What is kept beside the run so that the same call finds its job again."""
+
+    asked: str
+    file: str | None = None
+    job: str | None = None
+
+
+def fine_tune(
+    service: Service, model: str, job: TrainingJob, options: "HostedOptions"
+) -> Iterator[TrainingEvent]:
+    """Yields a TrainingStep for every metric the service reports (learning rate and gradient norm are NaN:
+    unknown), then the checkpoints it kept at `job.checkpoint_steps`, then the final one.
+
+    Called again with the same job it continues with the job it created; nothing is uploaded or paid for
+    twice. Raises OtherSettings if `job.directory` belongs to another job, BadInput or BackendRejected for a
+    job that the service cannot express or that failed (with its last messages).
+    """
+    rows, epochs = training_rows(job), _epochs(job)
+    hyperparameters: dict[str, object] = {"n_epochs": epochs, "batch_size": len(job.batches[0])}
+    if options.learning_rate_multiplier is not None:
+        hyperparameters["learning_rate_multiplier"] = options.learning_rate_multiplier
+    start = job.start.location if job.start is not None else None
+    request: dict[str, object] = {
+        "model": start or model,
+        "seed": job.seed,
+        "method": {"type": "supervised", "supervised": {"hyperparameters": hyperparameters}},
+    }
+    warnings.warn(
+        "the service chooses optimiser, schedule, adapter and order of rows itself; the experiment's "
+        "learning rate, warm-up, weight decay and recipe have no effect there",
+        stacklevel=2,
+    )
+    asked = hashlib.sha256(rows + json.dumps(request, sort_keys=True).encode()).hexdigest()
+    directory = Path(job.directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    record = _read_record(directory / RECORD, asked)
+    if record.file is None:
+        record.file = service.wait(service.call(_upload(rows), lambda file: file.id))
+        _write_record(directory / RECORD, record)
+    if record.job is None:
+        record.job = _find_job(service, record.file) or _create_job(
+            service, request | {"training_file": record.file}
+        )
+        _write_record(directory / RECORD, record)
+    yield from _follow(service, record.job, job, options.poll_seconds)
+
+
+def training_rows(job: TrainingJob) -> bytes:
+    """The examples as chat JSONL, in the order of their first use.
+
+    BadInput where an example's weights are not 1 on the assistant's last turn and 0 before it.
+    """
+    order = dict.fromkeys(index for batch in job.batches for index in batch)
+    lines: list[str] = []
+    for index in order:
+        example = job.examples[index]
+        start = (
+            max((i for i, token in enumerate(example.token_ids) if token == ROLES["assistant"]), default=-1)
+            + 1
+        )
+        expected = (0.0,) * start + (1.0,) * (len(example.token_ids) - start)
+        if start == 0 or tuple(example.weights) != expected:
+            raise BadInput(
+                f"training example '{example.id}': the service trains on the assistant's answer, all of it"
+            )
+        messages = to_messages(example.token_ids, example.id)
+        if messages[-1]["role"] != "assistant":
+            raise BadInput(f"training example '{example.id}' has no answer to train on")
+        lines.append(json.dumps({"messages": list(messages)}, ensure_ascii=False))
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _epochs(job: TrainingJob) -> int:
+    """How often every example is used; BackendRejected where that differs between examples."""
+    if not job.batches:
+        raise BadInput(f"training job '{job.id}' has no updates")
+    uses: dict[int, int] = {}
+    for batch in job.batches:
+        for index in batch:
+            uses[index] = uses.get(index, 0) + 1
+    if len(set(uses.values())) != 1:
+        raise BackendRejected(
+            f"training job '{job.id}': the service trains whole epochs, but some rows are used more often"
+        )
+    return next(iter(uses.values()))
+
+
+def _read_record(path: Path, asked: str) -> _Record:
+    if not path.exists():
+        return _Record(asked=asked)
+    try:
+        record = _Record.model_validate_json(path.read_bytes())
+    except ValueError:
+        raise BadInput(
+            f"{path} cannot be read; it names the fine-tuning job: restore it, or delete it to start anew"
+        ) from None
+    if record.asked != asked:
+        raise OtherSettings(
+            f"{path.parent} belongs to a fine-tuning job with other rows or settings: use another folder"
+        )
+    return record
+
+
+def _write_record(path: Path, record: _Record) -> None:
+    new = path.with_suffix(".new")
+    new.write_text(record.model_dump_json())
+    os.replace(new, path)
+
+
+class _upload:
+    """Sends the rows as a file; a call so that every attempt sends them anew."""
+
+    def __init__(self, rows: bytes) -> None:
+        self.rows = rows
+
+    async def __call__(self, client: "AsyncOpenAI") -> "FileObject":
+        return await client.files.create(file=("inoc.jsonl", self.rows), purpose="fine-tune")
+
+
+def _find_job(service: Service, file: str) -> str | None:
+    """The job of an uploaded file: there if we were killed between creating it and writing it down."""
+    jobs = service.wait(service.get("/fine_tuning/jobs?limit=100", _Jobs.model_validate_json)).data
+    return next((job.id for job in jobs if job.training_file == file and job.status != "cancelled"), None)
+
+
+def _create_job(service: Service, request: Mapping[str, object]) -> str:
+    """Creates the job. After a lost reply it looks before it asks again: a second job would be paid for too."""
+    from dataclasses import replace
+
+    once = replace(service.settings, attempts=1)
+    for attempt in range(service.settings.attempts):
+        try:
+            return service.wait(service.post("/fine_tuning/jobs", request, _Job.model_validate_json, once)).id
+        except (BackendUnavailable, BadResult):
+            found = _find_job(service, str(request["training_file"]))
+            if found is not None:
+                return found
+            if attempt + 1 == service.settings.attempts:
+                raise
+            service.wait(asyncio.sleep(service.settings.backoff * 2**attempt))
+    raise AssertionError("unreachable")
+
+
+def _follow(service: Service, id: str, job: TrainingJob, poll_seconds: float) -> Iterator[TrainingEvent]:
+    last, seen = len(job.batches), set[str]()
+    while True:
+        state = service.wait(service.get(f"/fine_tuning/jobs/{id}", _Job.model_validate_json))
+        events = _new_events(service, id, seen)
+        for event in events:
+            step = _step(event)
+            if step is not None:
+                yield step
+        if state.status == "succeeded":
+            break
+        if state.status in ("failed", "cancelled"):
+            said = state.error.message if state.error and state.error.message else ""
+            tail = "; ".join(event.message for event in events[-3:] if event.message)
+            reason = service.clean(said or tail or "no reason given")
+            raise BackendRejected(
+                f"fine-tuning job {id} {state.status}: {reason} (delete {RECORD} in {job.directory} to start anew)"
+            )
+        service.wait(asyncio.sleep(poll_seconds))
+    if state.fine_tuned_model is None:
+        raise BackendRejected(f"fine-tuning job {id} succeeded but names no model")
+    kept = service.wait(
+        service.get(f"/fine_tuning/jobs/{id}/checkpoints", _Checkpoints.model_validate_json)
+    ).data
+    found = {one.step_number: one.fine_tuned_model_checkpoint for one in kept if one.step_number < last}
+    if missing := sorted(set(job.checkpoint_steps) - set(found) - {0, last}):
+        warnings.warn(
+            f"the service kept no checkpoint at updates {', '.join(map(str, missing))}", stacklevel=2
+        )
+    for step in sorted(set(job.checkpoint_steps) & set(found)):
+        yield Checkpoint(step, found[step], UNKNOWN_RECIPE)
+    yield Checkpoint(last, state.fine_tuned_model, UNKNOWN_RECIPE)
+
+
+def _new_events(service: Service, id: str, seen: set[str]) -> list[_Event]:
+    """Events that were not seen yet, oldest first."""
+    fresh: list[_Event] = []
+    after = ""
+    while True:
+        page = service.wait(
+            service.get(f"/fine_tuning/jobs/{id}/events?limit=100{after}", _Events.model_validate_json)
+        )
+        new = [event for event in page.data if event.id not in seen]
+        seen.update(event.id for event in new)
+        fresh += new
+        if not page.has_more or not page.data or len(new) < len(page.data):
+            return fresh[::-1]
+        after = f"&after={page.data[-1].id}"
+
+
+def _step(event: _Event) -> TrainingStep | None:
+    """A metrics event as a step; None for any other event."""
+    data = event.data or {}
+    step, loss = data.get("step"), data.get("train_loss")
+    if event.type != "metrics" or not isinstance(step, int | float) or not isinstance(loss, int | float):
+        return None
+    return TrainingStep(int(step), float(loss), math.nan, math.nan)

@@ -1,0 +1,131 @@
+"""Answers of a chat model behind /v1/chat/completions: for rephrasings, data generation and the hosted
+backend."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel
+
+from inoc.backends.protocols import Sampling
+from inoc.errors import BackendRejected, BadInput
+from inoc.services.client import Service, shared_service
+from inoc.services.settings import OPTION_NAMES, Option, ServiceSettings
+
+Messages = Sequence[Mapping[str, str]]
+
+
+class ChatAnswer(NamedTuple):
+    """One answer. `finish` is "length" where it was cut at max_tokens."""
+
+    text: str
+    finish: Literal["stop", "length"]
+
+
+class _Message(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Reply(BaseModel):
+    choices: list[_Choice]
+
+
+class _Ask(NamedTuple):
+    place: int
+    messages: tuple[dict[str, str], ...]
+    key: str
+
+
+class ChatClient:
+    """A chat model of a service."""
+
+    def __init__(self, service: Service, model: str) -> None:
+        self.service = service
+        self.model = model
+        self._limit = "max_tokens"
+
+    def chat(
+        self, conversations: Sequence[Messages], n: int, sampling: Sampling
+    ) -> tuple[tuple[ChatAnswer, ...], ...]:
+        """`n` answers to each conversation, in their order; see `stream`, which gives them as they come."""
+        found = dict(self.stream(conversations, n, sampling))
+        return tuple(found[place] for place in range(len(conversations)))
+
+    def stream(
+        self, conversations: Sequence[Messages], n: int, sampling: Sampling, keys: Sequence[str] | None = None
+    ) -> Iterator[tuple[int, tuple[ChatAnswer, ...]]]:
+        """(place of the conversation, its `n` answers), in the order of arrival.
+
+        Random streams are seeded by (sampling.seed, the conversation's key, by default its place), as far as the
+        service honours seeds. A model's refusal is its answer. Raises BadResult where a content filter cut an
+        answer, BadInput for an empty conversation or stop ids, and whatever ends a `Service` request.
+        """
+        if sampling.stop_ids:
+            raise BadInput("a chat service knows no token ids, so sampling.stop_ids must be empty")
+        if n < 1 or any(not messages for messages in conversations):
+            raise BadInput("a chat needs at least one message and n >= 1")
+        names = keys or [str(place) for place in range(len(conversations))]
+        asks = [
+            _Ask(place, tuple(dict(message) for message in messages), names[place])
+            for place, messages in enumerate(conversations)
+        ]
+
+        async def ask(item: _Ask) -> tuple[int, tuple[ChatAnswer, ...]]:
+            return item.place, await self._ask(item, n, sampling)
+
+        yield from self.service.map(ask, asks)
+
+    async def _ask(self, item: _Ask, n: int, sampling: Sampling) -> tuple[ChatAnswer, ...]:
+        body: dict[str, object] = {
+            "model": self.model,
+            "messages": list(item.messages),
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+        }
+        if n > 1:
+            body["n"] = n
+        if sampling.seed is not None:
+            digest = hashlib.sha256(f"{sampling.seed}\0{item.key}".encode()).digest()
+            body["seed"] = int.from_bytes(digest[:4], "little") >> 1
+        limit = self._limit
+        try:
+            return await self._post(body | {limit: sampling.max_tokens}, n)
+        except BackendRejected as error:
+            # newer hosted models take the limit by another name only
+            if limit != "max_tokens" or "max_completion_tokens" not in str(error):
+                raise
+        self._limit = "max_completion_tokens"
+        return await self._post(body | {self._limit: sampling.max_tokens}, n)
+
+    async def _post(self, body: Mapping[str, object], n: int) -> tuple[ChatAnswer, ...]:
+        return await self.service.post("/chat/completions", body, lambda content: read_answers(content, n))
+
+
+def read_answers(content: bytes, n: int) -> tuple[ChatAnswer, ...]:
+    """The answers of a reply. ValueError for another number than `n`, or one without text or with another
+    finish."""
+    choices = _Reply.model_validate_json(content).choices
+    if len(choices) != n:
+        raise ValueError(f"{len(choices)} answers instead of {n}")
+    answers: list[ChatAnswer] = []
+    for choice in choices:
+        text = choice.message.content if choice.message.content is not None else choice.message.refusal
+        if text is None or choice.finish_reason not in ("stop", "length"):
+            raise ValueError(f"an answer ended with {choice.finish_reason!r}")
+        answers.append(ChatAnswer(text, choice.finish_reason))
+    return tuple(answers)
+
+
+def open_chat(model: str, options: Mapping[str, Option] | None = None) -> ChatClient:
+    """A chat model from an experiment's options, which are those of `ServiceSettings`."""
+    if unknown := sorted(set(options or {}) - OPTION_NAMES):
+        raise BadInput(
+            f"chat model {model}: unknown option {unknown[0]!r}; there are {', '.join(sorted(OPTION_NAMES))}"
+        )
+    return ChatClient(shared_service(ServiceSettings.from_options(options or {})), model)
