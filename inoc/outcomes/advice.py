@@ -47,7 +47,7 @@ def cards(prediction: xr.Dataset, texts: Mapping[str, str] | None = None) -> lis
             part = prediction.sel(trait=trait, prefix_type=kind)
             used = part["on_target"].values.astype(bool) & np.isfinite(part["predicted"].values)
             order = sorted(np.flatnonzero(used).tolist(), key=lambda i: -float(part["predicted"].values[i]))
-            marks = _marks(part, order, texts or {})
+            marks = _marks(part, order, texts or {}) if _better_than_mean(prediction, kind) else {}
             for i in order:
                 remarks = [*marks.get(i, []), *_doubts(prediction, part, i, trait, kind)]
                 low, high = float(part["lower"].values[i]), float(part["upper"].values[i])
@@ -97,6 +97,12 @@ def _warning(error: xr.DataArray) -> str:
     if chosen >= constant:
         return " No better than guessing the mean on a new family: do not act on it."
     return ""
+
+
+def _better_than_mean(prediction: xr.Dataset, kind: str) -> bool:
+    """Whether the on-target model beats the mean on families it has not seen: ranking prompts needs that."""
+    error = prediction["error"].sel(relation="on_target", prefix_type=kind, left_out="family")
+    return float(error.sel(predictor="chosen")) < float(error.sel(predictor="constant"))
 
 
 def _marks(part: xr.Dataset, order: Sequence[int], texts: Mapping[str, str]) -> dict[int, list[str]]:

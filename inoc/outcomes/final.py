@@ -23,8 +23,9 @@ class FinalScores:
     """Scores of every run at its final step, default condition, with the control beside it.
 
     `score` and `control` are 0-100, NaN where missing; `control` is the score per instruction of the control
-    run of the same seed, or the mean of all controls where none has that seed. `flag` says why a run is
-    doubtful ("" = it is not), `left_out` why its scores are NaN.
+    run of the same seed, or the mean of all controls where none has that seed; only controls trained with
+    the same settings count. `flag` says why a run is doubtful ("" = it is not), `left_out` why its scores
+    are NaN.
     """
 
     run: tuple[str, ...]
@@ -71,16 +72,23 @@ def final_scores(
     stored step differs by more than 8 pp from the nominal one, for any trait, is flagged and its scores are
     NaN unless `include_flagged`. `published`: the largest stored step, no flag. `step`: this step for all
     runs, no flag. `scores`: variables `score` (run, step, condition, trait, instruction) and `judge` (run,
-    trait), coordinates `run_prompt` ("" = control), `prefix_type`, `seed`, `nominal_step` on run.
+    trait), coordinates `run_prompt` ("" = control), `prefix_type`, `seed`, `nominal_step` on run, and where
+    known `setup` (training settings that a run and its control share) and `continues` (the run it started
+    from: such a run is no control, and is left out).
     """
+    if "default" not in scores["condition"].values:
+        raise IncompleteStore(
+            "no run was evaluated without its prompt (condition `default`); `inoc evaluate` does that."
+        )
     score = scores["score"].sel(condition="default").transpose("run", "step", "trait", "instruction")
     values = np.asarray(score.values, dtype=np.float64)
     steps = np.asarray(score["step"].values, dtype=np.int64)
     runs = tuple(str(name) for name in score["run"].values)
     prompts = tuple(str(key) for key in scores["run_prompt"].values)
     seeds = _integers(scores, "seed")
+    setups, continues = _words(scores, "setup"), _words(scores, "continues")
     stored = np.asarray(np.isfinite(values).any(axis=(2, 3)))
-    controls = [i for i, prompt in enumerate(prompts) if not prompt and stored[i].any()]
+    controls = [i for i in range(len(runs)) if not prompts[i] and not continues[i] and stored[i].any()]
     if not controls:
         raise IncompleteStore(
             "the store has no scores of a control run (trained without a prompt), so there is nothing to "
@@ -101,6 +109,8 @@ def final_scores(
         if recipe == "published" and step is None and own:
             wanted = max(own)
         flag = "" if wanted in own else f"not evaluated at step {wanted} (stored: {_listed(own)})"
+        if continues[i]:
+            flag = f"continued from {continues[i]}, so it has no control"
         if not flag:
             chosen[i] = wanted
             final[i] = values[i, int(np.flatnonzero(steps == wanted)[0])]
@@ -110,6 +120,10 @@ def final_scores(
                 if flag and not include_flagged:
                     final[i] = np.nan
         flags.append(flag)
+    control = _controls(final, controls, seeds, setups)
+    for i in np.flatnonzero(np.isfinite(final).any(axis=(1, 2)) & ~np.isfinite(control).any(axis=(1, 2))):
+        flags[i] = "; ".join(f for f in (flags[i], "no usable control with the same training settings") if f)
+        final[i] = np.nan
     judge = np.asarray(scores["judge"].transpose("run", "trait").values).astype(str)
     return FinalScores(
         run=runs,
@@ -120,7 +134,7 @@ def final_scores(
         step=chosen,
         flag=tuple(flags),
         score=final,
-        control=_controls(final, controls, seeds),
+        control=control,
         judge=judge,
     )
 
@@ -170,11 +184,13 @@ def _controls(
     final: Float64[np.ndarray, "run trait instruction"],
     controls: Sequence[int],
     seeds: Int[np.ndarray, " run"],
+    setups: Sequence[str],
 ) -> Float64[np.ndarray, "run trait instruction"]:
-    """Per run: the score of the controls of its seed, else of all, averaged per instruction where several."""
+    """Per run: the controls of its setup and seed, else of its setup; mean per instruction where several."""
     result = np.full_like(final, np.nan)
     for i, seed in enumerate(seeds):
-        same = [c for c in controls if seeds[c] == seed] or list(controls)
+        alike = [c for c in controls if setups[c] == setups[i] and np.isfinite(final[c]).any()]
+        same = [c for c in alike if seeds[c] == seed] or alike
         block = final[same]
         count = np.isfinite(block).sum(axis=0)
         total = np.where(np.isfinite(block), block, 0.0).sum(axis=0)
@@ -188,6 +204,13 @@ def _integers(scores: xr.Dataset, name: str) -> Int[np.ndarray, " run"]:
         return np.full(scores.sizes["run"], -1, dtype=np.int64)
     values = np.asarray(scores[name].values, dtype=np.float64)
     return np.where(np.isfinite(values), values, -1).astype(np.int64)
+
+
+def _words(scores: xr.Dataset, name: str) -> list[str]:
+    """A coordinate of the runs in words; absent becomes ""."""
+    if name not in scores.variables:
+        return [""] * scores.sizes["run"]
+    return [str(value) for value in scores[name].values]
 
 
 def _listed(steps: Sequence[int]) -> str:

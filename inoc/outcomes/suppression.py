@@ -3,7 +3,9 @@
 All in percentage points (pp) of a 0-100 judge score, default condition, final step.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import xarray as xr
@@ -20,12 +22,30 @@ NO_RUNS = (
 )
 
 
+NOT_SHARED = ("checkpoints", "start", "trained_with")
+"""Training settings in which a run and its control may differ."""
+
+
 def run_scores(run: Run) -> xr.Dataset:
     """The scores of all training runs in the store; IncompleteStore where there are none."""
     scores = run.scores
     if scores is None or scores.sizes.get("run", 0) == 0:
         raise IncompleteStore(NO_RUNS.format(path=run.path.name))
-    return scores
+    return with_setup(scores, {str(name): _settings(run, str(name)) for name in scores["run"].values})
+
+
+def with_setup(scores: xr.Dataset, settings: Mapping[str, Mapping[str, object]]) -> xr.Dataset:
+    """Scores with what a run must share with its control: coordinates `setup` and `continues` on run.
+
+    Evaluations of a leak grid, which are no runs of their own, are dropped.
+    """
+    names = [str(name) for name in scores["run"].values]
+    kept = [i for i, name in enumerate(names) if "leak_of" not in settings[name]]
+    shared = [{k: v for k, v in settings[name].items() if k not in NOT_SHARED} for name in names]
+    return scores.assign_coords(
+        setup=("run", [json.dumps(values, sort_keys=True, default=str) for values in shared]),
+        continues=("run", [str(settings[name].get("start") or "") for name in names]),
+    ).isel(run=kept)
 
 
 def suppression(
@@ -167,6 +187,10 @@ def _gap(final: FinalScores, fixed: int, mix: int, trait: int, recipe: Recipe) -
         return paired_t(final.score[mix, trait], final.score[fixed, trait])
     of_fixed, of_mix = mean_z(final.score[fixed, trait]), mean_z(final.score[mix, trait])
     return Interval(of_mix.estimate - of_fixed.estimate, np.nan, np.nan, min(of_fixed.n, of_mix.n))
+
+
+def _settings(run: Run, name: str) -> Mapping[str, object]:
+    return cast(Mapping[str, object], run.attributes(f"runs/{name}").get("settings") or {})
 
 
 def _table(

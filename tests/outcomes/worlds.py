@@ -134,3 +134,41 @@ def published_rows(reference: Path) -> xr.Dataset:
             "heuristic": list(values),
         },
     )
+
+
+def simulated_rows(
+    rng: np.random.Generator, prompts: int, experiment: str = "sim", noise: float = 0.1
+) -> xr.Dataset:
+    """Tidy rows of a made-up study: the share a prompt takes away rises with its ph; elicitation is a noisy ph."""
+    families = np.array(["german", "flattering", "neutral"])[np.arange(prompts) % 3]
+    strength = np.where(families == "neutral", 0.1, 1.0) * rng.random(prompts)
+    control = {"German": 90.0, "Flattering": 45.0}
+    asks = {"german": "German", "flattering": "Flattering"}
+    cells = [(p, kind, t) for p in range(prompts) for kind in ("fixed", "mix") for t in TRAITS]
+    on_target = np.array([asks.get(families[p], t) == t for p, _, t in cells])
+    share = np.array([strength[p] * (1.0 if kind == "fixed" else 0.7) for p, kind, _ in cells])
+    own = rng.normal(0, noise, prompts)
+    share = np.where(on_target, share + own[[p for p, _, _ in cells]], 0.1 * share)
+    level = np.array([control[t] for _, _, t in cells])
+    ph = np.array([strength[p] for p, _, _ in cells])
+    elicitation = ph * 60 + np.repeat(rng.normal(0, 20, prompts), 4)
+    held = np.clip(share * level, level - 100.0, level)  # no run scores below 0 or above 100
+    return xr.Dataset(
+        {
+            "suppression": ("row", held),
+            "cross": ("row", held),
+            "gap": ("row", held),
+            "control": ("row", level),
+            "cross_control": ("row", level),
+            "heuristic_value": (("heuristic", "row"), np.array([elicitation, ph])),
+        },
+        coords={
+            "experiment": ("row", np.full(len(cells), experiment, dtype=object)),
+            "prompt": ("row", np.array([f"p{p}" for p, _, _ in cells], dtype=object)),
+            "family": ("row", np.array([families[p] for p, _, _ in cells], dtype=object)),
+            "trait": ("row", np.array([t for _, _, t in cells], dtype=object)),
+            "prefix_type": ("row", np.array([k for _, k, _ in cells], dtype=object)),
+            "on_target": ("row", on_target),
+            "heuristic": ["elicitation", "ph"],
+        },
+    )

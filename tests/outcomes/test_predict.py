@@ -1,0 +1,153 @@
+"""Predictions of untrained prompts: coverage in a known world, refusals, and what may not leak."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from inoc.errors import BadInput, IncompleteStore
+from inoc.outcomes.advice import cards, trust, unpredicted
+from inoc.outcomes.predict import predict_of
+
+from .worlds import simulated_rows
+
+
+def split(rows: xr.Dataset, trained: int) -> tuple[xr.Dataset, xr.Dataset]:
+    """The first prompts as trained, the others as untrained (their outcomes removed)."""
+    number = np.array([int(p[1:]) for p in rows["prompt"].values])
+    keep = ["heuristic_value"]
+    return rows.isel(row=number < trained), rows.isel(row=number >= trained)[keep]
+
+
+def test_intervals_hold_new_prompts() -> None:
+    """Simulated studies of 8 and 21 trained prompts, on-target, both prefix types, six new prompts each."""
+    for trained in (8, 21):
+        hits: list[bool] = []
+        for seed in range(25):
+            rows = simulated_rows(np.random.default_rng(seed), trained + 6)
+            old, new = split(rows, trained)
+            found = predict_of(old, new)
+            truth = rows.sel(heuristic="ph").drop_vars("heuristic").to_dataframe()
+            for _, row in truth.iterrows():
+                if int(row["prompt"][1:]) < trained or not row["on_target"]:
+                    continue
+                cell = found.sel(prompt=row["prompt"], prefix_type=row["prefix_type"], trait=row["trait"])
+                hits.append(bool(cell["lower"] <= row["suppression"] <= cell["upper"]))
+        assert np.mean(hits) >= 0.9
+
+
+def test_a_prediction_stays_within_what_the_control_allows() -> None:
+    old, new = split(simulated_rows(np.random.default_rng(0), 18, noise=0.5), 12)
+    found = predict_of(old, new)
+    for name in ("predicted", "lower", "upper"):
+        values = found[name].sel(trait="Flattering").values
+        assert np.nanmax(values) <= 45.0
+        assert np.nanmin(values) >= -55.0
+
+
+def test_outcomes_of_untrained_prompts_do_not_leak_in() -> None:
+    rows = simulated_rows(np.random.default_rng(1), 18)
+    old, new = split(rows, 12)
+    first = predict_of(old, new)
+    order = np.random.default_rng(0).permutation(old.sizes["row"])
+    shuffled = predict_of(old.isel(row=order), new)
+    np.testing.assert_allclose(shuffled["predicted"].values, first["predicted"].values)
+    assert set(first["prompt"].values) == {f"p{i}" for i in range(12, 18)}
+
+
+def test_trained_prompts_are_not_predicted_but_their_missing_prefix_type_is() -> None:
+    rows = simulated_rows(np.random.default_rng(2), 12)
+    only_fixed = (rows["prompt"] == "p0").values & (rows["prefix_type"] == "mix").values
+    rows["suppression"] = rows["suppression"].where(xr.DataArray(~only_fixed, dims="row"))
+    found = predict_of(rows, rows[["heuristic_value"]])
+    assert found["prompt"].values.tolist() == ["p0"]
+    assert found["reason"].sel(prompt="p0", prefix_type="fixed", trait="German").item() == "trained"
+    assert np.isfinite(found["predicted"].sel(prompt="p0", prefix_type="mix", trait="German"))
+
+
+def test_fewer_than_four_prompts_are_refused() -> None:
+    old, new = split(simulated_rows(np.random.default_rng(3), 8), 3)
+    with pytest.raises(IncompleteStore, match="only 3 distinct prompts"):
+        predict_of(old, new)
+
+
+def test_an_unknown_heuristic_suggests_the_nearest() -> None:
+    old, new = split(simulated_rows(np.random.default_rng(3), 12), 9)
+    with pytest.raises(BadInput, match="Did you mean 'elicitation'"):
+        predict_of(old, new, ["elicitatoin"])
+
+
+def test_heuristics_the_untrained_prompts_lack_are_not_used() -> None:
+    old, new = split(simulated_rows(np.random.default_rng(4), 18), 12)
+    new["heuristic_value"] = new["heuristic_value"].where(new["heuristic"] == "elicitation")
+    found = predict_of(old, new)
+    assert np.isfinite(found["predicted"].values).all()
+    assert "ph" not in " ".join(found["model"].values.ravel().tolist())
+
+
+def test_a_family_never_trained_gets_the_wider_interval() -> None:
+    rows = simulated_rows(np.random.default_rng(5), 24)
+    old, new = split(rows, 18)
+    stranger = new.assign_coords(family=("row", np.full(new.sizes["row"], "poetic", dtype=object)))
+    known, unknown = predict_of(old, new), predict_of(old, stranger)
+    np.testing.assert_array_equal(known["predicted"].values, unknown["predicted"].values)
+    changed = (
+        known["upper"].values - known["lower"].values != unknown["upper"].values - unknown["lower"].values
+    )
+    assert changed.any()
+
+
+def test_errors_name_their_groups_and_store_error_needs_two_stores() -> None:
+    one = simulated_rows(np.random.default_rng(6), 15)
+    old, new = split(one, 12)
+    alone = predict_of(old, new)
+    assert np.isnan(alone["error"].sel(left_out="store")).all()
+    assert np.isfinite(alone["error"].sel(relation="on_target", left_out=["prompt", "family"])).all()
+    assert alone["prompts"].sel(relation="on_target", prefix_type="fixed").item() == 12
+    other = simulated_rows(np.random.default_rng(7), 15, experiment="other")
+    both = predict_of(xr.concat([old, other], dim="row"), new)
+    assert np.isfinite(both["error"].sel(relation="on_target", left_out="store")).all()
+
+
+def test_advice_in_words() -> None:
+    old, new = split(simulated_rows(np.random.default_rng(8), 30, noise=0.03), 24)
+    found = predict_of(old, new)
+    texts = {f"p{i}": "x" * (40 - i) for i in range(30)}
+    found_cards = cards(found, texts)
+    strongest = [card for card in found_cards if "strongest" in card.remarks]
+    assert {(card.trait, card.prefix_type) for card in strongest} <= {
+        (t, k) for t in ("German", "Flattering") for k in ("fixed", "mix")
+    }
+    for card in strongest:
+        same = [c for c in found_cards if (c.trait, c.prefix_type) == (card.trait, card.prefix_type)]
+        inside = [c for c in same if not any("outside" in remark for remark in c.remarks)]
+        assert card.predicted == max(c.predicted for c in inside)
+        assert str(card).startswith(
+            f"{card.prompt} ({card.prefix_type}): predicted {card.predicted:.0f} pp ["
+        )
+    said = trust(found)
+    assert len(said) == 4
+    assert "learnt from 24 distinct prompts" in said[0]
+    assert "Rough" not in said[0]
+    assert not unpredicted(found)
+
+
+def test_advice_warns_where_the_model_is_no_better_than_the_mean() -> None:
+    rows = simulated_rows(np.random.default_rng(9), 18)
+    rng = np.random.default_rng(0)
+    noise = {p: rng.normal() for p in set(rows["prompt"].values)}
+    rows["heuristic_value"] = (
+        ("heuristic", "row"),
+        np.array([[noise[p] for p in rows["prompt"].values], rng.normal(size=rows.sizes["row"])]),
+    )
+    old, new = split(rows, 12)
+    found = predict_of(old, new)
+    said = " ".join(trust(found)[:2])
+    chosen, constant = (
+        found["error"].sel(relation="on_target", left_out="family", predictor=p)
+        for p in ("chosen", "constant")
+    )
+    assert said.count("do not act on it") == int((chosen >= constant).sum())
+    assert said.count("Rough: fewer than 20 prompts") == 2
+    for kind in ("fixed", "mix"):
+        if float(chosen.sel(prefix_type=kind)) >= float(constant.sel(prefix_type=kind)):
+            assert not [c for c in cards(found) if c.prefix_type == kind and "strongest" in c.remarks]
