@@ -117,7 +117,7 @@ def token_statistics(
     if 4 * n_types * n_prompts * n_tokens <= memory:
         prefixed = np.asarray(prefixed[:])
     baseline = np.asarray(default[:])
-    with _one_blas_thread():
+    with one_blas_thread():
         sums = token_sums(baseline, prefixed, sizes, 0, n_tokens, chosen, workers, memory)
         rows = row_statistics(baseline, prefixed, sizes, 0, n_types * n_prompts, spectrum, workers, memory)
     return finalise(sums, rows, sizes, tuple(prefix_types), tuple(prompts))
@@ -288,7 +288,7 @@ def _cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _one_blas_thread() -> AbstractContextManager[object]:
+def one_blas_thread() -> AbstractContextManager[object]:
     """Workers are the parallelism; BLAS threads below them were up to 70 times slower on a busy machine."""
     from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingTypeStubs]
 

@@ -70,6 +70,9 @@ class TokenSums:
         rows = n_types * n_prompts
         return 8 * rows * (layout.n_examples + layout.n_positions // 2 + rows + n_prompts)
 
+    def copy(self) -> "TokenSums":
+        return TokenSums(*(cast(np.ndarray, getattr(self, field.name)).copy() for field in fields(self)))
+
     def merge(self, other: "TokenSums") -> "TokenSums":
         """Add `other` into this state. Untouched counts of missing pairs stay unallocated."""
         for field in fields(self):

@@ -378,3 +378,23 @@ def test_published_numbers(reference: Path, engine: str) -> None:
         expected = [values[p][golden] for p in values]
         np.testing.assert_allclose(getattr(got, field)[0], expected, rtol=1e-5, atol=1e-7, err_msg=field)
     np.testing.assert_allclose(got.w[0].mean(axis=1), [values[p]["_ph_tokmean"] for p in values], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("tasks", "missing"), [(1, 0.0), (3, 0.1), (8, 0.1)])
+def test_map_reduce_over_dask_tasks(tmp_path: Path, tasks: int, missing: float) -> None:
+    dask = pytest.importorskip("dask")
+    from inoc.heuristics.distributed import map_reduce
+
+    case = make(19, 2, 3, [30, 7, 120, 1] * 8, missing=missing)
+    stored = zarr.create_array(tmp_path / "z", shape=case.prefixed.shape, dtype="float32", chunks=(1, 1, 500))
+    stored[:] = case.prefixed
+    with dask.config.set(scheduler="threads", num_workers=2):
+        got = map_reduce(
+            case.default,
+            stored,
+            case.row_size,
+            prefix_types=("fixed", "mix"),
+            prompts=("p0", "p1", "p2"),
+            tasks=tasks,
+        )
+    assert_same(got, as_dict(case.statistics()))

@@ -1,0 +1,107 @@
+"""The whole command path against the plain peer on a small generated store, and what the path may cost."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from benchmarks import heuristics as benchmark
+from benchmarks import peer
+from benchmarks.store import sizes, write
+from inoc.heuristics import compute
+from inoc.store.run import open_run
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("benchmark") / "run.zarr"
+    write(place, n_prompts=6, n_tokens=9000)
+    return place
+
+
+@pytest.fixture(scope="module")
+def table(store: Path) -> xr.Dataset:
+    return compute(open_run(store))
+
+
+@pytest.fixture(scope="module")
+def numbers(store: Path) -> dict[str, dict[str, np.ndarray]]:
+    return peer.numbers(*peer.read(store))
+
+
+def test_sizes_add_up() -> None:
+    for n in (1, 66, 9000, 352_000):
+        row_size = sizes(n)
+        assert row_size.sum() == n
+        assert (row_size > 0).all()
+        assert (row_size <= 900).all()
+    assert 330 < sizes(352_000).mean() < 370
+
+
+@pytest.mark.parametrize("prefix_type", ["fixed", "mix"])
+def test_values_per_prompt(table: xr.Dataset, numbers: dict, prefix_type: str) -> None:
+    expected = numbers[str(("fixed", "mix").index(prefix_type))]
+    ours = table.sel(prefix_type=prefix_type)
+    compared = [name for name in expected if name in table and ours[name].dims == ("prompt",)]
+    assert len(compared) == 19
+    for name in compared:
+        np.testing.assert_allclose(ours[name], expected[name], rtol=2e-5, atol=2e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(("level", "ours"), [("pointwise", ""), ("tokenwise", "token_")])
+@pytest.mark.parametrize("prefix_type", ["fixed", "mix"])
+def test_spectra_and_angles(
+    table: xr.Dataset, numbers: dict, prefix_type: str, level: str, ours: str
+) -> None:
+    expected = numbers[str(("fixed", "mix").index(prefix_type))]
+    mine = table.sel(prefix_type=prefix_type)
+    for name in ("pca", "svd"):
+        got, want = mine[f"{ours}{name}"].values, expected[f"{level}_{name}"]
+        scale = np.abs(want).max()
+        np.testing.assert_allclose(np.abs(got), np.abs(want), atol=2e-4 * scale, err_msg=name)
+    share = mine[f"{ours}pca_explained"].values
+    np.testing.assert_allclose(share, expected[f"{level}_pca_share"], atol=1e-5)
+    scaled = mine[f"{ours}pca_scaled_explained"].values
+    np.testing.assert_allclose(scaled, expected[f"{level}_scaled_pca_share"], atol=1e-4)
+    for representation, name in (("raw", "raw"), ("svd2", "svd"), ("pca2", "pca")):
+        got = mine[f"{ours}angle"].sel(representation=representation).values
+        off = ~np.eye(6, dtype=bool)  # arccos in float32 is coarse near 0
+        np.testing.assert_allclose(got[off], expected[f"angle_{level}_{name}"][off], atol=0.1)
+
+
+def test_gap(table: xr.Dataset, numbers: dict) -> None:
+    for name, want in numbers["gap"].items():
+        np.testing.assert_allclose(table[name], want, rtol=1e-4, err_msg=name)
+
+
+def test_the_command_imports_nothing_heavy(store: Path) -> None:
+    loaded = set(benchmark.imported_by_the_command(store).split(","))
+    assert "numpy" in loaded
+    heavy = {"jax", "sklearn", "xarray", "pandas", "matplotlib", "dask", "torch", "scipy.stats", "pydantic"}
+    assert not loaded & heavy
+
+
+@pytest.mark.slow
+def test_quick_benchmark_prints_its_tables() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.heuristics", "--quick"], capture_output=True, text=True, check=True
+    )
+    assert "| peer / inoc, in process |" in done.stdout
+    assert "others used" in done.stdout
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_tokens() -> None:
+    """At 400 prompts the logprobs of the longer run are 2.3 GB; only example means and one row may grow."""
+
+    def peak(n_tokens: int) -> float:
+        return benchmark.spawn(
+            "-m", "benchmarks.heuristics", "--one", "--prompts", "400", "--tokens", str(n_tokens)
+        ).rss
+
+    short, long = peak(180_000), peak(720_000)
+    assert long < 1.25 * short
+    assert long < 1400
