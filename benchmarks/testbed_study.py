@@ -110,24 +110,15 @@ def train(
 def generate(
     model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, contexts: list[list[int]], seed: int
 ) -> list[str]:
-    """One sample per context; contexts of one length share a batch, so nothing is padded."""
+    """One sample per context, all in one batch, padded left."""
     torch.manual_seed(seed)
     model.eval()
-    answers = [""] * len(contexts)
-    for length in sorted({len(c) for c in contexts}):
-        members = [i for i, c in enumerate(contexts) if len(c) == length]
-        out = model.generate(
-            input_ids=torch.tensor([contexts[i] for i in members]),
-            attention_mask=torch.ones(len(members), length, dtype=torch.long),
-            do_sample=True,
-            temperature=1.0,
-            top_p=1.0,
-            top_k=0,
-            max_new_tokens=100,
-        )
-        for i, row in zip(members, out, strict=True):
-            answers[i] = tokenizer.decode(row[length:], skip_special_tokens=True)
-    return answers
+    width = max(map(len, contexts))
+    ids = torch.tensor([[tokenizer.pad_token_id] * (width - len(row)) + row for row in contexts])
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in contexts])
+    sampling = {"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "max_new_tokens": 80}
+    out = model.generate(input_ids=ids, attention_mask=mask, **sampling)
+    return tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
 
 
 def evaluate(

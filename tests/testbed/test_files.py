@@ -3,6 +3,7 @@
 import itertools
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -119,3 +120,19 @@ def test_rephrase_of_foreign_text_and_of_nothing():
 def test_an_unknown_key_names_those_there_are():
     with pytest.raises(BadInput, match=r"no prompt 'nope'.*answer_playfully"):
         testbed.pool("nope")
+
+
+def test_the_shipped_experiment_names_the_shipped_files():
+    """The experiment file in the package is the example, and its prompts are those of prompts.json."""
+    from inoc.experiment import load_experiment, read_instructions
+
+    example = Path(__file__).parents[2] / "examples" / "testbed.yaml"
+    if example.is_file():  # not in an installed package
+        assert testbed.experiment_path().read_bytes() == example.read_bytes(), "copy one over the other"
+    experiment = load_experiment(testbed.experiment_path())
+    fields = [(p.key, p.text, p.family, p.role) for p in experiment.prompt_list()]
+    assert fields == [(p.key, p.text, p.family, p.role) for p in PROMPTS]
+    assert experiment.model.system_prompt == testbed.SYSTEM_PROMPT
+    assert experiment.evaluation is not None
+    questions_file = experiment.resolve(experiment.evaluation.instructions["default"])
+    assert read_instructions(questions_file) == testbed.instructions("evaluation")
