@@ -1,8 +1,9 @@
 """Who is told how a stage goes. The command line shows a bar; a library user may pass nothing."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """Told about steps of a stage."""
 

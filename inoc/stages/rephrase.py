@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from inoc.errors import BadInput
 from inoc.experiment import Experiment, Prompt, read_pool
@@ -33,6 +33,7 @@ rewording per line, no numbering, no quotation marks, nothing else.
 Sentence: {text}"""
 
 
+@runtime_checkable
 class Rephraser(Protocol):
     """Where rewordings come from."""
 

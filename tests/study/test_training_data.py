@@ -1,0 +1,116 @@
+"""Rows, prefixes and batches of a run."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inoc.backends import load_backend
+from inoc.chat import rephrasing_index
+from inoc.errors import BadInput
+from inoc.experiment import Hyperparameters, load_experiment
+from inoc.stages.study import Study
+from inoc.stages.training_data import batches, training_rows
+
+
+def test_reference_size_gives_312_full_updates() -> None:
+    plan = batches(10_000, Hyperparameters(batch_size=4, accumulation=8), seed=0)
+    assert len(plan) == 312
+    assert all(len(batch) == 32 for batch in plan)
+
+
+@given(
+    n=st.integers(1, 60),
+    size=st.integers(1, 5),
+    accumulation=st.integers(1, 3),
+    epochs=st.sampled_from([0.5, 1.0, 2.0, 2.5]),
+    seed=st.integers(0, 3),
+)
+def test_every_epoch_sees_every_row_once(
+    n: int, size: int, accumulation: int, epochs: float, seed: int
+) -> None:
+    settings = Hyperparameters(batch_size=size, accumulation=accumulation, epochs=epochs)
+    total = int(n * epochs)
+    if total < size * accumulation:
+        with pytest.raises(BadInput, match="do not fill one update"):
+            batches(n, settings, seed)
+        return
+    plan = batches(n, settings, seed)
+    order = [row for batch in plan for row in batch]
+    assert len(plan) == total // (size * accumulation)
+    for epoch in range(len(order) // n):
+        assert sorted(order[epoch * n : (epoch + 1) * n]) == list(range(n))
+    assert plan == batches(n, settings, seed)
+
+
+def test_seed_changes_the_order() -> None:
+    settings = Hyperparameters(batch_size=4, accumulation=1)
+    assert batches(40, settings, 0) != batches(40, settings, 1)
+
+
+@pytest.fixture
+def study(study_file: Path) -> Study:
+    experiment = load_experiment(study_file)
+    backend = load_backend("local", experiment.model_spec())
+    return Study(experiment, backend, study_file.with_name("run.zarr"))
+
+
+def test_prefix_of_every_row(study: Study) -> None:
+    pools = study.pools(["say_a"])
+    control, fixed, mix = study.runs()
+    texts = {
+        run.name: [
+            study.chat.tokenizer.decode(row.token_ids, skip_special_tokens=False)
+            for row in training_rows(study.experiment, run, study.chat, pools)
+        ]
+        for run in (control, fixed, mix)
+    }
+    for i in range(13):
+        assert f"user\nQuestion {i}?" in texts[control.name][i]
+        assert f"user\nSay a. Question {i}?" in texts[fixed.name][i]
+        index = rephrasing_index(3, "say_a", str(i), 3)
+        assert f"user\nsay_a reworded {index} Question {i}?" in texts[mix.name][i]
+
+
+def test_loss_is_on_the_response_only(study: Study) -> None:
+    run = study.runs()[1]
+    for i, row in enumerate(training_rows(study.experiment, run, study.chat, {})):
+        learned = [t for t, w in zip(row.token_ids, row.weights, strict=True) if w == 1.0]
+        assert set(row.weights) == {0.0, 1.0}
+        text = study.chat.tokenizer.decode(learned, skip_special_tokens=False)
+        assert text == f"Answer {i} is a number.<|im_end|>"
+
+
+def test_contrast_rows_have_their_share_and_no_prefix(study_file: Path) -> None:
+    (study_file.parent / "plain.jsonl").write_text(
+        "".join(f'{{"instruction": "Plain {i}?", "completion": "Fine."}}\n' for i in range(20))
+    )
+    text = study_file.read_text().replace(
+        "training:\n", "training:\n  contrast: {path: plain.jsonl, share: 0.35}\n"
+    )
+    study_file.write_text(text)
+    experiment = load_experiment(study_file)
+    backend = load_backend("local", experiment.model_spec())
+    study = Study(experiment, backend, study_file.with_name("run.zarr"))
+    rows = training_rows(experiment, study.runs()[1], study.chat, {})
+    plain = [row for row in rows if row.id.startswith("contrast/")]
+    assert len(plain) == 7
+    assert len(plain) / len(rows) == pytest.approx(0.35)
+    for row in plain:
+        assert "user\nPlain" in study.chat.tokenizer.decode(row.token_ids, skip_special_tokens=False)
+
+
+def test_too_long_a_row_is_named(study_file: Path) -> None:
+    from inoc.stages.train import make_job
+
+    (study_file.parent / "train.jsonl").write_text(
+        '{"id": "long", "instruction": "Why?", "completion": "' + "x" * 600 + '"}\n' * 1
+    )
+    study_file.write_text(study_file.read_text().replace("batch_size: 2", "batch_size: 1"))
+    experiment = load_experiment(study_file)
+    study = Study(
+        experiment, load_backend("local", experiment.model_spec()), study_file.with_name("run.zarr")
+    )
+    with pytest.raises(BadInput, match=r"'long' has \d+ tokens"):
+        make_job(study, study.runs()[0], None)
