@@ -57,7 +57,7 @@ class StoredArray:
         out = np.empty([n for _, n in split], self.dtype)
         for parts in grid([p for p, _ in split]):
             self._place(parts, out)
-        return out[tuple(0 if isinstance(s, int) else slice(None) for s in selectors)]
+        return np.asarray(out[tuple(0 if isinstance(s, int) else slice(None) for s in selectors)])
 
     def _place(self, parts: tuple[Piece, ...], out: np.ndarray) -> None:
         """Read one chunk's share of a selection into `out`."""
@@ -78,7 +78,8 @@ class StoredArray:
                 inner = tuple(p.inner for p in parts)
                 out[at] = values[inner if basic else _crossed(inner, self.chunks)]
         except FileNotFoundError:
-            if self._done is not None or self.where.rsplit("/", 1)[-1] not in MAY_BE_UNWRITTEN:
+            group, name = self.where.split("/")[0], self.where.rsplit("/", 1)[-1]
+            if self._done is not None or name not in MAY_BE_UNWRITTEN.get(group, ()):
                 raise self._broken(f"chunk {_name(index)} is missing") from None
             out[at] = self._layout.fill
         except ChunkError as error:

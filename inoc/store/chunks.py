@@ -1,11 +1,10 @@
 """Decoding stored chunks without zarr: read a file, verify its CRC-32C, place its values.
 
-Schema v1 stores numbers as plain little-endian bytes and texts as gzipped vlen-utf8, each followed by a CRC-32C, in
-regular chunks: a Zarr v3 array that any Zarr library reads, and simple enough to read with NumPy alone. Measured at
+Schema v1 stores numbers as plain little-endian bytes and texts as vlen-utf8, each followed by a CRC-32C, in regular
+chunks: a Zarr v3 array that any Zarr library reads, and simple enough to read with NumPy alone. Measured at
 48 prompts x 2 x 352 000 tokens on two cores: 43 ms against 110 ms (zarr) and 78 ms (zarrs), and no 0.25 s import.
 """
 
-import gzip
 import itertools
 import math
 import os
@@ -23,7 +22,7 @@ from inoc.store.files import read_node
 
 CRC_BYTES = 4
 NUMBER_CODECS = ["bytes", "crc32c"]
-TEXT_CODECS = ["vlen-utf8", "gzip", "crc32c"]
+TEXT_CODECS = ["vlen-utf8", "crc32c"]
 
 
 class Layout(NamedTuple):
@@ -66,7 +65,9 @@ def read_layout(directory: Path, where: str) -> Layout:
             tuple(cast(list[str], document.get("dimension_names") or [])),
         )
         right = codecs == (TEXT_CODECS if layout.dtype == "string" else NUMBER_CODECS)
-        right = right and len(layout.shape) == len(layout.chunks) == len(layout.dims)
+        right = (
+            right and len(layout.shape) == len(layout.chunks) == len(layout.dims) and layout.chunk_bytes > 0
+        )
     except (KeyError, TypeError):
         right, layout = False, Layout((), (), "", ())
     if not right:
@@ -100,7 +101,10 @@ def read_chunk(path: Path, layout: Layout) -> np.ndarray:
     if len(crc) < CRC_BYTES or _crc(body) != struct.unpack("<I", crc)[0]:
         raise ChunkError(f"checksum mismatch in {path.name}")
     if layout.dtype == "string":
-        return _texts(gzip.decompress(body), math.prod(layout.chunks), path)
+        try:
+            return _texts(body, math.prod(layout.chunks), path)
+        except (struct.error, UnicodeDecodeError, MemoryError) as error:
+            raise ChunkError(f"no texts in {path.name}") from error
     if len(body) != layout.chunk_bytes:
         raise ChunkError(f"{len(body)} bytes in {path.name}, {layout.chunk_bytes} are due")
     return np.frombuffer(body, layout.numpy)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import EllipsisType
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -28,6 +28,7 @@ CHUNK_BYTES = 1 << 20
 STRINGS_PER_CHUNK = 4096
 
 
+@runtime_checkable
 class WritableArray(Protocol):
     """The part of a zarr array that writing needs."""
 
@@ -151,7 +152,7 @@ def create_array(
 ) -> WritableArray:
     """A new array at `directory`: checksummed chunks, named dims; unwritten cells read as NaN, -1 or ""."""
     import zarr
-    from zarr.codecs import Crc32cCodec, GzipCodec
+    from zarr.codecs import Crc32cCodec
     from zarr.core.common import JSON
     from zarr.storage import LocalStore
 
@@ -161,7 +162,7 @@ def create_array(
         shape=shape,
         dtype=dtype,
         chunks=chunks or chunk_shape(shape, dtype, len(shape)) or "auto",
-        compressors=(GzipCodec(level=5), Crc32cCodec()) if kind == "string" else (Crc32cCodec(),),
+        compressors=(Crc32cCodec(),),
         fill_value={"f": float("nan"), "i": -1}.get(kind, ""),
         dimension_names=dims,
         attributes=cast("dict[str, JSON]", dict(attributes or {})),

@@ -128,10 +128,14 @@ GROUPS: Mapping[str, Mapping[str, VariableSpec]] = {
 }
 """Group -> variable -> what it must be. `completions`, `logprobs`, `example_logprobs` and `runs` hold one subgroup
 per set or run; the others hold their variables directly. `embeddings` may hold further columns over `prompt`."""
-MAY_BE_UNWRITTEN = frozenset(
-    ("default", "prefixed", "default_crc", "unit_crc", "rephrasing", "score", "coverage", "generation")
-)
-"""Variables written unit by unit; a chunk of any other that is not there is damage."""
+MAY_BE_UNWRITTEN: Mapping[str, frozenset[str]] = {
+    **{
+        g: frozenset(("default", "prefixed", "default_crc", "unit_crc", "rephrasing"))
+        for g in LOGPROB_GROUP.values()
+    },
+    "runs": frozenset(("score", "coverage", "generation", "unit_crc")),
+}
+"""Group -> variables written unit by unit; a chunk of any other that is not there is damage."""
 NESTED = ("completions", "logprobs", "example_logprobs", "runs")
 
 

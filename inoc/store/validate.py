@@ -131,7 +131,7 @@ class _Validator:
     def _content(self, kind: str, where: str, layouts: dict[str, Layout]) -> None:
         for name, layout in layouts.items():
             if layout.dims == (name,):
-                self._unique(where, name, list(self.run.read(f"{where}/{name}")))
+                self._unique(where, name, self.run.read(f"{where}/{name}").tolist())
         if "prompt" in layouts and kind != "prompts":
             self._known_prompts(f"{where}/prompt", self.run.read(f"{where}/prompt"))
         for level, group in LOGPROB_GROUP.items():

@@ -1,0 +1,175 @@
+"""One flipped byte in any file, any lost file: found, or without effect. And proof that the checksums do the finding."""
+
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from inoc.errors import BrokenStore, InocError
+from inoc.store import chunks, files, open_run
+from inoc.store.validate import validate
+
+
+def reported(path: Path) -> list[str]:
+    try:
+        return validate(path)
+    except InocError as error:
+        return [str(error)]
+
+
+def flip(file: Path, at: int, bit: int) -> bytes:
+    """Flip one bit; the old content."""
+    old = file.read_bytes()
+    new = bytearray(old)
+    new[at] ^= 1 << bit
+    file.write_bytes(new)
+    return old
+
+
+def silent_flips(scenario: ModuleType, store: Path, right: dict[str, object], per_file: int) -> list[str]:
+    """Files in which a flipped bit was neither reported nor without effect on what is read."""
+    rng = np.random.default_rng(0)
+    silent: list[str] = []
+    for file in sorted(p for p in store.rglob("*") if p.is_file()):
+        size = file.stat().st_size
+        for at in sorted({int(i) for i in rng.integers(0, size, per_file)}):
+            old = flip(file, at, int(rng.integers(0, 7)))
+            problems = reported(store)
+            if not problems:
+                try:
+                    unchanged = scenario.contents(store) == right
+                except InocError:
+                    unchanged = False
+                if not unchanged:
+                    silent.append(f"{file.relative_to(store)} at {at}")
+            file.write_bytes(old)
+    return silent
+
+
+def test_a_flipped_byte_in_any_file_is_found(scenario: ModuleType, tiny: Path) -> None:
+    right = scenario.contents(tiny)
+    assert silent_flips(scenario, tiny, right, per_file=1) == []
+    assert reported(tiny) == []
+
+
+@pytest.mark.slow
+def test_many_flipped_bytes_in_every_file_are_found(scenario: ModuleType, tiny: Path) -> None:
+    assert silent_flips(scenario, tiny, scenario.contents(tiny), per_file=40) == []
+
+
+def test_reading_any_flipped_chunk_fails_by_name(scenario: ModuleType, tiny: Path) -> None:
+    for array in sorted(p.parent for p in tiny.rglob("c") if p.is_dir() or p.is_file()):
+        where = str(array.relative_to(tiny))
+        file = next(p for p in sorted((array / "c").rglob("*")) or [array / "c"] if p.is_file()) \
+            if (array / "c").is_dir() else array / "c"  # fmt: skip
+        old = flip(file, 0, 3)
+        with pytest.raises(BrokenStore, match=f"/{where}"):
+            open_run(tiny).read(where)
+        file.write_bytes(old)
+
+
+def test_flipped_token_logprobs_are_never_returned(tiny: Path) -> None:
+    flip(tiny / "logprobs/train/prefixed/c/0/1/1", 2, 4)
+    prefixed = open_run(tiny).token_logprobs().prefixed
+    assert np.isfinite(prefixed[0, 0, 2:]).all()
+    for key in (np.s_[0, 1], np.s_[:, :, 9:10], np.s_[0, [0, 1], 15], np.s_[0, 1, 8:], np.s_[...]):
+        with pytest.raises(BrokenStore, match="/logprobs/train/prefixed"):
+            prefixed[key]
+
+
+def test_without_checksums_flips_go_unnoticed(
+    scenario: ModuleType, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mutant reads without verifying; the flip test must then fail."""
+
+    class Agrees(int):
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        def __ne__(self, other: object) -> bool:
+            return False
+
+        __hash__ = int.__hash__
+
+    right = scenario.contents(tiny)
+    monkeypatch.setattr(chunks, "_crc", lambda data: Agrees())
+    monkeypatch.setattr(files, "_node_crc", lambda document: Agrees())
+    assert len(silent_flips(scenario, tiny, right, per_file=1)) > 20
+
+
+def test_a_lost_file_is_found_or_leaves_data_pending(scenario: ModuleType, tiny: Path) -> None:
+    before = open_run(tiny)
+    right = before.token_logprobs().prefixed[...]
+    had = len(before.pending()) + len(before.pending_evaluations())
+    for file in sorted(p for p in tiny.rglob("*") if p.is_file()):
+        content = file.read_bytes()
+        file.unlink()
+        if not reported(tiny):
+            run = open_run(tiny)
+            lost = len(run.pending()) + len(run.pending_evaluations())
+            assert lost > had, f"{file.relative_to(tiny)} was lost and nobody noticed"
+            now = run.token_logprobs().prefixed[...]
+            assert np.array_equal(now, np.where(np.isnan(now), np.nan, right), equal_nan=True)
+        file.write_bytes(content)
+    assert reported(tiny) == []
+
+
+def test_truncated_and_grown_chunks_are_found(tiny: Path) -> None:
+    file = tiny / "logprobs/train/prefixed/c/1/0/0"
+    whole = file.read_bytes()
+    for content in (b"", whole[:3], whole[:-1], whole + b"\0", whole * 2):
+        file.write_bytes(content)
+        assert any("/logprobs/train/prefixed" in p for p in validate(tiny))
+
+
+def test_two_swapped_units_are_found(tiny: Path) -> None:
+    """Both chunks are sound; only the marker knows that they are in each other's place."""
+    a, b = tiny / "logprobs/train/prefixed/c/0/0/0", tiny / "logprobs/train/prefixed/c/0/1/0"
+    one, two = a.read_bytes(), b.read_bytes()
+    a.write_bytes(two)
+    b.write_bytes(one)
+    assert sum("differ from their CRC marker" in p for p in validate(tiny)) == 2
+
+
+def test_half_written_stores_are_one_sentence(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(InocError, match="no such run store"):
+        open_run(tmp_path / "nothing")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InocError, match="not a run store"):
+        open_run(tmp_path / "folder")
+    (tiny / "zarr.json").write_text('{"attributes": {}, "node_type": "group", "zarr_format": 3}')
+    with pytest.raises(InocError, match="not a run store"):
+        open_run(tiny)
+    (tiny / "zarr.json").write_text('{"attri')
+    with pytest.raises(BrokenStore, match="damaged"):
+        open_run(tiny)
+
+
+def test_a_newer_schema_is_refused_by_version(tiny: Path) -> None:
+    run = open_run(tiny)
+    (tiny / "zarr.json").write_bytes(
+        files.node_bytes(files.group_document({**run.root, "schema_version": 2, "surprise": 1}))
+    )
+    with pytest.raises(BrokenStore, match="schema version 2; this inoc reads up to 1"):
+        open_run(tiny)
+
+
+def test_verify_makes_damaged_units_pending_again(scenario: ModuleType, tiny: Path) -> None:
+    right = scenario.tree_bytes(tiny)
+    flip(tiny / "logprobs/train/prefixed/c/0/1/0", 1, 1)
+    flip(tiny / "logprobs/train/default_crc/c", 1, 1)
+    with scenario.RunWriter.open(
+        tiny, identity=scenario.IDENTITY, experiment={"name": "tiny"}, provenance={"inoc": "0"}
+    ) as writer:
+        broken = writer.verify()
+        assert set(broken) == {("train", "none", ""), ("train", "fixed", "flatter")}
+        assert set(broken) <= set(writer.pending())
+    scenario.write(tiny)
+    assert scenario.tree_bytes(tiny) == right
+
+
+def test_copies_are_sound(scenario: ModuleType, tiny: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.move(tiny, tmp_path / "elsewhere"))
+    assert validate(moved) == []
