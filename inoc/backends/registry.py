@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
-from typing import cast
+from typing import NamedTuple, cast
 
 from inoc.backends.protocols import Backend, Capabilities, ModelSpec
 from inoc.errors import BackendUnavailable, BadInput
@@ -99,28 +99,34 @@ def load_backend(name: str, model: ModelSpec) -> Backend:
     return cast(type[Backend], _load(point)).from_spec(model)
 
 
-def _points() -> dict[str, EntryPoint]:
+class _Point(NamedTuple):
+    """An entry point and the distribution that brings it."""
+
+    name: str
+    value: str
+    package: str
+
+
+def _points() -> dict[str, _Point]:
     """Entry point by name. Of two with one name ours wins, then the first; the other is warned about."""
-    found: dict[str, EntryPoint] = {}
-    ours = sorted(entry_points(group=GROUP), key=lambda point: not point.value.startswith("inoc.backends."))
-    for point in ours:
+    found: dict[str, _Point] = {}
+    points = [
+        _Point(point.name, point.value, point.dist.name if point.dist is not None else point.module)
+        for point in entry_points(group=GROUP)
+    ]
+    for point in sorted(points, key=lambda point: not point.value.startswith("inoc.backends.")):
         first = found.setdefault(point.name, point)
         if first.value != point.value:
-            warnings.warn(
-                f"backend {point.name!r} of {_package(point)} is ignored: {_package(first)} has one of that "
-                "name.",
-                stacklevel=2,
+            message = (
+                f"backend {point.name!r} of {point.package} is ignored: {first.package} has one of that name."
             )
+            warnings.warn(message, stacklevel=2)
     return found
 
 
-def _package(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else point.module
-
-
-def _load(point: EntryPoint) -> object:
+def _load(point: _Point) -> object:
     """Import the backend's class; TypeError where it is none."""
-    found = cast(object, point.load())
+    found = cast(object, EntryPoint(point.name, point.value, GROUP).load())
     lacking = [name for name in REQUIRED if not hasattr(found, name)]
     if lacking:
         raise TypeError(f"{point.value} is no backend: it lacks {', '.join(lacking)}")
@@ -129,8 +135,8 @@ def _load(point: EntryPoint) -> object:
     return found
 
 
-def _info(point: EntryPoint) -> BackendInfo:
-    extra, libraries = SHIPPED.get(point.name, ("", ())) if _package(point) == "inoc" else ("", ())
+def _info(point: _Point) -> BackendInfo:
+    extra, libraries = SHIPPED.get(point.name, ("", ())) if point.package == "inoc" else ("", ())
     missing = tuple(library for library in libraries if find_spec(library) is None)
     capabilities, error = None, None
     try:
@@ -140,5 +146,5 @@ def _info(point: EntryPoint) -> BackendInfo:
     except Exception as caught:  # whatever a plugin raises must not stop the others
         error = f"{type(caught).__name__}: {caught}"
     return BackendInfo(
-        point.name, _package(point), f"inoc[{extra}]" if extra else "", missing, capabilities, error
+        point.name, point.package, f"inoc[{extra}]" if extra else "", missing, capabilities, error
     )
