@@ -26,6 +26,9 @@ from inoc.heuristics.tokenwise import DECAY_RATE, MIN_EXAMPLES, share_of_persist
 MEMORY = 512 << 20
 """bytes of logprobs held at a time; so are the states of all workers together."""
 
+ROW_COPIES = 6
+"""float32 copies of a row that the top quarter and the spectrum hold at a time."""
+
 T = TypeVar("T")
 Index = int | slice
 
@@ -101,8 +104,8 @@ def token_statistics(
     """All token statistics of `prefixed[prefix_type, prompt, token]` against `default[token]` (logprobs).
 
     `row_size` holds the token count of every example, in token order. `spectrum` chooses HB1/HB5 (see
-    `SpectrumChoice`), the largest single cost. Peak memory is about twice `memory` plus the results and one
-    row of tokens per worker.
+    `SpectrumChoice`), the largest single cost. `workers` are threads; by default one per core, fewer where
+    their states would not fit in `memory`. Peak memory is about twice `memory` plus the results.
 
     Raises:
         BadInput: shapes that do not belong together; an unknown engine.
@@ -111,15 +114,14 @@ def token_statistics(
     chosen = choose(engine)
     layout = RaggedLayout.of(sizes)
     n_types, n_prompts, n_tokens = prefixed.shape
-    if workers is None:
-        state = TokenSums.nbytes(n_types, n_prompts, layout)
-        workers = max(1, min(_cpus(), memory // max(state, 1)))
+    by_tokens = workers or _workers(memory, TokenSums.nbytes(n_types, n_prompts, layout))
+    by_rows = workers or _workers(memory, ROW_COPIES * 4 * n_tokens)
     if 4 * n_types * n_prompts * n_tokens <= memory:
         prefixed = np.asarray(prefixed[:])
     baseline = np.asarray(default[:])
     with one_blas_thread():
-        sums = token_sums(baseline, prefixed, sizes, 0, n_tokens, chosen, workers, memory)
-        rows = row_statistics(baseline, prefixed, sizes, 0, n_types * n_prompts, spectrum, workers, memory)
+        sums = token_sums(baseline, prefixed, sizes, 0, n_tokens, chosen, by_tokens, memory)
+        rows = row_statistics(baseline, prefixed, sizes, 0, n_types * n_prompts, spectrum, by_rows, memory)
     return finalise(sums, rows, sizes, tuple(prefix_types), tuple(prompts))
 
 
@@ -284,8 +286,10 @@ def _prefetched(
             yield span, part
 
 
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _workers(memory: int, each: int) -> int:
+    """A thread per core this process may use, as far as what each of them holds fits in `memory`."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, memory // max(each, 1)))
 
 
 def one_blas_thread() -> AbstractContextManager[object]:
