@@ -167,17 +167,26 @@ def _rich(shown: "Rows", columns: Sequence["Column"]) -> "RichTable":
 
 
 def _cell(shown: "Rows", column: "Column", i: int) -> str:
-    """The value to four digits, and its 95 % interval where the table has one."""
+    """The value and, where the table has one, its 95 % interval; as many decimals throughout a column."""
     value = float(column.values[i])
     if value != value:
         return "NaN"
-    signed = "+" if column.attrs["units"] in SIGNED else ""
-    text = f"{value:{signed}.4g}"
-    bounds = [shown.columns.get(name) for name in _bound_names(column)]
-    if None in bounds:
+    places = _decimals(column)
+    text = f"{value:{'+' if column.attrs['units'] in SIGNED else ''}.{places}f}"
+    bounds = [shown.columns[name].values[i] for name in _bound_names(column) if name in shown.columns]
+    if len(bounds) < 2 or bounds[0] != bounds[0]:
         return text
-    lower, upper = (float(bound.values[i]) for bound in bounds if bound is not None)
-    return f"{value:{signed}.3g} \\[{lower:.3g}, {upper:.3g}]" if lower == lower else text
+    return f"{text} \\[{bounds[0]:.{places}f}, {bounds[1]:.{places}f}]"
+
+
+def _decimals(column: "Column") -> int:
+    """Decimals that give a typical value of the column three digits."""
+    from math import floor, log10
+
+    sizes = sorted(abs(float(v)) for v in column.values if v == v and v != 0)
+    if column.values.dtype.kind in "iu" or not sizes:
+        return 0
+    return min(max(2 - floor(log10(sizes[len(sizes) // 2])), 0), 6)
 
 
 def _bound_names(column: "Column") -> tuple[str, str]:

@@ -170,8 +170,9 @@ def find(name: str) -> Heuristic:
     by_symbol = {entry.symbol.lower(): entry for entry in known.values() if entry.symbol}
     if name.lower() in by_symbol:
         return by_symbol[name.lower()]
-    near = difflib.get_close_matches(name.lower(), [*known, *by_symbol], n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else "docs/heuristics.md lists them."
+    candidates = {symbol: entry.symbol for symbol, entry in by_symbol.items()} | {n: n for n in known}
+    near = difflib.get_close_matches(name.lower(), candidates, n=1, cutoff=0.5)
+    hint = f"did you mean '{candidates[near[0]]}'?" if near else "docs/heuristics.md lists them."
     raise BadInput(f"no heuristic '{name}': {hint}")
 
 

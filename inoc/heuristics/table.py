@@ -13,8 +13,6 @@ from inoc.errors import BadInput
 from inoc.heuristics.compute import Attribute, Table, Variable
 
 CELL = ("prompt", "prefix_type")
-Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
-Value = Attribute | str | float | np.ndarray | np.generic
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def label(table: Table, dim: str, i: int) -> str:
     return str(table.coords[dim][1][i]) if dim in table.coords else str(i)
 
 
-def document(table: Table, shown: Rows) -> dict[str, Json]:
+def document(table: Table, shown: Rows) -> dict[str, object]:
     """The whole result as one JSON value: rows, arrays that are not per prompt, meaning, absences. NaN is
     null."""
     return {
@@ -147,16 +145,13 @@ def document(table: Table, shown: Rows) -> dict[str, Json]:
     }
 
 
-def plain(value: Value) -> Json:
+def plain(value: object) -> object:
     """A value as JSON knows it; NaN and infinities become null."""
-    found = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-    return _finite(cast(Json, found))
-
-
-def _finite(value: Json) -> Json:
+    if isinstance(value, (np.ndarray, np.generic)):
+        return plain(cast(object, value.tolist()))
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return [_finite(item) for item in value] if isinstance(value, list) else value
+    return [plain(item) for item in cast(Sequence[object], value)] if isinstance(value, list) else value
 
 
 def absences(table: Table) -> dict[str, list[str]]:

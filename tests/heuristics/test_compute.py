@@ -1,0 +1,408 @@
+"""`inoc.heuristics.compute` on stores: labels, agreement with the bare functions, absences, subsets, recipes."""
+
+import warnings
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import inoc
+from inoc.errors import BadInput, IncompleteStore
+from inoc.heuristics import angles, composite, gap, pointwise, prompt_level, tokenwise
+from inoc.heuristics.compute import compute
+from inoc.heuristics.gram import decompose, gram_matrix
+from inoc.heuristics.registry import heuristics
+
+from .conftest import WORLD_SETS, write_world
+
+CLOSE = dict(rtol=2e-5, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def run(world):
+    return inoc.open_run(world.path)
+
+
+@pytest.fixture(scope="module")
+def h(run) -> xr.Dataset:
+    return compute(run)
+
+
+def test_everything_but_the_unstored_pool_columns_is_there(h):
+    missing = {line.partition(":")[0] for line in h.attrs["absent"]}
+    assert missing == {"rephrase_mean_cos", "rephrase_min_cos", "rephrase_effective_rank"}
+    assert set(h.data_vars) | missing == set(heuristics())
+    assert all("have no column" in line for line in h.attrs["absent"])
+
+
+def test_labels_and_meaning(h, world):
+    assert h["prompt"].values.tolist() == list(world.prompts)
+    assert h["prefix_type"].values.tolist() == ["fixed", "mix"]
+    assert h["role"].values.tolist() == list(world.roles)
+    assert h["completion_set"].values.tolist() == ["control", "positive", "negative"]
+    assert h["trait"].values.tolist() == ["German", "Flattering"]
+    assert h["bound"].values.tolist() == ["lower", "upper"]
+    assert h["ph"].dims == ("prompt", "prefix_type")
+    for name, variable in h.data_vars.items():
+        for attr in ("long_name", "units", "formula", "recipe", "source", "n", "n_of", "nan"):
+            assert attr in variable.attrs, f"{name} lacks {attr}"
+        assert set(variable.dims) == set(heuristics()[str(name)].dims)
+    assert h["ph"].attrs["n"] == WORLD_SETS["train"]
+    assert h["mean_abs"].attrs["n"] == world.row_size.sum()
+    assert h["elicitation"].attrs["n"] == [14, 15]
+    assert h["ppd"].attrs["n"] == [0, 9]  # other sets are scored with fixed only
+
+
+def test_the_table_becomes_a_dataframe(h):
+    frame = h[["ph", "gamma", "coherence", "snr"]].to_dataframe()
+    assert frame.shape[0] == 18
+    assert (
+        frame.loc[("positive_0", "mix"), "ph"] == h["ph"].sel(prompt="positive_0", prefix_type="mix").item()
+    )
+    assert len(h[["ph", "ph_ratio", "elicitation"]].to_dataframe()) == 36
+
+
+@pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
+def test_it_can_be_saved_and_read_again(h, tmp_path):
+    h.to_zarr(tmp_path / "h.zarr", consolidated=False)
+    again = xr.open_zarr(tmp_path / "h.zarr", consolidated=False)
+    np.testing.assert_array_equal(again["ph"].values, h["ph"].values)
+    assert again["ph"].attrs["formula"] == "mean_k w"
+
+
+@pytest.mark.parametrize("name", ["ph", "gamma", "sigma", "snr", "mald", "ph_ci", "gamma_ci"])
+def test_pointwise_is_the_bare_function_on_w(h, world, name):
+    expected = getattr(pointwise, name)(world.w)
+    np.testing.assert_allclose(h[name].values, np.moveaxis(expected, 0, 1), **CLOSE)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mean_abs",
+        "mean_square",
+        "mean_signed",
+        "filtered",
+        "top_quarter",
+        "gradient",
+        "loss_decay",
+        "residual",
+    ],
+)
+def test_tokenwise_is_the_bare_function_on_delta(h, world, name):
+    expected = getattr(tokenwise, name)(world.prefixed - world.default)
+    np.testing.assert_allclose(h[name].values, expected.T, **CLOSE)
+
+
+def test_token_identities(h):
+    np.testing.assert_allclose(h["abs_minus_signed"], h["mean_abs"] - h["mean_signed"])
+    np.testing.assert_allclose(h["residual"], h["mean_abs"] - 0.01 * h["loss_decay"], atol=1e-9)
+    np.testing.assert_allclose(h["strength_coherence"], h["ph"] * h["coherence"])
+
+
+def test_coherence_is_the_leading_energy_share_of_each_prompt(h, world):
+    delta = (world.prefixed - world.default)[1, 4]
+    matrix = tokenwise.position_matrix(delta, world.row_size)
+    found = h["coherence"].sel(prompt=world.prompts[4], prefix_type="mix").item()
+    assert found == pytest.approx(tokenwise.coherence(matrix), rel=1e-5)
+
+
+@pytest.mark.parametrize(("prefix", "level"), [("", "w"), ("token_", "delta")])
+def test_spectra_and_angles_are_those_of_the_matrix(h, world, prefix, level):
+    rows = world.w if level == "w" else (world.prefixed - world.default).astype(np.float64)
+    for f, kind in enumerate(("fixed", "mix")):
+        gram = gram_matrix(rows[f])
+        pca, svd = decompose(gram, centred=True), decompose(gram, centred=False)
+        at = h.sel(prefix_type=kind)
+        np.testing.assert_allclose(at[f"{prefix}pca"].values, pca.coordinates, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(at[f"{prefix}svd_energy"].values, svd.share, rtol=1e-5)
+        np.testing.assert_allclose(at[f"{prefix}svd_variance_ratio"].values, svd.variance_ratio, rtol=1e-5)
+        table = angles.angle(gram[None], [svd], [pca])[:, 0]
+        stored = at[f"{prefix}angle"].transpose("representation", "prompt", "other_prompt").values
+        np.testing.assert_allclose(stored, table, atol=1e-3)
+
+
+def test_scaled_pca_of_tokens_is_scikit_learns(h, world):
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import StandardScaler
+
+    delta = (world.prefixed - world.default).astype(np.float64)[0]
+    model = PCA(2, svd_solver="full")
+    expected = model.fit_transform(StandardScaler().fit_transform(delta))
+    found = h["token_pca_scaled"].sel(prefix_type="fixed", component=[1, 2]).values
+    np.testing.assert_allclose(np.abs(found), np.abs(expected), rtol=1e-3, atol=1e-4)
+
+
+def test_drift_is_of_each_set_and_ph_minus_ppd_takes_the_other_traits(h):
+    np.testing.assert_allclose(
+        h["ph_minus_ppd"].sel(trait="German"), h["ph"] - h["ppd"].sel(completion_set="negative")
+    )
+    np.testing.assert_allclose(
+        h["ph_minus_ppd"].sel(trait="Flattering"), h["ph"] - h["ppd"].sel(completion_set="positive")
+    )
+
+
+def test_ph_of_another_set(run, h):
+    control = compute(run, only=["ph", "mald"], completion_set="control")
+    assert control["prefix_type"].values.tolist() == ["fixed"]
+    expected = h["ppd"].sel(completion_set="control", prefix_type=["fixed"])
+    np.testing.assert_allclose(control["mald"], expected)
+    assert control.attrs["completion_set"] == "control"
+
+
+def test_gap_and_prompt_level_are_the_bare_functions(h, world):
+    fixed, mix = world.w
+    np.testing.assert_allclose(h["ph_ratio"], gap.ph_ratio(fixed, mix), **CLOSE)
+    rank_one = gap.rank_one(fixed, mix, centred=True)
+    np.testing.assert_allclose(h["mald_ratio_pca1"], gap.mald_ratio(*rank_one), rtol=1e-4)
+    assert h["effective_rank_mix_pca1"].attrs["constant"] == 1  # by construction
+    assert h["ph_ratio"].attrs["constant"] == 0
+    expected = prompt_level.elicitation(world.elicitation, world.baseline, "corrected")
+    np.testing.assert_allclose(h["elicitation"], expected.T)
+    neutral = np.array([role == "neutral" for role in world.roles])
+    np.testing.assert_allclose(
+        h["distance_from_neutral"], prompt_level.distance_from_neutral(world.vectors, neutral), rtol=1e-6
+    )
+    np.testing.assert_allclose(h["rephrase_std_cos"], world.spread)
+
+
+def test_trait_coordinates_and_composite(h, world):
+    german = h["trait_svd"].sel(trait="German")
+    assert np.isnan(german.sel(prompt=[p for p in world.prompts if p.startswith("negative")])).all()
+    rest = [p for p in world.prompts if not p.startswith("negative")]
+    assert np.isfinite(german.sel(prompt=rest).isel(component=slice(0, 3))).all()
+    ph = h["ph"].sel(prompt=rest)
+    assert ((german.sel(prompt=rest) * ph).sum("prompt").isel(component=slice(0, 3)) > 0).all()
+    expected = composite.composite(
+        h["elicitation"].transpose("trait", "prompt").values,
+        h["trait_token_svd"].transpose("trait", "prefix_type", "prompt", "component").values,
+        h["distance_from_neutral"].values,
+        h["rephrase_std_cos"].values,
+        ("fixed", "mix"),
+        "corrected",
+    )
+    np.testing.assert_allclose(h["composite"].transpose("trait", "prefix_type", "prompt"), expected)
+
+
+def test_published_takes_hb_and_trait_coordinates_from_fixed(run, h):
+    published = compute(run, recipe="published")
+    for name in (
+        "coherence",
+        "persistent",
+        "effective_rank",
+        "loss_decay",
+        "residual",
+        "trait_svd",
+        "trait_token_svd",
+    ):
+        fixed, mix = (published[name].sel(prefix_type=kind).values for kind in ("fixed", "mix"))
+        np.testing.assert_array_equal(fixed, mix)
+    for name in ("persistent", "loss_decay"):
+        np.testing.assert_array_equal(
+            published[name].sel(prefix_type="fixed"), h[name].sel(prefix_type="fixed")
+        )
+        assert not np.array_equal(h[name].sel(prefix_type="fixed"), h[name].sel(prefix_type="mix"))
+    np.testing.assert_array_equal(published["ph"], h["ph"])
+    assert published["ph"].attrs["recipe"] == published.attrs["recipe"] == "published"
+    assert not np.allclose(published["coherence"], h["coherence"])
+
+
+def test_a_choice_of_prompts_equals_a_store_of_only_those(run, h, world, tmp_path):
+    """Subset by algebra: spectra, angles and z-scores are among the prompts at hand."""
+    chosen = [world.prompts[i] for i in (7, 0, 3, 4, 1)]
+    part = compute(run, prompts=chosen)
+    at = [i for i, p in enumerate(world.prompts) if p in chosen]
+    assert part["prompt"].values.tolist() == [world.prompts[i] for i in at]  # order of the experiment
+    delta = (world.prefixed - world.default).astype(np.float64)[:, at]
+    for f, kind in enumerate(("fixed", "mix")):
+        fresh = decompose(gram_matrix(delta[f]), centred=True)
+        np.testing.assert_allclose(
+            part["token_pca"].sel(prefix_type=kind).values, fresh.coordinates, rtol=1e-4, atol=1e-4
+        )
+    own = ["ph", "snr", "mean_abs", "top_quarter", "coherence", "ph_ratio", "elicitation", "ppd"]
+    for name in own:
+        np.testing.assert_allclose(part[name], h[name].sel(prompt=part["prompt"]), rtol=1e-6, err_msg=name)
+    scaled = [
+        p
+        for p in ("pca_scaled", "token_pca_scaled")
+        if not np.allclose(part[p], h[p].sel(prompt=part["prompt"]))
+    ]
+    assert scaled == ["pca_scaled", "token_pca_scaled"]
+
+
+def test_order_of_prompts_in_the_store_does_not_matter(run, world):
+    a = compute(run, prompts=list(world.prompts[::-1]))
+    xr.testing.assert_identical(a, compute(run))
+
+
+def test_one_prompt_and_one_prefix_type(world, run):
+    one = compute(run, prompts=["negative_4"])
+    assert one.sizes["prompt"] == 1
+    assert np.isfinite(one["ph"]).all()
+    assert one["svd_energy"].sel(component=1).values.tolist() == [1.0, 1.0]
+    assert np.isnan(one["angle_category_mean"]).all()
+    np.testing.assert_array_equal(one["pca"].isel(component=0), 0.0)
+
+
+def test_only_computes_only_what_is_asked_for(run, monkeypatch):
+    from inoc.heuristics import inputs
+
+    asked: list[object] = []
+    real = inputs.token_statistics
+
+    def spy(*args, spectrum, **kwargs):
+        asked.append(spectrum)
+        return real(*args, spectrum=spectrum, **kwargs)
+
+    monkeypatch.setattr(inputs, "token_statistics", spy)
+    found = compute(run, only=["ph", "gamma"])
+    assert set(found.data_vars) == {"ph", "ph_ci", "gamma", "gamma_ci"}
+    assert asked == [False]
+    asked.clear()
+    compute(run, only=["elicitation", "distance_from_neutral"])
+    assert asked == []
+    compute(run, only=["coherence", "ph"])
+    assert asked == ["corrected"]
+    asked.clear()
+    compute(run, only=["HB5"], recipe="published")
+    assert asked == ["published"]
+
+
+# stores that lack something
+
+
+def absent(found: xr.Dataset) -> dict[str, str]:
+    return dict(line.split(": ", 1) for line in found.attrs["absent"])
+
+
+def test_example_level_only(example_world):
+    found = compute(inoc.open_run(example_world.path))
+    reasons = absent(found)
+    assert {"mean_abs", "coherence", "token_pca", "composite", "token_angle"} <= set(reasons)
+    assert "stored as means over examples, without tokens" in reasons["coherence"]
+    w = example_world.prefixed - example_world.default
+    np.testing.assert_allclose(found["ph"].values, w.mean(-1).T)
+    assert {"pca", "ph_ratio", "angle", "ppd", "trait_svd"} <= set(found.data_vars)
+
+
+def test_without_roles_sets_elicitation_and_embeddings(tmp_path):
+    skip = ("roles", "sets", "elicitation", "self_perplexity", "embeddings")
+    found = compute(inoc.open_run(write_world(tmp_path / "w.zarr", skip=skip).path))
+    reasons = absent(found)
+    assert "no roles" in reasons["angle_to_negative"]
+    assert "only train completions" in reasons["ppd"]
+    assert "no elicitation" in reasons["elicitation"]
+    assert "no self-perplexity" in reasons["self_perplexity_raw"]
+    assert "no embeddings" in reasons["distance_from_neutral"]
+    assert {"ph", "pca", "token_pca", "coherence", "ph_ratio", "angle"} <= set(found.data_vars)
+
+
+def test_pending_units_are_missing_and_counted(tmp_path):
+    from inoc.store.schema import TraitInfo, Unit
+    from inoc.store.writer import RunWriter
+
+    random = np.random.default_rng(0)
+    path = tmp_path / "part.zarr"
+    sizes = random.integers(2, 9, size=25)
+    n = int(sizes.sum())
+    with RunWriter.open(
+        path, identity={}, experiment={}, provenance={}, traits=(TraitInfo("G", "positive", "g"),)
+    ) as w:
+        w.put_prompts(
+            [{"key": k, "text": k, "role": "positive", "family": "g"} for k in ("a", "b", "c", "d")]
+        )
+        w.put_completions("train", example_ids=[str(i) for i in range(25)], row_size=sizes)
+        w.plan("train", prefix_types=("fixed", "mix"), prompts=("a", "b", "c", "d"))
+        w.put_default("train", -random.exponential(size=n).astype(np.float32))
+        values = -random.exponential(size=(4, n)).astype(np.float32)
+        values[1, :5] = np.nan
+        for prompt, row in zip("abc", values, strict=False):
+            w.put_unit(Unit("train", "fixed", prompt), row)
+    run = inoc.open_run(path)
+    found = compute(run)
+    assert np.isnan(found["ph"].sel(prefix_type="mix")).all()
+    assert np.isnan(found["ph"].sel(prompt="d")).all()
+    for name in ("ph", "mean_abs", "top_quarter", "coherence", "pca", "token_pca", "token_svd"):
+        values = found[name].sel(prompt=["a", "b", "c"], prefix_type="fixed")
+        if "component" in values.dims:
+            values = values.isel(component=slice(0, 2))
+        assert np.isfinite(values).all(), name
+        assert np.isnan(found[name].sel(prompt="d")).all(), name
+    assert found["n_tokens"].sel(prompt="b", prefix_type="fixed").item() == n - 5
+    text = " ".join(found.attrs["notes"])
+    assert f"{5 * n + 5} of {8 * n} token differences are missing" in text
+    assert "d (fixed) has no data" in text
+    assert found["ph"].attrs["n"] == [0, 25]
+    assert found["ph"].attrs["nan"] == 5
+    alone = compute(run, prompts=["a", "b", "c"], only=["token_pca"])
+    np.testing.assert_allclose(
+        alone["token_pca"].sel(prefix_type="fixed"),
+        compute(run, only=["token_pca"])["token_pca"].sel(prefix_type="fixed", prompt=["a", "b", "c"]),
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"only": ["gama"]}, "did you mean 'gamma'"),
+        ({"prompts": ["positive_00"]}, "did you mean 'positive_0'"),
+        ({"completion_set": "contol"}, "it has train, control, positive, negative"),
+    ],
+)
+def test_bad_input_is_one_clear_sentence(run, options, message):
+    with pytest.raises(Exception, match=message) as error:
+        compute(run, **options)
+    if (
+        "engine" not in options and "recipe" not in options
+    ):  # these two are also caught by the type check of tests
+        assert isinstance(error.value, BadInput)
+
+
+def test_a_store_without_prompts(tmp_path):
+    from inoc.store.writer import RunWriter
+
+    with RunWriter.open(tmp_path / "e.zarr", identity={}, experiment={}, provenance={}):
+        pass
+    with pytest.raises(IncompleteStore, match="no prompts yet"):
+        compute(inoc.open_run(tmp_path / "e.zarr"))
+
+
+def test_nothing_warns(run):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compute(run)
+        compute(run, prompts=["neutral_8"])
+
+
+# differences
+
+
+def test_difference_is_labelled_lazy_and_the_source_of_w(run, world):
+    delta = inoc.difference(run, prefix_type="mix")
+    assert delta.dims == ("prompt", "token")
+    assert not delta.variable._in_memory
+    np.testing.assert_array_equal(
+        delta.sel(prompt="negative_3").isel(token=slice(4, 9)).values,
+        (world.prefixed - world.default)[1, 3, 4:9],
+    )
+    assert not delta.variable._in_memory
+    np.testing.assert_array_equal(delta.values, (world.prefixed - world.default)[1])
+    assert delta.attrs["units"] == "nats"
+    assert delta["position"].values[: world.row_size[0] + 1].tolist() == [*range(world.row_size[0]), 0]
+    means = delta.astype(float).groupby("example").mean().sel(example="train-5")
+    np.testing.assert_allclose(means, world.w[1, :, 5], atol=1e-6)
+    w = inoc.difference(run, prefix_type="mix", level="example")
+    np.testing.assert_allclose(w.values, world.w[1], **CLOSE)
+    assert w.dims == ("prompt", "example")
+
+
+def test_difference_says_what_the_store_has(run, example_world):
+    with pytest.raises(BadInput, match="the store has fixed, mix"):
+        inoc.difference(run, prefix_type="none")
+    with pytest.raises(BadInput, match="train, control"):
+        inoc.difference(run, completion_set="test")
+    example = inoc.open_run(example_world.path)
+    with pytest.raises(BadInput, match="without tokens"):
+        inoc.difference(example, level="token")
+    assert inoc.difference(example).dims == ("prompt", "example")

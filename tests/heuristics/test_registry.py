@@ -1,0 +1,205 @@
+"""The registry, plugins through entry points, and the reference page."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inoc.errors import BadInput
+from inoc.heuristics import reference, registry
+from inoc.heuristics.inputs import Inputs
+from inoc.heuristics.registry import FAMILIES, Absent, Heuristic, find, heuristics
+
+ROOT = Path(__file__).parents[2]
+PLUGIN = ROOT / "tests" / "plugins" / "heuristic_plugin"
+NAMED = (
+    "ph ppd gamma sigma snr mald ph_minus_ppd",
+    "mean_abs abs_minus_signed mean_square mean_signed filtered top_quarter gradient filtered_gradient",
+    "coherence loss_decay persistent strength_coherence effective_rank residual recovered",
+    "pca pca_explained svd svd_energy svd_zsum",
+    "ph_ratio variance_diff gamma_mix snr_mix cosine effective_rank_mix snr_ratio mald_ratio snr_abs_mix",
+    "snr_abs_ratio ph_drop snr_drop spread_mean spread_std w_cor sign_agreement w_l2",
+    "elicitation self_perplexity_raw self_perplexity_context rephrase_effective_rank distance_from_neutral",
+    "cos_to_negative cos_to_positive composite",
+)
+
+
+def test_every_named_quantity_exists():
+    assert not set(" ".join(NAMED).split()) - set(heuristics())
+    symbols = {entry.symbol for entry in heuristics().values()}
+    published = "H1 H3 H4 H5 H6 H7 H9a H9b H10 H11 H12 H13 H14 HA2 HA3 HA4 HA5 HB1 HB2 HB3 HB4 HB5 HB6"
+    assert not set(published.split()) - symbols
+
+
+@pytest.mark.parametrize("entry", list(heuristics().values()), ids=lambda entry: entry.name)
+def test_every_heuristic_says_what_it_is(entry: Heuristic):
+    assert entry.family in FAMILIES
+    assert entry.long_name
+    assert entry.formula
+    assert entry.units
+    assert entry.dims
+    known = set(heuristics()) | Inputs.names()
+    for source in entry.needs().values():
+        assert source in known or source.endswith("_stored"), source
+    for companion in entry.companions:
+        assert companion in heuristics()
+
+
+def test_every_input_says_what_it_is():
+    for name in Inputs.names() - {"recipe", "prompts", "prefix_types", "traits"}:
+        assert getattr(Inputs, name).__doc__, name
+
+
+def test_the_reference_page_is_complete_and_fresh():
+    page = (ROOT / "docs" / "heuristics.md").read_text()
+    for name in heuristics():
+        assert f"| `{name}` |" in page, f"{name} is not documented"
+    assert page == reference.page(reference.own()), (
+        "run `python -m inoc.heuristics.reference > docs/heuristics.md`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"), [("gama", "gamma"), ("top_quater", "top_quarter"), ("HB22", "HB2"), ("PHH", "ph")]
+)
+def test_an_unknown_name_suggests_the_nearest(wrong, right):
+    with pytest.raises(BadInput, match=f"no heuristic '{wrong}'.*did you mean '{right}") as error:
+        find(wrong)
+    assert error.value.exit_code == 2
+
+
+def test_symbols_are_names_too():
+    assert find("HB1").name == "coherence"
+    assert find("h4").name == "trait_token_svd"
+
+
+def one(name: str, package: str) -> Heuristic:
+    return Heuristic(name, "pointwise", "example", "x", "x", "1", lambda w: w, package=package)
+
+
+def test_two_packages_cannot_share_a_name():
+    with pytest.raises(BadInput, match=r"'ph' of other has the name of one of inoc"):
+        registry.register(one("ph", "other"))
+    assert find("ph").package == "inoc"
+
+
+def test_needs_are_the_required_parameters():
+    entry = Heuristic("x", "gap", "example", "x", "x", "1", lambda a, b, c=1: a, inputs={"b": "w_mix"})
+    assert entry.needs() == {"a": "a", "b": "w_mix"}
+
+
+# plugins, in a fresh process each: entry points are read once
+
+SCRIPT = """
+import json, sys, warnings
+import inoc
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    h = inoc.heuristics.compute(inoc.open_run(sys.argv[1]), only=sys.argv[2].split(","))
+print(json.dumps({"vars": {n: v.values.tolist() for n, v in h.data_vars.items()}, "absent": h.attrs["absent"],
+                  "source": {n: v.attrs["source"] for n, v in h.data_vars.items()},
+                  "warnings": [str(w.message) for w in seen]}))
+"""
+
+
+def run_with(plugin_path: Path, store: Path, only: str) -> dict:
+    environment = os.environ | {"PYTHONPATH": str(plugin_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(store), only], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The third-party package of tests/plugins, installed by pip into a folder of its own."""
+    target = tmp_path_factory.mktemp("site")
+    source = tmp_path_factory.mktemp("source") / "plugin"
+    shutil.copytree(PLUGIN, source)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    done = subprocess.run([*command, "--target", str(target), str(source)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+def test_an_installed_package_adds_a_heuristic(installed, world):
+    found = run_with(installed, world.path, "MED,skew,ph")
+    assert found["warnings"] == []
+    np.testing.assert_allclose(found["vars"]["median_difference"], np.median(world.w, axis=-1).T, rtol=1e-6)
+    np.testing.assert_allclose(
+        found["vars"]["skew"], np.array(found["vars"]["ph"]) - found["vars"]["median_difference"]
+    )
+    assert found["source"]["median_difference"] == "median_heuristics"
+
+
+def fake_package(place: Path, code: str, entry: str = "bad_package") -> Path:
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "bad_package.py").write_text(code)
+    info = place / "bad_package-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bad-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[inoc.heuristics]\nbad = {entry}\n")
+    return place
+
+
+HEAD = "import numpy as np\nfrom inoc.heuristics import heuristic\n"
+MEANING = "family='pointwise', level='example', long_name='x', formula='x', units='1'"
+
+
+def test_a_broken_plugin_warns_names_itself_and_is_left_out(tmp_path, world):
+    place = fake_package(
+        tmp_path, f"{HEAD}@heuristic({MEANING})\ndef half(w): ...\nraise RuntimeError('no luck')"
+    )
+    found = run_with(place, world.path, "ph")
+    assert set(found["vars"]) == {"ph", "ph_ci"}
+    (message,) = found["warnings"]
+    assert "'bad' of bad-package is left out: RuntimeError: no luck" in message
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("return 1 / 0", "ZeroDivisionError"),
+        ("return np.zeros(3)", "gave shape (3,)"),
+    ],
+)
+def test_a_heuristic_that_fails_is_absent_with_a_warning(tmp_path, world, body, reason):
+    place = fake_package(tmp_path, f"{HEAD}@heuristic({MEANING})\ndef mine(w):\n    {body}")
+    found = run_with(place, world.path, "mine,ph")
+    assert set(found["vars"]) == {"ph", "ph_ci"}
+    assert reason in found["absent"][0]
+    assert "'mine' is left out" in found["warnings"][0]
+    assert "bad_package" in found["warnings"][0]
+
+
+def test_a_plugin_that_asks_for_something_unknown(tmp_path, world):
+    place = fake_package(tmp_path, f"{HEAD}@heuristic({MEANING})\ndef mine(weather): ...")
+    found = run_with(place, world.path, "mine,ph")
+    assert "needs 'weather', which is no input and no heuristic" in found["absent"][0]
+
+
+def test_a_plugin_cannot_replace_inocs_own(tmp_path, world):
+    place = fake_package(tmp_path, f"{HEAD}@heuristic({MEANING})\ndef ph(w): return w[..., 0] * 0 + 7")
+    found = run_with(place, world.path, "ph")
+    np.testing.assert_allclose(found["vars"]["ph"], world.w.mean(-1).T, rtol=1e-5)
+    assert "has the name of one of inoc" in found["warnings"][0]
+
+
+def test_an_entry_point_can_be_a_list(tmp_path, world):
+    code = (
+        "import numpy as np\nfrom inoc.heuristics import Heuristic\n"
+        "many = [Heuristic('largest', 'pointwise', 'example', 'largest', 'max w', 'nats per token',"
+        " lambda w: w.max(-1), package='bad_package')]"
+    )
+    found = run_with(fake_package(tmp_path, code, "bad_package:many"), world.path, "largest")
+    np.testing.assert_allclose(found["vars"]["largest"], world.w.max(-1).T, rtol=1e-5)
+
+
+def test_absent_is_not_an_error_of_inoc():
+    assert not issubclass(Absent, BadInput)

@@ -1,0 +1,122 @@
+"""What imports what: the arrows of docs/design.md, and that the command line starts quickly."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "inoc"
+HEAVY = {
+    "jax",
+    "xarray",
+    "pandas",
+    "zarr",
+    "numpy",
+    "scipy",
+    "torch",
+    "transformers",
+    "matplotlib",
+    "pydantic",
+}
+# room -> rooms of inoc it may import; cli, stages and testing may import all
+ALLOWED = {
+    "heuristics": {"heuristics", "errors"},
+    "store": {"store", "errors", "_version"},
+    "backends": {"backends", "errors", "_version", "chat", "experiment", "services", "testbed"},
+    "judge": {"judge", "errors", "backends", "chat", "experiment", "services", "_version"},
+    "outcomes": {"outcomes", "store", "heuristics", "errors"},
+}
+
+
+def rooms(path: Path) -> set[str]:
+    """First-level modules of inoc that a file imports, wherever in the file."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "inoc":
+            names = [f"inoc.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [node.module or ""]
+        else:
+            continue
+        found |= {name.split(".")[1] for name in names if name.startswith("inoc.")}
+    return found
+
+
+@pytest.mark.parametrize("room", list(ALLOWED))
+def test_arrows(room):
+    for path in (ROOT / room).rglob("*.py"):
+        extra = rooms(path) - ALLOWED[room]
+        assert not extra, f"{path.relative_to(ROOT)} imports {', '.join(sorted(extra))}"
+
+
+def test_only_inputs_and_difference_read_a_run():
+    """All other files of heuristics see arrays."""
+    for path in (ROOT / "heuristics").glob("*.py"):
+        if path.stem in ("inputs", "prompt_inputs", "compute", "difference", "protocols", "__init__"):
+            continue
+        text = path.read_text()
+        assert "RunLike" not in text, path.stem
+        assert "open_run" not in text, path.stem
+
+
+def imported(code: str) -> set[str]:
+    """Top-level modules loaded after running `code` in a fresh interpreter."""
+    code += "\nimport sys; print(' '.join(sorted({m.partition('.')[0] for m in sys.modules})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+HELP = """
+from inoc.cli import cli
+from click.testing import CliRunner
+assert CliRunner().invoke(cli, ["--help"]).exit_code == 0
+"""
+
+
+def test_help_imports_nothing_heavy():
+    assert not imported(HELP) & HEAVY
+    assert not imported("import inoc") & HEAVY
+
+
+def test_heuristics_import_no_jax_xarray_or_pandas():
+    assert not imported("import inoc.heuristics, inoc.heuristics.table") & (HEAVY - {"numpy"})
+
+
+def test_opening_a_run_and_computing_needs_no_xarray(tmp_path):
+    code = (
+        "from inoc.store.writer import RunWriter\nimport numpy as np, inoc\n"
+        "from inoc.store.schema import Unit\nfrom inoc.heuristics.compute import measure\n"
+        f"with RunWriter.open({str(tmp_path / 'w.zarr')!r}, identity={{}}, experiment={{}}, provenance={{}}) as w:\n"
+        "    w.put_prompts([{'key': 'a', 'text': 'a'}])\n"
+        "    w.put_completions('train', example_ids=['0', '1'], row_size=np.array([2, 1]))\n"
+        "    w.plan('train', prefix_types=('fixed',), prompts=('a',))\n"
+        "    w.put_default('train', np.array([-1, -2, -3], np.float32))\n"
+        "    w.put_unit(Unit('train', 'fixed', 'a'), np.array([-1, -1, -1], np.float32))\n"
+        f"measure(inoc.open_run({str(tmp_path / 'w.zarr')!r}))\n"
+    )
+    assert not imported(code) & {"jax", "xarray", "pandas", "sklearn", "torch"}
+
+
+def test_help_is_quick():
+    """Import time of the command line, the best of five, without the interpreter's own start."""
+    code = "import time; start = time.perf_counter()\n" + HELP + "\nprint(time.perf_counter() - start)"
+    times = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(5)
+    ]
+    assert min(times) < 0.3
+
+
+def test_public_names():
+    import inoc
+
+    for name in inoc.__all__:
+        assert getattr(inoc, name) is not None
+    assert callable(inoc.heuristics.compute)
+    assert len((ROOT / "__init__.py").read_text().splitlines()) < 80
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        inoc.nothing
