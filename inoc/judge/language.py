@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
+from inoc.backends.protocols import Scalar
 from inoc.errors import BackendUnavailable, BadInput
-from inoc.judge.protocols import Judgement, JudgeRequest, Option
+from inoc.judge.protocols import Judgement, JudgeRequest
 
 if TYPE_CHECKING:
     from lingua import LanguageDetector
@@ -77,7 +78,7 @@ def names_key(language: str, names: Sequence[str]) -> str:
     return f"{language.strip().lower()} of {'+'.join(names)}"
 
 
-def language_judge(trait: str, options: Mapping[str, Option]) -> LanguageJudge:
+def language_judge(trait: str, options: Mapping[str, Scalar]) -> LanguageJudge:
     """A LanguageJudge from the options `language` (default: the trait's name) and `languages`.
 
     `languages` are those to choose from, separated by spaces or commas (default: DEFAULT_LANGUAGES).

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Protocol, cast, runtime_checkable
 
+from inoc.backends.protocols import Scalar
 from inoc.errors import BadInput
-from inoc.judge.protocols import Judgement, JudgeRequest, Option
+from inoc.judge.protocols import Judgement, JudgeRequest
 
 
 @runtime_checkable
@@ -57,7 +58,7 @@ class LexicalJudge:
                 yield Judgement(request.id, score, 1.0)
 
 
-def lexical_judge(trait: str, options: Mapping[str, Option]) -> LexicalJudge:
+def lexical_judge(trait: str, options: Mapping[str, Scalar]) -> LexicalJudge:
     """A LexicalJudge from exactly one of the options `words` (separated by spaces or commas), `pattern` (a
     regular expression; ignoring case) and `function` (a name in NAMED)."""
     given = [name for name in ("words", "pattern", "function") if options.get(name) is not None]

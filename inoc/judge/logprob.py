@@ -8,11 +8,12 @@ from typing import Final
 
 from pydantic import BaseModel
 
+from inoc.backends.protocols import Scalar
 from inoc.errors import BadInput, BadResult
 from inoc.judge.cache import JudgementCache, cache_key, default_cache_path
 from inoc.judge.expected_score import MIN_COVERAGE, PERCENT, SCALES, Scale, expected_score, token_value
 from inoc.judge.prompts import PROMPT_VERSION, messages, question_digest, trait_question
-from inoc.judge.protocols import Judgement, JudgeRequest, Option
+from inoc.judge.protocols import Judgement, JudgeRequest
 from inoc.services import (
     OPTION_NAMES,
     RequestFailed,
@@ -159,7 +160,7 @@ class LogprobJudge:
         return cache_key(self._model, version, body)
 
 
-def logprob_judge(trait: str, options: Mapping[str, Option]) -> LogprobJudge:
+def logprob_judge(trait: str, options: Mapping[str, Scalar]) -> LogprobJudge:
     """A LogprobJudge from an experiment's options: model, question, scale ("0-100" or "0-9"), coverage,
     temperature, cache (a file), and those of `ServiceSettings`. Judges of one service share its rate limit.
     """
@@ -181,17 +182,17 @@ def logprob_judge(trait: str, options: Mapping[str, Option]) -> LogprobJudge:
     )
 
 
-def coherence_judge(trait: str, options: Mapping[str, Option]) -> LogprobJudge:
+def coherence_judge(trait: str, options: Mapping[str, Scalar]) -> LogprobJudge:
     """The judge of coherence, blind to alignment."""
     return logprob_judge("coherence", {"question": trait_question("coherence"), **options})
 
 
-def alignment_judge(trait: str, options: Mapping[str, Option]) -> LogprobJudge:
+def alignment_judge(trait: str, options: Mapping[str, Scalar]) -> LogprobJudge:
     """The judge of alignment, blind to coherence."""
     return logprob_judge("alignment", {"question": trait_question("alignment"), **options})
 
 
-def _number(trait: str, options: Mapping[str, Option], name: str, default: float, top: float) -> float:
+def _number(trait: str, options: Mapping[str, Scalar], name: str, default: float, top: float) -> float:
     value = options.get(name)
     if value is None:
         return default

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-Option = None | bool | int | float | str
+from inoc.backends.protocols import Scalar
 
 
 @dataclass(frozen=True)
@@ -49,4 +49,4 @@ class JudgeFactory(Protocol):
     """What the entry-point group "inoc.judges" holds: makes the judge of one trait from an experiment's
     options."""
 
-    def __call__(self, trait: str, options: Mapping[str, Option]) -> Judge: ...
+    def __call__(self, trait: str, options: Mapping[str, Scalar]) -> Judge: ...

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Final, cast
 
+from inoc.backends.protocols import Scalar
 from inoc.errors import BadInput
-from inoc.judge.protocols import Judge, JudgeFactory, Option
+from inoc.judge.protocols import Judge, JudgeFactory
 
 GROUP: Final = "inoc.judges"
 SHIPPED: Final[Mapping[str, tuple[str, str]]] = {
@@ -29,7 +30,7 @@ def judge_names() -> tuple[str, ...]:
     return (*SHIPPED, *NAMED, *plugins)
 
 
-def open_judge(name: str, trait: str, options: Mapping[str, Option] | None = None) -> Judge:
+def open_judge(name: str, trait: str, options: Mapping[str, Scalar] | None = None) -> Judge:
     """The judge `name` for `trait`.
 
     A shipped name wins over a plugin's. A plugin that cannot be imported is a warning naming it; an unknown

@@ -7,10 +7,10 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel
 
-from inoc.backends.protocols import Sampling
+from inoc.backends.protocols import Sampling, Scalar
 from inoc.errors import BackendRejected, BadInput
 from inoc.services.client import Service, shared_service
-from inoc.services.settings import OPTION_NAMES, Option, ServiceSettings
+from inoc.services.settings import OPTION_NAMES, ServiceSettings
 
 Messages = Sequence[Mapping[str, str]]
 
@@ -122,7 +122,7 @@ def read_answers(content: bytes, n: int) -> tuple[ChatAnswer, ...]:
     return tuple(answers)
 
 
-def open_chat(model: str, options: Mapping[str, Option] | None = None) -> ChatClient:
+def open_chat(model: str, options: Mapping[str, Scalar] | None = None) -> ChatClient:
     """A chat model from an experiment's options, which are those of `ServiceSettings`."""
     if unknown := sorted(set(options or {}) - OPTION_NAMES):
         raise BadInput(

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from inoc.backends.protocols import Scalar
 from inoc.errors import BackendUnavailable, BadInput
 
 HOSTED_URL: Final = "https://api.openai.com/v1"
-Option = None | bool | int | float | str
 Count = Annotated[int, Field(ge=1, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 
@@ -39,7 +39,7 @@ class ServiceSettings:
     """First wait between attempts in seconds; doubles up to 8 s, with jitter. A retry-after header rules."""
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Option]) -> "ServiceSettings":
+    def from_options(cls, options: Mapping[str, Scalar]) -> "ServiceSettings":
         """The settings among `options`; other names are left to the caller. A wrong value is BadInput."""
         mine = {name: value for name, value in options.items() if name in OPTION_NAMES}
         try:
