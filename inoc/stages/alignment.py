@@ -3,7 +3,7 @@ completions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -18,6 +18,7 @@ LARGEST_REFERENCE = 4 << 30
 """Bytes of weights up to which a second copy is loaded for the naive loop."""
 
 
+@runtime_checkable
 class Reference(Protocol):
     """A naive scorer: one text at a time, nothing shared, nothing batched."""
 

@@ -25,6 +25,7 @@ GIVE_UP_AFTER = 3
 
 
 @runtime_checkable
+@runtime_checkable
 class Listener(Protocol):
     """Who is told how it goes: the command line, or nobody."""
 

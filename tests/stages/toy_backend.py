@@ -94,6 +94,8 @@ class ToyBackend:
                         values[0] = 0.5
                     case "rounding":
                         values[0] = 1e-6
+                    case "shift":
+                        values = np.roll(values, 1)
                     case "short":
                         values = values[:-1]
                     case "ids":
