@@ -88,7 +88,7 @@ def _show(summary: "StoreSummary") -> None:
             console.print(f"  {key}: {short}", markup=False, soft_wrap=True)
 
 
-def _size(n: float) -> str:
+def _size(n: int | float) -> str:
     for unit in ("B", "kB", "MB"):
         if n < 1000:
             return f"{n:.3g} {unit}"

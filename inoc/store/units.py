@@ -218,7 +218,7 @@ def unit_problem(run: Run, group: str, cell: tuple[int, ...]) -> str | None:
     """
     variable, marker = ("prefixed", "unit_crc") if cell else ("default", "default_crc")
     try:
-        stored = int(run.read(f"{group}/{marker}")[cell])
+        stored = int(StoredArray(run.path, f"{group}/{marker}")[cell])
         if stored == PENDING:
             return None
         done = np.ones((), dtype=bool)

@@ -42,7 +42,8 @@ class _Validator:
         self.problems.append(f"/{where}: {what}")
 
     def everything(self) -> None:
-        sound = self._root()
+        if not self._root():
+            return
         for entry in sorted(p.name for p in self.run.path.iterdir() if p.is_dir() and p.name[0] != "."):
             if entry not in GROUPS:
                 self.say(entry, "no group of schema v1.")
@@ -54,7 +55,7 @@ class _Validator:
                 layouts = self._variables(kind, where)
                 if len(self.problems) == before:
                     self._content(kind, where, layouts)
-        if not self.problems and sound and self.run.complete:
+        if not self.problems and self.run.complete:
             left = len(self.run.pending()) + len(self.run.pending_evaluations())
             if left:
                 self.say("", f"marked complete, but {left} units are pending.")

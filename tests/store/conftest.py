@@ -15,7 +15,8 @@ HERE = Path(__file__).parent
 
 def _load() -> ModuleType:
     spec = importlib.util.spec_from_file_location("store_scenario", HERE / "scenario.py")
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -184,7 +184,7 @@ def forked(work: Callable[[], None]) -> int:
         return pid
     code = 1
     try:
-        sys.stderr = open(os.devnull, "w")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         with files.without_flushing():
             work()
         code = 0
@@ -317,4 +317,4 @@ if __name__ == "__main__":
     if options.mode == "write":
         write(options.place)
     else:
-        print(json.dumps(matrix(options.place, options.mode, options.count)))
+        sys.stdout.write(json.dumps(matrix(options.place, options.mode, options.count)))

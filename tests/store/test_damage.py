@@ -1,4 +1,4 @@
-"""One flipped byte in any file, any lost file: found, or without effect. And proof that the checksums do the finding."""
+"""One flipped byte in any file, any lost file: found, or without effect. Proof that the checksums find them."""
 
 import shutil
 from pathlib import Path

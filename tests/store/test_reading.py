@@ -72,7 +72,7 @@ def test_zarr_reads_the_same_and_verifies(tiny: Path, pipeline: str) -> None:
         content[5] ^= 4
         file.write_bytes(content)
         damaged = zarr.open_array(tiny / "logprobs/train/prefixed", mode="r")
-        with pytest.raises(Exception, match="(?i)checksum"):
+        with pytest.raises(Exception, match=r"(?i)checksum"):
             damaged[...]
 
 

@@ -1,4 +1,4 @@
-"""Resuming, growing, refusing: identity, locks, full disks, places that cannot be written, values that cannot be right."""
+"""Resuming, growing, refusing: identity, locks, full disks, places that cannot be written, impossible values."""
 
 import json
 import os
