@@ -107,6 +107,7 @@ def print_json(tables: Tables, performance: xr.Dataset | None, why: str, trait: 
             }
             for target in TARGETS
         ]
+        document["absent"] = performance.attrs["absent"]
         document |= {"recipe": performance.attrs["recipe"], "rows": performance.attrs["rows"]}
     click.echo(json.dumps(document, indent=1, allow_nan=False))
 

@@ -189,7 +189,8 @@ def _performance(console: Console, table: xr.Dataset, shown: int | None) -> None
     console.print(f"rows: {table.attrs['rows']} (recipe {table.attrs['recipe']}).", markup=False)
     reasons = _absent(table)
     for reason, names in reasons.items():
-        console.print(f"left out ({reason}): {', '.join(names)}", markup=False)
+        more = f" and {len(names) - 5} more (--json names them)" if len(names) > 5 else ""
+        console.print(f"left out: {', '.join(names[:5])}{more}: {reason}", markup=False)
 
 
 def _absent(table: xr.Dataset) -> dict[str, list[str]]:
@@ -198,4 +199,7 @@ def _absent(table: xr.Dataset) -> dict[str, list[str]]:
     for i, name in enumerate(table["heuristic"].values.astype(str)):
         if not np.isfinite(table["r"].values[i]).any():
             found.setdefault(str(table["reason"].sel(target="all").values[i]), []).append(str(name))
+    for line in table.attrs.get("absent", []):
+        name, _, reason = str(line).partition(": ")
+        found.setdefault(reason, []).append(name)
     return found

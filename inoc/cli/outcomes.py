@@ -52,7 +52,7 @@ def outcomes(
     from inoc.cli.outcome_tables import in_config_order, print_tables
     from inoc.errors import BadInput, IncompleteStore
     from inoc.outcomes import cross_suppression, gap, performance_of, rows, suppression
-    from inoc.outcomes.rows import experiment_names
+    from inoc.outcomes.rows import experiment_names, full_names
     from inoc.outcomes.text import unknown
     from inoc.store.run import open_run
 
@@ -71,11 +71,12 @@ def outcomes(
         known += [str(t) for t in tables[name]["suppression"]["trait"].values if str(t) not in known]
     if trait is not None and trait not in known:
         raise BadInput(unknown("trait", trait, known))
-    wanted = [name.strip() for name in heuristics.split(",") if name.strip()] if heuristics else None
+    named = [name.strip() for name in (heuristics or "").split(",") if name.strip()]
+    wanted = full_names(named) if named else None
     performance: xr.Dataset | None = None
     why = ""
     try:
-        table = rows(runs, recipe=recipe, step=step, include_flagged=include_flagged)
+        table = rows(runs, only=wanted, recipe=recipe, step=step, include_flagged=include_flagged)
         if trait is not None:
             table = table.isel(row=(table["trait"] == trait).values)
         performance = performance_of(table, wanted, recipe=recipe)

@@ -8,7 +8,7 @@ import xarray as xr
 from jaxtyping import Float64
 
 from inoc.outcomes.calibration import Predictor, error, share
-from inoc.outcomes.performance import BASELINE
+from inoc.outcomes.rows import BASELINE
 from inoc.outcomes.selection import Columns, Sample, chosen_fit, nested_predictions, rms_by_prompt
 
 FEWEST = 4

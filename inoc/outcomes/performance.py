@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float64, Shaped
 
-from inoc.errors import BadInput
+from inoc.errors import BadInput, IncompleteStore
 from inoc.outcomes.calibration import left_out_error
 from inoc.outcomes.correlation import (
     SMALLEST,
@@ -18,7 +18,7 @@ from inoc.outcomes.correlation import (
     within_cells,
 )
 from inoc.outcomes.final import Recipe
-from inoc.outcomes.rows import rows
+from inoc.outcomes.rows import BASELINE, full_names, rows
 from inoc.outcomes.text import unknown
 from inoc.store.run import Run
 
@@ -26,7 +26,6 @@ TARGETS = ("all", "fixed", "mix", "cross", "gap")
 """Suppression of all rows, of the fixed, of the mix rows; cross-trait suppression; gap (at the mix rows)."""
 COVERED = 0.75
 """Share of a target's rows a heuristic must cover to stay in the common row set of `corrected`."""
-BASELINE = "elicitation"
 
 _NAMES = {
     "r": "Pearson correlation",
@@ -61,8 +60,9 @@ def performance(
     Dims heuristic, target; see `performance_of` for the variables. Raises IncompleteStore without runs,
     BadInput for an unknown heuristic.
     """
-    table = rows(runs, recipe=recipe, step=step, include_flagged=include_flagged)
-    return performance_of(table, heuristics, recipe=recipe, resamples=resamples, seed=seed)
+    wanted = None if heuristics is None else full_names(heuristics)
+    table = rows(runs, only=wanted, recipe=recipe, step=step, include_flagged=include_flagged)
+    return performance_of(table, wanted, recipe=recipe, resamples=resamples, seed=seed)
 
 
 def performance_of(
@@ -85,7 +85,7 @@ def performance_of(
     `published`: every row, each heuristic over what is finite.
     """
     names = [str(name) for name in table["heuristic"].values]
-    chosen = choose(names, heuristics)
+    chosen = choose(names, heuristics, table.attrs.get("absent", ()))
     x = np.asarray(table["heuristic_value"].values, dtype=np.float64)
     shape = (len(chosen), len(TARGETS))
     numbers = {name: np.full(shape, np.nan) for name in _NAMES}
@@ -113,19 +113,30 @@ def performance_of(
         for kind, values in ((BASELINE, baseline), ("constant", None)):
             for e, value in _errors(table, values, y, control, common).items():
                 references[f"{e}_{kind}"][t] = value
-    return _labelled(table, [names[i] for i in chosen], numbers, references, reason, recipe)
+    bases = None if heuristics is None else {name.split("[")[0] for name in heuristics}
+    absent = [a for a in table.attrs.get("absent", []) if bases is None or str(a).split(": ")[0] in bases]
+    return _labelled(table, [names[i] for i in chosen], numbers, references, reason, recipe, absent)
 
 
-def choose(names: Sequence[str], wanted: Sequence[str] | None) -> list[int]:
-    """Places of the wanted heuristics (all when None); `pca` stands for `pca[1]`, `pca[2]`, ... too."""
+def choose(names: Sequence[str], wanted: Sequence[str] | None, absent: Sequence[str] = ()) -> list[int]:
+    """Places of the wanted heuristics (all when None); `pca` stands for `pca[1]`, `pca[2]`, ... too.
+
+    `absent`: "name: reason" of those that could not be computed; they are passed over. Raises BadInput for an
+    unknown name, IncompleteStore where nothing is left.
+    """
     if wanted is None:
         return list(range(len(names)))
     places: list[int] = []
+    reasons: list[str] = []
     for name in wanted:
         found = [i for i, known in enumerate(names) if known == name or known.split("[")[0] == name]
-        if not found:
+        reason = [line for line in absent if line.split(": ")[0] == name.split("[")[0]]
+        if not found and not reason:
             raise BadInput(unknown("heuristic", name, names))
         places += [i for i in found if i not in places]
+        reasons += reason
+    if not places:
+        raise IncompleteStore(f"the store gives none of these heuristics: {'; '.join(reasons)}.")
     return places
 
 
@@ -218,6 +229,7 @@ def _labelled(
     references: dict[str, np.ndarray],
     reason: np.ndarray,
     recipe: Recipe,
+    absent: Sequence[str],
 ) -> xr.Dataset:
     pp = {"units": "pp"}
     result = xr.Dataset(coords={"heuristic": list(names), "target": list(TARGETS)})
@@ -236,5 +248,6 @@ def _labelled(
         if recipe == "corrected"
         else "all, each what is finite",
         "left_out": list(table.attrs.get("left_out", [])),
+        "absent": list(absent),
     }
     return result

@@ -11,7 +11,7 @@ from inoc.outcomes.final import Recipe
 from inoc.outcomes.intervals import prediction_interval
 from inoc.outcomes.learning import COVERED, FEATURES, FEWEST, RELATIONS, Model, errors_of, learn
 from inoc.outcomes.performance import choose
-from inoc.outcomes.rows import experiment_names, heuristic_columns, rows
+from inoc.outcomes.rows import base_model, experiment_names, full_names, heuristic_columns, rows
 from inoc.outcomes.selection import outside
 from inoc.store.run import Run
 
@@ -36,15 +36,20 @@ def predict(
     number), `on_target`. Dims relation, prefix_type, left_out, predictor: `error` (pp, RMSE), and `prompts`,
     `rows`, `model` per relation and prefix type. Raises IncompleteStore below 4 distinct trained prompts.
     """
-    from inoc.heuristics.compute import compute
-
     stores = [runs] if isinstance(runs, Run) else list(runs)
-    computed = [compute(run, recipe=recipe) for run in stores]
+    wanted = None if heuristics is None else full_names(heuristics)
+    computed = [base_model(run, wanted or FEATURES, recipe=recipe) for run in stores]
     table = rows(stores, computed, recipe=recipe, step=step, include_flagged=include_flagged)
     if untrained is None:
         sources = list(zip(stores, experiment_names(stores), computed, strict=True))
     else:
-        sources = [(untrained, experiment_names([untrained])[0], compute(untrained, recipe=recipe))]
+        sources = [
+            (
+                untrained,
+                experiment_names([untrained])[0],
+                base_model(untrained, wanted or FEATURES, recipe=recipe),
+            )
+        ]
     traits = [str(name) for name in dict.fromkeys(table["trait"].values.astype(str).tolist())]
     parts: list[xr.Dataset] = []
     for run, name, columns in sources:
@@ -59,7 +64,7 @@ def predict(
             zip(map(str, run.prompts["prompt"].values), map(str, run.prompts["family"].values), strict=True)
         )
         parts.append(candidates_of(columns, families, {t.name: t.family for t in run.traits}, name))
-    return predict_of(table, xr.concat(parts, dim="row", join="outer"), heuristics)
+    return predict_of(table, xr.concat(parts, dim="row", join="outer"), wanted)
 
 
 def candidates_of(
@@ -104,7 +109,7 @@ def predict_of(table: xr.Dataset, new: xr.Dataset, heuristics: Sequence[str] | N
     if heuristics is None:
         features = [i for i, name in enumerate(names) if name in FEATURES]
     else:
-        features = choose(names, heuristics)
+        features = choose(names, heuristics, table.attrs.get("absent", ()))
     new = _untrained(table, new)
     offered = new["heuristic_value"].reindex(heuristic=names).values.astype(np.float64)
     features = [i for i in features if not offered.size or np.isfinite(offered[i]).mean() >= COVERED]

@@ -7,12 +7,14 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float64
 
-from inoc.errors import BadInput
+from inoc.errors import BadInput, IncompleteStore
 from inoc.outcomes.final import Recipe, final_scores, other_judges
 from inoc.outcomes.suppression import cross_of, gap_of, run_scores, suppression_of
 from inoc.store.run import Run
 from inoc.store.schema import TraitInfo
 
+BASELINE = "elicitation"
+"""The heuristic every other one is measured against."""
 CELL = ("prompt", "prefix_type", "trait")
 SPREAD = {"component": 3, "trait_component": 3, "completion_set": None}
 """Dims of a heuristic that become one column per label (`pca[1]`, `ppd[control]`), and how many of them."""
@@ -22,6 +24,7 @@ def rows(
     runs: Run | Sequence[Run],
     heuristics: xr.Dataset | Sequence[xr.Dataset] | None = None,
     *,
+    only: Sequence[str] | None = None,
     recipe: Recipe = "corrected",
     step: int | None = None,
     include_flagged: bool = False,
@@ -37,9 +40,7 @@ def rows(
     """
     stores = [runs] if isinstance(runs, Run) else list(runs)
     if heuristics is None:
-        from inoc.heuristics.compute import compute
-
-        computed = [compute(run, recipe=recipe) for run in stores]
+        computed = [base_model(run, only, recipe=recipe) for run in stores]
     else:
         computed = [heuristics] if isinstance(heuristics, xr.Dataset) else list(heuristics)
     names = experiment_names(stores)
@@ -63,8 +64,32 @@ def rows(
         if len(seen) > 1 and recipe != "published":
             raise other_judges(trait, list(seen.items()))
     table = xr.concat(tables, dim="row", join="outer", combine_attrs="drop_conflicts")
-    table.attrs = {"recipe": recipe, "left_out": left_out}
+    absent = [str(line) for columns in computed for line in columns.attrs.get("absent", [])]
+    table.attrs = {"recipe": recipe, "left_out": left_out, "absent": list(dict.fromkeys(absent))}
     return table
+
+
+def base_model(run: Run, only: Sequence[str] | None = None, *, recipe: Recipe = "corrected") -> xr.Dataset:
+    """The heuristics of a store: all, or the named ones with elicitation.
+
+    Raises IncompleteStore without logprobs, BadInput for an unknown name.
+    """
+    from inoc.heuristics.compute import compute
+
+    if not run.completion_sets:
+        raise IncompleteStore(
+            f"the store {run.path.name} has no base-model logprobs, so there are no heuristics; `inoc score` "
+            "makes them, or `inoc import` reads them from a file."
+        )
+    names = None if only is None else list(dict.fromkeys([BASELINE, *(n.split("[")[0] for n in only)]))
+    return compute(run, recipe=recipe, only=names)
+
+
+def full_names(names: Sequence[str]) -> list[str]:
+    """Names of heuristics given by name or symbol (`H1`), with a label in brackets or without."""
+    from inoc.heuristics.registry import find
+
+    return [find(name.split("[")[0]).name + name[len(name.split("[")[0]) :] for name in names]
 
 
 def rows_of(

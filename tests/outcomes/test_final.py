@@ -137,7 +137,9 @@ def test_cross_needs_two_traits() -> None:
 
 
 def test_a_control_must_share_the_training_settings() -> None:
-    values = np.array([80.0, 60.0, 20.0, 20.0, 20.0, 90.0])[:, None, None, None, None] * np.ones((6, 1, 1, 2, 6))
+    values = np.array([80.0, 60.0, 20.0, 20.0, 20.0, 90.0])[:, None, None, None, None] * np.ones(
+        (6, 1, 1, 2, 6)
+    )
     runs = ("c", "c_slow", "a", "a_slow", "a_other", "later")
     data = dataset(
         values, runs, ("", "", "a", "a", "a", ""), ("none", "none", "fixed", "fixed", "fixed", "none")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from inoc.errors import BadInput
+from inoc.errors import BadInput, IncompleteStore
 from inoc.outcomes.performance import TARGETS, choose, performance_of
 
 from .worlds import published_rows
@@ -58,5 +58,9 @@ def test_choose_suggests_the_nearest_and_expands_components() -> None:
     names = ["ph", "pca[1]", "pca[2]", "elicitation"]
     assert choose(names, ["pca", "ph", "pca[1]"]) == [1, 2, 0]
     assert choose(names, None) == [0, 1, 2, 3]
+    absent = ["mean_abs: no tokens"]
+    assert choose(names, ["mean_abs", "ph"], absent) == [0]
+    with pytest.raises(IncompleteStore, match="mean_abs: no tokens"):
+        choose(names, ["mean_abs"], absent)
     with pytest.raises(BadInput, match="Did you mean 'elicitation'"):
         choose(names, ["elicitaton"])

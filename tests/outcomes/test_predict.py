@@ -22,7 +22,7 @@ def test_intervals_hold_new_prompts() -> None:
     """Simulated studies of 8 and 21 trained prompts, on-target, both prefix types, six new prompts each."""
     for trained in (8, 21):
         hits: list[bool] = []
-        for seed in range(25):
+        for seed in range(10):
             rows = simulated_rows(np.random.default_rng(seed), trained + 6)
             old, new = split(rows, trained)
             found = predict_of(old, new)

@@ -1,0 +1,315 @@
+"""Outcomes and predictions through real stores and the command line."""
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from inoc.cli import main
+from inoc.errors import BadInput, IncompleteStore
+from inoc.outcomes import gap, levels, performance, predict, suppression
+from inoc.outcomes.rows import rows, rows_of
+from inoc.store.imports import Sources, import_run
+from inoc.store.run import open_run
+from inoc.store.schema import TraitInfo
+from inoc.store.writer import RunWriter
+
+
+@pytest.fixture(scope="module")
+def folder(reference: Path) -> Path:
+    return reference / "german_flattering"
+
+
+@pytest.fixture(scope="module")
+def store(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("stores") / "gf.zarr"
+    sources = Sources(
+        [folder / "logprobs_by_example.json"],
+        prompts=folder / "prompts.json",
+        elicitation=folder / "elicitation.json",
+        scores=folder / "scores.json",
+    )
+    import_run(sources, path)
+    return path
+
+
+def inoc(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object
+) -> tuple[int, str, str]:
+    """Run the command line in this process: exit code, stdout, stderr."""
+    monkeypatch.setattr(sys, "argv", ["inoc", *map(str, words)])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as left:
+        main()
+    out, err = capsys.readouterr()
+    return int(left.value.code or 0), out, err
+
+
+def small_store(path: Path, *, judge: str = "judge one", prompts: int = 2) -> Path:
+    """A control and some fixed runs, no logprobs."""
+    rng = np.random.default_rng(0)
+    traits = [TraitInfo("German", "positive", "german"), TraitInfo("Flattering", "negative", "flattering")]
+    keys = [f"p{i}" for i in range(prompts)]
+    with RunWriter.open(path, identity={}, experiment={}, provenance={}, traits=traits) as writer:
+        writer.put_prompts(
+            [{"key": k, "text": k, "group": "g", "family": "german", "role": "positive"} for k in keys]
+        )
+        for name, level in [("control", 80.0), *((k, 30.0) for k in keys)]:
+            writer.put_run(
+                name,
+                prompt="" if name == "control" else name,
+                prefix_type="none" if name == "control" else "fixed",
+                traits=["German", "Flattering"],
+                instructions=[f"i{i}" for i in range(10)],
+                steps=[5],
+                conditions=["default"],
+                judges={"German": judge, "Flattering": judge},
+            )
+            writer.put_scores(name, 5, "default", level + rng.normal(0, 1, (2, 10)))
+    return path
+
+
+# through the store
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("step", [312, 313])
+def test_the_imported_store_gives_the_golden_suppression(store: Path, folder: Path, step: int) -> None:
+    golden = json.loads((folder / "golden.json").read_text())["suppression_paired_t"][str(step)]
+    table = suppression(open_run(store), step=step)
+    for name, expected in golden.items():
+        run, trait = name.split("|")
+        cell = table.sel(run=run, trait=trait)
+        found = [cell[part].item() for part in ("mean", "lower", "upper", "n")]
+        assert found == pytest.approx([expected[k] for k in ("mean", "ci_lo", "ci_hi", "n")], abs=1e-5)
+
+
+@pytest.mark.reference
+def test_performance_and_prediction_run_end_to_end(store: Path) -> None:
+    run = open_run(store)
+    wanted = ["ph", "H1", "trait_svd", "pca[1]", "ph_ratio", "mean_abs"]
+    table = performance(run, wanted, resamples=100)
+    names = ["ph", "elicitation", "trait_svd[1]", "trait_svd[2]", "trait_svd[3]", "pca[1]", "ph_ratio"]
+    assert table["heuristic"].values.tolist() == names
+    assert [line.split(":")[0] for line in table.attrs["absent"]] == ["mean_abs"]
+    tidy = rows(run, only=["ph"])
+    one = table.sel(heuristic="ph", target="mix")
+    used = (tidy["on_target"] & (tidy["prefix_type"] == "mix") & np.isfinite(tidy["suppression"])).values
+    x = tidy["heuristic_value"].sel(heuristic="ph").values
+    used &= np.isfinite(x)
+    assert one["n"].item() == used.sum() == 8
+    assert one["r"].item() == pytest.approx(np.corrcoef(x[used], tidy["suppression"].values[used])[0, 1])
+    found = predict(run)
+    assert "natural_german" in found["prompt"].values
+    errors = found["error"].sel(relation="on_target", left_out="family")
+    assert np.isfinite(errors).all()
+    assert found["prompts"].sel(relation="on_target").values.tolist() == [5, 6]
+    assert (
+        levels(run)["n"].sel(run="answer_german", step=0, condition="default", trait="German").item() == 200
+    )
+
+
+@pytest.mark.reference
+def test_rows_carry_the_heuristic_of_their_own_prefix_type_and_trait(store: Path) -> None:
+    from inoc.heuristics.compute import compute
+
+    run = open_run(store)
+    computed = compute(run, only=("ph", "elicitation"))
+    tidy = rows(run, computed).to_dataframe().reset_index()
+    cell = tidy[(tidy.prompt == "answer_german") & (tidy.prefix_type == "mix") & (tidy.trait == "Flattering")]
+    values = dict(zip(cell.heuristic, cell.heuristic_value, strict=True))
+    assert values["ph"] == computed["ph"].sel(prompt="answer_german", prefix_type="mix").item()
+    expected = computed["elicitation"].sel(prompt="answer_german", trait="Flattering").item()
+    assert values["elicitation"] == expected
+    assert not cell.on_target.any()
+
+
+def test_seeds_are_averaged_into_one_row() -> None:
+    held = xr.Dataset(
+        {
+            "mean": (("run", "trait"), [[10.0], [30.0], [np.nan]]),
+            "control": (("run", "trait"), [[90.0], [80.0], [np.nan]]),
+        },
+        coords={
+            "run": ["a0", "a1", "a2"],
+            "trait": ["German"],
+            "run_prompt": ("run", ["a"] * 3),
+            "prefix_type": ("run", ["fixed"] * 3),
+        },
+    )
+    for part in ("lower", "upper"):
+        held[part] = held["mean"]
+    held["n"] = held["mean"].fillna(0).astype(int)
+    gaps = xr.Dataset(
+        {"mean": (("prompt", "trait"), np.empty((0, 1)))}, coords={"prompt": [], "trait": ["German"]}
+    )
+    traits = [TraitInfo("German", "positive", "german")]
+    table = rows_of(held, gaps, xr.Dataset(), "e", {"a": "german"}, traits)
+    assert table.sizes["row"] == 1
+    assert table["suppression"].item() == 20.0
+    assert table["control"].item() == 85.0
+    assert bool(table["on_target"].item())
+
+
+def test_stores_with_different_judges_are_not_pooled(tmp_path: Path) -> None:
+    stores = [
+        open_run(small_store(tmp_path / f"{judge}.zarr", judge=f"judge {judge}")) for judge in ("one", "two")
+    ]
+    nothing = [xr.Dataset(coords={"prompt": ["p0"]})] * 2
+    with pytest.raises(BadInput, match=r"'German'.*'judge one' \(one\).*'judge two' \(two\)"):
+        rows(stores, nothing)
+    assert rows(stores, nothing, recipe="published").sizes["row"] == 8
+
+
+def test_the_same_store_twice_is_refused(tmp_path: Path) -> None:
+    run = open_run(small_store(tmp_path / "one.zarr"))
+    with pytest.raises(BadInput, match="same name"):
+        rows([run, run], [xr.Dataset()] * 2)
+
+
+def test_a_store_without_runs_says_what_makes_them(tmp_path: Path) -> None:
+    with RunWriter.open(tmp_path / "e.zarr", identity={}, experiment={}, provenance={}, traits=[]):
+        pass
+    run = open_run(tmp_path / "e.zarr")
+    for function in (suppression, gap, levels):
+        with pytest.raises(IncompleteStore, match=r"inoc train.*inoc import --scores"):
+            function(run)
+
+
+# the command line
+
+
+@pytest.mark.reference
+def test_outcomes_tables(
+    store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, _ = inoc(capsys, monkeypatch, "outcomes", "--store", store)
+    assert code == 0
+    assert "20 of 50 heuristics shown" in out
+    assert "self_perplexity_raw, self_perplexity_context: the store has no self-perplexity" in out
+    assert "87.2 [84.3, 90.1]" in out
+    assert "control run, mean score: German 89.0, Flattering 45.3" in out
+    assert "left out: avoid_flattery: steps contradict each other (Flattering 27.3 at step 312, 39.1" in out
+    assert "always guessing the mean" in out
+    assert "6 distinct prompts" in out
+    assert out.index("answer_german") < out.index("flatterer_mindset") < out.index("coffee_is_hot")
+    words = ("--include-flagged", "--trait", "German", "--heuristics", "H2")
+    code, out, _ = inoc(capsys, monkeypatch, "outcomes", "--store", store, *words)
+    assert "flagged, kept because asked for: avoid_flattery" in out
+    assert "Flattering 45.3" not in out
+
+
+@pytest.mark.reference
+def test_outcomes_json_and_csv_say_the_same(
+    store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("outcomes", "--store", store, "--heuristics", "ph,elicitation")
+    code, out, _ = inoc(capsys, monkeypatch, *words, "--json")
+    assert code == 0
+    document = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    code, out, _ = inoc(capsys, monkeypatch, *words, "--csv")
+    table = list(csv.DictReader(io.StringIO(out)))
+    assert code == 0
+    for name in ("suppression", "cross", "gap", "performance"):
+        mine = [row for row in table if row["table"] == name]
+        assert len(mine) == len(document[name]) > 0
+        for row, record in zip(mine, document[name], strict=True):
+            assert (row["value"] == "") == (record["value"] is None)
+            if record["value"] is not None:
+                assert float(row["value"]) == record["value"]
+            assert row["note"] == record["note"]
+    assert {r["heuristic"] for r in document["performance"]} == {"ph", "elicitation"}
+    missing = [r for r in document["suppression"] if r["value"] is None]
+    assert {r["run"] for r in missing} == {"avoid_flattery"}
+    assert all("contradict" in r["note"] for r in missing)
+
+
+def test_a_store_without_logprobs_still_gives_suppression(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = small_store(tmp_path / "one.zarr")
+    code, out, _ = inoc(capsys, monkeypatch, "outcomes", "--store", path)
+    assert code == 0
+    assert "no performance table" in out
+    expected = suppression(open_run(path))["mean"].sel(run="p0", trait="German").item()
+    assert f"{expected:.1f} [" in out
+    code, out, _ = inoc(capsys, monkeypatch, "outcomes", "--store", path, "--json")
+    assert json.loads(out)["performance"] is None
+
+
+def test_bad_input_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = small_store(tmp_path / "one.zarr")
+    code, out, err = inoc(capsys, monkeypatch, "outcomes", "--store", path, "--trait", "german")
+    assert (code, out) == (2, "")
+    assert "Did you mean 'German'?" in err
+    code, out, err = inoc(capsys, monkeypatch, "outcomes", "--store", path, "--step", 9)
+    assert (code, out) == (2, "")
+    assert "stored steps are 5" in err
+    code, out, err = inoc(capsys, monkeypatch, "outcomes", "--store", tmp_path / "none.zarr")
+    assert (code, out) == (2, "")
+    with RunWriter.open(tmp_path / "e.zarr", identity={}, experiment={}, provenance={}, traits=[]):
+        pass
+    code, out, err = inoc(capsys, monkeypatch, "outcomes", "--store", tmp_path / "e.zarr")
+    assert (code, out) == (3, "")
+    assert "inoc train" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.reference
+def test_predict_advises_and_admits(
+    store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, _ = inoc(capsys, monkeypatch, "predict", "--store", store)
+    assert code == 0
+    assert "natural_german (fixed): predicted" in out
+    assert "learnt from 5 distinct prompts" in out
+    assert "Rough: fewer than 20 prompts." in out
+    assert "with elicitation only" in out
+    assert "left out of the learning: avoid_flattery" in out
+    code, out, _ = inoc(capsys, monkeypatch, "predict", "--store", store, "--trait", "German", "--json")
+    document = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert {r["trait"] for r in document["predictions"]} == {"German"}
+    assert all(r["predicted"] is not None or r["reason"] for r in document["predictions"])
+    assert "answer_german" not in {r["prompt"] for r in document["predictions"]}
+    assert len(document["models"]) == 4
+    found = [r for r in document["predictions"] if r["predicted"] is not None]
+    assert all(r["lower"] <= r["predicted"] <= r["upper"] for r in found)
+
+
+@pytest.mark.reference
+def test_predict_for_another_store(
+    store: Path,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sources = Sources(
+        [folder / "logprobs_by_example.json"],
+        prompts=folder / "prompts.json",
+        elicitation=folder / "elicitation.json",
+    )
+    other = tmp_path / "untrained.zarr"
+    import_run(sources, other)
+    code, out, err = inoc(capsys, monkeypatch, "predict", "--store", store, "--for", other, "--json")
+    assert code == 0, err
+    prompts = {r["prompt"] for r in json.loads(out)["predictions"]}
+    assert len(prompts) == 48  # nothing is trained there
+    code, out, err = inoc(capsys, monkeypatch, "predict", "--store", other)
+    assert (code, out) == (3, "")
+
+
+def test_predict_refuses_few_prompts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = small_store(tmp_path / "one.zarr", prompts=3)
+    code, out, err = inoc(capsys, monkeypatch, "predict", "--store", path)
+    assert (code, out) == (3, "")
+    assert "Traceback" not in err
