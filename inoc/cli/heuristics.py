@@ -62,6 +62,7 @@ def heuristics(
 
     from inoc.errors import BadInput, IncompleteStore
     from inoc.heuristics.compute import measure
+    from inoc.heuristics.registry import find
     from inoc.heuristics.table import document, rows
     from inoc.store.run import open_run
 
@@ -78,8 +79,9 @@ def heuristics(
         completion_set=completion_set,
         engine=engine,
     )
-    if not table.variables:
-        reason = next(iter(table.absent.values()), "it is empty")
+    asked = {find(name).name for name in wanted} if wanted else set(table.absent) | set(table.variables)
+    if asked <= set(table.absent):
+        reason = next(table.absent[name] for name in table.absent if name in asked)
         raise IncompleteStore(f"{store}: nothing of what was asked can be computed: {reason}.")
     shown = rows(table)
     if prefix_type:

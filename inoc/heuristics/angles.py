@@ -212,12 +212,11 @@ def centroid_angles(gram: Square, group: Bool[np.ndarray, " prompt"]) -> Float64
     use = group & np.isfinite(np.diagonal(gram))
     if not use.any():
         return np.full(len(gram), np.nan)
-    to_mean = gram[:, use].mean(1)
-    mean_square = gram[np.ix_(use, use)].mean()
-    stacked = np.zeros((len(gram), 2, 2))
-    stacked[:, 0, 0], stacked[:, 1, 1] = np.diagonal(gram), mean_square
-    stacked[:, 0, 1] = stacked[:, 1, 0] = to_mean
-    return np.array([angles_from_gram(block)[0, 1] for block in stacked])
+    with_mean = np.empty((len(gram) + 1, len(gram) + 1))
+    with_mean[:-1, :-1] = gram
+    with_mean[-1, :-1] = with_mean[:-1, -1] = gram[:, use].mean(1)
+    with_mean[-1, -1] = gram[np.ix_(use, use)].mean()
+    return angles_from_gram(with_mean)[:-1, -1]
 
 
 def cross_angle(

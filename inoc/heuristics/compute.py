@@ -86,6 +86,7 @@ def measure(
         raise BadInput(f"no recipe '{recipe}': it is corrected or published.")
     from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingTypeStubs]
 
+    only, prompts = ([given] if isinstance(given, str) else given for given in (only, prompts))
     names = with_companions(only) if only else list(heuristics())
     with threadpool_limits(1, user_api="blas"):  # threads of BLAS make many small matrices slower, not faster
         return _measure(names, recipe, prompts, completion_set, engine, run)
@@ -243,7 +244,7 @@ def sample_size(entry: Heuristic, inputs: Inputs) -> dict[str, Attribute]:
         return {"n": len(inputs.prompts), "n_of": "prompts"}
     if entry.name == "ppd":
         return _range(np.isfinite(inputs.w_other_sets).sum(-1), "examples")
-    if kind == "example":
+    if kind == "example" or "n_examples" in entry.companions:
         return _range(np.isfinite(inputs.w).sum(-1), "examples")
     if kind == "token":
         return _range(inputs.statistics.count, "tokens")

@@ -2,6 +2,8 @@
 prompts.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from jaxtyping import Float, Float64, Int64, Shaped
 
@@ -47,7 +49,10 @@ def wilson_interval(
     return np.clip(np.stack([centre - half, centre + half], axis=-1), 0.0, 1.0)
 
 
+@lru_cache(maxsize=4)
 def bootstrap_counts(size: int, resamples: int, seed: int) -> Int64[np.ndarray, "resample prompt"]:
     """How often each of `size` prompts is drawn in each of `resamples` draws with replacement."""
     random = np.random.default_rng(seed)
-    return random.multinomial(size, np.full(size, 1 / size), size=resamples).astype(np.int64)
+    counts = random.multinomial(size, np.full(size, 1 / size), size=resamples).astype(np.int64)
+    counts.flags.writeable = False
+    return counts

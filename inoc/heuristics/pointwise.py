@@ -53,7 +53,7 @@ def ph_ci(w: Float[np.ndarray, "*cells example"]) -> Float64[np.ndarray, "*cells
 
 
 @heuristic(
-    symbol="gamma", family="pointwise", level="example", long_name="coherence",
+    symbol="gamma", family="pointwise", level="example", long_name="coherence: share of examples made more likely",
     formula="fraction of examples with w > 0 (strict)", units="1", companions=("gamma_ci",),
 )  # fmt: skip
 def gamma(w: Float[np.ndarray, "*cells example"]) -> Float64[np.ndarray, "*cells"]:

@@ -20,6 +20,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, TypeVar, cast
 
 import numpy as np
@@ -77,6 +78,7 @@ class Heuristic:
         return {parameter: renamed.get(parameter, parameter) for parameter in _parameters(self.function)}
 
 
+@cache
 def _parameters(function: Callable[..., Array]) -> tuple[str, ...]:
     return tuple(
         name

@@ -93,6 +93,8 @@ ROWS: tuple[tuple[str, str, str, str, str, Maker], ...] = (
     ("n_tokens", "", "tokens with a finite difference", "number of finite delta", ONE, field("count")),
 )  # fmt: skip
 SIGNED = {"mean_signed", "filtered", "top_quarter"}
+GROW_WITH_EXAMPLES = {"coherence", "persistent", "effective_rank"}
+"""Comparable only at equal n_examples, which therefore comes along."""
 
 for _name, _symbol, _words, _formula, _units, _function in ROWS:
     register(
@@ -106,5 +108,6 @@ for _name, _symbol, _words, _formula, _units, _function in ROWS:
             _function,
             symbol=_symbol,
             sign="positive: the prompt makes the tokens more likely" if _name in SIGNED else "",
+            companions=("n_examples",) if _name in GROW_WITH_EXAMPLES else (),
         )
     )

@@ -50,6 +50,7 @@ def test_labels_and_meaning(h, world):
     assert h["ph"].attrs["n"] == WORLD_SETS["train"]
     assert h["mean_abs"].attrs["n"] == world.row_size.sum()
     assert h["elicitation"].attrs["n"] == [14, 15]
+    assert h["coherence"].attrs["n"] == WORLD_SETS["train"]
     assert h["ppd"].attrs["n"] == [0, 9]  # other sets are scored with fixed only
 
 
@@ -261,7 +262,7 @@ def test_only_computes_only_what_is_asked_for(run, monkeypatch):
     asked.clear()
     compute(run, only=["elicitation", "distance_from_neutral"])
     assert asked == []
-    compute(run, only=["coherence", "ph"])
+    assert set(compute(run, only=["coherence", "ph"]).data_vars) == {"coherence", "n_examples", "ph", "ph_ci"}
     assert asked == ["corrected"]
     asked.clear()
     compute(run, only=["HB5"], recipe="published")
@@ -340,6 +341,23 @@ def test_pending_units_are_missing_and_counted(tmp_path):
         compute(run, only=["token_pca"])["token_pca"].sel(prefix_type="fixed", prompt=["a", "b", "c"]),
         atol=1e-6,
     )
+
+
+def test_prompts_of_the_coarser_level_are_left_out_and_named(tmp_path):
+    from inoc.store.schema import Unit
+    from inoc.store.writer import RunWriter
+
+    with RunWriter.open(tmp_path / "both.zarr", identity={}, experiment={}, provenance={}) as writer:
+        writer.put_prompts([{"key": key, "text": key} for key in ("a", "b")])
+        writer.put_completions("train", example_ids=["0", "1", "2"], row_size=np.array([2, 1, 0]))
+        for level, prompt, n in (("token", "a", 3), ("example", "b", 3)):
+            writer.plan("train", prefix_types=("fixed",), prompts=(prompt,), level=level)
+            writer.put_default("train", -np.ones(n), level)
+            writer.put_unit(Unit("train", "fixed", prompt), -np.arange(n) / 2, level=level)
+    found = compute(inoc.open_run(tmp_path / "both.zarr"), only="ph")
+    assert found["prompt"].values.tolist() == ["a"]
+    assert found["ph"].values.tolist() == [[(0.75 + 0.0) / 2]]  # an example without tokens has no difference
+    assert "1 prompts are stored at example level only and left out: b." in found.attrs["notes"]
 
 
 @pytest.mark.parametrize(
