@@ -134,3 +134,28 @@ def test_completion_longer_than_the_context(folder: Path) -> None:
 def test_unknown_backend_option(folder: Path) -> None:
     edit(folder, "device: cpu", "devise: cpu")
     assert "devise" in refused(folder)
+
+
+def test_a_set_to_be_generated_is_sampled_first_and_then_scored(folder: Path) -> None:
+    edit(
+        folder,
+        "  train: {path: train.jsonl}\n",
+        "  train: {path: train.jsonl}\n  control: {generate: {n: 2, max_tokens: 12}}\n",
+    )
+    code, out, err = run(folder, "score", "study.yaml", "--store", "run.zarr", "--dry-run", "--json")
+    assert code == 0, err
+    assert [entry["name"] for entry in json.loads(out)["sets"]] == ["train"]
+    assert "note: control will be sampled" in err
+    code, _, err = run(folder, "score", "study.yaml", "--store", "run.zarr")
+    assert code == 0, err
+    rows = [
+        json.loads(line)
+        for line in (folder / "generated" / "tiny" / "control.jsonl").read_text().splitlines()
+    ]
+    store = inoc.open_run(folder / "run.zarr")
+    assert list(store.completions("control")["completion"].values) == [row["completion"] for row in rows]
+    ends = [row["finish"] == "stop" for row in rows]
+    ids = np.split(
+        store.read("completions/control/token_id"), np.cumsum(store.read("completions/control/row_size"))[:-1]
+    )
+    assert [int(row[-1]) == 257 for row in ids] == ends  # cut at the length limit: no end token
