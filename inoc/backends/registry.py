@@ -20,6 +20,7 @@ SHIPPED: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "local": ("local", ("torch", "transformers")),
     "vllm": ("vllm", ("vllm",)),
     "openai_server": ("openai", ("openai",)),
+    "openai": ("openai", ("openai",)),
     "tinker": ("tinker", ("tinker",)),
     "openweights": ("openweights", ("openweights",)),
 }

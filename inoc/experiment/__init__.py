@@ -2,7 +2,14 @@
 
 from inoc.experiment.check import check_experiment, load_experiment
 from inoc.experiment.data import Example, read_completions, read_instructions, read_pool, read_pools, subset
-from inoc.experiment.judges import Judge, LanguageJudge, LexicalJudge, LogprobJudge, MisalignmentJudge
+from inoc.experiment.judges import (
+    Judge,
+    LanguageJudge,
+    LexicalJudge,
+    LogprobJudge,
+    MisalignmentJudge,
+    PluginJudge,
+)
 from inoc.experiment.models import (
     BackendChoice,
     CompletionSet,
@@ -35,6 +42,7 @@ __all__ = [
     "LogprobJudge",
     "MisalignmentJudge",
     "Model",
+    "PluginJudge",
     "Problem",
     "Prompt",
     "PromptGroup",

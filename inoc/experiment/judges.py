@@ -1,18 +1,21 @@
 """How a response is scored: the judges an experiment can name."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from inoc.experiment.parts import Count, Part
+from inoc.backends.protocols import Scalar
+from inoc.experiment.parts import Count, Name, Part
 
 
 class ServiceJudge(Part):
-    """What judges that ask a chat model share. `api_key_env` names the environment variable with the key."""
+    """What judges that ask a chat model share. `api_key_env` names the environment variable with the key; null:
+    OPENAI_API_KEY, and only for the hosted API or OPENAI_BASE_URL, so that no other server gets that key unnoticed."""
 
     model: Annotated[str, Field(min_length=1)]
     base_url: str | None = None
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] = "OPENAI_API_KEY"
+    api_key_env: Annotated[str | None, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] = None
     concurrency: Count = 32
     requests_per_minute: Count | None = None
 
@@ -37,6 +40,9 @@ class LanguageJudge(Part):
 
     kind: Literal["language"]
     language: Annotated[str, Field(min_length=2, description="name in English, such as german")]
+    languages: Annotated[
+        tuple[str, ...], Field(description="the languages to choose among; empty: seven West European ones")
+    ] = ()
 
 
 class LexicalJudge(Part):
@@ -47,6 +53,14 @@ class LexicalJudge(Part):
     lexicon: str | None = None
 
 
+class PluginJudge(Part):
+    """A judge of another package (entry-point group "inoc.judges"), with that judge's own options."""
+
+    kind: Literal["plugin"]
+    name: Name
+    options: Mapping[str, Scalar] = {}
+
+
 Judge = Annotated[
-    LogprobJudge | LanguageJudge | LexicalJudge | MisalignmentJudge, Field(discriminator="kind")
+    LogprobJudge | LanguageJudge | LexicalJudge | MisalignmentJudge | PluginJudge, Field(discriminator="kind")
 ]

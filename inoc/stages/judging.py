@@ -7,7 +7,15 @@ import numpy as np
 from jaxtyping import Float64
 
 from inoc.errors import BadInput, BadResult
-from inoc.experiment import Experiment, LanguageJudge, LexicalJudge, LogprobJudge, MisalignmentJudge
+from inoc.experiment import (
+    Experiment,
+    LanguageJudge,
+    LexicalJudge,
+    LogprobJudge,
+    MisalignmentJudge,
+    PluginJudge,
+)
+from inoc.experiment import Judge as Entry
 from inoc.judge import Judge, JudgeRequest, check_nan_share, open_judge
 
 
@@ -70,7 +78,7 @@ def open_judges(experiment: Experiment) -> Judges:
     return Judges(judges)
 
 
-def _open(trait: str, entry: LogprobJudge | LanguageJudge | LexicalJudge | MisalignmentJudge) -> Judge:
+def _open(trait: str, entry: Entry) -> Judge:
     match entry:
         case LogprobJudge():
             options = _service(entry) | {"scale": entry.scale, "question": entry.question}
@@ -78,7 +86,10 @@ def _open(trait: str, entry: LogprobJudge | LanguageJudge | LexicalJudge | Misal
         case MisalignmentJudge():
             return open_judge(entry.aspect, trait, _service(entry))
         case LanguageJudge():
-            return open_judge("language", trait, {"language": entry.language})
+            options = {"language": entry.language, "languages": " ".join(entry.languages) or None}
+            return open_judge("language", trait, options)
+        case PluginJudge():
+            return open_judge(entry.name, trait, entry.options)
         case LexicalJudge():
             if entry.lexicon:
                 return open_judge("lexical", trait, {"function": entry.lexicon})
