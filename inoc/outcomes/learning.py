@@ -32,7 +32,12 @@ class Model:
     candidates: tuple[Columns, ...]
     columns: Columns
     predictor: Predictor
-    residuals: dict[str, Float64[np.ndarray, " prompt"]]
+    left_out: dict[str, Float64[np.ndarray, " row"]]
+    """Nested predictions (share) by grouping: "prompt", "family", "store"."""
+
+    def residuals(self, left_out: str) -> Float64[np.ndarray, " prompt"]:
+        """Honest errors (share), one per prompt."""
+        return rms_by_prompt(self.sample, self.left_out[left_out])
 
     @property
     def description(self) -> str:
@@ -71,11 +76,8 @@ def learn(table: xr.Dataset, relation: str, kind: str, features: Sequence[int]) 
     columns, predictor = chosen_fit(sample, candidates)
     if predictor is None:
         return "no predictor could be fitted"
-    residuals = {
-        kind: rms_by_prompt(sample, nested_predictions(sample, kind, candidates))
-        for kind in ("prompt", "family")
-    }
-    return Model(sample, names, candidates, columns, predictor, residuals)
+    left_out = {name: nested_predictions(sample, name, candidates) for name in LEFT_OUT}
+    return Model(sample, names, candidates, columns, predictor, left_out)
 
 
 def _candidates(columns: Sequence[int], names: Sequence[str]) -> tuple[Columns, ...]:
@@ -102,14 +104,17 @@ def errors_of(models: Mapping[tuple[str, str], Model | str], kinds: Sequence[str
             count["prompts"][i, j], count["rows"][i, j] = sample.prompts, sample.share.size
             described[i, j] = model.description
             base = model.names.index(BASELINE) if BASELINE in model.names else None
-            choices = {"chosen": model.candidates, "constant": ((),)}
+            baselines: dict[str, tuple[Columns, ...]] = {"constant": ((),)}
             if base is not None and np.isfinite(sample.x[base]).all():
-                choices["elicitation"] = ((base,),)
+                baselines["elicitation"] = ((base,),)
             for k, left_out in enumerate(LEFT_OUT):
+                predicted = {"chosen": model.left_out[left_out]}
+                for name, candidates in baselines.items():
+                    predicted[name] = nested_predictions(sample, left_out, candidates)
                 for m, predictor in enumerate(PREDICTORS):
-                    if predictor in choices:
-                        predicted = nested_predictions(sample, left_out, choices[predictor]) * sample.control
-                        wrong[i, j, k, m] = error(predicted, sample.share * sample.control)
+                    if predictor in predicted:
+                        found = predicted[predictor] * sample.control
+                        wrong[i, j, k, m] = error(found, sample.share * sample.control)
     dims = ("relation", "kind")
     return xr.Dataset(
         {

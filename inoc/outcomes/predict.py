@@ -145,7 +145,7 @@ def _one(
     """Predicted, lower, upper in pp."""
     centre = float(model.predictor(new[:, None])[0])
     known = family in set(model.sample.family.tolist())
-    found = prediction_interval(centre, model.residuals["prompt" if known else "family"])
+    found = prediction_interval(centre, model.residuals("prompt" if known else "family"))
     values = np.array([found.estimate, found.lower, found.upper]) * control
     return tuple(float(v) for v in np.clip(values, control - 100.0, control))
 

@@ -198,7 +198,7 @@ def test_outcomes_tables(
     assert "always guessing the mean" in out
     assert "6 distinct prompts" in out
     assert out.index("answer_german") < out.index("flatterer_mindset") < out.index("coffee_is_hot")
-    words = ("--include-flagged", "--trait", "German", "--heuristics", "H2")
+    words = ("--include-flagged", "--trait", "German", "--heuristics", "ph")
     code, out, _ = inoc(capsys, monkeypatch, "outcomes", "--store", store, *words)
     assert "flagged, kept because asked for: avoid_flattery" in out
     assert "Flattering 45.3" not in out
