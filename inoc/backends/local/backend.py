@@ -133,7 +133,7 @@ class LocalBackend:
                 yield TokenLogprobs(request.id, np.zeros(0, np.float32), ())
         for checkpoint, group in by_checkpoint.items():
             engine, adapter = self._engine_for(checkpoint)
-            default = 4096 if engine.device.type == "cpu" else 32768
+            default = 1024 if engine.device.type == "cpu" else 32768
             yield from score(
                 engine,
                 group,

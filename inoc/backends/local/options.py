@@ -24,7 +24,7 @@ class Options:
     """Load the weights quantised with bitsandbytes (CUDA)."""
     attention: Literal["sdpa", "eager"] = "sdpa"
     batch_tokens: int | None = None
-    """Tokens of one scoring batch, padding included; default 4096 on CPU, 32768 elsewhere."""
+    """Tokens of one scoring batch, padding included; default 1024 on CPU, 32768 elsewhere."""
     rows: int = 64
     """Completions sampled side by side."""
     share_prefix: bool = True
