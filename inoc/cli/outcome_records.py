@@ -1,5 +1,7 @@
 """Every number of `inoc outcomes` as records, printed as one JSON document or one long CSV table."""
 
+# pyright: reportUnknownMemberType=false
+
 import csv
 import json
 import sys

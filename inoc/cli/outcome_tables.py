@@ -1,5 +1,8 @@
 """The readable tables of `inoc outcomes`."""
 
+# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
 import sys
 
 import numpy as np
@@ -133,14 +136,14 @@ def _show(console: Console, table: Table, title: str) -> None:
 
 def _flagged(table: xr.Dataset) -> list[tuple[str, str]]:
     """Runs that are flagged and have numbers all the same."""
-    kept = np.isfinite(table["mean"].values).any(axis=1)
+    kept = np.asarray(np.isfinite(table["mean"].values).any(axis=1))
     names, flags = table["run"].values.astype(str), table["flags"].values.astype(str)
     return [(str(run), str(flag)) for run, flag, k in zip(names, flags, kept, strict=True) if flag and k]
 
 
 def _performance(console: Console, table: xr.Dataset, shown: int | None) -> None:
     strength = np.abs(table["r"].sel(target="all").values)
-    known = np.isfinite(table["r"].values).any(axis=1)
+    known = np.asarray(np.isfinite(table["r"].values).any(axis=1))
     order = [i for i in np.argsort(-np.nan_to_num(strength, nan=-1.0), kind="stable").tolist() if known[i]]
     out = Table(title="Performance: correlation with what training did", title_justify="left")
     columns = (

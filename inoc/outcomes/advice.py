@@ -1,5 +1,7 @@
 """Predictions in words: one card per prompt, and how much they can be trusted."""
 
+# pyright: reportUnknownMemberType=false
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -5,6 +5,9 @@ measured on reference scores this carries over to other traits and families bett
 because a trait that leaks at 45 can lose no more than 45. Errors are reported in pp again.
 """
 
+# pyright: reportMissingTypeStubs=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

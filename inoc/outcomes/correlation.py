@@ -1,5 +1,7 @@
 """How well columns of numbers follow a target: correlations, their intervals and p-values, on bare arrays."""
 
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+
 import numpy as np
 from jaxtyping import Bool, Float64, Shaped
 from scipy import stats

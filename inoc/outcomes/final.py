@@ -1,5 +1,7 @@
 """Which score of a run counts: the final-step rule, the control to subtract, the judge that must agree."""
 
+# pyright: reportUnknownMemberType=false
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal

@@ -5,6 +5,8 @@ cannot carry an interval. `estimate` is in the unit of the input (scores, suppre
 pp).
 """
 
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np

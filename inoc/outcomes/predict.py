@@ -1,5 +1,7 @@
 """Predicting the suppression of prompts nobody has trained on, with an interval and an honest error."""
 
+# pyright: reportUnknownMemberType=false
+
 from collections.abc import Sequence
 
 import numpy as np

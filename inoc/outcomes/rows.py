@@ -1,5 +1,7 @@
 """Rows of experiment, prompt, prefix type and trait: what training did beside what the base model said."""
 
+# pyright: reportUnknownMemberType=false
+
 from collections.abc import Mapping, Sequence
 from itertools import product
 

@@ -3,6 +3,8 @@
 All in percentage points (pp) of a 0-100 judge score, default condition, final step.
 """
 
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
+
 import json
 from collections.abc import Mapping, Sequence
 from typing import cast
