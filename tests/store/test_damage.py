@@ -58,7 +58,7 @@ def test_a_flipped_byte_in_any_file_is_found(scenario: ModuleType, tiny: Path) -
 
 @pytest.mark.slow
 def test_many_flipped_bytes_in_every_file_are_found(scenario: ModuleType, tiny: Path) -> None:
-    assert silent_flips(scenario, tiny, scenario.contents(tiny), per_file=40) == []
+    assert silent_flips(scenario, tiny, scenario.contents(tiny), per_file=6) == []
 
 
 def test_reading_any_flipped_chunk_fails_by_name(scenario: ModuleType, tiny: Path) -> None:

@@ -465,6 +465,18 @@ def test_an_existing_store_is_left_alone(write: Write, tmp_path: Path) -> None:
     assert open_run(store).levels() == ("token",)
 
 
+def test_what_a_killed_import_left_is_cleared(write: Write, tmp_path: Path) -> None:
+    store, file = tmp_path / "s.zarr", write("a.json", means())
+    (tmp_path / ".s.zarr.importing" / "rubbish").mkdir(parents=True)
+    run_import(store, file)
+    store.rename(tmp_path / ".s.zarr.replaced")  # killed while replacing: the old store is all there is
+    with pytest.raises(BadInput):
+        import_run(Sources((write("c.json", changed("baseline", {})),)), store, overwrite=True)
+    import_run(Sources((write("b.json", tokens()),)), store, overwrite=True)
+    assert open_run(store).levels() == ("token",)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "b.json", "c.json", "s.zarr"]
+
+
 # the reference data
 
 

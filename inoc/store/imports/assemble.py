@@ -72,20 +72,19 @@ def import_run(sources: Sources, store: Path, *, overwrite: bool = False) -> Imp
         raise BadInput(
             f"{store} cannot be written ({error.strerror}); choose another place with --store."
         ) from error
-    part = store.with_name(f".{store.name}.importing")
+    part, old = store.with_name(f".{store.name}.importing"), store.with_name(f".{store.name}.replaced")
     with lock:
+        if old.exists() and not store.exists():  # a kill came between the two renames below
+            old.rename(store)
         shutil.rmtree(part, ignore_errors=True)
         try:
             with without_flushing():
                 write(parsed, part, summary, _identity(parsed), _provenance(parsed, sources, summary))
+            shutil.rmtree(old, ignore_errors=True)
             if store.exists():
-                old = store.with_name(f".{store.name}.replaced")
-                shutil.rmtree(old, ignore_errors=True)
                 store.rename(old)
-                part.rename(store)
-                shutil.rmtree(old)
-            else:
-                part.rename(store)
+            part.rename(store)
+            shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(part, ignore_errors=True)
     return summary
