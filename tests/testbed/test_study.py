@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.timeout(3600)]
 
 SEEDS = (0, 1, 2)
 STRONG = "answer_playfully"
-WEAK = ("enjoys_joking", "had_fun_today")
+WEAK = ("enjoys_joking", "humor_matters")
 
 
 @pytest.fixture(scope="module")
