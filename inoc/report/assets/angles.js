@@ -1,0 +1,90 @@
+// Angles between prompts as a heatmap; one tab stop, arrow keys move a cursor over the cells.
+function startAngles() {
+  const { prompts: keys, matrices } = report.angles;
+  const name = byId("angles-name"), prefix = byId("angles-prefix"), order = byId("angles-order"), place = byId("angles-plot");
+  const MEANINGS = { raw: "all examples", svd2: "two leading singular directions", pca2: "two principal components (centred)" };
+  let cursor = [0, 1];
+
+  function colour(value) {
+    const share = Math.min(Math.abs(value - 90) / 90, 1) * 100;
+    return `color-mix(in oklab, var(${value < 90 ? "--more" : "--less"}) ${share.toFixed(0)}%, var(--middle))`;
+  }
+
+  function label(full) {
+    const [, variable, inside] = full.match(/^(.*)\[(.*)\]$/) ?? [null, full, ""];
+    return `${variable.replaceAll("_", " ")}: ${MEANINGS[inside] ?? inside}`;
+  }
+
+  function places() {
+    const every = keys.map((_, i) => i);
+    if (order.value === "experiment") return every;
+    return sorted(every, (i) => ROLES.indexOf(roleOf(keys[i])), false);
+  }
+
+  function draw(width) {
+    const kinds = matrices.filter((m) => m.name === name.value).map((m) => m.prefix_type);
+    if (!kinds.includes(prefix.value)) prefix.value = kinds[0];
+    const values = matrices.find((m) => m.name === name.value && m.prefix_type === prefix.value).values;
+    const at = places(), n = at.length;
+    const LEFT = Math.min(Math.max(...keys.map((key) => key.length)) * 6.2 + 24, 190);
+    const size = Math.min(Math.max(Math.floor((width - LEFT - 4) / n), 11), 26);
+    const picture = svg("svg", { width: LEFT + n * size + 4, height: n * size + 4, role: "group", "aria-label": "Heatmap of angles" });
+    at.forEach((i, row) => {
+      const text = keys[i].length > 26 ? keys[i].slice(0, 25) + "…" : keys[i];
+      const role = roleOf(keys[i]);
+      const inner = svg("svg", { x: 0, y: row * size + size / 2 - 6, width: 12, height: 12, viewBox: "0 0 16 16" }, mark(8, 8, role, "fixed"));
+      const words = svg("text", { class: role, x: 16, y: row * size + size / 2 + 4, textLength: null }, text);
+      words.style.fontSize = `${Math.min(size, 12)}px`;
+      picture.append(svg("g", { "aria-hidden": "true" }, inner, words));
+      at.forEach((j, column) => {
+        const cell = svg("rect", { x: LEFT + column * size, y: row * size, width: size - 1, height: size - 1, "data-at": `${row},${column}` });
+        const value = values[i][j];
+        cell.style.fill = value === null ? "var(--missing)" : colour(value);
+        picture.append(cell);
+      });
+    });
+    const box = svg("rect", { class: "cursor", width: size - 1, height: size - 1, tabindex: 0, role: "img" });
+    picture.append(box);
+
+    function move(row, column, speak = true) {
+      cursor = [Math.min(Math.max(row, 0), n - 1), Math.min(Math.max(column, 0), n - 1)];
+      const [i, j] = cursor.map((k) => at[k]);
+      box.setAttribute("x", LEFT + cursor[1] * size);
+      box.setAttribute("y", cursor[0] * size);
+      const value = values[i][j] === null ? "undefined" : `${values[i][j].toFixed(1)}°`;
+      box.setAttribute("aria-label", `${keys[i]} and ${keys[j]}: ${value}`);
+      if (!speak) return;
+      const line = (key) => [html("span", { class: `role ${roleOf(key)}` }, glyph(roleOf(key), "fixed"), key), " ", html("q", { dir: "auto" }, prompts.get(key)?.text ?? "")];
+      byId("angles-detail").replaceChildren(html("strong", {}, value), html("br"), ...line(keys[i]), html("br"), ...line(keys[j]));
+    }
+
+    picture.addEventListener("pointermove", (event) => {
+      const found = event.target.dataset?.at?.split(",").map(Number);
+      if (found) move(...found);
+    });
+    box.addEventListener("focus", () => move(...cursor));
+    box.addEventListener("keydown", (event) => {
+      const [row, column] = cursor;
+      const steps = { ArrowRight: [row, column + 1], ArrowLeft: [row, column - 1], ArrowDown: [row + 1, column], ArrowUp: [row - 1, column], Home: [row, 0], End: [row, n - 1] };
+      if (!(event.key in steps)) return;
+      event.preventDefault();
+      move(...steps[event.key]);
+    });
+    move(...cursor, false);
+    place.replaceChildren(picture);
+  }
+
+  const swatch = (value, text) => {
+    const box = html("span", { class: "swatch" }, text);
+    box.style.backgroundColor = colour(value);
+    return box;
+  };
+  byId("angles-legend").append("Angle:", ...[0, 45, 90, 135, 180].map((v) => swatch(v, `${v}°`)), html("span", {}, html("span", { class: "swatch none" }, "–"), "undefined"));
+  options(name, [...new Set(matrices.map((m) => m.name))].map((full) => [full, label(full)]));
+  options(prefix, [...new Set(matrices.map((m) => m.prefix_type))].map((kind) => [kind, kind || "none"]));
+  options(order, [["role", "by role"], ["experiment", "as in the experiment"]]);
+  for (const control of [name, prefix, order]) control.addEventListener("change", () => draw(Math.floor(place.clientWidth)));
+  onWidth(place.parentElement, (width) => draw(width));
+}
+
+if (byId("angles")) startAngles();

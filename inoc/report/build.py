@@ -1,0 +1,190 @@
+"""From a run store to everything its page shows, as plain values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from inoc._version import __version__
+from inoc.errors import BadInput, IncompleteStore
+from inoc.heuristics.compute import Table, measure
+from inoc.heuristics.inputs import RecipeName
+from inoc.heuristics.table import Rows, is_per_prompt, label
+from inoc.heuristics.table import rows as table_rows
+from inoc.report.columns import Column, columns
+from inoc.report.outcomes import Outcomes, outcomes
+from inoc.report.tokens import TokenView, token_view
+from inoc.report.words import Fact, missing, summary
+from inoc.store.run import Run
+from inoc.store.summary import StoreSummary, summarise
+
+MOST_PROMPTS_IN_MATRIX = 100
+
+
+@dataclass(frozen=True)
+class PromptLabel:
+    """A prompt as the page names it."""
+
+    key: str
+    text: str
+    group: str
+    family: str
+    role: str
+
+
+@dataclass(frozen=True)
+class AngleMatrix:
+    """Angles in degrees between prompts, one square per prefix type; None where undefined."""
+
+    name: str
+    prefix_type: str
+    values: list[list[float | None]]
+
+
+@dataclass(frozen=True)
+class Angles:
+    """All angle matrices, over the same prompts."""
+
+    prompts: list[str]
+    matrices: list[AngleMatrix]
+    note: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything the page shows."""
+
+    title: str
+    about: str
+    summary: list[Fact]
+    missing: list[Fact]
+    prompts: list[PromptLabel]
+    row_prompt: list[str]
+    row_prefix_type: list[str]
+    columns: list[Column]
+    angles: Angles | None
+    outcomes: Outcomes
+    tokens: TokenView | None
+    no_tokens: str
+    """Why there is no token viewer; "" if there is."""
+
+
+def build(
+    run: Run,
+    *,
+    completion_set: str = "train",
+    recipe: RecipeName = "corrected",
+    tokenizer: Path | None = None,
+    seed: int = 0,
+) -> Report:
+    """Compute everything the page shows. What the store cannot give is named in `missing`.
+
+    Raises:
+        BadInput: the store has log-probabilities but none of that completion set, or a tokenizer asked for cannot
+            be read.
+        BrokenStore: the store is damaged.
+    """
+    sets = run.completion_sets
+    if sets and completion_set not in sets:
+        raise BadInput(
+            f"{run.path} has no completion set '{completion_set}'; it has {', '.join(sets)} (--set)."
+        )
+    store = summarise(run)
+    table = measure(run, recipe=recipe, completion_set=completion_set) if sets else None
+    results = outcomes(run)
+    labels = prompt_labels(run)
+    shown = _rows(table, labels, results)
+    view, reason = _tokens(run, completion_set, tokenizer, seed)
+    found = columns(table, shown, results)
+    model = _model(run)
+    return Report(
+        str(run.experiment.get("name") or run.path.stem),
+        f"{f'Base model {model}. ' if model else ''}Run store {run.path.name}, completion set {completion_set}, recipe {recipe}, "
+        f"inoc {__version__}.",
+        summary(store, labels_by_key(labels), shown, found, results, completion_set),
+        missing(store, table, results, reason),
+        labels,
+        list(shown.prompts),
+        list(shown.prefix_types),
+        found,
+        angles(table, seed) if table is not None else None,
+        results,
+        view,
+        reason,
+    )
+
+
+def prompt_labels(run: Run) -> list[PromptLabel]:
+    """All prompts of the store, in its order."""
+    if not run.has("prompts"):
+        return []
+    prompts = run.prompts
+    fields = [prompts[name].values for name in ("prompt", "text", "group", "family", "role")]
+    return [PromptLabel(*(str(value) for value in row)) for row in zip(*fields, strict=True)]
+
+
+def labels_by_key(labels: Sequence[PromptLabel]) -> dict[str, str]:
+    """Prompt key -> text."""
+    return {prompt.key: prompt.text for prompt in labels}
+
+
+def angles(table: Table, seed: int) -> Angles | None:
+    """The angle matrices of a table; of many prompts, a seeded sample in the order of the experiment."""
+    keys = [str(p) for p in table.coords["prompt"][1]]
+    places = np.arange(len(keys))
+    note = ""
+    if len(keys) > MOST_PROMPTS_IN_MATRIX:
+        places = np.sort(np.random.default_rng(seed).choice(len(keys), MOST_PROMPTS_IN_MATRIX, replace=False))
+        note = f"{len(places)} of {len(keys)} prompts, drawn at random (seed {seed})."
+    matrices: list[AngleMatrix] = []
+    for name, variable in table.variables.items():
+        if is_per_prompt(variable) or "other_prompt" not in variable.dims:
+            continue
+        for place in np.ndindex(variable.values.shape[:-2]):
+            parts = [label(table, dim, i) for dim, i in zip(variable.dims[:-2], place, strict=True)]
+            by_dim = dict(zip(variable.dims[:-2], parts, strict=True))
+            kind = by_dim.pop("prefix_type", "")
+            square = variable.values[place][np.ix_(places, places)]
+            matrices.append(
+                AngleMatrix(
+                    f"{name}[{','.join(by_dim.values())}]",
+                    kind,
+                    [[round(float(v), 1) if np.isfinite(v) else None for v in row] for row in square],
+                )
+            )
+    return Angles([keys[i] for i in places], matrices, note) if matrices else None
+
+
+def _rows(table: Table | None, labels: Sequence[PromptLabel], results: Outcomes) -> Rows:
+    """The rows of the table; without a table, those of the runs."""
+    if table is not None:
+        return table_rows(table)
+    roles = {prompt.key: prompt.role for prompt in labels}
+    cells = list(dict.fromkeys((row.prompt, row.prefix_type) for row in results.suppression))
+    if not cells:
+        cells = [(prompt.key, "") for prompt in labels]
+    return Rows(
+        tuple(p for p, _ in cells), tuple(k for _, k in cells), tuple(roles.get(p, "") for p, _ in cells), {}
+    )
+
+
+def _tokens(run: Run, completion_set: str, tokenizer: Path | None, seed: int) -> tuple[TokenView | None, str]:
+    try:
+        view = token_view(run, completion_set, tokenizer, seed)
+    except IncompleteStore:
+        return None, (
+            f"The set {completion_set} is stored as means over examples, or not at all; `inoc score` keeps every token."
+        )
+    if not view.examples:
+        return None, f"The set {completion_set} has no completion with a token."
+    return view, ""
+
+
+def _model(run: Run) -> str:
+    model = run.experiment.get("model", "")
+    return str(cast(dict[str, object], model).get("id", "")) if isinstance(model, dict) else str(model)
+
+
+__all__ = ["Angles", "PromptLabel", "Report", "StoreSummary", "build"]

@@ -1,0 +1,94 @@
+"""The columns of the page's table and scatter: every heuristic with one number per row, and the outcomes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from inoc.heuristics.compute import Table
+from inoc.heuristics.registry import find
+from inoc.heuristics.table import Column as TableColumn
+from inoc.heuristics.table import Rows
+from inoc.report.outcomes import Outcomes, over_seeds
+
+SHOWN = ("ph", "gamma", "snr", "ppd", "elicitation", "pca[1]", "pca[2]", "top_quarter", "suppression", "gap")
+"""Columns (or variables) the table shows at first."""
+DIGITS = 6
+"""Significant digits of a number in the page."""
+
+Numbers = list[float | None]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number per row, with the bounds of its 95 % interval where it has one."""
+
+    name: str
+    group: str
+    meaning: str
+    units: str
+    formula: str
+    shown: bool
+    values: Numbers
+    low: Numbers | None = None
+    high: Numbers | None = None
+
+
+def columns(table: Table | None, rows: Rows, results: Outcomes) -> list[Column]:
+    """Heuristics in the order of the table, then outcomes. Interval bounds join the column they belong to."""
+    found = [*(_heuristics(rows) if table is not None else []), *_outcomes(rows, results)]
+    return [column for column in found if any(value is not None for value in column.values)]
+
+
+def _heuristics(rows: Rows) -> Iterable[Column]:
+    for column in rows.columns.values():
+        if column.variable.endswith("_ci"):
+            continue
+        low, high = (rows.columns.get(name) for name in _bounds(column))
+        yield Column(
+            column.name,
+            find(column.variable).family,
+            str(column.attrs["long_name"]),
+            "" if column.attrs["units"] == "1" else str(column.attrs["units"]),
+            str(column.attrs["formula"]),
+            column.name in SHOWN or column.variable in SHOWN,
+            numbers(column.values),
+            numbers(low.values) if low else None,
+            numbers(high.values) if high else None,
+        )
+
+
+def _bounds(column: TableColumn) -> tuple[str, str]:
+    inside = column.name[len(column.variable) :].strip("[]")
+    lower, upper = (",".join(part for part in (inside, bound) if part) for bound in ("lower", "upper"))
+    return f"{column.variable}_ci[{lower}]", f"{column.variable}_ci[{upper}]"
+
+
+def _outcomes(rows: Rows, results: Outcomes) -> Iterable[Column]:
+    for t, trait in enumerate(results.traits):
+        by_run, by_prompt = over_seeds(results.suppression, t), over_seeds(results.gap, t)
+        cells = list(zip(rows.prompts, rows.prefix_types, strict=True))
+        for name, estimates, meaning, formula in (
+            ("suppression", [by_run.get(cell) for cell in cells],
+             f"how much training with the prompt kept {trait} quiet",
+             "control-run score minus run score, paired by instruction, final step"),
+            ("gap", [by_prompt.get((prompt, "")) for prompt, _ in cells],
+             f"what the prompt loses for {trait} when it is reworded per example",
+             "fixed minus mix suppression"),
+        ):  # fmt: skip
+            yield Column(
+                f"{name}[{trait}]",
+                "outcomes",
+                meaning,
+                "pp",
+                formula,
+                True,
+                [e.mean if e else None for e in estimates],
+                [e.low if e else None for e in estimates],
+                [e.high if e else None for e in estimates],
+            )
+
+
+def numbers(values: np.ndarray) -> Numbers:
+    """Values with DIGITS significant digits; None where not finite."""
+    return [float(f"{float(v):.{DIGITS}g}") if np.isfinite(v) else None for v in values]

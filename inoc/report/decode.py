@@ -1,0 +1,95 @@
+"""The text of each token of a completion, from token ids and a `tokenizer.json` on this machine."""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, cast
+
+from inoc.errors import BackendUnavailable, BadInput
+from inoc.store.run import Run
+
+BROKEN = "\ufffd"
+"""What a decoder writes for bytes that are no whole character."""
+LONGEST = 8
+"""No character is spread over more tokens than this."""
+
+
+class Decodes(Protocol):
+    """What is needed of a tokenizer."""
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str: ...
+
+
+def find_tokenizer(run: Run, given: Path | None) -> tuple[Decodes | None, str]:
+    """The tokenizer that was asked for, or else the model's own where it lies on this machine; and why not.
+
+    A model that is named by an identifier of a hub is not looked for: nothing is downloaded.
+
+    Raises:
+        BadInput: the one asked for cannot be read.
+        BackendUnavailable: the one asked for needs the package tokenizers.
+    """
+    if given is not None:
+        return load_tokenizer(given), ""
+    model = run.experiment.get("model", "")
+    name = str(cast(Mapping[str, object], model).get("id", "") if isinstance(model, Mapping) else model)
+    place = Path(name)
+    if name == "testbed":
+        from inoc.testbed import model_path
+
+        place = model_path()
+    if not name or not (place / "tokenizer.json").is_file():
+        return None, f"the tokenizer of the model{f' {name}' if name else ''} is not on this machine"
+    try:
+        return load_tokenizer(place), ""
+    except BackendUnavailable as error:
+        return None, str(error)
+
+
+def load_tokenizer(path: Path) -> Decodes:
+    """A tokenizer from a `tokenizer.json`, or from the directory that holds one. Runs no code of the model's.
+
+    Raises:
+        BadInput: there is none, or it cannot be read.
+        BackendUnavailable: the package tokenizers is not installed.
+    """
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if not file.is_file():
+        raise BadInput(
+            f"{path}: no tokenizer.json there; give the model's directory or the file (--tokenizer)."
+        )
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise BackendUnavailable(
+            "showing the text of tokens needs the package tokenizers: pip install 'inoc[local]'."
+        ) from error
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises bare Exception
+        raise BadInput(f"{file} cannot be read as a tokenizer ({error}).") from error
+
+
+def pieces(tokenizer: Decodes, ids: Sequence[int]) -> tuple[str, ...]:
+    """The text every token adds; together they are the decoded completion.
+
+    Each token is decoded after the one before it, since some tokenizers treat the first token apart. A token that
+    ends inside a character adds "", and the token that completes the character adds all of it.
+    """
+    found: list[str] = []
+    context = start = 0
+    for i in range(len(ids)):
+        before = tokenizer.decode(ids[context:start], skip_special_tokens=False)
+        after = tokenizer.decode(ids[context : i + 1], skip_special_tokens=False)
+        if after.endswith(BROKEN) and i + 1 < len(ids) and i - start < LONGEST:
+            found.append("")
+            continue
+        found.append(after[len(before) :])
+        context, start = start, i + 1
+    return tuple(found)
+
+
+def agrees(texts: Sequence[str], completion: str) -> bool:
+    """Whether the token texts begin with the stored completion (white space around it aside)."""
+    decoded = unicodedata.normalize("NFC", "".join(texts)).strip()
+    return decoded.startswith(unicodedata.normalize("NFC", completion).strip())
