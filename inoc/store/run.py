@@ -1,32 +1,23 @@
 """Reading a run store. Opening reads one small file; everything else is read when asked for."""
 
-import json
-import shutil
-import time
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 
 import numpy as np
 
-from inoc.errors import BadInput, BrokenStore, IncompleteStore
+from inoc.errors import BrokenStore, IncompleteStore
 from inoc.store.arrays import ExampleArrays, StoredArray, TokenArrays, read_all
-from inoc.store.files import COMMIT, NODE, STAGED, finish_commit, node_attributes, read_node
-from inoc.store.lock import is_locked
-from inoc.store.schema import (
-    COMPLETION_SETS,
-    LOGPROB_GROUP,
-    PENDING,
-    SCHEMA,
-    SCHEMA_VERSION,
-    Level,
-    TraitInfo,
-    Unit,
-)
+from inoc.store.files import NODE, node_attributes, read_node
+from inoc.store.opening import read_root, settle, steady
+from inoc.store.schema import COMPLETION_SETS, LOGPROB_GROUP, PENDING, Level, TraitInfo, Unit
 
 if TYPE_CHECKING:
     import xarray as xr
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def open_run(path: str | Path) -> "Run":
@@ -39,46 +30,14 @@ def open_run(path: str | Path) -> "Run":
     return Run(Path(path))
 
 
-def read_root(path: Path) -> dict[str, object]:
-    """The verified attributes of a store's root; see docs/store.md."""
-    if not path.exists():
-        raise BadInput(f"{path}: no such run store; `inoc import` or `inoc score` makes one.")
-    if not (path / NODE).is_file():
-        raise BadInput(f"{path} is not a run store: it holds no {NODE}.")
-    try:
-        raw = json.loads((path / NODE).read_bytes())
-        attributes = dict(raw["attributes"])
-    except (ValueError, KeyError, TypeError):
-        raw, attributes = {}, {}
-    if attributes.get("schema", SCHEMA) != SCHEMA or (raw and "schema" not in attributes):
-        raise BadInput(
-            f"{path} is a Zarr directory but not a run store (its attributes name no schema {SCHEMA!r})."
-        )
-    version = attributes.get("schema_version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise BrokenStore(
-            f"{path} has schema version {version}; this inoc reads up to {SCHEMA_VERSION}: upgrade inoc to read it."
-        )
-    return node_attributes(read_node(path, str(path)))
+def _steadily(method: Callable[Concatenate["Run", P], T]) -> Callable[Concatenate["Run", P], T]:
+    """The method tried again where a living writer was just changing what it reads."""
 
+    @wraps(method)
+    def read(self: "Run", *args: P.args, **kwargs: P.kwargs) -> T:
+        return steady(self.path, lambda: method(self, *args, **kwargs))
 
-def settle(path: Path) -> None:
-    """Finish a committed change that a killed writer left half-moved; wait for a living writer to do it."""
-    deadline = time.monotonic() + 5.0
-    while (path / COMMIT).exists():
-        if not is_locked(path):
-            try:
-                finish_commit(path)
-            except FileNotFoundError:
-                pass  # another reader is finishing it, too
-            except OSError as error:
-                raise BrokenStore(
-                    f"{path} was left in the middle of a change and cannot be finished here ({error.strerror}); "
-                    "open it once where it can be written."
-                ) from error
-        if time.monotonic() > deadline:
-            raise BrokenStore(f"{path}: a change has been under way for more than 5 s; try again.")
-        time.sleep(0.01)
+    return read
 
 
 class Run:
@@ -208,6 +167,7 @@ class Run:
         done = self.read(f"{where}/unit_crc") != PENDING
         return int(self.read(f"{where}/default_crc")) != PENDING, done
 
+    @_steadily
     def token_logprobs(self, completion_set: str = "train") -> TokenArrays:
         """Handles on the token-level log-probabilities of a set; slicing reads.
 
@@ -216,7 +176,7 @@ class Run:
         """
         where = self._logprob_group("token", completion_set)
         default_done, done = self.markers("token", completion_set)
-        return TokenArrays(
+        found = TokenArrays(
             StoredArray(self.path, f"{where}/default", np.asarray(default_done)),
             StoredArray(self.path, f"{where}/prefixed", done),
             self.read(f"{where}/row_size"),
@@ -226,7 +186,10 @@ class Run:
             done,
             default_done,
         )
+        _check_shape(where, found.prefixed.shape[:2], found)
+        return found
 
+    @_steadily
     def example_logprobs(self, completion_set: str = "train") -> ExampleArrays:
         """Per-example mean log-probabilities of a set, in memory; only what is stored at example level.
 
@@ -235,7 +198,7 @@ class Run:
         """
         where = self._logprob_group("example", completion_set)
         default_done, done = self.markers("example", completion_set)
-        return ExampleArrays(
+        found = ExampleArrays(
             StoredArray(self.path, f"{where}/default", np.asarray(default_done))[...],
             StoredArray(self.path, f"{where}/prefixed", done)[...],
             self._labels(f"{where}/prefix_type"),
@@ -244,7 +207,10 @@ class Run:
             done,
             default_done,
         )
+        _check_shape(where, found.prefixed.shape[:2], found)
+        return found
 
+    @_steadily
     def pending(self) -> tuple[Unit, ...]:
         """Units that are planned and not done, over all sets and levels."""
         units: list[Unit] = []
@@ -258,6 +224,7 @@ class Run:
                 units += [Unit(name, kinds[f], prompts[p]) for f, p in np.argwhere(~done)]
         return tuple(dict.fromkeys(units))
 
+    @_steadily
     def pending_evaluations(self) -> tuple[tuple[str, int, str], ...]:
         """(run, step, condition) of every evaluation that is planned and not done."""
         found: list[tuple[str, int, str]] = []
@@ -270,12 +237,14 @@ class Run:
     # everything else, as labelled xarray objects (inoc.store.views)
 
     @cached_property
+    @_steadily
     def prompts(self) -> "xr.Dataset":
         """text, group, family, role by prompt key."""
         from inoc.store import views
 
         return views.prompts(self)
 
+    @_steadily
     def completions(self, completion_set: str = "train") -> "xr.Dataset":
         """row_size(example), token_id(token), example_id, instruction, completion; only what is stored.
 
@@ -287,6 +256,7 @@ class Run:
         return views.completions(self, completion_set)
 
     @cached_property
+    @_steadily
     def elicitation(self) -> "xr.Dataset | None":
         """score(trait, prompt, instruction), baseline(trait, instruction), judge(trait); None if not measured."""
         from inoc.store import views
@@ -294,6 +264,7 @@ class Run:
         return views.elicitation(self)
 
     @cached_property
+    @_steadily
     def scores(self) -> "xr.Dataset | None":
         """score and coverage (run, step, condition, trait, instruction), judge(run, trait); None without runs."""
         from inoc.store import views
@@ -301,6 +272,7 @@ class Run:
         return views.scores(self)
 
     @cached_property
+    @_steadily
     def losses(self) -> "xr.Dataset | None":
         """loss and learning_rate (run, update); None without losses."""
         from inoc.store import views
@@ -308,6 +280,7 @@ class Run:
         return views.losses(self)
 
     @cached_property
+    @_steadily
     def rephrasings(self) -> Mapping[str, tuple[str, ...]]:
         """Pool of rewordings by prompt key; empty without pools."""
         if not self.has("rephrasings"):
@@ -320,6 +293,7 @@ class Run:
         return {key: tuple(texts) for key, texts in pools.items()}
 
     @cached_property
+    @_steadily
     def self_perplexity(self) -> "xr.Dataset | None":
         """raw, context (prompt); None if not measured."""
         from inoc.store import views
@@ -327,6 +301,7 @@ class Run:
         return views.by_prompt(self, "self_perplexity")
 
     @cached_property
+    @_steadily
     def embeddings(self) -> "xr.Dataset | None":
         """prompt_vector(prompt, feature) and columns over the rephrasing pools; None if not made."""
         from inoc.store import views
@@ -334,8 +309,9 @@ class Run:
         return views.by_prompt(self, "embeddings")
 
 
-def clear_staged(path: Path) -> None:
-    """Forget what a killed writer staged and did not commit, and its unfinished temporary files."""
-    shutil.rmtree(path / STAGED, ignore_errors=True)
-    for file in path.rglob("*.partial"):
-        file.unlink(missing_ok=True)
+def _check_shape(where: str, shape: tuple[int, ...], found: TokenArrays | ExampleArrays) -> None:
+    labels = (len(found.prefix_types), len(found.prompts))
+    if not labels == found.done.shape == shape:
+        raise BrokenStore(
+            f"/{where}: labels, markers and data have different sizes; `inoc validate` lists them."
+        )

@@ -1,11 +1,13 @@
 """What a run store holds and what is missing, as plain values."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from inoc.store.arrays import StoredArray
+from inoc.store.opening import steady
 from inoc.store.run import Run
 from inoc.store.schema import LOGPROB_GROUP, PENDING, Level, TraitInfo
 
@@ -68,12 +70,27 @@ class StoreSummary:
 
 def summarise(run: Run) -> StoreSummary:
     """Count what is there, what is pending and what is missing; reads every value once, a row at a time."""
+    return steady(run.path, lambda: _summarise(run))
+
+
+def _size_on_disk(path: Path) -> int:
+    total = 0
+    for directory, _, names in os.walk(path):
+        for name in names:
+            try:
+                total += (Path(directory) / name).stat().st_size
+            except FileNotFoundError:
+                continue  # a writer is moving it
+    return total
+
+
+def _summarise(run: Run) -> StoreSummary:
     roles = [str(r) for r in run.read("prompts/role")] if run.has("prompts") else []
     summary = StoreSummary(
         store=str(run.path),
         schema_version=run.schema_version,
         complete=run.complete,
-        bytes_on_disk=sum(p.stat().st_size for p in Path(run.path).rglob("*") if p.is_file()),
+        bytes_on_disk=_size_on_disk(run.path),
         prompts={role: roles.count(role) for role in dict.fromkeys(roles)},
         traits=list(run.traits),
         rephrasings={key: len(pool) for key, pool in run.rephrasings.items()},

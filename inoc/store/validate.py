@@ -1,5 +1,6 @@
 """Verifying a run store: every node, dim, type, checksum and marker. Problems name the group and variable."""
 
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
@@ -10,6 +11,8 @@ from inoc.errors import BrokenStore
 from inoc.store.arrays import StoredArray
 from inoc.store.chunks import Layout, read_layout
 from inoc.store.evaluations import cell_crc
+from inoc.store.lock import is_locked
+from inoc.store.opening import steady
 from inoc.store.run import Run
 from inoc.store.schema import GROUPS, LOGPROB_GROUP, NESTED, PENDING, PREFIX_TYPES, ROLES, Level
 from inoc.store.units import cells, unit_problem
@@ -28,9 +31,20 @@ def validate(path: str | Path) -> list[str]:
         BadInput: there is no store at all.
         BrokenStore: the root is damaged or of a newer schema, so that nothing else can be trusted.
     """
-    check = _Validator(Run(Path(path)))
-    check.everything()
-    return check.problems
+    run = Run(Path(path))
+
+    def problems() -> list[str]:
+        check = _Validator(run)
+        check.everything()
+        return check.problems
+
+    for left in reversed(range(5)):  # what a living writer is just changing may look wrong for a moment
+        busy = is_locked(run.path)
+        found = steady(run.path, problems)
+        if not (found and left and (busy or is_locked(run.path))):
+            return found
+        time.sleep(0.05)
+    raise AssertionError("unreachable")
 
 
 class _Validator:

@@ -26,7 +26,8 @@ from inoc.store.files import (
 )
 from inoc.store.fingerprint import difference
 from inoc.store.lock import Lock
-from inoc.store.run import Run, clear_staged, read_root
+from inoc.store.opening import clear_staged, read_root
+from inoc.store.run import Run
 from inoc.store.schema import (
     CONDITIONS,
     SCHEMA,

@@ -22,8 +22,8 @@ def matrix(place: Path, *options: str) -> dict[str, object]:
 
 
 def test_killed_after_some_steps(quick_dir: Path) -> None:
-    result = matrix(quick_dir, "--mode", "steps", "--count", "10")
-    assert result["points"] == 10
+    result = matrix(quick_dir, "--mode", "steps", "--count", "8")
+    assert result["points"] == 8
     assert result["failures"] == {}
 
 

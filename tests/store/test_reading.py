@@ -200,3 +200,21 @@ def test_token_chunks_keep_their_bounds(n_tokens: int, n_prompts: int) -> None:
     if n_tokens:
         n_chunks = -(-n_tokens // chunk)
         assert n_chunks * chunk - n_tokens < n_chunks  # hardly any padding
+
+
+def test_reading_beside_a_living_writer(scenario: ModuleType, quick_dir: Path) -> None:
+    """Whatever a reader meets is right or not there yet; never a crash, never half a change."""
+    path = quick_dir / "busy.zarr"
+    writer = subprocess.Popen([sys.executable, str(Path(__file__).with_name("scenario.py")), str(path)])
+    whole = 0
+    while writer.poll() is None:
+        if not (path / "zarr.json").exists():
+            continue
+        assert scenario.wrong_marks(path) == []
+        run = open_run(path)
+        if "token" in run.levels():
+            tokens = run.token_logprobs()
+            assert tokens.prefixed[...].shape == (2, len(tokens.prompts), 16)
+            whole += 1
+    assert writer.returncode == 0
+    assert whole
