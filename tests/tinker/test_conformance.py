@@ -1,0 +1,40 @@
+"""The public suites on the real SDK against the contract server."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from inoc.backends.protocols import SampleRequest
+from inoc.backends.tinker import TinkerBackend
+from inoc.testing import SamplerConformance, ScorerConformance
+
+
+class TestScoring(ScorerConformance):
+    tolerance: ClassVar[float] = 1e-5
+
+
+class TestSampling(SamplerConformance):
+    tolerance: ClassVar[float] = 1e-5
+    draws: ClassVar[int] = 300
+
+    @pytest.fixture
+    def contexts(self, backend: TinkerBackend) -> list[SampleRequest]:
+        texts = ["Hello", "Why is the sky blue?", "No no no no"]
+        return [
+            SampleRequest(f"r{i}", tuple(backend.tokenizer.encode(text, add_special_tokens=False)))
+            for i, text in enumerate(texts)
+        ]
+
+
+class TestKnownTable(ScorerConformance):
+    tolerance: ClassVar[float] = 1e-5
+
+    @pytest.fixture
+    def backend(self, server, connect) -> Iterator[TinkerBackend]:
+        return connect(server.url, "table")
+
+    @pytest.fixture
+    def table(self, table: np.ndarray) -> np.ndarray:
+        return table
