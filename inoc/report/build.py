@@ -18,7 +18,7 @@ from inoc.report.outcomes import Outcomes, outcomes
 from inoc.report.tokens import TokenView, token_view
 from inoc.report.words import Fact, missing, summary
 from inoc.store.run import Run
-from inoc.store.summary import StoreSummary, summarise
+from inoc.store.summary import summarise
 
 MOST_PROMPTS_IN_MATRIX = 100
 
@@ -101,8 +101,8 @@ def build(
     model = _model(run)
     return Report(
         str(run.experiment.get("name") or run.path.stem),
-        f"{f'Base model {model}. ' if model else ''}Run store {run.path.name}, completion set {completion_set}, recipe {recipe}, "
-        f"inoc {__version__}.",
+        f"{f'Base model {model}. ' if model else ''}Run store {run.path.name}, completion set {completion_set}, "
+        f"recipe {recipe}, inoc {__version__}.",
         summary(store, labels_by_key(labels), shown, found, results, completion_set),
         missing(store, table, results, reason),
         labels,
@@ -185,6 +185,3 @@ def _tokens(run: Run, completion_set: str, tokenizer: Path | None, seed: int) ->
 def _model(run: Run) -> str:
     model = run.experiment.get("model", "")
     return str(cast(dict[str, object], model).get("id", "")) if isinstance(model, dict) else str(model)
-
-
-__all__ = ["Angles", "PromptLabel", "Report", "StoreSummary", "build"]

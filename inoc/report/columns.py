@@ -36,7 +36,9 @@ class Column:
 
 def columns(table: Table | None, rows: Rows, results: Outcomes) -> list[Column]:
     """Heuristics in the order of the table, then outcomes. Interval bounds join the column they belong to."""
-    found = [*(_heuristics(rows) if table is not None else []), *_outcomes(rows, results)]
+    found = list(_outcomes(rows, results))
+    if table is not None:
+        found = [*_heuristics(rows), *found]
     return [column for column in found if any(value is not None for value in column.values)]
 
 

@@ -1,7 +1,7 @@
 """What the token viewer shows: sampled examples with both log-probabilities of every token."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -146,7 +146,7 @@ def _examples(
             )
         )
     if wrong:
-        found = [TokenExample(**{**vars(example), "texts": None}) for example in found]
+        found = [replace(example, texts=None) for example in found]
     return found, wrong
 
 

@@ -1,7 +1,7 @@
 """The summary of the page in words: what is there, what stands out, what is missing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,11 +16,29 @@ NAMED = 3
 
 
 @dataclass(frozen=True)
-class Fact:
-    """A short title and one or two sentences."""
+class Item:
+    """A prompt in a ranking, with its number as text."""
+
+    prompt: str
+    text: str
+    number: str
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A few prompts in order."""
 
     title: str
-    text: str
+    items: list[Item]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A short title, sentences, and rankings of prompts that belong to it."""
+
+    title: str
+    lines: list[str]
+    rankings: list[Ranking] = field(default_factory=list[Ranking])
 
 
 def summary(
@@ -36,31 +54,31 @@ def summary(
     ph = next((column for column in columns if column.name == "ph"), None)
     if ph is not None:
         facts += _strongest(ph, rows, texts)
-    for column in columns:
-        if column.name.startswith("elicitation["):
-            facts += _extremes(column, rows, texts)
+    elicited = [column for column in columns if column.name.startswith("elicitation[")]
+    if elicited:
+        facts.append(_elicited(elicited, rows, texts))
     for t, trait in enumerate(results.traits):
         if cells := over_seeds(results.suppression, t):
-            facts.append(Fact(f"Training: {trait}", _suppressed(cells, trait, results.control[t])))
+            facts.append(_suppressed(cells, trait, results.control[t], texts))
     return facts
 
 
-def _contents(store: StoreSummary, completion_set: str) -> str:
+def _contents(store: StoreSummary, completion_set: str) -> list[str]:
     roles = ", ".join(f"{n} {role}" for role, n in store.prompts.items())
-    parts = [f"{sum(store.prompts.values())} prompts ({roles})." if store.prompts else "No prompts."]
+    lines = [f"{sum(store.prompts.values())} prompts ({roles})." if store.prompts else "No prompts."]
     if store.traits:
-        parts.append("Traits: " + ", ".join(f"{t.name} ({_wanted(t.role)})" for t in store.traits) + ".")
+        lines.append("Traits: " + ", ".join(f"{t.name} ({_wanted(t.role)})" for t in store.traits) + ".")
     for part in store.sets:
-        size = f"{part.examples} completions" + (f" of {part.tokens} tokens in all" if part.tokens else "")
+        size = f"{part.examples} completions" + (f" ({part.tokens} tokens)" if part.tokens else "")
         also = "" if part.completion_set == completion_set else ", for comparison"
-        parts.append(
-            f"{part.prompts} prompts scored on {size}, set {part.completion_set}, prefix "
-            f"{' and '.join(part.prefix_types)}{also}."
+        lines.append(
+            f"Set {part.completion_set}{also}: {part.prompts} prompts scored on {size}, prefix "
+            f"{' and '.join(part.prefix_types)}."
         )
     if store.runs:
         control = sum(not run.prompt for run in store.runs)
-        parts.append(f"{len(store.runs)} training runs, {control} of them without a prompt (control).")
-    return " ".join(parts)
+        lines.append(f"{len(store.runs)} training runs, {control} of them without a prompt (control).")
+    return lines
 
 
 def _wanted(role: str) -> str:
@@ -76,36 +94,29 @@ def _strongest(ph: Column, rows: Rows, texts: Mapping[str, str]) -> list[Fact]:
             continue
         medians[kind] = float(np.median([ph.values[i] or 0.0 for i in order]))
         up = sum((ph.values[i] or 0.0) > 0 for i in order)
-        ends = f"Strongest: {_names(order[:NAMED], ph, rows, texts)}."
-        if len(order) > 2 * NAMED:
-            ends += f" Weakest: {_names(order[: -NAMED - 1 : -1], ph, rows, texts)}."
         facts.append(
             Fact(
                 f"Perplexity heuristic, {kind}" if kind else "Perplexity heuristic",
-                f"{up} of {len(order)} prompts make the completions more likely. {ends}",
+                [f"{up} of {len(order)} prompts make the completions more likely (nats per token)."],
+                _ends("Strongest", "Weakest", [_item(i, ph, rows, texts) for i in order]),
             )
         )
     if {"fixed", "mix"} <= set(medians):
-        facts.append(
-            Fact(
-                "Fixed or reworded",
-                f"The median over prompts is {medians['fixed']:+.3f} nats per token with one fixed text and "
-                f"{medians['mix']:+.3f} with a rewording per example.",
-            )
+        line = (
+            f"The median over prompts is {signed(medians['fixed'], 3)} nats per token with one fixed text and "
+            f"{signed(medians['mix'], 3)} with a rewording per example."
         )
+        facts.append(Fact("Fixed or reworded", [line]))
     return facts
 
 
-def _extremes(column: Column, rows: Rows, texts: Mapping[str, str]) -> list[Fact]:
-    order = _order(column, rows, rows.prefix_types[0])
-    trait = column.name[len("elicitation[") : -1]
-    if not order:
-        return []
-    return [
-        Fact(
-            f"Elicitation: {trait}", f"Most, without training: {_names(order[:NAMED], column, rows, texts)}."
-        )
-    ]
+def _elicited(columns: Sequence[Column], rows: Rows, texts: Mapping[str, str]) -> Fact:
+    rankings: list[Ranking] = []
+    for column in columns:
+        order = _order(column, rows, rows.prefix_types[0])[:NAMED]
+        trait = column.name[len("elicitation[") : -1]
+        rankings.append(Ranking(f"Most {trait}", [_item(i, column, rows, texts) for i in order]))
+    return Fact("Elicitation", ["What the prompt alone adds to the base model's score, in pp."], rankings)
 
 
 def _order(column: Column, rows: Rows, kind: str) -> list[int]:
@@ -114,41 +125,51 @@ def _order(column: Column, rows: Rows, kind: str) -> list[int]:
     return sorted(places, key=lambda i: -(column.values[i] or 0.0))
 
 
-def _names(places: Sequence[int], column: Column, rows: Rows, texts: Mapping[str, str]) -> str:
-    return "; ".join(
-        f"{rows.prompts[i]} “{_short(texts.get(rows.prompts[i], ''))}” {_number(column, i)}" for i in places
-    )
+def _ends(first: str, last: str, items: Sequence[Item]) -> list[Ranking]:
+    """The first and the last few; one ranking where they would overlap."""
+    found = [Ranking(first, list(items[:NAMED]))]
+    if len(items) >= 2 * NAMED:
+        found.append(Ranking(last, list(items[: -NAMED - 1 : -1])))
+    return found
 
 
-def _number(column: Column, i: int) -> str:
+def _item(i: int, column: Column, rows: Rows, texts: Mapping[str, str]) -> Item:
     places = 1 if column.units == "pp" else 3
     low, high = (side[i] if side else None for side in (column.low, column.high))
-    interval = f" [{low:.{places}f}, {high:.{places}f}]" if low is not None and high is not None else ""
-    return f"{column.values[i] or 0.0:+.{places}f}{interval} {column.units}".strip()
+    number = signed(column.values[i] or 0.0, places) + _interval(low, high, places)
+    return Item(rows.prompts[i], texts.get(rows.prompts[i], ""), number)
 
 
-def _short(text: str, most: int = 60) -> str:
-    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+def signed(value: float, places: int) -> str:
+    """A number with its sign, a true minus."""
+    return f"{value:+.{places}f}".replace("-", "−")
 
 
-def _suppressed(cells: Mapping[tuple[str, str], Estimate], trait: str, control: float | None) -> str:
+def _interval(low: float | None, high: float | None, places: int) -> str:
+    if low is None or high is None:
+        return ""
+    return f" [{low:.{places}f}, {high:.{places}f}]".replace("-", "−")
+
+
+def _suppressed(
+    cells: Mapping[tuple[str, str], Estimate], trait: str, control: float | None, texts: Mapping[str, str]
+) -> Fact:
     order = sorted(cells, key=lambda cell: -cells[cell].mean)
     quiet = sum(1 for e in cells.values() if e.low is not None and e.low > 0)
-    level = f"Without a prompt the model shows {control:.1f}. " if control is not None else ""
-    most = "; ".join(_cell(cell, cells[cell]) for cell in order[:NAMED])
-    least = "; ".join(_cell(cell, cells[cell]) for cell in order[: -NAMED - 1 : -1])
-    weakest = f" Held back least: {least}." if len(order) > 2 * NAMED else ""
-    return (
-        f"{level}{quiet} of {len(order)} prompts and prefix types held {trait} back (interval above 0). "
-        f"Most: {most}.{weakest}"
+    level = f"Trained without a prompt, the model scores {control:.1f}. " if control is not None else ""
+    line = (
+        f"{level}{quiet} of {len(order)} prompts and prefix types held {trait} back, the whole interval above 0 "
+        "(suppression in pp)."
     )
-
-
-def _cell(cell: tuple[str, str], estimate: Estimate) -> str:
-    interval = ""
-    if estimate.low is not None and estimate.high is not None:
-        interval = f" [{estimate.low:.1f}, {estimate.high:.1f}]"
-    return f"{cell[0]} ({cell[1]}) {estimate.mean:+.1f}{interval} pp"
+    items = [
+        Item(
+            f"{prompt}, {kind}",
+            texts.get(prompt, ""),
+            signed(e.mean, 1) + _interval(e.low, e.high, 1),
+        )
+        for (prompt, kind), e in ((cell, cells[cell]) for cell in order)
+    ]
+    return Fact(f"Training: {trait}", [line], _ends("Held back most", "Held back least", items))
 
 
 def missing(store: StoreSummary, table: Table | None, results: Outcomes, no_tokens: str) -> list[Fact]:
@@ -158,26 +179,33 @@ def missing(store: StoreSummary, table: Table | None, results: Outcomes, no_toke
         where = f"{part.completion_set}, {part.level} level"
         if part.units_pending:
             facts.append(
-                Fact("Not scored yet", f"{part.units_pending} units of {where}; `inoc score` goes on.")
+                Fact("Not scored yet", [f"{part.units_pending} units of {where}; `inoc score` goes on."])
             )
         if part.missing:
-            facts.append(Fact("Missing values", f"{part.missing} log-probabilities of {where}."))
+            facts.append(Fact("Missing values", [f"{part.missing} log-probabilities of {where}."]))
     pending = sum(run.evaluations_pending for run in store.runs)
     if pending:
-        facts.append(Fact("Not evaluated yet", f"{pending} evaluations of runs; `inoc evaluate` goes on."))
+        facts.append(Fact("Not evaluated yet", [f"{pending} evaluations of runs; `inoc evaluate` goes on."]))
     if results.absent:
-        facts.append(Fact("No outcomes", results.absent))
-    facts += [Fact("Left out of the outcomes", reason) for reason in results.left_out]
+        facts.append(Fact("No outcomes", [results.absent]))
+    if results.left_out:
+        facts.append(Fact("Left out of the outcomes", results.left_out))
     if table is None:
-        facts.append(Fact("No heuristics", "The store has no log-probabilities; `inoc score` makes them."))
+        facts.append(Fact("No heuristics", ["The store has no log-probabilities; `inoc score` makes them."]))
     else:
-        for reason, names in absences(table).items():
-            listed = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-            facts.append(Fact("Not computed", f"{listed}: {reason}."))
+        lines = [f"{_listed(names)}: {reason}." for reason, names in absences(table).items()]
+        if lines:
+            facts.append(Fact("Not computed", lines))
         if counts := nan_counts(table):
             listed = ", ".join(f"{name} ({n})" for name, n in counts.items())
-            facts.append(Fact("Undefined or without data", f"Cells by heuristic: {listed}."))
-        facts += [Fact("Note", note) for note in table.notes]
+            facts.append(Fact("Undefined or without data", [f"Cells by heuristic: {listed}."]))
+        if table.notes:
+            facts.append(Fact("Notes", list(table.notes)))
     if no_tokens:
-        facts.append(Fact("No token viewer", no_tokens))
+        facts.append(Fact("No token viewer", [no_tokens]))
     return facts
+
+
+def _listed(names: Sequence[str], most: int = 6) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
