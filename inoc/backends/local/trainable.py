@@ -114,7 +114,10 @@ class Adapter(Trainable):
 
     def save(self, folder: Path) -> None:
         assert self.engine.peft is not None
-        state = peft.get_peft_model_state_dict(self.engine.peft, adapter_name=self.name)
+        # inoc never resizes a vocabulary; PEFT's "auto" would ask the model hub about it
+        state = peft.get_peft_model_state_dict(
+            self.engine.peft, adapter_name=self.name, save_embedding_layers=False
+        )
         tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
         save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
         self.config.save_pretrained(str(folder))
