@@ -98,6 +98,9 @@ def _warning(error: xr.DataArray) -> str:
         return " Only one family was trained, so how it carries over to another is unknown."
     if chosen >= constant:
         return " No better than guessing the mean on a new family: do not act on it."
+    elicitation = float(error.sel(left_out="family", predictor="elicitation"))
+    if chosen > elicitation:
+        return " Elicitation alone does better on a new family."
     return ""
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float64
 
 from inoc.outcomes.calibration import Predictor, error, share
 from inoc.outcomes.rows import BASELINE
-from inoc.outcomes.selection import Columns, Sample, chosen_fit, nested_predictions, rms_by_prompt
+from inoc.outcomes.selection import ENOUGH, Columns, Sample, chosen_fit, nested_predictions, rms_by_prompt
 
 FEWEST = 4
 """Distinct trained prompts below which nothing is predicted."""
@@ -46,7 +46,10 @@ class Model:
 
 
 def learn(table: xr.Dataset, relation: str, kind: str, features: Sequence[int]) -> Model | str:
-    """The model of one relation and prefix type, or one sentence why there is none."""
+    """The model of one relation and prefix type, or one sentence why there is none.
+
+    Below 10 distinct prompts there is no choice, which would follow noise: a monotone curve of the first feature.
+    """
     y = table["suppression"].values.astype(np.float64)
     control = table["control"].values.astype(np.float64)
     on_target = table["on_target"].values.astype(bool)
@@ -72,7 +75,7 @@ def learn(table: xr.Dataset, relation: str, kind: str, features: Sequence[int]) 
         table["experiment"].values[used].astype(str),
     )
     names = tuple(str(name) for name in table["heuristic"].values)
-    candidates = _candidates(varied, names)
+    candidates = _candidates(varied, names) if prompts >= ENOUGH else (tuple(varied[:1]),)
     columns, predictor = chosen_fit(sample, candidates)
     if predictor is None:
         return "no predictor could be fitted"

@@ -109,7 +109,7 @@ def predict_of(table: xr.Dataset, new: xr.Dataset, heuristics: Sequence[str] | N
         )
     names = [str(name) for name in table["heuristic"].values]
     if heuristics is None:
-        features = [i for i, name in enumerate(names) if name in FEATURES]
+        features = [names.index(name) for name in FEATURES if name in names]
     else:
         features = choose(names, heuristics, table.attrs.get("absent", ()))
     new = _untrained(table, new)

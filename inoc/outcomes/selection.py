@@ -56,21 +56,26 @@ class Sample:
 def select(sample: Sample, candidates: Sequence[Columns]) -> Columns:
     """The candidate with the smallest leave-one-family-out error (pp, RMSE); the first of equals.
 
-    With one family, leave-one-prompt-out. Below 10 distinct prompts candidates of several heuristics are not
-    tried. Candidates that leave rows without a prediction are compared only where the constant has one and
-    lose ties.
+    Where no family can be left out (there is one, or too few rows remain), leave-one-prompt-out. Below 10 distinct
+    prompts candidates of several heuristics are not tried. Errors are compared over the rows that the mean can
+    predict; a candidate that cannot predict them all is passed over. A single candidate is no choice.
     """
-    groups = sample.family if np.unique(sample.family).size > 1 else sample.prompt
+    if len(candidates) == 1:
+        return candidates[0]
     tried = [c for c in candidates if len(c) < 2 or sample.prompts >= ENOUGH]
     observed = sample.share * sample.control
     best, best_error = (), np.inf
-    for columns in tried:
-        predicted = left_out_predictions(sample.x, sample.share, groups, columns) * sample.control
-        if np.isfinite(predicted).sum() < np.isfinite(observed).sum():
+    for groups in (sample.family, sample.prompt):
+        rows = np.isfinite(left_out_predictions(sample.x, sample.share, groups))
+        if not rows.any():
             continue
-        wrong = error(predicted, observed)
-        if wrong < best_error:
-            best, best_error = columns, wrong
+        for columns in tried:
+            predicted = left_out_predictions(sample.x, sample.share, groups, columns) * sample.control
+            if np.isfinite(predicted[rows]).all():
+                wrong = error(predicted[rows], observed[rows])
+                if wrong < best_error:
+                    best, best_error = columns, wrong
+        break
     return best
 
 

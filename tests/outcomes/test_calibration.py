@@ -93,6 +93,20 @@ def test_select_finds_the_signal_and_says_so_when_there_is_none() -> None:
     assert len(select(few, [(), (0, 1)])) < 2  # several heuristics are not tried on eight prompts
 
 
+def test_a_single_candidate_is_no_choice_and_small_samples_fall_back_to_prompts() -> None:
+    """Three families of 1, 1 and 4 rows: leaving one out of two leaves too few rows to compare."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(1, 6))
+    family = np.array(list("abcccc"))
+    s = Sample(x, x[0], np.full(6, 50.0), np.array(list("uvwxyz")), family, np.full(6, "s"))
+    assert select(s, [(0,)]) == (0,)
+    assert select(s.take(family != "a"), [(0,)]) == (0,)
+    plain = left_out_predictions(s.x, s.share, s.family, (0,))
+    np.testing.assert_array_equal(nested_predictions(s, "family", [(0,)]), plain)
+    # one family of rising rows: the curve is chosen by leaving prompts out
+    assert select(s.take(family == "c"), [(), (0,)]) == (0,)
+
+
 def test_nested_error_is_honest_where_the_chosen_one_flatters() -> None:
     """Ten useless heuristics: the best of them looks better than the mean; the nested error does not."""
     candidates = [(), *((i,) for i in range(10))]

@@ -36,6 +36,17 @@ def test_intervals_hold_new_prompts() -> None:
         assert np.mean(hits) >= 0.9
 
 
+def test_few_prompts_allow_no_choice() -> None:
+    """Below 10 prompts the curve is that of the first heuristic, though another one is better here."""
+    rows = simulated_rows(np.random.default_rng(11), 24, noise=0.02)
+    few, _ = split(rows, 9)
+    many, new = split(rows, 18)
+    on_target = {"relation": "on_target"}
+    assert set(predict_of(few, new)["model"].sel(on_target).values) == {"monotone in elicitation"}
+    assert set(predict_of(few, new, ["ph"])["model"].sel(on_target).values) == {"monotone in ph"}
+    assert "ph" in " ".join(predict_of(many, new)["model"].sel(on_target).values.tolist())
+
+
 def test_a_prediction_stays_within_what_the_control_allows() -> None:
     old, new = split(simulated_rows(np.random.default_rng(0), 18, noise=0.5), 12)
     found = predict_of(old, new)
