@@ -88,11 +88,13 @@ def warm(store: Path, times: int) -> None:
     seconds: dict[str, float] = {}
     for engine in ("numpy", "jax"):
         taken: list[float] = []
+        cpu: list[float] = []
         for _ in range(times + 1):
-            begin = time.perf_counter()
+            begin, used = time.perf_counter(), time.process_time()
             measure(open_run(store), engine=engine)
             taken.append(time.perf_counter() - begin)
-        seconds |= {engine: median(taken[1:]), f"{engine} first": taken[0]}
+            cpu.append(time.process_time() - used)
+        seconds |= {engine: median(taken[1:]), f"{engine} first": taken[0], f"{engine} cpu": median(cpu[1:])}
     print(json.dumps(seconds))
 
 
@@ -156,16 +158,14 @@ def report(
     def inside(name: str, key: str) -> list[float]:
         return [s.seconds[key] for s in samples[name]]
 
-    print("\n| in process, imports done | wall s, median [min] |\n|---|---|")
-    rows = {
-        "inoc, NumPy engine": inside("warm", "numpy"),
-        "inoc, JAX engine": inside("warm", "jax"),
-        "inoc, JAX engine, first": inside("warm", "jax first"),
-        "peer": [a + b for a, b in zip(inside("peer", "read"), inside("peer", "compute"), strict=True)],
-        "peer, read only": inside("peer", "read"),
-    }
-    for name, walls in rows.items():
-        print(f"| {name} | {median(walls):.2f} [{min(walls):.2f}] |")
+    print("\n| in process, imports done | wall s, median [min] | CPU s, median |\n|---|---|---|")
+    peer_total = [a + b for a, b in zip(inside("peer", "read"), inside("peer", "compute"), strict=True)]
+    for name, taken, used in (
+        ("inoc, NumPy engine", inside("warm", "numpy"), inside("warm", "numpy cpu")),
+        ("inoc, JAX engine", inside("warm", "jax"), inside("warm", "jax cpu")),
+        ("peer", peer_total, inside("peer", "cpu")),
+    ):
+        print(f"| {name} | {median(taken):.2f} [{min(taken):.2f}] | {median(used):.2f} |")
 
     def ratio(one: Sequence[float], other: Sequence[float]) -> str:
         """Median of the rounds' own ratios, so that load that comes and goes cancels."""
@@ -186,10 +186,11 @@ def report(
         ("--engine jax / inoc heuristics", "inoc heuristics --engine jax", ours),
     ):
         print(f"| {label} | {ratio(walls(one), walls(other))} | {ratio(cpus(one), cpus(other))} |")
-    print(f"| peer / inoc, in process | {ratio(rows['peer'], rows['inoc, NumPy engine'])} | |")
-    print(
-        f"| JAX / NumPy engine, in process | {ratio(rows['inoc, JAX engine'], inside('warm', 'numpy'))} | |"
-    )
+    warm_wall, warm_cpu = inside("warm", "numpy"), inside("warm", "numpy cpu")
+    print(f"| peer / inoc, in process | {ratio(peer_total, warm_wall)} ", end="")
+    print(f"| {ratio(inside('peer', 'cpu'), warm_cpu)} |")
+    print(f"| JAX / NumPy engine, in process | {ratio(inside('warm', 'jax'), warm_wall)} ", end="")
+    print(f"| {ratio(inside('warm', 'jax cpu'), warm_cpu)} |")
 
 
 def scaling(n_prompts: int, tokens: Sequence[int], spectrum: bool) -> None:
