@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from inoc._version import __version__
 
 if TYPE_CHECKING:
-    from inoc import errors, heuristics
+    from inoc import errors, heuristics, outcomes
     from inoc.heuristics.difference import difference
     from inoc.store.run import Run, open_run
 
@@ -18,9 +18,9 @@ _PLACES = {
     "difference": "inoc.heuristics.difference",
     "open_run": "inoc.store.run",
 }
-_MODULES = ("errors", "heuristics")
+_MODULES = ("errors", "heuristics", "outcomes")
 
-__all__ = ["Run", "__version__", "difference", "errors", "heuristics", "open_run"]
+__all__ = ["Run", "__version__", "difference", "errors", "heuristics", "open_run", "outcomes"]
 
 
 def __getattr__(name: str) -> object:

@@ -231,6 +231,8 @@ class Inputs(PromptInputs):
     @cached_property
     def token_gram(self) -> Grams:
         """Inner products of the rows of delta, per prefix type."""
+        if not self.prefix_types:
+            raise Absent("the store holds no logprobs; `inoc score` makes them")
         n = len(self.prompts)
         blocks = [self.statistics.gram[i : i + n, i : i + n] for i in range(0, len(self.prefix_types) * n, n)]
         return self._without_empty(np.stack(blocks))

@@ -117,12 +117,12 @@ class PromptInputs:
     @cached_property
     def self_perplexity_stored_raw(self) -> Column:
         """Stored self-perplexity of the bare prompt."""
-        return self._column("self_perplexity", "raw", "`inoc score` measures it")
+        return self._column("self_perplexity", "raw", "`inoc describe` measures it")
 
     @cached_property
     def self_perplexity_stored_context(self) -> Column:
         """Stored self-perplexity of the prompt as the first words of a user turn."""
-        return self._column("self_perplexity", "context", "`inoc score` measures it")
+        return self._column("self_perplexity", "context", "`inoc describe` measures it")
 
     @cached_property
     def prompt_vectors(self) -> Float64[np.ndarray, "prompt feature"]:
@@ -154,7 +154,7 @@ class PromptInputs:
 
 
 ELICITATION = "`inoc elicit` measures it, `inoc import --elicitation` takes it over"
-EMBEDDINGS = "`inoc rephrase --embed` makes them"
+EMBEDDINGS = "`inoc describe` makes them"
 
 
 def strings(run: RunLike, where: str) -> list[str]:

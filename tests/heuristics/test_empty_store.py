@@ -1,0 +1,23 @@
+"""A store in which nothing is scored yet."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import inoc
+from inoc.cli.heuristics import heuristics
+from inoc.errors import IncompleteStore
+from inoc.store.writer import RunWriter
+
+
+def test_a_store_without_logprobs_says_what_makes_them(tmp_path: Path) -> None:
+    store = tmp_path / "run.zarr"
+    row = {"key": "a", "text": "A", "group": "", "family": "unknown", "role": "unknown"}
+    with RunWriter.open(store, identity={}, experiment={}, provenance={}) as writer:
+        writer.put_prompts([row])
+    with pytest.raises(IncompleteStore, match="`inoc score` makes them"):
+        inoc.heuristics.compute(inoc.open_run(store))
+    result = CliRunner().invoke(heuristics, ["--store", str(store)])
+    assert isinstance(result.exception, IncompleteStore)
+    assert result.exception.exit_code == 3
