@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from inoc._version import __version__
 
 if TYPE_CHECKING:
-    from inoc import errors, heuristics, outcomes
+    from inoc import errors, figures, heuristics, outcomes
     from inoc.heuristics.difference import difference
     from inoc.store.run import Run, open_run
 
@@ -26,10 +26,14 @@ __all__ = ["Run", "__version__", "difference", "errors", "heuristics", "open_run
 def __getattr__(name: str) -> object:
     if name in _MODULES:
         return importlib.import_module(f"inoc.{name}")
+    if name.startswith(_PLOTS):
+        return getattr(importlib.import_module("inoc.figures"), name)
     if name not in _PLACES:
         raise AttributeError(f"module 'inoc' has no attribute {name!r}")
     return getattr(importlib.import_module(_PLACES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    from inoc.figures import PLOTS
+
+    return sorted([*__all__, *PLOTS])

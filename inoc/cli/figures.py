@@ -1,0 +1,65 @@
+"""`inoc figures`: every figure a run store allows."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--store", required=True, type=click.Path(path_type=Path), help="The run store.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory for the files.")
+@click.option("--only", metavar="A,B", help="Only these figures or families (angles, spectra, tokens, ...).")
+@click.option("--format", "formats", default="png", show_default=True, metavar="A,B", help="png, svg, pdf.")
+@click.option(
+    "--heuristics", metavar="A,B", help="Heuristics of the scatter panels instead of the usual six."
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print what was made, and why not, as one JSON document."
+)
+def figures(
+    store: Path,
+    out: Path,
+    only: str | None,
+    formats: str,
+    heuristics: str | None,
+    as_json: bool,
+) -> None:
+    """Draw the figures of a run store, each with its caption beside it as .txt.
+
+    What the store does not allow is named with the reason. docs/gallery.md shows all of them.
+    """
+    import json
+
+    try:
+        import matplotlib
+    except ImportError as error:
+        from inoc.errors import BackendUnavailable
+
+        raise BackendUnavailable("figures need matplotlib: pip install 'inoc[figures]'.") from error
+    matplotlib.use("Agg")
+    from inoc.errors import IncompleteStore
+    from inoc.figures.catalogue import SCATTERED, make
+    from inoc.store.run import open_run
+
+    run = open_run(store)
+    made = 0
+    records: list[dict[str, object]] = []
+    wanted = _split(heuristics) or list(SCATTERED)
+    for figure in make(run, out, only=_split(only), formats=_split(formats), scattered=wanted):
+        made += bool(figure.files)
+        files = [str(path) for path in figure.files]
+        records.append(
+            {"figure": figure.name, "files": files, "caption": figure.caption, "reason": figure.reason}
+        )
+        if figure.reason:
+            click.echo(f"{figure.name}: not drawn: {figure.reason.rstrip('.')}.", err=True)
+        elif not as_json:
+            click.echo("\n".join(files))
+    if as_json:
+        click.echo(json.dumps(records, indent=2))
+    if not made:
+        raise IncompleteStore(f"{store} allows none of these figures; the lines above say why.")
+
+
+def _split(value: str | None) -> list[str]:
+    return [part.strip() for part in (value or "").split(",") if part.strip()]

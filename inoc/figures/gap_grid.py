@@ -1,0 +1,129 @@
+"""Which comparison of fixed and mix goes with the gap: heuristic by variant {raw, pca-1, svd-1}."""
+
+# matplotlib's stubs leave some argument types unknown
+# pyright: reportUnknownMemberType=false
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from inoc.errors import IncompleteStore
+from inoc.figures import house
+from inoc.heuristics.gap import is_constant
+from inoc.outcomes import rows
+from inoc.outcomes.correlation import SMALLEST, bootstrap_r, pearson, spearman
+from inoc.store.run import Run
+
+HEURISTICS = (
+    "ph_ratio",
+    "variance_diff",
+    "gamma_mix",
+    "snr_mix",
+    "cosine",
+    "effective_rank_mix",
+    "snr_ratio",
+    "mald_ratio",
+    "snr_abs_mix",
+    "snr_abs_ratio",
+)
+VARIANTS = {"raw": "", "pca-1": "_pca1", "svd-1": "_svd1"}
+
+
+def gap_grid_data(
+    run: Run,
+    trait: str | None = None,
+    *,
+    on_target: bool = True,
+    heuristics: xr.Dataset | None = None,
+    table: xr.Dataset | None = None,
+) -> xr.Dataset:
+    """r, its 95 % prompt-bootstrap interval, rho, n and constant (heuristic, variant) against the gap.
+
+    `trait`: only rows of this trait. r is NaN where the heuristic is constant over the rows (range <= 1e-9 of its
+    scale) or fewer than 4 rows are known. `table`: what `inoc.outcomes.rows` gave.
+    """
+    names = [name + tail for name in HEURISTICS for tail in VARIANTS.values()]
+    if table is None:
+        table = rows(run, heuristics, only=None if heuristics is not None else names)
+    known = [str(h) for h in table["heuristic"].values]
+    if not set(names) & set(known):
+        raise IncompleteStore("no comparison of fixed and mix: both must be scored; `inoc score` does it")
+    y = table["gap"].values.astype(np.float64)
+    used = np.isfinite(y) & (table["prefix_type"].values == "mix")
+    used &= table["on_target"].values.astype(bool) if on_target else True
+    used &= table["trait"].values == trait if trait else True
+    if used.sum() < SMALLEST:
+        raise IncompleteStore(f"only {int(used.sum())} rows have a gap; a correlation needs {SMALLEST}")
+    y, prompts = y[used], np.asarray(table["prompt"].values[used]).astype(str)
+    shape = (len(HEURISTICS), len(VARIANTS))
+    numbers = {k: np.full(shape, np.nan) for k in ("r", "rho", "lower", "upper", "n")}
+    constant = np.zeros(shape, dtype=bool)
+    for (h, v), name in zip(np.ndindex(shape), names, strict=True):
+        if name not in known:
+            continue
+        x = table["heuristic_value"].values[known.index(name)].astype(np.float64)[used]
+        finite = np.isfinite(x)
+        numbers["n"][h, v] = finite.sum()
+        constant[h, v] = bool(finite.any()) and is_constant(x)
+        if not constant[h, v]:
+            numbers["r"][h, v] = pearson(x[None], y)[0]
+            numbers["rho"][h, v] = spearman(x[None], y)[0]
+            numbers["lower"][h, v], numbers["upper"][h, v] = bootstrap_r(x, y, prompts)
+    dims = ("heuristic", "variant")
+    return xr.Dataset(
+        {**{k: (dims, v) for k, v in numbers.items()}, "constant": (dims, constant)},
+        coords={"heuristic": list(HEURISTICS), "variant": list(VARIANTS)},
+        attrs={
+            "rows": int(used.sum()),
+            "prompts": int(np.unique(prompts).size),
+            "left_out": list(table.attrs.get("left_out", [])),
+        },
+    )
+
+
+@house.styled
+def plot_gap_grid(
+    run: Run,
+    trait: str | None = None,
+    *,
+    on_target: bool = True,
+    heuristics: xr.Dataset | None = None,
+    table: xr.Dataset | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """r as number and colour, its interval below; cells that are constant by construction are hatched and say so."""
+    data = gap_grid_data(run, trait, on_target=on_target, heuristics=heuristics, table=table)
+    ax = house.axes_or_new(ax, height=3.6)
+    shape = data["r"].shape
+    ax.imshow(data["r"].values, cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto")
+    for h, v in np.ndindex(shape):
+        cell = data.isel(heuristic=h, variant=v)
+        if bool(cell["constant"]):
+            ax.add_patch(Rectangle((v - 0.5, h - 0.5), 1, 1, fc="#F6F6F6", ec="#DDDDDD", hatch="////", lw=0))
+            text, ink = "constant", "#444444"
+        elif not np.isfinite(float(cell["r"])):
+            text, ink = f"n = {int(np.nan_to_num(float(cell['n'])))}", "#444444"
+        else:
+            text = f"{float(cell['r']):+.2f}\n[{float(cell['lower']):+.2f}, {float(cell['upper']):+.2f}]".replace(
+                "-", "−"
+            )
+            ink = "white" if abs(float(cell["r"])) > 0.7 else "black"
+        ax.text(v, h, text, ha="center", va="center", fontsize=6, color=ink, linespacing=1.15)
+    ax.set_xticks(range(shape[1]), [str(v) for v in data["variant"].values])
+    ax.set_yticks(range(shape[0]), [str(h) for h in data["heuristic"].values])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_xticks(np.arange(0.5, shape[1] - 1), minor=True)
+    ax.set_yticks(np.arange(0.5, shape[0] - 1), minor=True)
+    ax.tick_params(which="minor", length=0)
+    ax.grid(which="minor", color="white", lw=1.5)
+    ax.set_title(f"r with the gap{f' of {trait}' if trait else ''} (95 % interval)")
+    house.describe(
+        ax,
+        f"Pearson r of each fixed-mix comparison with the gap (fixed minus mix suppression): n = {data.attrs['rows']} "
+        f"rows of {data.attrs['prompts']} prompts" + (", on target." if on_target else "."),
+        "In brackets the 95 % prompt-bootstrap interval; hatched: constant over these rows by construction.",
+        house.left_out(data.attrs["left_out"]),
+    )
+    return ax

@@ -1,0 +1,221 @@
+"""The house style: sizes, colours of roles, markers of prefix types, captions, legends.
+
+Colour says the role (positive, negative, neutral) and never stands alone: the fill of a marker repeats it, and names
+carry its sign. The shape of a marker and the hatch of a bar say the prefix type.
+"""
+
+# matplotlib's stubs leave some argument types unknown
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from importlib.resources import files
+from typing import ParamSpec, TypeVar, cast
+
+import matplotlib.pyplot as plt
+import matplotlib.style
+import numpy as np
+from jaxtyping import Float64
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+COLUMN, PAGE = 3.4, 7.0
+"""Widths in inches: one column, the whole page."""
+SMALLEST = 6.0
+"""Smallest text, in points."""
+COLOURS: Mapping[str, str] = {"positive": "#0072B2", "negative": "#D55E00", "neutral": "#5A5A5A"}
+UNKNOWN = "#9C5C82"
+SIGNS: Mapping[str, str] = {"positive": "+", "negative": "−", "neutral": "○"}
+MARKERS: Mapping[str, str] = {"none": "s", "fixed": "o", "mix": "^"}
+HATCHES: Mapping[str, str] = {"fixed": "", "mix": "//////"}
+LINES: Mapping[str, str] = {"none": "-", "fixed": "-", "mix": "--"}
+ROLES = ("positive", "neutral", "negative")
+STYLE = str(files("inoc.figures") / "inoc.mplstyle")
+
+Inputs = ParamSpec("Inputs")
+Drawn = TypeVar("Drawn")
+
+
+def styled(plot: Callable[Inputs, Drawn]) -> Callable[Inputs, Drawn]:
+    """Run a plot function under the house style."""
+
+    @wraps(plot)
+    def under_style(*args: Inputs.args, **kwargs: Inputs.kwargs) -> Drawn:
+        with matplotlib.style.context(STYLE):
+            return plot(*args, **kwargs)
+
+    return under_style
+
+
+def axes_or_new(ax: Axes | None, width: float = COLUMN, height: float = 2.6) -> Axes:
+    """The axes given, or those of a new figure (inches)."""
+    if ax is not None:
+        return ax
+    return plt.figure(figsize=(width, height), layout="constrained").add_subplot()
+
+
+@styled
+def grid(rows: int, columns: int, width: float = PAGE, height: float = 3.0) -> tuple[Figure, list[Axes]]:
+    """A figure of panels, row by row."""
+    figure = plt.figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)  # pyright: ignore[reportOptionalMemberAccess, reportCallIssue]
+    made = figure.subplots(rows, columns, squeeze=False)
+    return figure, [cast(Axes, ax) for ax in made.ravel()]
+
+
+def colour(role: str) -> str:
+    """The colour of a role."""
+    return COLOURS.get(role, UNKNOWN)
+
+
+def face(role: str) -> str:
+    """The fill that repeats the role: positive full, negative hollow, neutral pale."""
+    return {"negative": "white", "neutral": "#CFCFCF"}.get(role, colour(role))
+
+
+def signed(name: str, role: str) -> str:
+    """A name with the sign of its role: + positive, − negative, ○ neutral."""
+    return f"{SIGNS[role]} {name}" if role in SIGNS else name
+
+
+def points(
+    ax: Axes,
+    x: Float64[np.ndarray, " point"],
+    y: Float64[np.ndarray, " point"],
+    roles: Sequence[str],
+    prefix_types: Sequence[str],
+    size: float = 16,
+) -> None:
+    """Scatter with the role as colour and fill and the prefix type as marker."""
+    for kind in dict.fromkeys(prefix_types):
+        at = [i for i, k in enumerate(prefix_types) if k == kind]
+        ax.scatter(
+            x[at],
+            y[at],
+            s=size,
+            marker=MARKERS.get(kind, "D"),
+            facecolors=[face(roles[i]) for i in at],
+            edgecolors=[colour(roles[i]) for i in at],
+            linewidths=0.8,
+            zorder=3,
+        )
+
+
+def intervals(
+    ax: Axes,
+    x: Float64[np.ndarray, " point"],
+    y: Float64[np.ndarray, " point"],
+    lower: Float64[np.ndarray, " point"],
+    upper: Float64[np.ndarray, " point"],
+    colours: Sequence[str] | str,
+    vertical: bool = True,
+) -> None:
+    """95 % intervals as thin lines behind the points, along y (`vertical`) or along x."""
+    draw = ax.vlines if vertical else ax.hlines
+    draw(x if vertical else y, lower, upper, colors=colours, linewidth=0.7, zorder=2)
+
+
+def role_handles(roles: Iterable[str]) -> list[Line2D]:
+    """Legend entries of the roles that occur."""
+    present = set(roles)
+    return [
+        Line2D([], [], ls="", marker="o", mfc=face(r), mec=colour(r), mew=0.8, label=f"{r} ({SIGNS[r]})")
+        for r in ROLES
+        if r in present
+    ]
+
+
+def prefix_handles(prefix_types: Iterable[str]) -> list[Line2D]:
+    """Legend entries of the prefix types that occur."""
+    present = set(prefix_types)
+    names = {"none": "control", "fixed": "fixed", "mix": "mix"}
+    return [
+        Line2D([], [], ls="", marker=MARKERS[k], mfc="#888888", mec="black", mew=0.6, label=names[k])
+        for k in MARKERS
+        if k in present
+    ]
+
+
+def bar_handles(prefix_types: Iterable[str]) -> list[Patch]:
+    """Legend entries of solid (fixed) and hatched (mix) bars."""
+    present = set(prefix_types)
+    return [
+        Patch(
+            facecolor="#BBBBBB" if k == "fixed" else "white", edgecolor="#555555", hatch=HATCHES[k], label=k
+        )
+        for k in HATCHES
+        if k in present
+    ]
+
+
+def legend(ax: Axes, handles: Sequence[Artist]) -> None:
+    """One legend below the figure; panels of one figure share it."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    known = cast("dict[str, Artist]", getattr(figure, "inoc_handles", {}))
+    known |= {str(handle.get_label()): handle for handle in handles}
+    setattr(figure, "inoc_handles", known)  # noqa: B010
+    outside = figure.get_layout_engine() is not None
+    for old in list(figure.legends):
+        old.remove()
+    if known and outside:
+        columns = min(len(known), 4 if figure.get_figwidth() < 5 else 8)
+        figure.legend(handles=list(known.values()), loc="outside lower center", ncols=columns)
+    elif known:
+        ax.legend(handles=list(known.values()))
+
+
+def describe(ax: Axes, *sentences: str) -> None:
+    """Add sentences to the caption of the figure; a sentence that is there already is not repeated."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    parts = [caption(figure), *sentences]
+    found = dict.fromkeys(s for part in parts for s in re.split(r"(?<=\.)\s+(?=[A-Z])", part.strip()) if s)
+    setattr(figure, "inoc_caption", " ".join(found))  # noqa: B010
+
+
+def caption(figure: Figure) -> str:
+    """The caption of a figure: what is drawn, n, and what was left out."""
+    return str(getattr(figure, "inoc_caption", ""))
+
+
+def left_out(reasons: Iterable[object]) -> str:
+    """The sentence on what was left out, or ""."""
+    found = [str(r).rstrip(".") for r in reasons]
+    return f"Left out: {'; '.join(found)}." if found else ""
+
+
+def zero(ax: Axes, *, x: bool = False, y: bool = False) -> None:
+    """A thin line at zero."""
+    if x:
+        ax.axvline(0, color="#B5B5B5", lw=0.6, zorder=0)
+    if y:
+        ax.axhline(0, color="#B5B5B5", lw=0.6, zorder=0)
+
+
+def units(text: str) -> str:
+    """Units as they stand in an axis label."""
+    return (
+        text.replace(" x ", " × ")
+        .replace("sqrt(", "√(")
+        .replace("(examples)", "examples")
+        .replace("(tokens)", "tokens")
+    )
+
+
+def name_rows(ax: Axes, names: Sequence[str], roles: Sequence[str]) -> None:
+    """Names along y from the top, coloured and signed by role."""
+    ax.set_yticks(range(len(names)), [signed(n, r) for n, r in zip(names, roles, strict=True)])
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+    for tick, role in zip(ax.get_yticklabels(), roles, strict=True):
+        tick.set_color(colour(role))
+
+
+def row_height(rows: int, points_each: float = 8.2, extra: float = 0.75) -> float:
+    """Height in inches of a figure with that many named rows."""
+    return max(1.6, rows * points_each / 72 + extra)
