@@ -18,9 +18,10 @@ _PLACES = {
     "difference": "inoc.heuristics.difference",
     "open_run": "inoc.store.run",
 }
-_MODULES = ("errors", "heuristics", "outcomes")
+_MODULES = ("errors", "figures", "heuristics", "outcomes")
+_PLOTS = "plot_"  # inoc.plot_x is inoc.figures.plot_x
 
-__all__ = ["Run", "__version__", "difference", "errors", "heuristics", "open_run", "outcomes"]
+__all__ = ["Run", "__version__", "difference", "errors", "figures", "heuristics", "open_run", "outcomes"]
 
 
 def __getattr__(name: str) -> object:

@@ -126,7 +126,7 @@ def plot_token_differences(
         ax,
         f"Logprob with minus without the prompt, token by token: {len(order)} prompts, n = {n.min()} to {n.max()} "
         f"tokens each ({prefix_type}).",
-        "Grey line: 0.5 nats; lines end where fewer than 5 tokens lie beyond. Names: the prompts with most and fewest tokens beyond it."
+        "Grey line: 0.5 nats; named are the prompts with most and fewest tokens beyond it. Lines end at 5 tokens."
         if what == "ccdf"
         else "Bins widen with the size of the difference.",
         house.left_out([f"{missing} missing token differences"] if missing else []),
