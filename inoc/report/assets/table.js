@@ -42,11 +42,13 @@ function startTable() {
       return head;
     });
     const first = sortHead("prompt", "", "prompt", sort, again, true);
+    const roleHead = sortHead("role", "", "role", sort, again, true);
     first.classList.add("key");
-    const head = html("thead", {}, html("tr", {}, first, sortHead("role", "", "role", sort, again, true),
+    roleHead.classList.add("role-cell");
+    const head = html("thead", {}, html("tr", {}, first, roleHead,
       sortHead("prefix", "", "kind", sort, again, true), ...heads));
     const body = html("tbody", {}, ...ordered.map((row) => html("tr", {}, promptCell(row.key),
-      html("td", { class: "word" }, row.role), html("td", { class: "word" }, row.kind || "–"),
+      html("td", { class: "word role-cell" }, row.role), html("td", { class: "word" }, row.kind || "–"),
       ...columns.map(([column, c]) => cell(column, c, row.i)))));
     const table = byId("table-rows");
     table.replaceChildren(table.caption, head, body);
