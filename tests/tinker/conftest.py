@@ -1,58 +1,20 @@
 """A tiny random model, a known table, and one contract server for both in a process of its own."""
 
-import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
 
 pytest.importorskip("tinker")
+sys.path.insert(0, str(Path(__file__).parent))
+
+from contract import KEY, TinkerServer, Trained
 
 from inoc.backends.protocols import ModelSpec, Scalar
 from inoc.backends.tinker import TinkerBackend
 from inoc.testing import table_model, tiny_model
-
-KEY = "tml-a-key-nobody-may-see"
-
-
-class TinkerServer:
-    """tests/servers/tinker_local.py as a process; two with one root share what is saved."""
-
-    def __init__(self, root: Path, models: dict[str, Path]) -> None:
-        script = Path(__file__).parents[1] / "servers" / "tinker_local.py"
-        named = [part for name, place in models.items() for part in ("--model", f"{name}={place}")]
-        self.process = subprocess.Popen(
-            [sys.executable, str(script), "--root", str(root), "--key", KEY, *named],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            text=True,
-        )
-        self.root, self._url = root, ""
-
-    @property
-    def url(self) -> str:
-        if not self._url:
-            assert self.process.stdout is not None
-            self._url = self.process.stdout.readline().strip()
-            assert self._url, "the contract server did not start"
-        return self._url
-
-    def fault(self, kind: str, count: int = 1) -> None:
-        body = json.dumps({"kind": kind, "count": count}).encode()
-        urlopen(Request(f"{self.url}/faults", body, method="POST"), timeout=10).read()
-
-    def calls(self, path: str) -> int:
-        return json.loads(urlopen(f"{self.url}/calls", timeout=10).read()).get(path, 0)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
 
 
 @pytest.fixture(autouse=True)
@@ -127,3 +89,14 @@ def backend(server: TinkerServer, open_backend: Connect) -> Iterator[TinkerBacke
         backend = open_backend(server.url)
         yield backend
         backend.close()
+
+
+@pytest.fixture(scope="session")
+def trained(server: TinkerServer, open_backend: Connect, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """One uninterrupted training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TINKER_API_KEY", KEY)
+        backend = open_backend(server.url)
+        trained = Trained(backend, tmp_path_factory.mktemp("training"))
+        backend.close()
+        return trained

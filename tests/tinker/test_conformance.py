@@ -10,6 +10,8 @@ from inoc.backends.protocols import SampleRequest
 from inoc.backends.tinker import TinkerBackend
 from inoc.testing import SamplerConformance, ScorerConformance
 
+pytestmark = pytest.mark.xdist_group("tinker")
+
 
 class TestScoring(ScorerConformance):
     tolerance: ClassVar[float] = 1e-5

@@ -1,0 +1,93 @@
+"""The contract server as a process, and the training every test here runs."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import numpy as np
+
+from inoc.backends.protocols import Checkpoint, Recipe, TrainingExample, TrainingJob, TrainingStep
+from inoc.backends.tinker import TinkerBackend
+
+KEY = "tml-a-key-nobody-may-see"
+
+
+class TinkerServer:
+    """tests/servers/tinker_local.py as a process; two with one root share what is saved."""
+
+    def __init__(self, root: Path, models: dict[str, Path]) -> None:
+        script = Path(__file__).parents[1] / "servers" / "tinker_local.py"
+        named = [part for name, place in models.items() for part in ("--model", f"{name}={place}")]
+        self.process = subprocess.Popen(
+            [sys.executable, str(script), "--root", str(root), "--key", KEY, *named],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            text=True,
+        )
+        self.root, self._url = root, ""
+
+    @property
+    def url(self) -> str:
+        if not self._url:
+            assert self.process.stdout is not None
+            self._url = self.process.stdout.readline().strip()
+            assert self._url, "the contract server did not start"
+        return self._url
+
+    def fault(self, kind: str, count: int = 1) -> None:
+        body = json.dumps({"kind": kind, "count": count}).encode()
+        urlopen(Request(f"{self.url}/faults", body, method="POST"), timeout=10).read()
+
+    def calls(self, path: str) -> int:
+        return json.loads(urlopen(f"{self.url}/calls", timeout=10).read()).get(path, 0)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+SERVICE = Recipe("lora", 4, 32.0, rslora=False, dropout=0.0)
+UPDATES = 6
+
+
+def make_job(directory: Path, **changes: object) -> TrainingJob:
+    """Eight short random examples, six updates of four."""
+    random = np.random.default_rng(0)
+    examples = []
+    for i in range(8):
+        length = int(random.integers(6, 20))
+        ids = tuple(int(t) for t in random.integers(0, 250, length))
+        examples.append(TrainingExample(f"e{i}", ids, (0.0,) * 3 + (1.0,) * (length - 3)))
+    job = TrainingJob(
+        id="run",
+        examples=tuple(examples),
+        batches=tuple(tuple((4 * u + i) % 8 for i in range(4)) for u in range(UPDATES)),
+        recipe=SERVICE,
+        learning_rate=5e-3,
+        warmup=2,
+        optimizer="adamw",
+        seed=5,
+        checkpoint_steps=(3,),
+        resume_every=2,
+        directory=str(directory),
+    )
+    return replace(job, **changes)
+
+
+def steps_of(events: list[TrainingStep | Checkpoint]) -> list[TrainingStep]:
+    return [event for event in events if isinstance(event, TrainingStep)]
+
+
+class Trained:
+    """One uninterrupted training, shared by the tests below."""
+
+    def __init__(self, backend: TinkerBackend, directory: Path) -> None:
+        self.job = make_job(directory)
+        self.events = list(backend.train(self.job))
+        self.checkpoints = {event.step: event for event in self.events if isinstance(event, Checkpoint)}
+        self.losses = [step.loss for step in steps_of(self.events)]
