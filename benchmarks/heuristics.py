@@ -56,7 +56,8 @@ def spawn(*arguments: str) -> Sample:
     )
     assert process.stdout is not None
     assert process.stderr is not None
-    out, err = process.stdout.read().decode(), process.stderr.read().decode()
+    with process.stdout, process.stderr:
+        out, err = process.stdout.read().decode(), process.stderr.read().decode()
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - begin
     process.returncode = os.waitstatus_to_exitcode(status)
