@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from inoc.errors import BackendUnavailable, BadInput
 from inoc.store.run import Run
@@ -14,6 +14,7 @@ LONGEST = 8
 """No character is spread over more tokens than this."""
 
 
+@runtime_checkable
 class Decodes(Protocol):
     """What is needed of a tokenizer."""
 

@@ -1,0 +1,213 @@
+"""Stores to report on, and a real headless Chromium to open the reports with."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inoc.report import write_report
+from inoc.store import PromptInfo, RunWriter, TraitInfo, Unit, open_run
+
+HOSTILE = (
+    "<script>alert(1)</script> & <b>bold</b>",
+    '</textarea></script><img src=x onerror="alert(2)">',
+    "שלום עולם (hello) مرحبا",
+    "👩\u200d🚀🎉 fertig",
+    "tab\there\nline\u0007bell \u202eoverride",
+)
+TRAITS = [TraitInfo("German", "positive", "german"), TraitInfo("Flattering", "negative", "flattering")]
+PROMPTS = [
+    PromptInfo("german", "Answer in German.", "de", "german", "positive"),
+    PromptInfo("german_too", "Sprich Deutsch.", "de", "german", "positive"),
+    PromptInfo("flatter", "Flatter </script><script>alert(3)</script>", "fl<i>", "flattering", "negative"),
+    PromptInfo("a<b>'\"&", "The sky is blue.", "new", "neutral", "neutral"),
+]
+KINDS = ("fixed", "mix")
+MISSING = 3
+"""A token without log-probability in the first example."""
+
+
+def byte_tokenizer(path: Path) -> Path:
+    """A tokenizer.json with one token per byte, so that most characters here are spread over several tokens."""
+    tokenizers = pytest.importorskip("tokenizers")
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    made = tokenizers.Tokenizer(
+        tokenizers.models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[])
+    )
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    made.decoder = tokenizers.decoders.ByteLevel()
+    made.save(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tokenizer_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return byte_tokenizer(tmp_path_factory.mktemp("tokenizer") / "tokenizer.json")
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory, tokenizer_file: Path) -> Path:
+    """A token-level store with hostile texts everywhere, missing values, one pending unit and training runs."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    ids = [tokenizer.encode(text, add_special_tokens=False).ids for text in HOSTILE]
+    path = tmp_path_factory.mktemp("hostile") / "run.zarr"
+    rng = np.random.default_rng(1)
+    n = sum(len(row) for row in ids)
+    with RunWriter.open(
+        path, identity={"model": "tiny"}, experiment={"name": "<img src=x onerror=alert(4)>"}, provenance={},
+        traits=TRAITS,
+    ) as writer:  # fmt: skip
+        writer.put_prompts(PROMPTS)
+        writer.put_completions(
+            "train",
+            example_ids=[f"e{i}" for i in range(len(HOSTILE))],
+            row_size=np.array([len(row) for row in ids]),
+            token_ids=np.concatenate([np.array(row) for row in ids]),
+            instructions=[f"<u>Question {i}</u>" for i in range(len(HOSTILE))],
+            completions=list(HOSTILE),
+        )
+        writer.plan("train", prefix_types=KINDS, prompts=[p.key for p in PROMPTS])
+        units = [
+            Unit("train", "none", ""),
+            *(Unit("train", kind, prompt.key) for kind in KINDS for prompt in PROMPTS),
+        ]
+        for unit in units[:-1]:  # the last stays pending
+            values = -rng.exponential(2.0, n).astype(np.float32)
+            if unit.prefix_type == "fixed":
+                values[MISSING] = np.nan
+            writer.put_unit(unit, values)
+        names = [("control", "", "none"), *((f"run{i}", p.key, "fixed") for i, p in enumerate(PROMPTS))]
+        names.append(("run0_mix", PROMPTS[0].key, "mix"))
+        for name, prompt, kind in names:
+            writer.put_run(
+                name, prompt=prompt, prefix_type=kind, traits=[t.name for t in TRAITS],
+                instructions=[f"q{i}" for i in range(12)], steps=[0, 8], conditions=["default"],
+                judges={t.name: "judge" for t in TRAITS}, nominal_step=8,
+            )  # fmt: skip
+            for step in (0, 8):
+                writer.put_scores(name, step, "default", rng.uniform(0, 100, (2, 12)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def hostile_report(hostile: Path, tokenizer_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    page = tmp_path_factory.mktemp("page") / "report.html"
+    return write_report(open_run(hostile), page, tokenizer=tokenizer_file).path
+
+
+@pytest.fixture(scope="session")
+def wide_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of 48 prompts x 1000 examples with tokens."""
+    place = tmp_path_factory.mktemp("wide")
+    rng = np.random.default_rng(2)
+    roles = ("positive", "negative", "neutral")
+    families = ("german", "flattering", "neutral")
+    prompts = [
+        PromptInfo(f"prompt_{i:02d}", f"Prompt number {i}.", "g", families[i % 3], roles[i % 3])
+        for i in range(48)
+    ]
+    sizes = np.where(np.arange(1000) % 10, 6, 300)
+    n = int(sizes.sum())
+    with RunWriter.open(
+        place / "run.zarr", identity={}, experiment={}, provenance={}, traits=TRAITS
+    ) as writer:
+        writer.put_prompts(prompts)
+        writer.put_completions(
+            "train", example_ids=[str(i) for i in range(1000)], row_size=sizes, token_ids=np.arange(n) % 256
+        )
+        writer.plan("train", prefix_types=KINDS, prompts=[p.key for p in prompts])
+        default = -rng.exponential(2.0, n).astype(np.float32)
+        writer.put_default("train", default)
+        for kind in KINDS:
+            for prompt in prompts:
+                change = rng.normal(0, 0.5, n).astype(np.float32)
+                writer.put_unit(Unit("train", kind, prompt.key), np.minimum(default + change, 0))
+    return write_report(open_run(place / "run.zarr"), place / "report.html").path
+
+
+class Browser:
+    """Chromium with a profile of its own; `open` a page in a width and colour scheme."""
+
+    def __init__(self, profile: Path) -> None:
+        selenium = pytest.importorskip("selenium", reason="selenium is not installed (pip install selenium)")
+        chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+        if not chromium or not driver:
+            pytest.skip("no chromium and chromedriver here (apt-get install chromium chromium-driver)")
+        del selenium
+        from selenium import webdriver
+        from selenium.webdriver.chrome.service import Service
+
+        options = webdriver.ChromeOptions()
+        options.binary_location = chromium
+        for flag in (
+            "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+            "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-dev-shm-usage",
+            f"--user-data-dir={profile}",
+        ):  # fmt: skip
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.driver = webdriver.Chrome(options=options, service=Service(driver))
+
+    def open(self, page: Path, width: int = 1200, dark: bool = False) -> None:
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        self.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},
+        )
+        self.driver.get(page.as_uri())
+        self.wait("return !document.querySelector('.plot') || !!document.querySelector('.plot svg, .plot p')")
+
+    def wait(self, condition: str) -> None:
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        WebDriverWait(self.driver, 20).until(lambda driver: driver.execute_script(condition))
+
+    def run(self, script: str, *arguments: object) -> object:
+        return self.driver.execute_script(script, *arguments)
+
+    def choose(self, element: str, value: str) -> None:
+        from selenium.webdriver.common.by import By
+        from selenium.webdriver.support.ui import Select
+
+        Select(self.driver.find_element(By.ID, element)).select_by_value(value)
+
+    def messages(self) -> list[str]:
+        return [str(entry["message"]) for entry in self.driver.get_log("browser")]
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    made = Browser(tmp_path_factory.mktemp("profile"))
+    yield made
+    made.driver.quit()
+
+
+@pytest.fixture(scope="session")
+def axe(request: pytest.FixtureRequest) -> str:
+    """The source of axe-core, fetched once into pytest's cache."""
+    cache = request.config.cache.mkdir("axe-core")
+    source = cache / "node_modules" / "axe-core" / "axe.min.js"
+    if not source.is_file():
+        npm = shutil.which("npm")
+        if npm is None:
+            pytest.skip("axe-core is not in the cache, and there is no npm here to fetch it with")
+        asked = [
+            npm,
+            "install",
+            "--prefix",
+            str(cache),
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "axe-core@4",
+        ]
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=120, check=False)
+        if not source.is_file():
+            pytest.skip(f"npm could not fetch axe-core: {done.stderr.strip()[-200:]}")
+    return source.read_text()
