@@ -17,12 +17,16 @@ from inoc.testing import score_requests
 VOCABULARY = 256
 
 
-def naive(directory: Path, requests: list[ScoreRequest], dtype: str = "float32") -> dict[str, np.ndarray]:
+def naive(
+    directory: Path, requests: list[ScoreRequest], dtype: str = "float32", attention: str = "sdpa"
+) -> dict[str, np.ndarray]:
     """The loop everyone writes first: one sequence, all logits, log_softmax, gather."""
     import torch
     import transformers
 
-    model = transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=getattr(torch, dtype))
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        directory, dtype=getattr(torch, dtype), attn_implementation=attention
+    )
     found: dict[str, np.ndarray] = {}
     with torch.no_grad():
         for request in requests:
@@ -85,10 +89,10 @@ def test_sliding_window_takes_the_plain_route(local, tmp_path: Path) -> None:
     )  # fmt: skip
     torch.manual_seed(0)
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
-    backend, requests = local(tmp_path, attention="eager"), study_requests(3, 20)
+    backend, requests = local(tmp_path), study_requests(3, 20)
     assert not backend.engine.full_attention
     assert backend.engine.projects_rows
-    expected = naive(tmp_path, requests)
+    expected = naive(tmp_path, requests, attention="eager")
     for result in backend.score(requests):
         np.testing.assert_allclose(result.logprobs, expected[result.id], atol=1e-5, rtol=0)
 

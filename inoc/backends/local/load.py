@@ -95,10 +95,12 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerBase:
 def load_model(source: Source, spec: ModelSpec, options: Options) -> PreTrainedModel:
     """The causal language model in evaluation mode on its device."""
     device = choose_device(options.device)
+    # sdpa leaves out the soft cap on attention scores that Gemma 2 was trained with
+    capped = getattr(load_config(source).get_text_config(), "attn_logit_softcapping", None)
     arguments: dict[str, object] = {
         "dtype": DTYPES[spec.dtype],
         "use_safetensors": True,
-        "attn_implementation": options.attention,
+        "attn_implementation": "eager" if capped else options.attention,
     }
     if options.quantization is not None:
         if device.type != "cuda":

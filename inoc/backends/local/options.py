@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import TypeAdapter, ValidationError
-
 from inoc.backends.protocols import Scalar
 from inoc.errors import BadInput
 
@@ -39,6 +37,8 @@ class Options:
 
 def parse_options(options: Mapping[str, Scalar] | None) -> Options:
     """Options from the experiment file; BadInput names the first wrong one and what it may be."""
+    from pydantic import TypeAdapter, ValidationError
+
     known = list(Options.__dataclass_fields__)
     unknown = sorted(set(options or {}) - set(known))
     if unknown:
