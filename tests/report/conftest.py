@@ -173,9 +173,9 @@ class Browser:
 
     def choose(self, element: str, value: str) -> None:
         from selenium.webdriver.common.by import By
-        from selenium.webdriver.support.ui import Select
 
-        Select(self.driver.find_element(By.ID, element)).select_by_value(value)
+        options = self.driver.find_elements(By.CSS_SELECTOR, f"#{element} option")
+        next(option for option in options if option.get_attribute("value") == value).click()
 
     def messages(self) -> list[str]:
         return [str(entry["message"]) for entry in self.driver.get_log("browser")]

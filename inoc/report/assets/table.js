@@ -72,7 +72,8 @@ function startTable() {
 
   options(role, [["", "all"], ...roles.map((name) => [name, name])]);
   options(prefix, [["", "all"], ...kinds.map((name) => [name, name || "none"])]);
-  for (const control of [find, role, prefix]) control.addEventListener("input", draw);
+  find.addEventListener("input", draw);
+  for (const control of [role, prefix]) control.addEventListener("change", draw);
   byId("table-reset").addEventListener("click", () => {
     find.value = role.value = prefix.value = "";
     sort = unsorted;
