@@ -179,13 +179,18 @@ def missing(store: StoreSummary, table: Table | None, results: Outcomes, no_toke
         where = f"{part.completion_set}, {part.level} level"
         if part.units_pending:
             facts.append(
-                Fact("Not scored yet", [f"{part.units_pending} units of {where}; `inoc score` goes on."])
+                Fact(
+                    "Not scored yet",
+                    [f"{_many(part.units_pending, 'unit')} of {where}; `inoc score` goes on."],
+                )
             )
         if part.missing:
-            facts.append(Fact("Missing values", [f"{part.missing} log-probabilities of {where}."]))
+            facts.append(Fact("Missing values", [f"{_many(part.missing, 'value')} of {where}."]))
     pending = sum(run.evaluations_pending for run in store.runs)
     if pending:
-        facts.append(Fact("Not evaluated yet", [f"{pending} evaluations of runs; `inoc evaluate` goes on."]))
+        facts.append(
+            Fact("Not evaluated yet", [f"{_many(pending, 'evaluation')} of runs; `inoc evaluate` goes on."])
+        )
     if results.absent:
         facts.append(Fact("No outcomes", [results.absent]))
     if results.left_out:
@@ -209,3 +214,7 @@ def missing(store: StoreSummary, table: Table | None, results: Outcomes, no_toke
 def _listed(names: Sequence[str], most: int = 6) -> str:
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + rest
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"

@@ -109,7 +109,7 @@ def test_values_are_those_of_the_store(hostile, tokenizer_file):
             shown = [np.nan if v is None else v / UNIT for v in view.prefixed[f][p][e]]
             np.testing.assert_allclose(shown, arrays.prefixed[f, p, span], atol=0.5 / UNIT + 1e-6)
     assert view.prefixed[1][3] is None  # pending
-    assert "1 units of train" in str(build(run).missing)
+    assert "1 unit of train" in str(build(run).missing)
 
 
 def test_tokenizer_that_made_other_tokens(hostile, tokenizer_file, tmp_path):

@@ -5,6 +5,7 @@ function startScatter() {
   const groups = columnsByGroup((column) => column.name);
   const names = report.columns.map((column) => column.name);
   const kinds = [...new Set(report.row_prefix_type)];
+  let shown = null; // the row whose prompt is named
 
   function preferred(wanted, otherwise) {
     return wanted.map((start) => names.find((name) => name.startsWith(start))).find(Boolean) ?? names[otherwise] ?? names[0];
@@ -68,7 +69,8 @@ function startScatter() {
     const points = sorted(rows, (i) => across.values[i], false).map((i) => point(i, across, up, px, py));
     const name = svg("text", { class: "name", "aria-hidden": "true" });
     picture.append(...points, name);
-    roving(points, (item) => {
+    const show = (item) => {
+      shown = item.dataset.row;
       for (const other of points) other.classList.toggle("active", other === item);
       const i = Number(item.dataset.row), at = px(across.values[i]);
       const about = describe(i, [across, up]);
@@ -76,8 +78,11 @@ function startScatter() {
       for (const [key, value] of Object.entries({ x: at + (right ? 11 : -11), y: py(up.values[i]) - 9, "text-anchor": right ? "start" : "end" })) name.setAttribute(key, value);
       name.textContent = about.title;
       byId("scatter-detail").replaceChildren(html("strong", {}, about.title), html("br"), html("q", { dir: "auto" }, about.prompt), html("br"), about.text);
-    });
+    };
+    roving(points, show);
+    const again = points.find((item) => item.dataset.row === shown), focused = place.contains(document.activeElement);
     place.replaceChildren(picture);
+    if (again) (focused ? again.focus() : show(again));
   }
 
   function point(i, across, up, px, py) {
