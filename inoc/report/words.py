@@ -141,14 +141,14 @@ def _item(i: int, column: Column, rows: Rows, texts: Mapping[str, str]) -> Item:
 
 
 def signed(value: float, places: int) -> str:
-    """A number with its sign, a true minus."""
-    return f"{value:+.{places}f}".replace("-", "−")
+    """A number with its sign, a true minus; none where it rounds to 0."""
+    return f"{value:+z.{places}f}".replace("-", "−") if round(value, places) else f"{0:.{places}f}"
 
 
 def _interval(low: float | None, high: float | None, places: int) -> str:
     if low is None or high is None:
         return ""
-    return f" [{low:.{places}f}, {high:.{places}f}]".replace("-", "−")
+    return f" [{low:z.{places}f}, {high:z.{places}f}]".replace("-", "−")
 
 
 def _suppressed(

@@ -26,11 +26,12 @@ function startAngles() {
     if (!kinds.includes(prefix.value)) prefix.value = kinds[0];
     const values = matrices.find((m) => m.name === name.value && m.prefix_type === prefix.value).values;
     const at = places(), n = at.length;
-    const LEFT = Math.min(Math.max(...keys.map((key) => key.length)) * 6.2 + 24, width < 500 ? 140 : 190);
+    const LETTER = 7.1, LEFT = Math.min(Math.max(...keys.map((key) => key.length)) * LETTER + 20, width < 500 ? 140 : 210);
     const size = Math.min(Math.max(Math.floor((width - LEFT - 4) / n), 13), 26);
     const picture = svg("svg", { width: LEFT + n * size + 4, height: n * size + 4, role: "group", "aria-label": "Heatmap of angles" });
     at.forEach((i, row) => {
-      const text = keys[i].length * 6.2 + 24 > LEFT + 8 ? keys[i].slice(0, Math.floor((LEFT - 30) / 6.2)) + "…" : keys[i];
+      const most = Math.floor((LEFT - 18) / LETTER);
+      const text = keys[i].length > most ? keys[i].slice(0, most - 1) + "…" : keys[i];
       const role = roleOf(keys[i]);
       const inner = svg("svg", { x: 0, y: row * size + size / 2 - 6, width: 12, height: 12, viewBox: "0 0 16 16" }, mark(8, 8, role, "fixed"));
       const words = svg("text", { class: role, x: 16, y: row * size + size / 2 + 4 }, text);
