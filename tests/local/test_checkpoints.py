@@ -17,7 +17,7 @@ from inoc.backends.protocols import (
 )
 from inoc.errors import BadInput
 
-from .jobs import RECIPE, REQUESTS, losses, make_job
+from .jobs import RECIPE, REQUESTS, losses, make_job, short_job
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +90,10 @@ def test_sampling_from_a_checkpoint(trained: tuple[LocalBackend, Checkpoint]) ->
 
 def test_scoring_between_updates_does_not_disturb_training(local, models, tmp_path: Path) -> None:
     backend = local(models["qwen2"])
-    quiet = losses(list(backend.train(make_job(tmp_path / "a"))))
+    quiet = losses(list(backend.train(short_job(tmp_path / "a"))))
     base = {result.id: result.logprobs for result in backend.score(REQUESTS)}
     found: list[float] = []
-    for event in backend.train(make_job(tmp_path / "b")):
+    for event in backend.train(short_job(tmp_path / "b")):
         if isinstance(event, Checkpoint):
             list(backend.score([replace(request, checkpoint=event) for request in REQUESTS]))
             for result in backend.score(REQUESTS):

@@ -127,6 +127,7 @@ def test_half_precision_weights(local, models: dict[str, Path]) -> None:
     )
     for result in backend.score(requests):
         np.testing.assert_allclose(result.logprobs, exact[result.id], atol=0.5, rtol=0)
+    assert backend.engine.projects_rows
     assert backend.identity()["dtype"] == "bfloat16"
 
 

@@ -1,5 +1,6 @@
 """The training loop against a hand-written one, the response mask, resuming after SIGKILL, manifests, adapters."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ from inoc.backends.protocols import (
 )
 from inoc.errors import BadInput, OtherSettings
 
-from .jobs import RECIPE, losses, make_job
+from .jobs import RECIPE, losses, make_job, short_job
 
 
 def hand_written_loop(model_directory: Path, job: TrainingJob, accumulation: int = 1) -> list[float]:
@@ -75,8 +76,10 @@ def test_micro_batches_and_recomputation_change_nothing(
     local, models: dict[str, Path], tmp_path: Path
 ) -> None:
     backend = local(models["qwen2"])
-    plain = losses(list(backend.train(make_job(tmp_path / "a", accumulation=1))))
-    split = losses(list(backend.train(make_job(tmp_path / "b", accumulation=8, gradient_checkpointing=True))))
+    plain = losses(list(backend.train(short_job(tmp_path / "a", accumulation=1))))
+    split = losses(
+        list(backend.train(short_job(tmp_path / "b", accumulation=8, gradient_checkpointing=True)))
+    )
     np.testing.assert_allclose(plain, split, atol=1e-5, rtol=0)
 
 
@@ -181,7 +184,7 @@ def test_continues_after_sigkill_with_the_same_losses(local, models: dict[str, P
 
 def test_dropout_is_the_same_when_resumed(local, models: dict[str, Path], tmp_path: Path) -> None:
     backend, recipe = local(models["qwen2"]), replace(RECIPE, dropout=0.3)
-    job = make_job(tmp_path / "a", recipe=recipe)
+    job = short_job(tmp_path / "a", recipe=recipe)
     whole = losses(list(backend.train(job)))
     stream = backend.train(replace(job, directory=str(tmp_path / "b")))
     for event in stream:
@@ -225,6 +228,25 @@ def test_half_written_folders_are_swept(local, models: dict[str, Path], tmp_path
     assert manifest["recipe"]["rank"] == 8
 
 
+def test_eight_bit_adamw_or_a_word_about_it(
+    local, models: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With bitsandbytes 8-bit states, resumed as exactly; without it torch's AdamW, said and written down."""
+    job = make_job(tmp_path / "a", optimizer="adamw_8bit", recipe=replace(RECIPE, rank=64))
+    backend = local(models["qwen2"])
+    whole = losses(list(backend.train(job)))
+    used = json.loads((tmp_path / "a" / "manifest.json").read_text())["settings"]["optimizer"]
+    if importlib.util.find_spec("bitsandbytes") is None:
+        assert used == "adamw"
+        assert "8-bit AdamW is not available here" in caplog.text
+        return
+    assert used == "adamw_8bit"
+    stream = backend.train(replace(job, directory=str(tmp_path / "b")))
+    next(event for event in stream if isinstance(event, TrainingStep) and event.step == 6)
+    stream.close()
+    assert losses(list(backend.train(replace(job, directory=str(tmp_path / "b"))))) == whole
+
+
 def test_bad_jobs(local, models: dict[str, Path], tmp_path: Path) -> None:
     backend = local(models["qwen2"])
     with pytest.raises(BadInput, match="has no directory"):
@@ -252,7 +274,7 @@ def test_memory_pressure_halves_the_micro_batch(
 
     import inoc.backends.local.train as module
 
-    plain = losses(list(local(models["qwen2"]).train(make_job(tmp_path / "a", accumulation=1))))
+    plain = losses(list(local(models["qwen2"]).train(short_job(tmp_path / "a", accumulation=1))))
     summed = module.summed_loss
 
     def small(engine: object, examples: list[TrainingExample]) -> torch.Tensor:
@@ -261,6 +283,6 @@ def test_memory_pressure_halves_the_micro_batch(
         return summed(engine, examples)
 
     monkeypatch.setattr(module, "summed_loss", small)
-    found = losses(list(local(models["qwen2"]).train(make_job(tmp_path / "b", accumulation=1))))
+    found = losses(list(local(models["qwen2"]).train(short_job(tmp_path / "b", accumulation=1))))
     np.testing.assert_allclose(found, plain, atol=1e-5, rtol=0)
     assert "micro-batches of 2" in caplog.text

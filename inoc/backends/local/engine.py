@@ -129,9 +129,11 @@ class Engine:
         positions = torch.arange(4, device=self.device)[None]
         whole = self.whole_logits(ids, positions)[0]
         ours = self.logits(self.hidden(ids, positions)[0])
-        return ours.shape == whole.shape and bool(
-            torch.allclose(ours, whole.to(ours.device), rtol=1e-4, atol=1e-5)
-        )
+        if ours.shape != whole.shape:
+            return False
+        # half precision may round differently in another shape; a scale or a cap is off by far more
+        allowed = (1e-4 if self.model.dtype == torch.float32 else 0.03) * float(whole.abs().max())
+        return float((ours - whole.to(ours.device)).abs().max()) <= allowed
 
 
 def _only_full_attention(model: PreTrainedModel) -> bool:

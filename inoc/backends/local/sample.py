@@ -70,7 +70,8 @@ def sample(
             yield _sample_alone(engine, Row(request, random_stream(key, request.id)), checkpoint, sampling)
         return
     while waiting:
-        running = Running(engine, rows, max(len(r.context) for r in waiting) + sampling.max_tokens)
+        longest = max(len(request.context) for request in waiting)
+        running = Running(engine, min(rows, len(waiting)), longest + sampling.max_tokens)
         try:
             while waiting or running.rows:
                 engine.activate(checkpoint)

@@ -19,6 +19,9 @@ from inoc.errors import BackendRejected
 
 log = logging.getLogger("inoc.backends.local")
 
+WHOLE_LOGIT_BYTES = 2**29
+"""Logits of one batch where the model's own forward pass must make all of them."""
+
 SharedCache = list[tuple[torch.Tensor, torch.Tensor]]
 """Keys and values of every layer, [1, head, shared token, feature]."""
 
@@ -39,6 +42,8 @@ def score(
         groups = group_by_shared_context(requests)
     else:
         groups = [Group(0, tuple(requests))]
+    if not engine.projects_rows:
+        batch_tokens = min(batch_tokens, max(256, WHOLE_LOGIT_BYTES // (4 * engine.vocabulary)))
     for group in groups:
         shared: SharedCache | None = None
         waiting = deque(cut(group, batch_tokens))
