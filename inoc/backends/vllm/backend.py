@@ -1,0 +1,253 @@
+# pyright: reportUnknownMemberType=false
+"""VllmBackend: vLLM's engine in this process. Importing this module imports neither vLLM nor torch."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, ClassVar, cast
+
+import numpy as np
+from jaxtyping import Float32
+
+from inoc.backends.protocols import (
+    Capabilities,
+    ChatTokenizer,
+    Checkpoint,
+    Completion,
+    ModelSpec,
+    SampleRequest,
+    Sampling,
+    Scalar,
+    ScoreRequest,
+    TokenLogprobs,
+)
+from inoc.backends.vllm.adapters import Adapter, engine_rank, read_adapter, trained_on
+from inoc.backends.vllm.known_bad import DATA_PARALLEL, NEWEST, check_version, version_text
+from inoc.backends.vllm.options import parse_options
+from inoc.errors import BackendRejected, BackendUnavailable, BadInput
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+    from inoc.backends.local.load import Source
+    from inoc.backends.vllm.engine import Engine, Setup
+
+
+class VllmBackend:
+    """Scores, samples and embeds with vLLM, on one or more cards. It does not train.
+
+    The engine starts on first use. Adapters and embeddings need another kind of engine than plain scoring; only one
+    is in memory at a time and changing it takes as long as starting it.
+    """
+
+    name: ClassVar[str] = "vllm"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        score=True, sample=True, embed=True, adapters=True, echoes_token_ids=True, shares_prefix=True
+    )
+
+    def __init__(self, model: ModelSpec) -> None:
+        self.spec = model
+        self.options = parse_options(model.options)
+        if find_spec("vllm") is None:
+            raise BackendUnavailable("the backend vllm needs vllm: pip install 'inoc[vllm]'.")
+        self.version = version_text()
+        self.share_prefix = self.options.share_prefix and check_version(self.version) <= NEWEST
+        """Only in versions whose results with cache reads were compared token by token."""
+        if (self.options.data_parallel_size or 1) > 1:
+            raise BackendRejected(
+                f"vLLM option data_parallel_size = {self.options.data_parallel_size}: {DATA_PARALLEL.reason} "
+                f"({DATA_PARALLEL.links[0]})."
+            )
+        self._engine: Engine | None = None
+        self._adapters: dict[str, Adapter] = {}
+        self._checked: set[str] = set()
+        self._identity: dict[str, Scalar] | None = None
+
+    @classmethod
+    def from_spec(cls, model: ModelSpec) -> "VllmBackend":
+        """BadInput for a wrong option, BackendUnavailable where vLLM is absent or too old; loads nothing."""
+        return cls(model)
+
+    @cached_property
+    def source(self) -> "Source":
+        """Where the model lies on this machine."""
+        from inoc.backends.local import load
+
+        return load.find(self.spec)
+
+    @cached_property
+    def _config(self) -> "PretrainedConfig":
+        from inoc.backends.local import load
+
+        return load.load_config(self.source)
+
+    @cached_property
+    def _tokenizer(self) -> "PreTrainedTokenizerBase":
+        from inoc.backends.local import load
+
+        return load.load_tokenizer(self.source)
+
+    @property
+    def tokenizer(self) -> ChatTokenizer:
+        return cast(ChatTokenizer, self._tokenizer)
+
+    @property
+    def context_length(self) -> int:
+        """One less than the model's: vLLM generates a token after the last scored one."""
+        longest = int(self._config.get_text_config().max_position_embeddings)
+        return min(longest, self.options.max_model_len or longest) - 1
+
+    def identity(self) -> Mapping[str, Scalar]:
+        if self._identity is None:
+            from inoc.backends.local import load
+
+            local = self.source.commit is None and self.spec.id != "testbed"
+            self._identity = {
+                "model": self.source.directory.resolve().name if local else self.spec.id,
+                "revision": self.source.commit or self.spec.revision,
+                "weights": load.weights_hash(self.source.directory),
+                "tokenizer": load.tokenizer_hash(self._tokenizer),
+                "template": load.template_hash(self._tokenizer),
+                "dtype": self.spec.dtype,
+                "quantization": self.options.quantization,
+                "engine": f"vllm {self.version}",
+            }
+        return self._identity
+
+    def check(self) -> None:
+        """That model, configuration and weights are there; the engine is not started."""
+        _ = self._config
+        if not any(self.source.directory.glob("*.safetensors")):
+            raise BadInput(
+                f"'{self.source.directory}' holds no safetensors weights; pickled weights are not loaded."
+            )
+
+    def close(self) -> None:
+        """End the engine, so that its memory is free."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
+        """float32 log-softmax. Before any computing it refuses a request that is longer than the context, has an
+        empty context or unknown token ids."""
+        self._refuse(requests)
+        return self._score(requests)
+
+    def _score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
+        from inoc.backends.vllm.score import score
+
+        by_checkpoint: dict[Checkpoint | None, list[ScoreRequest]] = {}
+        for request in requests:
+            if request.completion:
+                by_checkpoint.setdefault(request.checkpoint, []).append(request)
+            else:
+                yield TokenLogprobs(request.id, np.zeros(0, np.float32), ())
+        self._read_adapters(by_checkpoint)
+        for checkpoint, group in by_checkpoint.items():
+            engine, adapter = self._engine_for(checkpoint)
+            yield from score(engine, group, adapter, share_prefix=self.share_prefix)
+
+    def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
+        """Each request has its own random stream. `logprobs` are the model's at temperature 1: what `score` would
+        return."""
+        from inoc.backends.local.backend import check_sampling
+
+        check_sampling(sampling)
+        self._refuse(requests, sampling.max_tokens)
+        return self._sample(requests, sampling)
+
+    def _sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
+        from inoc.backends.vllm.sample import sample
+
+        by_checkpoint: dict[Checkpoint | None, list[SampleRequest]] = {}
+        for request in requests:
+            by_checkpoint.setdefault(request.checkpoint, []).append(request)
+        self._read_adapters(by_checkpoint)
+        for checkpoint, group in by_checkpoint.items():
+            engine, adapter = self._engine_for(checkpoint)
+            yield from sample(engine, group, adapter, sampling)
+
+    def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text feature"]:
+        """Mean over a text's tokens of the base model's last hidden state, scaled to length 1.
+
+        Starts an engine of its own: one that generates cannot embed.
+        """
+        ids = [tuple(self.tokenizer.encode(text)) for text in texts]
+        for place, tokens in enumerate(ids):
+            if not tokens:
+                raise BadInput(f"text {place} to embed is empty.")
+            if len(tokens) > self.context_length:
+                raise BackendRejected(
+                    f"text {place} has {len(tokens)} tokens, more than the context {self.context_length}."
+                )
+        if not ids:
+            return np.zeros((0, int(self._config.get_text_config().hidden_size)), np.float32)
+        return self._start(self._setup(embed=True)).embed(ids)
+
+    def _read_adapters(self, checkpoints: Mapping[Checkpoint | None, object]) -> None:
+        """Read and check all adapters first: one engine for all, and nothing is computed where one is refused."""
+        for checkpoint in checkpoints:
+            if checkpoint is None or checkpoint.location is None:
+                continue
+            self._check_base(checkpoint.location)
+            if checkpoint.recipe.kind == "lora" and checkpoint.location not in self._adapters:
+                self._adapters[checkpoint.location] = read_adapter(checkpoint.location)
+
+    def _check_base(self, location: str) -> None:
+        """BadInput if a checkpoint says that it was trained on another base model."""
+        if location in self._checked:
+            return
+        weights, tokenizer = trained_on(location)
+        for field, value in (("weights", weights), ("tokenizer", tokenizer)):
+            if value is not None and value != self.identity()[field]:
+                raise BadInput(
+                    f"the checkpoint '{location}' was trained on a model with other {field} than "
+                    f"{self.identity()['model']} has: use the model it was trained on."
+                )
+        self._checked.add(location)
+
+    def _engine_for(self, checkpoint: Checkpoint | None) -> "tuple[Engine, Adapter | None]":
+        """The engine to use and the adapter to put on it; a full fine-tuning is a model of its own."""
+        if checkpoint is None or checkpoint.location is None:
+            return self._start(self._setup()), None
+        if checkpoint.recipe.kind == "full":
+            return self._start(self._setup(directory=checkpoint.location)), None
+        return self._start(self._setup(adapters=True)), self._adapters[checkpoint.location]
+
+    def _setup(self, *, directory: str = "", embed: bool = False, adapters: bool = False) -> "Setup":
+        from inoc.backends.vllm.engine import Setup
+
+        rank = engine_rank(max(adapter.rank for adapter in self._adapters.values())) if adapters else 0
+        return Setup(directory or str(self.source.directory), self.spec.dtype, embed, rank)
+
+    def _start(self, wanted: "Setup") -> "Engine":
+        """The running engine if it can do this, else a new one in its place."""
+        from inoc.backends.vllm.engine import Engine
+
+        if self._engine is None or not self._engine.setup.serves(wanted):
+            self.close()
+            self._engine = Engine(wanted, self.options.engine_arguments())
+        return self._engine
+
+    def _refuse(self, requests: Sequence[ScoreRequest | SampleRequest], max_tokens: int = 0) -> None:
+        """BadInput or BackendRejected for the first request that cannot be computed as it stands."""
+        limit, vocabulary = self.context_length, int(self._config.get_text_config().vocab_size)
+        seen: set[str] = set()
+        for request in requests:
+            asked = request.completion if isinstance(request, ScoreRequest) else ()
+            context, completion = len(request.context), len(asked) + max_tokens
+            if request.id in seen:
+                raise BadInput(f"two requests have the id '{request.id}': every request needs its own.")
+            seen.add(request.id)
+            if not context:
+                raise BadInput(f"'{request.id}' has an empty context; begin with a begin-of-text token.")
+            if context + completion > limit:
+                raise BackendRejected(
+                    f"'{request.id}' needs {context} tokens of context and {completion} of completion, more than "
+                    f"vLLM's {limit} for this model; shorten it or leave it out, inoc does not cut."
+                )
+            low, high = min(request.context + asked), max(request.context + asked)
+            if low < 0 or high >= vocabulary:
+                wrong = low if low < 0 else high
+                raise BadInput(f"'{request.id}' holds token id {wrong}; the model's end at {vocabulary - 1}.")

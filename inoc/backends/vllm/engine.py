@@ -1,0 +1,249 @@
+# pyright: reportMissingImports=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+"""The one place that speaks to vLLM: an engine for one model, plain values in and out."""
+
+import gc
+import logging
+import os
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+
+from inoc.backends.protocols import Scalar, TokenIds
+from inoc.backends.vllm.adapters import Adapter
+from inoc.backends.vllm.known_bad import CPU_HEAD_SIZE, CPU_HEAD_SIZES
+from inoc.errors import BackendRejected, BackendUnavailable
+
+log = logging.getLogger("inoc.backends.vllm")
+
+ENVIRONMENT: Final = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+"""Set before vLLM is imported where the user has not: it reports to nobody and does not fill the screen."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What one engine is started for; another setup needs another engine."""
+
+    directory: str
+    dtype: str
+    embed: bool = False
+    rank: int = 0
+    """Largest adapter rank it can take; 0 takes none."""
+
+    def serves(self, wanted: "Setup") -> bool:
+        """Whether an engine of this setup can do what `wanted` asks for."""
+        same = (self.directory, self.dtype, self.embed) == (wanted.directory, wanted.dtype, wanted.embed)
+        return same and self.rank >= wanted.rank
+
+
+class Scored(NamedTuple):
+    """Logprobs and token ids of a prompt's last tokens, and how much of the prompt came from the cache."""
+
+    logprobs: Float32[np.ndarray, " token"]
+    token_ids: TokenIds
+    cached: int
+
+
+class Sampled(NamedTuple):
+    """Sampled ids, a stop token at the end included, with the logprobs before temperature."""
+
+    token_ids: TokenIds
+    logprobs: Float32[np.ndarray, " token"]
+    stopped: bool
+
+
+class Draw(NamedTuple):
+    """How to sample one completion."""
+
+    prompt: TokenIds
+    seed: int | None
+
+
+class Engine:
+    """vLLM's `LLM` for one setup."""
+
+    def __init__(self, setup: Setup, arguments: Mapping[str, Scalar]) -> None:
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        self.setup = setup
+        self._numbers: dict[str, int] = {}
+        with _explained("start"):
+            import vllm
+            from vllm.platforms import current_platform
+
+            given: dict[str, object] = {
+                "model": setup.directory,
+                "dtype": setup.dtype,
+                "use_tqdm_on_load": False,
+                "generation_config": "vllm",
+                "trust_remote_code": False,
+                "seed": 0,
+                **arguments,
+            }
+            if current_platform.is_cpu():
+                _check_head_size(setup.directory)
+            else:
+                given.setdefault("gpu_memory_utilization", 0.85)
+            if setup.rank:
+                given |= {"enable_lora": True, "max_lora_rank": setup.rank}
+            if setup.embed:
+                from vllm.config import PoolerConfig
+
+                given |= {
+                    "runner": "pooling",
+                    "convert": "embed",
+                    "pooler_config": PoolerConfig(pooling_type="MEAN", use_activation=True),
+                }
+            self._llm = vllm.LLM(**given)
+            self._vllm = vllm
+
+    @property
+    def block_size(self) -> int:
+        """Tokens of one block of the prefix cache; only whole blocks are shared."""
+        return int(self._llm.llm_engine.vllm_config.cache_config.block_size)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of a prompt and what is generated after it."""
+        return int(self._llm.model_config.max_model_len)
+
+    def score(
+        self, prompts: Sequence[TokenIds], tails: Sequence[int], adapter: Adapter | None, read_cache: bool
+    ) -> list[Scored]:
+        """The last `tails[i]` tokens of prompt i, each given all before it.
+
+        With `read_cache` entries can be garbage: see `inoc.backends.vllm.score.acceptable`.
+        """
+        settings = self._vllm.SamplingParams(
+            prompt_logprobs=0,
+            max_tokens=1,
+            temperature=0.0,
+            detokenize=False,
+            flat_logprobs=True,
+            ignore_eos=True,
+            skip_reading_prefix_cache=False if read_cache else None,
+        )
+        outputs = self._generate(prompts, [settings] * len(prompts), adapter)
+        return [
+            _last(output.prompt_logprobs, tail, int(output.num_cached_tokens or 0))
+            for output, tail in zip(outputs, tails, strict=True)
+        ]
+
+    def sample(
+        self,
+        draws: Sequence[Draw],
+        *,
+        temperature: float,
+        top_p: float,
+        max_tokens: int,
+        stop_ids: TokenIds,
+        adapter: Adapter | None,
+    ) -> list[Sampled]:
+        """One completion per draw."""
+        settings = [
+            self._vllm.SamplingParams(
+                temperature=temperature,
+                top_p=top_p,
+                max_tokens=max_tokens,
+                stop_token_ids=list(stop_ids),
+                ignore_eos=True,
+                seed=draw.seed,
+                logprobs=0,
+                detokenize=False,
+                flat_logprobs=True,
+            )
+            for draw in draws
+        ]
+        results: list[Sampled] = []
+        for output in self._generate([draw.prompt for draw in draws], settings, adapter):
+            (best,) = output.outputs
+            found = best.logprobs
+            values = np.array([found.logprobs[start] for start in found.start_indices], np.float32)
+            results.append(
+                Sampled(tuple(int(token) for token in best.token_ids), values, best.finish_reason == "stop")
+            )
+        return results
+
+    def embed(self, prompts: Sequence[TokenIds]) -> Float32[np.ndarray, "text feature"]:
+        """Mean of the last hidden state over a prompt's tokens, length 1."""
+        with _explained("embed"):
+            outputs = self._llm.embed([{"prompt_token_ids": list(ids)} for ids in prompts], use_tqdm=False)
+        vectors = np.array([output.outputs.embedding for output in outputs], np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def close(self) -> None:
+        """Give the memory back, so that another engine can start in this process."""
+        from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
+
+        self._llm.llm_engine.engine_core.shutdown()
+        del self._llm
+        cleanup_dist_env_and_memory()
+        gc.collect()
+
+    def _generate(self, prompts: Sequence[TokenIds], settings: Sequence[object], adapter: Adapter | None):  # pyright: ignore[reportUnknownParameterType]  # fmt: skip
+        with _explained("compute"):
+            return self._llm.generate(
+                [{"prompt_token_ids": list(ids)} for ids in prompts],
+                settings,
+                use_tqdm=False,
+                lora_request=None if adapter is None else self._lora(adapter),
+            )
+
+    def _lora(self, adapter: Adapter) -> object:
+        """vLLM tells adapters apart by a number: the same one for the same content, never one twice."""
+        from vllm.lora.request import LoRARequest
+
+        number = self._numbers.setdefault(adapter.name, len(self._numbers) + 1)
+        return LoRARequest(adapter.name, number, adapter.path)
+
+
+def _last(found, tail: int, cached: int) -> Scored:  # pyright: ignore[reportUnknownParameterType, reportMissingParameterType]
+    """The last `tail` positions of vLLM's flat logprobs; the prompt's own token is a position's first entry."""
+    starts = found.start_indices[-tail:] if tail else []
+    values = np.array([found.logprobs[start] for start in starts], np.float64)
+    with np.errstate(over="ignore"):
+        return Scored(values.astype(np.float32), tuple(int(found.token_ids[s]) for s in starts), cached)
+
+
+def _check_head_size(directory: str) -> None:
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(directory).get_text_config()
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    if size not in CPU_HEAD_SIZES:
+        raise BackendRejected(
+            f"vLLM on a CPU knows no attention with head size {size} (only {', '.join(map(str, CPU_HEAD_SIZES))}): "
+            f"{CPU_HEAD_SIZE.reason}. Use the local backend for this model."
+        )
+
+
+@contextmanager
+def _explained(doing: str) -> Generator[None]:
+    """vLLM's errors as one sentence."""
+    try:
+        yield
+    except (BackendRejected, BackendUnavailable):
+        raise
+    except ImportError as error:
+        raise BackendUnavailable(
+            f"vLLM cannot be imported ({_line(error)}): pip install 'inoc[vllm]' in an environment of its own."
+        ) from error
+    except ValueError as error:
+        raise BackendRejected(f"vLLM refuses to {doing}: {_line(error)}") from error
+    except Exception as error:
+        raise BackendUnavailable(
+            f"vLLM failed to {doing} ({type(error).__name__}: {_line(error)}). If memory ran out, lower "
+            "max_num_batched_tokens or gpu_memory_utilization; VLLM_LOGGING_LEVEL=INFO shows its log."
+        ) from error
+
+
+def _line(error: Exception) -> str:
+    """The first line of a library's error, which can be pages long; validation errors begin with a headline."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and "validation error" in lines[0]:
+        lines = lines[1:]
+    return (lines[0] if lines else type(error).__name__)[:300]

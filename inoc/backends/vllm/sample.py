@@ -1,0 +1,42 @@
+"""Sampling with vLLM: a random stream per request, stop tokens cut off."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+from inoc.backends.protocols import Completion, SampleRequest, Sampling
+from inoc.backends.vllm.adapters import Adapter
+from inoc.backends.vllm.engine import Draw, Engine
+from inoc.errors import BadResult
+
+CALL_REQUESTS = 1024
+"""Completions asked for at once, so that results stream."""
+
+
+def sample(
+    engine: Engine, requests: Sequence[SampleRequest], adapter: Adapter | None, sampling: Sampling
+) -> Iterator[Completion]:
+    """One completion per request. BadResult where vLLM goes on after a stop token."""
+    for start in range(0, len(requests), CALL_REQUESTS):
+        chunk = requests[start : start + CALL_REQUESTS]
+        results = engine.sample(
+            [Draw(request.context, stream_seed(sampling.seed, request.id)) for request in chunk],
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_tokens,
+            stop_ids=sampling.stop_ids,
+            adapter=adapter,
+        )
+        for request, result in zip(chunk, results, strict=True):
+            ids, finish = result.token_ids, "stop" if result.stopped else "length"
+            if result.stopped and ids and ids[-1] in sampling.stop_ids:
+                ids = ids[:-1]
+            if len(ids) > sampling.max_tokens or set(ids) & set(sampling.stop_ids):
+                raise BadResult(f"{request.id}: the completion goes on after its end.")
+            yield Completion(request.id, ids, finish, result.logprobs[: len(ids)])
+
+
+def stream_seed(seed: int | None, id: str) -> int | None:
+    """The seed of one request's random stream (63 bits): a hash of (seed, id)."""
+    if seed is None:
+        return None
+    return int.from_bytes(hashlib.sha256(f"{seed}\0{id}".encode()).digest()[:8], "little") >> 1
