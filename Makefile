@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 EXTRAS := local,openai,tinker,judge,figures,report,dask,fast
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: install test test-slow check format demo docs clean help
+.PHONY: install test test-slow test-tinker check format demo docs clean help
 
 help:                ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -29,6 +29,9 @@ test: check          ## what CI runs: style, types and the fast tests
 
 test-slow: install   ## the studies with real training
 	$(PYTEST) -m slow
+
+test-tinker: install ## the Tinker backend: the real SDK against a contract server
+	$(PYTEST) tests/tinker
 
 format: install      ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .

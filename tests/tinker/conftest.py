@@ -42,18 +42,23 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(models: dict[str, Path], root: Path) -> Iterator[TinkerServer]:
-    server = TinkerServer(root, models)
-    yield server
-    server.kill()
+def servers(models: dict[str, Path], root: Path) -> Iterator[tuple[TinkerServer, TinkerServer]]:
+    """Two that share what is saved, started together."""
+    both = TinkerServer(root, models), TinkerServer(root, {"tiny": models["tiny"]})
+    yield both
+    for server in both:
+        server.kill()
 
 
-@pytest.fixture
-def doomed(models: dict[str, Path], root: Path) -> Iterator[TinkerServer]:
-    """A server to be killed; the other one knows what was saved here."""
-    server = TinkerServer(root, {"tiny": models["tiny"]})
-    yield server
-    server.kill()
+@pytest.fixture(scope="session")
+def server(servers: tuple[TinkerServer, TinkerServer]) -> TinkerServer:
+    return servers[0]
+
+
+@pytest.fixture(scope="session")
+def doomed(servers: tuple[TinkerServer, TinkerServer]) -> TinkerServer:
+    """To be killed by the one test that uses it."""
+    return servers[1]
 
 
 Connect = Callable[..., TinkerBackend]

@@ -28,6 +28,7 @@ from inoc.backends.protocols import (
     SampleRequest,
     Sampling,
     ScoreRequest,
+    TrainingExample,
     TrainingJob,
     TrainingStep,
 )
@@ -176,6 +177,20 @@ def test_continued_training_starts_from_the_other_ones_weights(
     other = replace(start, location="/some/folder")
     with pytest.raises(BadInput, match="training continues only there"):
         list(backend.train(replace(job, start=other, directory=str(tmp_path / "c"))))
+
+
+@pytest.mark.slow
+def test_batch_larger_than_one_request(backend: TinkerBackend, tmp_path: Path) -> None:
+    """The SDK cuts more than 1024 examples into several requests and sends the first one last."""
+    examples = tuple(TrainingExample(f"e{i}", (i % 250, 7, i % 9), (0.0, 1.0, 1.0)) for i in range(1100))
+    batches = (tuple(range(1100)),) * 2
+    job = make_job(tmp_path, examples=examples, batches=batches, checkpoint_steps=(), warmup=0)
+    first, second, _ = backend.train(job)
+    scored = backend.score([ScoreRequest(e.id, e.token_ids[:1], e.token_ids[1:]) for e in examples])
+    assert isinstance(first, TrainingStep)
+    assert isinstance(second, TrainingStep)
+    assert first.loss == pytest.approx(-np.concatenate([r.logprobs for r in scored]).mean(), abs=1e-4)
+    assert second.loss < first.loss
 
 
 CLIENT = """

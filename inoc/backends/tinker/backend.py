@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 """TinkerBackend: scores, samples and trains LoRA adapters on a Tinker service. Importing this imports no SDK."""
 
 import hashlib

@@ -41,7 +41,7 @@ class Service:
         """BadInput where it is no http address or carries credentials."""
         url = self.options.url or os.environ.get("TINKER_BASE_URL")
         if not url:
-            from tinker.lib.base_url import DEFAULT_BASE_URL
+            from tinker.lib.base_url import DEFAULT_BASE_URL  # pyright: ignore[reportMissingTypeStubs]
 
             url = DEFAULT_BASE_URL
         parts = urlsplit(url)
@@ -115,19 +115,15 @@ class Service:
         return key
 
     def close(self) -> None:
-        """End the session; a dead service is not waited for."""
-        if self._client is not None:
-            client, self._client = self._client, None
-            _in_thread(lambda: client.close("success").result()).exception(
-                PROBE_SECONDS
-            ) if self._alive() else None
-
-    def _alive(self) -> bool:
+        """End the session; a dead or slow service is not waited for."""
+        if self._client is None:
+            return
+        client, self._client = self._client, None
         try:
             self.probe()
         except BackendUnavailable:
-            return False
-        return True
+            return
+        wait([_in_thread(lambda: client.close("success").result())], PROBE_SECONDS)
 
     def call(self, work: Callable[[], T]) -> T:
         """The result of SDK work that blocks, under the same watch as everything else."""
