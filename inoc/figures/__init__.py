@@ -24,8 +24,10 @@ _PLOTS: dict[str, str] = {
     "token_loadings": "loadings",
     "training_curves": "training_curves",
 }
-_MODULES: dict[str, str] = {f"plot_{name}": f"inoc.figures.{module}" for name, module in _PLOTS.items()}
-_MODULES |= {f"{name}_data": f"inoc.figures.{module}" for name, module in _PLOTS.items() if name == module}
+_MODULES: dict[str, str] = {
+    **{f"plot_{name}": f"inoc.figures.{module}" for name, module in _PLOTS.items()},
+    **{f"{module}_data": f"inoc.figures.{module}" for module in _PLOTS.values()},
+}
 
 PLOTS = tuple(name for name in _MODULES if name.startswith("plot_"))
 """Names of the plot functions."""

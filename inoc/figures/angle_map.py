@@ -47,7 +47,7 @@ def plot_angle_map(
     ax = house.axes_or_new(ax, height=2.9)
     ax.axvline(90, color="#B5B5B5", lw=0.6, zorder=0)
     ax.axhline(90, color="#B5B5B5", lw=0.6, zorder=0)
-    house.points(ax, x, y, roles, [prefix_type] * len(x), 15)
+    house.points(ax, x, y, roles, [prefix_type] * len(x), 15.0)
     ax.margins(0.12)
     order = extremes(x, y, names, roles)
     tags = [house.signed(keys[i], roles[i]) for i in order]

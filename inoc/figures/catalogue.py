@@ -3,7 +3,7 @@
 # matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,11 +102,6 @@ CATALOGUE: tuple[Entry, ...] = (
 )  # fmt: skip
 FAMILIES = tuple(dict.fromkeys(entry.family for entry in CATALOGUE))
 FORMATS = ("png", "svg", "pdf")
-METADATA: Mapping[str, dict[str, str | None]] = {
-    "png": {"Software": None},
-    "svg": {"Date": None},
-    "pdf": {"CreationDate": None},
-}
 
 
 def select(only: Sequence[str]) -> tuple[Entry, ...]:
@@ -158,13 +153,12 @@ def make(
         yield done
 
 
-@house.styled
 def save(figure: Figure, out: Path, name: str, formats: Sequence[str] = ("png",)) -> tuple[Path, ...]:
     """Write a figure in the house style and its caption beside it; the same figure gives the same bytes."""
     files: list[Path] = []
     for kind in formats:
         path = out / f"{name}.{kind}"
-        figure.savefig(path, format=kind, metadata=METADATA[kind])
+        house.write(figure, path)
         files.append(path)
     (out / f"{name}.txt").write_text(house.caption(figure) + "\n", encoding="utf-8")
     return tuple(files)

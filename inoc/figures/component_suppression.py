@@ -70,7 +70,7 @@ def plot_component_suppression(
     roles = [str(data["role"].values[i]) for i in p]
     keys = [str(data["prompt"].values[i]) for i in p]
     ax = house.axes_or_new(ax, height=2.7)
-    house.points(ax, x[shown], y[shown], roles, [kinds[i] for i in f], 15)
+    house.points(ax, x[shown], y[shown], roles, [kinds[i] for i in f], 15.0)
     lines: list[str] = []
     for k, kind_name in enumerate(kinds):
         n, r = int(cell["n"].values[k]), float(cell["r"].values[k])

@@ -96,7 +96,7 @@ def plot_cross_angle(
     ax = house.axes_or_new(ax, height=2.6)
     inks = [house.colour(r) for r in roles]
     house.intervals(ax, x[shown], y[shown], cell["lower"].values[shown], cell["upper"].values[shown], inks)
-    house.points(ax, x[shown], y[shown], roles, [kinds[i] for i in f], 15)
+    house.points(ax, x[shown], y[shown], roles, [kinds[i] for i in f], 15.0)
     lines: list[str] = []
     for k, kind in enumerate(kinds):
         r = float(cell["r"].values[k])

@@ -50,7 +50,7 @@ def plot_elicitation(
     ax.hlines(at, 0, values[rows], colors="#D9D9D9", lw=0.6, zorder=1)
     inks = [house.colour(r) for r in shown_roles]
     house.intervals(ax, values[rows], at, bounds[rows, 0], bounds[rows, 1], inks, vertical=False)
-    house.points(ax, values[rows], at, shown_roles, ["fixed"] * len(rows), 11)
+    house.points(ax, values[rows], at, shown_roles, ["fixed"] * len(rows), 11.0)
     house.zero(ax, x=True)
     house.name_rows(ax, [keys[i] for i in rows], shown_roles)
     ax.set_xlabel(f"elicited {chosen} (pp)")

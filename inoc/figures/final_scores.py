@@ -74,7 +74,7 @@ def plot_final_scores(
     prompts, kinds = ([str(v) for v in cell[name].values] for name in ("run_prompt", "prefix_type"))
     roles = [str(v) for v in cell["role"].values]
     order = _order(prompts, roles, values)
-    ax = house.axes_or_new(ax, height=house.row_height(len(order), 17))
+    ax = house.axes_or_new(ax, height=house.row_height(len(order), 17.0))
     width = 0.38
     for i, prompt in enumerate(prompts):
         if not prompt or not np.isfinite(values[i]):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
-from scipy import optimize, stats
+from scipy import optimize, stats  # pyright: ignore[reportMissingTypeStubs]
 
 Column = Float64[np.ndarray, " point"]
 

@@ -117,7 +117,7 @@ def plot_heuristic_scatter(
         ax.plot(grid, curve(grid), color="black", lw=0.9, ls=":", zorder=1)
         lines.append(f"AIC line {fit.aic:.0f}, sigmoid {curve.aic:.0f}")
     house.intervals(ax, x, y, data["lower"].values, data["upper"].values, [house.colour(r) for r in roles])
-    house.points(ax, x, y, roles, kinds, 15)
+    house.points(ax, x, y, roles, kinds, 15.0)
     low, high = float(min(np.nanmin(data["lower"].values, initial=0), y.min())), float(y.max())
     ax.set_ylim(low - 0.05 * (high - low), high + 0.38 * (high - low))
     ax.text(0.03, 0.97, "\n".join(lines), transform=ax.transAxes, va="top", fontsize=6.5, linespacing=1.3)

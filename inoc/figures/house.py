@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from importlib.resources import files
+from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
 import matplotlib.pyplot as plt
@@ -25,6 +26,13 @@ from matplotlib.patches import Patch
 
 COLUMN, PAGE = 3.4, 7.0
 """Widths in inches: one column, the whole page."""
+DPI = 200.0
+"""Resolution of PNG files."""
+METADATA: Mapping[str, dict[str, str | None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
+}
 SMALLEST = 6.0
 """Smallest text, in points."""
 COLOURS: Mapping[str, str] = {"positive": "#0072B2", "negative": "#D55E00", "neutral": "#5A5A5A"}
@@ -205,6 +213,13 @@ def units(text: str) -> str:
         .replace("(examples)", "examples")
         .replace("(tokens)", "tokens")
     )
+
+
+@styled
+def write(figure: Figure, path: Path, *, dpi: float | None = None) -> None:
+    """Save a figure in the house style, in the format of the path's ending; the same figure gives the same bytes."""
+    kind = path.suffix[1:]
+    figure.savefig(path, format=kind, metadata=METADATA.get(kind, {}), dpi=dpi or DPI)
 
 
 def name_rows(ax: Axes, names: Sequence[str], roles: Sequence[str]) -> None:

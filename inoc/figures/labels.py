@@ -8,6 +8,7 @@ or none. Names come in order of importance. What found no place is counted (`hid
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float64
@@ -17,7 +18,7 @@ from matplotlib.backend_bases import RendererBase
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
-from matplotlib.transforms import Bbox, IdentityTransform
+from matplotlib.transforms import Bbox, BboxBase, IdentityTransform
 
 RINGS = (5.0, 9.0, 14.0, 20.0, 27.0)
 """Distances in points at which a place is tried."""
@@ -61,8 +62,9 @@ class PointLabels(Artist):
         """Names that found no place at the last draw."""
         return sum(not text.get_visible() for text in self.texts)
 
-    def draw(self, renderer: RendererBase) -> None:
-        scale = renderer.points_to_pixels(1.0)
+    def draw(self, renderer: object) -> None:
+        renderer = cast(RendererBase, renderer)  # SVG's is none by inheritance
+        scale = float(np.asarray(renderer.points_to_pixels(1.0)))
         frame = self._axes.get_window_extent(renderer)
         points = self._axes.transData.transform(self._obstacles)
         radius = 2.6 * scale
@@ -92,10 +94,10 @@ class PointLabels(Artist):
         height: float,
         start: Float64[np.ndarray, " 2"],
         scale: float,
-        frame: Bbox,
+        frame: BboxBase,
         points: Float64[np.ndarray, "obstacle 2"],
         radius: float,
-        taken: Sequence[Bbox],
+        taken: Sequence[BboxBase],
     ) -> Bbox | None:
         for ring in RINGS:
             for angle in DIRECTIONS:
@@ -115,11 +117,11 @@ class PointLabels(Artist):
         return None
 
     def _leader(
-        self, start: Float64[np.ndarray, " 2"], end: tuple[float, float], colour: str, renderer: RendererBase
+        self, start: Float64[np.ndarray, " 2"], end: tuple[float, float], colour: str, renderer: object
     ) -> None:
         line = Line2D([start[0], end[0]], [start[1], end[1]], lw=0.4, color=colour, alpha=0.7)
         line.set_figure(self._axes.figure)  # pyright: ignore[reportArgumentType]
-        line.draw(renderer)
+        line.draw(cast(RendererBase, renderer))
 
 
 class EndLabels(Artist):
@@ -148,9 +150,10 @@ class EndLabels(Artist):
         """Names that found no place at the last draw."""
         return sum(not text.get_visible() for text in self.texts)
 
-    def draw(self, renderer: RendererBase) -> None:
+    def draw(self, renderer: object) -> None:
+        renderer = cast(RendererBase, renderer)  # SVG's is none by inheritance
         frame = self._axes.get_window_extent(renderer)
-        scale = renderer.points_to_pixels(1.0)
+        scale = float(np.asarray(renderer.points_to_pixels(1.0)))
         height = SIZE * 1.25 * scale
         room = max(int(frame.height // height), 1)
         for i, text in enumerate(self.texts):

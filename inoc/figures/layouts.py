@@ -126,7 +126,7 @@ def bars(s: Source, quantity: Quantity) -> Figure:
     return panels(
         [lambda ax, t=t: plot_final_scores(s.run, t, quantity, data=data, ax=ax) for t in s.traits],
         2,
-        house.row_height(prompts, 17, 0.9),
+        house.row_height(prompts, 17.0, 0.9),
     )
 
 
@@ -267,10 +267,10 @@ def positions(s: Source) -> Figure:
 
 def leaks(s: Source) -> Figure:
     data = leak_grid_data(s.run)
-    high = house.row_height(data.sizes["run"], 15, 1.6)
+    high = house.row_height(data.sizes["run"], 15.0, 1.6)
     return panels(
         [lambda ax, t=t: plot_leak_grid(s.run, t, data=data, ax=ax) for t in s.traits],
-        2 if data.sizes["condition"] <= 6 else 1,
+        1,
         high,
     )
 

@@ -14,6 +14,8 @@ from inoc.outcomes.intervals import mean_z
 from inoc.store.run import Run
 
 ENDING = "+leak"
+FULL, PLAIN = 32.0, 14.0
+"""Points of width from which a cell holds mean and interval, or the mean alone."""
 
 
 def leak_grid_data(run: Run) -> xr.Dataset:
@@ -49,7 +51,7 @@ def leak_grid_data(run: Run) -> xr.Dataset:
     roles = roles_of(run)
     parts = ("mean", "lower", "upper", "n")
     return xr.Dataset(
-        {p: (("run", "condition", "trait"), table[:, kept, :, i]) for i, p in enumerate(parts)},
+        {p: (("run", "condition", "trait"), table[:, kept][..., i]) for i, p in enumerate(parts)},
         coords={
             "run": [g.removesuffix(ENDING) for g in grids],
             "condition": [known[c] for c in kept],
@@ -72,14 +74,9 @@ def plot_leak_grid(
     half = ((cell["upper"] - cell["lower"]) / 2).transpose("run", "condition").values
     rows, columns = mean.shape
     ax = house.axes_or_new(
-        ax, width=house.COLUMN if columns <= 5 else house.PAGE, height=house.row_height(rows, 15, 1.5)
+        ax, width=house.COLUMN if columns <= 5 else house.PAGE, height=house.row_height(rows, 15.0, 1.5)
     )
     shown = ax.imshow(mean, cmap="cividis", vmin=0, vmax=100, aspect="auto")
-    for r, c in np.ndindex(mean.shape):
-        if np.isfinite(mean[r, c]):
-            ink = "white" if mean[r, c] < 55 else "black"
-            text = f"{mean[r, c]:.0f} ±{half[r, c]:.0f}" if np.isfinite(half[r, c]) else f"{mean[r, c]:.0f}"
-            ax.text(c, r, text, ha="center", va="center", fontsize=6, color=ink)
     names, roles = ([str(v) for v in cell[k].values] for k in ("run", "role"))
     house.name_rows(ax, names, roles)
     ax.set_ylim(rows - 0.5, -0.5)
@@ -99,11 +96,19 @@ def plot_leak_grid(
     assert figure is not None
     figure.colorbar(shown, ax=ax, label=f"{chosen} score (pp)", shrink=0.8, pad=0.02, aspect=25)
     ax.set_title(chosen)
+    figure.draw_without_rendering()  # so that the room of a cell is known
+    room = ax.get_window_extent().width / figure.dpi * 72 / columns
+    for r, c in np.ndindex(mean.shape):
+        if np.isfinite(mean[r, c]) and room >= PLAIN:
+            ink = "white" if mean[r, c] < 55 else "black"
+            whole = room >= FULL and np.isfinite(half[r, c])
+            text = f"{mean[r, c]:.0f} ±{half[r, c]:.0f}" if whole else f"{mean[r, c]:.0f}"
+            ax.text(c, r, text, ha="center", va="center", fontsize=6, color=ink)
     n, missing = cell["n"].values, int(np.isnan(mean).sum())
     house.describe(
         ax,
         f"Mean score of every run under each prompt at evaluation, last step, n = {int(np.nanmin(n))} to "
-        f"{int(np.nanmax(n))} instructions; ± half of the 95 % interval.",
+        f"{int(np.nanmax(n))} instructions; ± half of the 95 % interval where there is room.",
         house.left_out([f"{missing} cells without scores"] if missing else []),
     )
     return ax

@@ -67,7 +67,7 @@ def plot_misalignment(run: Run, condition: str = "default", *, ax: Axes | None =
         (i for i in range(len(names)) if np.isfinite(rate[i])),
         key=lambda i: (roles[i] != "control", -rate[i]),
     )
-    ax = house.axes_or_new(ax, height=house.row_height(len(order), 12))
+    ax = house.axes_or_new(ax, height=house.row_height(len(order), 12.0))
     for at, i in enumerate(order):
         ink, hatch = (
             ("#222222" if roles[i] == "control" else house.colour(roles[i])),

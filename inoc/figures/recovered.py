@@ -56,7 +56,7 @@ def plot_recovered(run: Run, *, data: xr.Dataset | None = None, ax: Axes | None 
     best = np.nanmax(np.where(np.isfinite(share), share, -1.0), axis=0)
     rank = {role: i for i, role in enumerate(house.ROLES)}
     order = sorted(range(len(keys)), key=lambda i: (rank.get(roles[i], 9), -best[i]))
-    ax = house.axes_or_new(ax, height=house.row_height(len(order), 8.2 if len(kinds) == 1 else 11))
+    ax = house.axes_or_new(ax, height=house.row_height(len(order), 8.2 if len(kinds) == 1 else 11.0))
     shown_roles = [roles[i] for i in order]
     for k, kind in enumerate(kinds):
         at = np.arange(len(order)) + (k - (len(kinds) - 1) / 2) * 0.36
@@ -64,10 +64,10 @@ def plot_recovered(run: Run, *, data: xr.Dataset | None = None, ax: Axes | None 
         house.intervals(
             ax, share[k][order], at, lower, upper, [house.colour(r) for r in shown_roles], vertical=False
         )
-        house.points(ax, share[k][order], at, shown_roles, [kind] * len(order), 11)
+        house.points(ax, share[k][order], at, shown_roles, [kind] * len(order), 11.0)
     house.name_rows(ax, [keys[i] for i in order], shown_roles)
     ax.set_xlim(0, None)
-    ax.set_xlabel("recovered tokens (% of unlikely ones)")
+    ax.set_xlabel("recovered tokens (%)")
     house.legend(ax, [*house.prefix_handles(kinds), *house.role_handles(roles)])
     n = table["unlikely"].values
     house.describe(

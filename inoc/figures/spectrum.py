@@ -86,7 +86,7 @@ def plot_spectrum(
     ax = house.axes_or_new(ax, height=2.9)
     note, title = "", f"{prefix_type}: role"
     if colour == "role":
-        house.points(ax, x, y, roles, [prefix_type] * len(x), 15)
+        house.points(ax, x, y, roles, [prefix_type] * len(x), 15.0)
         house.legend(ax, house.role_handles(roles))
     else:
         traits = [str(t) for t in data["trait"].values]

@@ -1,0 +1,53 @@
+"""Stores to draw: a made-up one with everything, and the reference data."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import matplotlib
+import pytest
+from click.testing import CliRunner
+
+from inoc.cli import cli
+
+matplotlib.use("Agg")
+_spec = importlib.util.spec_from_file_location("figure_worlds", Path(__file__).parent / "worlds.py")
+assert _spec is not None
+assert _spec.loader is not None
+worlds = importlib.util.module_from_spec(_spec)
+sys.modules["figure_worlds"] = worlds
+_spec.loader.exec_module(worlds)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """The made-up store."""
+    return worlds.write_world(tmp_path_factory.mktemp("figures") / "world.zarr")
+
+
+@pytest.fixture(scope="session")
+def misaligned(tmp_path_factory):
+    return worlds.write_misalignment(tmp_path_factory.mktemp("figures") / "em.zarr")
+
+
+def imported(options, path: Path) -> Path:
+    result = CliRunner().invoke(
+        cli, ["import", *map(str, options), "--store", str(path)], catch_exceptions=False
+    )
+    assert result.exit_code == 0, result.output
+    return path
+
+
+@pytest.fixture(scope="session")
+def german_store(reference, tmp_path_factory):
+    d = reference / "german_flattering"
+    options = [d / "logprobs_by_example.json"]
+    for name in ("prompts", "elicitation", "scores", "losses"):
+        options += [f"--{name}", d / f"{name}.json"]
+    return imported(options, tmp_path_factory.mktemp("figures") / "gf.zarr")
+
+
+@pytest.fixture(scope="session")
+def token_store(reference, tmp_path_factory):
+    path = tmp_path_factory.mktemp("figures") / "tokens.zarr"
+    return imported([reference / "token_logprobs" / "logprobs_by_token.json"], path)

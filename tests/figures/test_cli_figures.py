@@ -1,0 +1,87 @@
+"""`inoc figures`: what it writes, what it says about the rest, and its errors."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from inoc.cli import cli
+from inoc.errors import BadInput, IncompleteStore
+
+
+def call(*arguments):
+    return CliRunner().invoke(cli, ["figures", *map(str, arguments)])
+
+
+def test_a_family_in_two_formats_and_the_captions(world, tmp_path):
+    done = call("--store", world, "--out", tmp_path / "a", "--only", "gap,losses", "--format", "svg,png")
+    assert done.exit_code == 0, done.output
+    names = {path.name for path in (tmp_path / "a").iterdir()}
+    assert names == {f"{n}.{e}" for n in ("gap_grid", "losses") for e in ("svg", "png", "txt")}
+    assert "n = " in (tmp_path / "a" / "gap_grid.txt").read_text()
+    call("--store", world, "--out", tmp_path / "b", "--only", "gap_grid", "--format", "svg,png")
+    for kind in ("svg", "png"):
+        first, second = ((tmp_path / d / f"gap_grid.{kind}").read_bytes() for d in "ab")
+        assert first == second, "the same store gives the same bytes"
+
+
+def test_a_store_without_runs_says_one_line_on_each_it_cannot(misaligned, world, tmp_path):
+    done = call("--store", misaligned, "--out", tmp_path, "--only", "misalignment,tokens,spectra", "--json")
+    assert done.exit_code == 0, done.output
+    records = {r["figure"]: r for r in json.loads(done.stdout)}
+    assert records["misalignment"]["files"]
+    lines = done.stderr.strip().splitlines()
+    missing = [name for name, r in records.items() if not r["files"]]
+    assert len(lines) == len(missing) == 8
+    for name, line in zip(missing, lines, strict=True):
+        assert line.startswith(f"{name}: not drawn: ")
+        assert len(line) > 40
+
+
+def test_errors(world, misaligned, tmp_path):
+    for options, what in (
+        (["--only", "angels"], "no figure or family 'angels'"),
+        (["--format", "jpg"], "no format 'jpg'"),
+        (["--heuristics", "phh"], "phh"),
+    ):
+        done = call("--store", world, "--out", tmp_path / "out", *options)
+        assert isinstance(done.exception, BadInput)
+        assert what in str(done.exception)
+        assert not (tmp_path / "out").exists()
+    (tmp_path / "file").write_text("x")
+    done = call("--store", world, "--out", tmp_path / "file", "--only", "losses")
+    assert isinstance(done.exception, BadInput)
+    done = call("--store", misaligned, "--out", tmp_path / "out", "--only", "tokens")
+    assert isinstance(done.exception, IncompleteStore)
+
+
+def test_chosen_small_multiples(world, tmp_path):
+    done = call(
+        "--store",
+        world,
+        "--out",
+        tmp_path,
+        "--only",
+        "scatter_suppression",
+        "--heuristics",
+        "H1,token_pca[2]",
+    )
+    assert done.exit_code == 0, done.output
+    caption = (tmp_path / "scatter_suppression.txt").read_text()
+    assert "elicitation against" in caption
+    assert "token_pca[2] against" in caption
+
+
+def test_names_cost_nothing_until_used():
+    code = "import inoc, inoc.figures, sys; dir(inoc); print('matplotlib' in sys.modules, 'xarray' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_unknown_name():
+    import inoc
+
+    with pytest.raises(AttributeError):
+        inoc.plot_nothing

@@ -1,0 +1,189 @@
+"""Data behind figures against NumPy, SciPy and numbers by hand."""
+
+import numpy as np
+import pytest
+from figure_worlds import EXAMPLES
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+import inoc
+from inoc.figures import fits
+from inoc.figures.labels import extremes, spread
+from inoc.figures.leak_grid import leak_grid_data
+from inoc.figures.loadings import concentration, loadings_data
+from inoc.figures.losses import losses_data
+from inoc.figures.misalignment import misalignment_data
+from inoc.figures.position_means import position_means_data
+from inoc.figures.recovered import recovered_data
+from inoc.figures.token_differences import SIZES, token_differences_data
+from inoc.figures.training_curves import training_curves_data
+
+
+@pytest.fixture(scope="module")
+def run(world):
+    return inoc.open_run(world)
+
+
+def deltas(run, kind: int) -> np.ndarray:
+    stored = run.token_logprobs()
+    return np.asarray(stored.prefixed[kind], dtype=np.float64) - np.asarray(
+        stored.default[:], dtype=np.float64
+    )
+
+
+def test_line_and_its_band():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=20)
+    y = 2 + 3 * x + rng.normal(size=20)
+    found = fits.line(x, y)
+    assert found is not None
+    reference = stats.linregress(x, y)
+    assert (found.slope, found.intercept) == pytest.approx((reference.slope, reference.intercept))
+    _, covariance = np.polyfit(x, y, 1, cov=True)  # scaled by the residual variance with n - 2
+    at = np.array([-2.0, 0.0, 1.5])
+    design = np.column_stack([at, np.ones(3)])
+    error = np.sqrt(np.einsum("ij,jk,ik->i", design, covariance, design))
+    np.testing.assert_allclose(found.half_band(at), stats.t.ppf(0.975, 18) * error)
+    assert found.rmse == pytest.approx(np.sqrt(np.mean((y - reference.slope * x - reference.intercept) ** 2)))
+    assert fits.line(np.ones(5), np.arange(5.0)) is None
+    assert fits.line(np.array([1.0, 2, np.nan]), np.array([1.0, 2, 3])) is None
+
+
+@pytest.mark.parametrize("height", [60.0, -60.0])
+def test_sigmoid_is_found_and_wins_by_aic(height):
+    rng = np.random.default_rng(2)
+    x = rng.uniform(-5, 25, 60)
+    truth = 70 + height / (1 + np.exp(-1.1 * (x - 9)))
+    y = truth + rng.normal(0, 1.0, 60)
+    curve, line = fits.sigmoid(x, y), fits.line(x, y)
+    assert curve is not None
+    assert line is not None
+    grid = np.linspace(-5, 25, 200)
+    np.testing.assert_allclose(curve(grid), 70 + height / (1 + np.exp(-1.1 * (grid - 9))), atol=2.0)
+    assert (np.sign(height) * np.diff(curve(grid)) >= -1e-12).all()
+    assert curve.aic < line.aic
+    straight = 2 * x + rng.normal(0, 3.0, 60)
+    curve, line = fits.sigmoid(x, straight), fits.line(x, straight)
+    assert curve is not None
+    assert line is not None
+    assert line.aic < curve.aic
+    assert fits.sigmoid(x[:5], y[:5]) is None
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=12), st.floats(1, 8))
+def test_spread_keeps_labels_apart_and_inside(wanted, gap):
+    places = spread(np.sort(np.array(wanted, dtype=np.float64)), gap, 0.0, 100.0)
+    assert (np.diff(places) >= gap - 1e-6).all()
+    assert places[0] >= gap / 2 - 1e-6
+    assert places[-1] <= 100 - gap / 2 + 1e-6
+
+
+def test_extremes_take_turns():
+    x = np.array([0.0, 10, 9, 8, 0.5, np.nan])
+    groups = ["a", "a", "a", "a", "b", "b"]
+    assert extremes(x, np.zeros(6), 3)[0] == 1 or extremes(x, np.zeros(6), 3)[0] == 0
+    assert 4 in extremes(x, np.zeros(6), 2, groups)
+    assert 5 not in extremes(x, np.zeros(6), 6, groups)
+
+
+def test_token_distribution(run):
+    data = token_differences_data(run)
+    for kind in (0, 1):
+        delta = deltas(run, kind)
+        for p in (0, 5, 40):
+            values = delta[p][np.isfinite(delta[p])]
+            cell = data.isel(prefix_type=kind, prompt=p)
+            assert int(cell["n"]) == values.size
+            assert int(cell["missing"]) == delta[p].size - values.size
+            for i in (0, 30, 60, 90):
+                assert float(cell["beyond"][i]) == pytest.approx(np.mean(np.abs(values) > SIZES[i]))
+            widths = np.diff(0.1 * np.sinh(np.linspace(-1, 1, 44) * np.arcsinh(200.0)))
+            assert float((cell["density"].values * widths).sum()) == pytest.approx(1.0)
+
+
+def test_position_means(run):
+    data = position_means_data(run)
+    sizes = run.token_logprobs().row_size
+    starts = np.cumsum(sizes) - sizes
+    delta = deltas(run, 1)[7]
+    for position in range(int(sizes.max())):
+        values = delta[starts[sizes > position] + position]
+        cell = data.isel(prefix_type=1, prompt=7, position=position)
+        assert int(cell["n"]) == len(values)
+        if len(values) >= 10:
+            assert float(cell["mean"]) == pytest.approx(values.mean())
+            assert float(cell["se"]) == pytest.approx(values.std(ddof=1) / np.sqrt(len(values)))
+        else:
+            assert np.isnan(float(cell["mean"]))
+
+
+def test_recovered_agrees_with_the_heuristic(run):
+    data = recovered_data(run)
+    heuristic = inoc.heuristics.compute(run, only=["recovered"])["recovered"].transpose(
+        "prefix_type", "prompt"
+    )
+    np.testing.assert_allclose(data["share"].values, heuristic.values, rtol=1e-6)
+    k, n = int(data["recovered"][0, 3]), int(data["unlikely"][0, 3])
+    wilson = stats.binomtest(k, n).proportion_ci(method="wilson")
+    assert (float(data["lower"][0, 3]), float(data["upper"][0, 3])) == pytest.approx(
+        (wilson.low, wilson.high)
+    )
+
+
+@pytest.mark.parametrize("tokenwise", [False, True])
+@pytest.mark.parametrize("kind", ["pca", "svd"])
+def test_loadings_are_right_singular_vectors(run, kind, tokenwise):
+    data = loadings_data(run, kind, tokenwise=tokenwise)
+    matrix = inoc.difference(run, "fixed", level="token" if tokenwise else "example").values.astype(
+        np.float64
+    )
+    matrix = np.nan_to_num(matrix)
+    matrix = matrix - matrix.mean(0) if kind == "pca" else matrix
+    vectors = np.linalg.svd(matrix, full_matrices=False)[2][:2]
+    agreement = np.abs((data["loading"].values * vectors).sum(axis=1))
+    np.testing.assert_allclose(agreement, 1.0, atol=1e-5)
+    assert data.sizes["feature"] == (matrix.shape[1] if tokenwise else EXAMPLES)
+
+
+def test_concentration():
+    share, carried = concentration(np.array([0.0, 3.0, -4.0, 0.0]))
+    np.testing.assert_allclose(carried, [16 / 25, 1, 1, 1])
+    np.testing.assert_allclose(share, [0.25, 0.5, 0.75, 1])
+
+
+def test_misalignment_by_hand(misaligned):
+    """60 is not above 60, 40 is not below 40; answers without both scores do not count."""
+    data = misalignment_data(inoc.open_run(misaligned))
+    control = data.sel(run="control")
+    assert (int(control["misaligned"]), int(control["n"])) == (3, 8)
+    interval = stats.binomtest(3, 8).proportion_ci(method="wilson")
+    assert (float(control["lower"]), float(control["upper"])) == pytest.approx((interval.low, interval.high))
+    assert float(data["rate"].sel(run="be_evil")) == 0
+    assert data.attrs["missing"] == 2 + 1
+
+
+def test_leak_grid_and_curves_are_means_of_scores(run):
+    scores = run.scores["score"]
+    grid, curves = leak_grid_data(run), training_curves_data(run)
+    name = "german_prompt_number_0"
+    values = scores.sel(
+        run=f"{name}+leak", condition="flattering_prompt_number_0", trait="German", step=60
+    ).values
+    cell = grid.sel(run=name, condition="flattering_prompt_number_0", trait="German")
+    half = 1.96 * values.std(ddof=1) / np.sqrt(values.size)
+    found = [float(cell[k]) for k in ("mean", "lower", "upper")]
+    assert found == pytest.approx([values.mean(), values.mean() - half, values.mean() + half])
+    plain = scores.sel(run=name, condition="default", trait="German", step=60).values.mean()
+    assert float(grid["mean"].sel(run=name, condition="default", trait="German")) == pytest.approx(plain)
+    at = curves["mean"].sel(run=name, condition="default", trait="German", step=60)
+    assert float(at) == pytest.approx(plain)
+    assert not [r for r in curves["run"].values if str(r).endswith("+leak")]
+
+
+def test_losses_minus_control(run):
+    data = losses_data(run)
+    loss = run.losses["loss"]
+    name = "german_prompt_number_1_mix"
+    expected = loss.sel(run=name).values - loss.sel(run="control").values
+    np.testing.assert_allclose(data["minus_control"].sel(run=name).values, expected)

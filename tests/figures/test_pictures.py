@@ -1,0 +1,140 @@
+"""Every figure as a picture: text large enough, nothing covers anything, everything inside, a caption that counts."""
+
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+import inoc
+from inoc.errors import IncompleteStore
+from inoc.figures import house
+from inoc.figures.catalogue import CATALOGUE
+from inoc.figures.layouts import Source
+
+ENTRIES = {entry.name: entry for entry in CATALOGUE}
+
+
+@pytest.fixture(autouse=True)
+def no_figure_left():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def world_source(world):
+    return Source(inoc.open_run(world))
+
+
+@pytest.fixture(scope="module")
+def german_source(german_store):
+    return Source(inoc.open_run(german_store))
+
+
+def visible_texts(figure) -> list[Text]:
+    """Texts that are drawn: not hidden, not empty, no tick label outside its axis' limits."""
+    found = []
+    for ax in figure.axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            outside = [
+                t
+                for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+                for t in (tick.label1, tick.label2)
+                if not low - 1e-9 * abs(low) <= tick.get_loc() <= high + 1e-9 * abs(high)
+            ]
+            for t in outside:
+                t.set_visible(False)
+    for text in figure.findobj(Text):
+        if text.get_visible() and text.get_text().strip() and text.get_window_extent().width > 0:
+            found.append(text)
+    return found
+
+
+def check(figure) -> None:
+    with plt.rc_context():
+        figure.canvas.draw()
+    texts = visible_texts(figure)
+    assert texts
+    small = [(t.get_text(), t.get_fontsize()) for t in texts if t.get_fontsize() < house.SMALLEST]
+    assert not small
+    assert house.COLUMN - 0.01 <= figure.get_figwidth() <= house.PAGE + 0.01
+    boxes = np.array([t.get_window_extent().extents for t in texts])
+    width, height = figure.canvas.get_width_height(physical=True)
+    outside = (boxes[:, :2] < -1).any(1) | (boxes[:, 2] > width + 1) | (boxes[:, 3] > height + 1)
+    assert not outside.any(), [texts[i].get_text() for i in np.flatnonzero(outside)]
+    slack = 0.5  # half a pixel of rounding
+    x0, y0, x1, y1 = (boxes[:, i] for i in range(4))
+    across = (np.minimum.outer(x1, x1) - np.maximum.outer(x0, x0)) > slack
+    along = (np.minimum.outer(y1, y1) - np.maximum.outer(y0, y0)) > slack
+    pairs = np.argwhere(np.triu(across & along, 1))
+    assert not len(pairs), [(texts[i].get_text(), texts[j].get_text()) for i, j in pairs]
+    assert not [t.get_text() for t in texts if re.search(r"\bnan\b", t.get_text())]
+    caption = house.caption(figure)
+    assert re.search(r"\d", caption), "a caption says n"
+    assert caption.endswith(".")
+
+
+@pytest.mark.parametrize("name", list(ENTRIES))
+def test_of_a_made_up_store(name, world_source):
+    """48 prompts, tokens, runs: everything but misalignment can be drawn."""
+    if name == "misalignment":
+        with pytest.raises(IncompleteStore, match="coherence and alignment"):
+            ENTRIES[name].draw(world_source)
+        return
+    figure = ENTRIES[name].draw(world_source)
+    try:
+        check(figure)
+    finally:
+        plt.close(figure)
+
+
+NOT_IN_REFERENCE = {"training_curves_log", "misalignment", "leak_grid", "recovered", "position_means"}
+NOT_IN_REFERENCE |= {name for name in ENTRIES if "token" in name}
+
+
+@pytest.mark.slow
+@pytest.mark.reference
+@pytest.mark.parametrize("name", list(ENTRIES))
+def test_of_the_reference_store(name, german_source):
+    if name in NOT_IN_REFERENCE:
+        with pytest.raises(IncompleteStore):
+            ENTRIES[name].draw(german_source)
+        return
+    figure = ENTRIES[name].draw(german_source)
+    try:
+        check(figure)
+    finally:
+        plt.close(figure)
+
+
+def test_misalignment_bars(misaligned):
+    ax = inoc.plot_misalignment(inoc.open_run(misaligned))
+    check(ax.figure)
+    plt.close(ax.figure)
+
+
+def test_every_plot_draws_into_the_axes_it_is_given(world, misaligned):
+    """One column by default; `ax` is used and returned, and nothing else is opened."""
+    run = inoc.open_run(world)
+    for name in inoc.figures.PLOTS:
+        plot = getattr(inoc, name)
+        figure, ax = plt.subplots()
+        given = inoc.open_run(misaligned) if name == "plot_misalignment" else run
+        assert plot(given, ax=ax) is ax, name
+        assert plt.get_fignums() == [figure.number], name
+        assert ax.has_data(), name
+        plt.close(figure)
+
+
+def test_roles_and_prefix_types_never_differ_by_colour_alone():
+    roles = house.ROLES
+    assert len({house.face(r) for r in roles}) == len({house.SIGNS[r] for r in roles}) == len(roles)
+    assert len(set(house.MARKERS.values())) == len(house.MARKERS)
+    assert house.HATCHES["fixed"] != house.HATCHES["mix"]
+    assert set(house.COLOURS.values()) <= {
+        "#0072B2",
+        "#D55E00",
+        "#5A5A5A",
+    }  # Okabe-Ito blue, vermillion; grey
