@@ -1,5 +1,6 @@
 """Stores to report on, and a real headless Chromium to open the reports with."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -189,25 +190,29 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def axe(request: pytest.FixtureRequest) -> str:
+def axe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The source of axe-core, fetched once into pytest's cache."""
-    cache = request.config.cache.mkdir("axe-core")
-    source = cache / "node_modules" / "axe-core" / "axe.min.js"
+    source = request.config.cache.mkdir("axe-core") / "axe.min.js"
     if not source.is_file():
         npm = shutil.which("npm")
         if npm is None:
-            pytest.skip("axe-core is not in the cache, and there is no npm here to fetch it with")
+            pytest.skip("axe-core is not in pytest's cache, and there is no npm here to fetch it with")
+        place = tmp_path_factory.mktemp("axe")
         asked = [
             npm,
             "install",
             "--prefix",
-            str(cache),
+            str(place),
             "--ignore-scripts",
             "--no-audit",
             "--no-fund",
             "axe-core@4",
         ]
         done = subprocess.run(asked, capture_output=True, text=True, timeout=120, check=False)
-        if not source.is_file():
+        fetched = place / "node_modules" / "axe-core" / "axe.min.js"
+        if not fetched.is_file():
             pytest.skip(f"npm could not fetch axe-core: {done.stderr.strip()[-200:]}")
+        partial = source.with_name(f"axe.{os.getpid()}")
+        shutil.copyfile(fetched, partial)
+        os.replace(partial, source)
     return source.read_text()
