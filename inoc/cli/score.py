@@ -101,7 +101,7 @@ def to_generate(experiment: "Experiment", sets: tuple[str, ...]) -> tuple[str, .
     return tuple(
         name
         for name, entry in experiment.completion_sets.items()
-        if entry.generate and (not sets or name in sets) and not experiment.completion_path(name).exists()
+        if entry.made and (not sets or name in sets) and not experiment.completion_path(name).exists()
     )
 
 

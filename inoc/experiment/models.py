@@ -89,11 +89,28 @@ class Generate(Part):
     seed: int = 0
 
 
+class Dataset(Part):
+    """Take a completion set from a dataset of the Hugging Face hub, or from a folder the `datasets` library reads."""
+
+    name: Annotated[str, Field(min_length=1)]
+    split: str = "train"
+    revision: Annotated[str | None, Field(description="a commit or tag, so that the rows stay the same")] = (
+        None
+    )
+    instruction: Annotated[str, Field(description="its column of instructions")] = "instruction"
+    completion: Annotated[str, Field(description="its column of completions")] = "completion"
+    messages: Annotated[str | None, Field(description="its column of chat messages, instead of the two")] = (
+        None
+    )
+
+
 class CompletionSet(Part):
-    """Texts whose logprobs are scored: a JSONL file, or `generate`, or both (then made once, into `path`)."""
+    """Texts whose logprobs are scored: a JSONL file, or made once by `generate` or from a `dataset` (`path` then says
+    where the result goes)."""
 
     path: str | None = None
     generate: Generate | None = None
+    dataset: Dataset | None = None
     limit: Annotated[Count | None, Field(description="score at most so many examples; null: all")] = None
     seed: Annotated[
         int | None, Field(description="seed of the random subset; null: the first `limit` rows")
@@ -103,6 +120,11 @@ class CompletionSet(Part):
         Field(description="null: fixed, and mix for prompts that have rephrasings"),
     ] = None
     optional: Annotated[bool, Field(description="a missing file is a note instead of an error")] = False
+
+    @property
+    def made(self) -> bool:
+        """Whether inoc makes the file."""
+        return self.generate is not None or self.dataset is not None
 
 
 class CompletionSets(Part):

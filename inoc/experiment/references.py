@@ -84,8 +84,14 @@ def _prompts(experiment: Experiment) -> Iterator[Found]:
 def _sets(experiment: Experiment) -> Iterator[Found]:
     for name, entry in experiment.completion_sets.items():
         loc: Loc = ("completion_sets", name)
-        if entry.path is None and entry.generate is None:
-            yield loc, "needs `path` (a JSONL file) or `generate` (sample the base model).", "error"
+        if entry.path is None and not entry.made:
+            yield (
+                loc,
+                "needs `path` (a JSONL file), `generate` (sample the base model) or `dataset`.",
+                "error",
+            )
+        if entry.generate and entry.dataset:
+            yield loc, "has both `generate` and `dataset`; remove one.", "error"
         if name == "train" and entry.generate and entry.generate.instructions is None:
             yield (
                 loc,
@@ -157,11 +163,12 @@ def files_named(experiment: Experiment) -> Iterator[Found]:
     """Read every file the experiment names. One that is missing but optional or yet to be made is a note."""
     for name, entry in experiment.completion_sets.items():
         loc: Loc = ("completion_sets", name, "path")
-        if entry.path is None and entry.generate is None:
+        if entry.path is None and not entry.made:
             continue
         path = experiment.completion_path(name)
-        if entry.generate and not path.exists():
-            yield loc, f"{path} does not exist yet; `inoc score` samples it from the base model.", "note"
+        if entry.made and not path.exists():
+            how = "samples it from the base model" if entry.generate else "takes it from the dataset"
+            yield loc, f"{path} does not exist yet; `inoc score` {how}.", "note"
         else:
             read = partial(read_completions, path, system_prompt=experiment.model.system_prompt)
             yield from _file(loc, path, entry.optional, read)

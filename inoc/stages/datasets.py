@@ -1,0 +1,88 @@
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+"""Completion sets that are made once: written as JSONL with a record of where they came from."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from inoc.errors import BackendUnavailable, BadInput, BadResult
+from inoc.experiment import Dataset, Example, Experiment
+from inoc.stages.work import write_rows, write_whole
+
+
+class Generated(NamedTuple):
+    """One completion set: rows written, and rows left out because they were empty or a repetition."""
+
+    name: str
+    path: Path
+    rows: int
+    empty: int
+    repeated: int
+
+
+def write_set(name: str, path: Path, examples: Sequence[Example], record: Mapping[str, object]) -> Generated:
+    """Write a completion set without empty and repeated rows, and beside it `<name>.made.json` with `record`.
+
+    Raises BadResult where no row is left.
+    """
+    kept: dict[tuple[str, str], Example] = {}
+    empty = 0
+    for example in examples:
+        if example.completion.strip():
+            kept.setdefault((example.instruction, example.completion), example)
+        else:
+            empty += 1
+    if not kept:
+        raise BadResult(f"completion set {name}: all {empty} rows are empty.")
+    repeated = len(examples) - empty - len(kept)
+    left_out = {"empty": empty, "repeated": repeated}
+    about = {**record, "rows": len(kept), "left_out": left_out}
+    write_whole(path.with_suffix(".made.json"), json.dumps(about, indent=1, ensure_ascii=False))
+    write_rows(path, [example._asdict() for example in kept.values()])
+    return Generated(name, path, len(kept), empty, repeated)
+
+
+def from_dataset(experiment: Experiment, name: str, source: Dataset) -> Generated:
+    """Copy a split of a dataset into the completion set's file.
+
+    Raises:
+        BackendUnavailable: the `datasets` library is missing, or the hub cannot be reached.
+        BadInput: no such dataset, split or column, or a row that is not text.
+    """
+    try:
+        import datasets
+    except ImportError:
+        raise BackendUnavailable(
+            f"completion set {name} names a dataset; reading it needs: pip install 'inoc[datasets]'."
+        ) from None
+    folder = experiment.resolve(source.name)
+    place = str(folder) if folder.is_dir() else source.name
+    try:
+        table = datasets.load_dataset(place, split=source.split, revision=source.revision)
+    except ConnectionError as error:
+        raise BackendUnavailable(f"dataset {source.name}: the hub cannot be reached ({error}).") from None
+    except (ValueError, OSError) as error:  # datasets' own errors for an unknown name, split or format
+        raise BadInput(f"dataset {source.name}, split {source.split}: {error}") from None
+    columns = [source.messages] if source.messages else [source.instruction, source.completion]
+    missing = [column for column in columns if column not in table.column_names]
+    if missing:
+        raise BadInput(
+            f"dataset {source.name} has no column {missing[0]!r}; it has {', '.join(table.column_names)}."
+        )
+    rows = [_example(i, cast(Mapping[str, object], row), source) for i, row in enumerate(table)]
+    record = {"dataset": source.model_dump(), "revision": source.revision, "rows_read": len(rows)}
+    return write_set(name, experiment.completion_path(name), rows, record)
+
+
+def _example(i: int, row: Mapping[str, object], source: Dataset) -> Example:
+    if source.messages:
+        turns = cast(list[Mapping[str, str]], row[source.messages])
+        texts = [t["content"] for role in ("user", "assistant") for t in turns if t["role"] == role]
+    else:
+        texts = [row[source.instruction], row[source.completion]]
+    if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
+        raise BadInput(
+            f"dataset {source.name}, row {i}: one instruction and one completion (text) are needed."
+        )
+    return Example(str(i), str(texts[0]), str(texts[1]))
