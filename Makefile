@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-EXTRAS := local,openai,tinker,judge,figures,report,dask,fast
+EXTRAS := local,openai,tinker,judge,figures,report,datasets,dask,fast
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: install test test-slow test-tinker check format demo docs clean help
