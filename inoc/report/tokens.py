@@ -18,6 +18,8 @@ MOST_TOKENS = 512
 """Tokens shown of one completion."""
 BUDGET = 2_500_000
 """Characters of log-probabilities in the page."""
+MOST_TEXT = 10_000
+"""Characters of an instruction or completion; what follows is replaced by a mark."""
 PER_VALUE = 8
 """Characters of one value, at most."""
 
@@ -137,8 +139,8 @@ def _examples(
         found.append(
             TokenExample(
                 arrays.example_ids[k],
-                str(texts["instruction"][k]) if texts["instruction"].size else "",
-                completion,
+                _cut(str(texts["instruction"][k])) if texts["instruction"].size else "",
+                _cut(completion),
                 int(arrays.row_size[k]),
                 token_texts,
                 token_ids,
@@ -148,6 +150,10 @@ def _examples(
     if wrong:
         found = [replace(example, texts=None) for example in found]
     return found, wrong
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]} [cut: {len(text)} characters in all]"
 
 
 def _scale(examples: Sequence[TokenExample], prefixed: Sequence[Sequence[list[Values] | None]]) -> float:
