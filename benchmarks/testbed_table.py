@@ -38,7 +38,8 @@ def main(paths: list[Path]) -> None:
             for condition in ("default", "training"):
                 for study in studies:
                     runs = [r for r in study["runs"] if (r["key"], r["kind"]) == (key, kind)]
-                    row.append(cell(runs, condition, trait) if condition in runs[0]["scores"] else "")
+                    here = runs and condition in runs[0]["scores"]
+                    row.append(cell(runs, condition, trait) if here else "")
             click.echo(f"| {key or 'control'} | {kind} | {' | '.join(row)} |")
 
 
