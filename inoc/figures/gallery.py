@@ -14,7 +14,7 @@ import click
 @click.option(
     "--page", type=click.Path(path_type=Path), help="The page; gallery.md beside the directory by default."
 )
-@click.option("--dpi", default=110.0, show_default=True)
+@click.option("--dpi", default=140.0, show_default=True)
 def gallery(stores: tuple[Path, ...], out: Path, page: Path | None, dpi: float) -> None:
     """Draw every figure and write the page that shows them."""
     import matplotlib
@@ -38,19 +38,21 @@ def gallery(stores: tuple[Path, ...], out: Path, page: Path | None, dpi: float) 
         "",
         "<!-- Written by `python -m inoc.figures.gallery`; the sentences stand in inoc/figures/catalogue.py. -->",
         "",
-        "`inoc figures --store run.zarr --out figs/` draws all of these that the store allows, with captions, as PNG, SVG",
-        "or PDF; `--only angles` draws one family. From Python: `inoc.plot_spectrum(run)`, and the numbers behind it:",
+        "`inoc figures --store run.zarr --out figs/` draws all of these that the store allows, with captions, as PNG,",
+        "SVG or PDF; `--only angles` draws one family. From Python: `inoc.plot_spectrum(run)`; the numbers behind it:",
         "`inoc.figures.spectrum_data(run)`. Every function takes `ax`.",
         "",
-        "Colour is the role of a prompt (blue + positive, orange − negative, grey ○ neutral), the marker its prefix type",
-        "(circle fixed, triangle mix, square control). Intervals are 95 %.",
+        "Colour is the role of a prompt (blue + positive, orange − negative, grey ○ neutral), the marker its prefix",
+        "type (circle fixed, triangle mix, square control). Intervals are 95 %.",
     ]
     family = ""
     for entry in CATALOGUE:
-        figure = None
+        figure, data = None, ""
         for source in sources:
             try:
                 figure = entry.draw(source)
+                about = source.run.experiment
+                data = str(about.get("name") or about.get("model") or source.run.path.stem)
                 break
             except IncompleteStore:
                 plt.close("all")
@@ -72,7 +74,7 @@ def gallery(stores: tuple[Path, ...], out: Path, page: Path | None, dpi: float) 
         small.save(path, optimize=True)
         plt.close(figure)
         lines += ["", f"`{entry.name}`: {entry.about}", "", f"![{entry.about}]({where}/{entry.name}.png)", ""]
-        lines += [f"<sub>{house.caption(figure)}</sub>"]
+        lines += [f"<sub>{house.caption(figure)} Data: {data}.</sub>"]
     page.write_text("\n".join(lines) + "\n", encoding="utf-8")
     click.echo(f"{page}: {sum(p.stat().st_size for p in out.glob('*.png')) / 1e6:.2f} MB of pictures")
 

@@ -77,7 +77,7 @@ def grid(rows: int, columns: int, width: float = PAGE, height: float = 3.0) -> t
 
 def colour(role: str) -> str:
     """The colour of a role."""
-    return COLOURS.get(role, UNKNOWN)
+    return "#000000" if role == "control" else COLOURS.get(role, UNKNOWN)
 
 
 def face(role: str) -> str:
@@ -181,14 +181,20 @@ def describe(ax: Axes, *sentences: str) -> None:
     """Add sentences to the caption of the figure; a sentence that is there already is not repeated."""
     figure = ax.get_figure(root=True)
     assert figure is not None
-    parts = [caption(figure), *sentences]
+    parts = [str(getattr(figure, "inoc_caption", "")), *sentences]
     found = dict.fromkeys(s for part in parts for s in re.split(r"(?<=\.)\s+(?=[A-Z])", part.strip()) if s)
     setattr(figure, "inoc_caption", " ".join(found))  # noqa: B010
 
 
 def caption(figure: Figure) -> str:
-    """The caption of a figure: what is drawn, n, and what was left out."""
-    return str(getattr(figure, "inoc_caption", ""))
+    """The caption of a figure: what is drawn, n, and what was left out; once drawn, also the names without room."""
+    text = str(getattr(figure, "inoc_caption", ""))
+    hidden = sum(int(getattr(artist, "hidden", 0)) for artist in figure.findobj(_labelling))
+    return f"{text} {hidden} names found no room." if hidden else text
+
+
+def _labelling(artist: Artist) -> bool:
+    return hasattr(artist, "hidden")
 
 
 def left_out(reasons: Iterable[object]) -> str:

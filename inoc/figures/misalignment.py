@@ -80,8 +80,6 @@ def plot_misalignment(run: Run, condition: str = "default", *, ax: Axes | None =
             at, 100 * data["lower"].values[i], 100 * data["upper"].values[i], colors="black", lw=0.9, zorder=3
         )
     house.name_rows(ax, [names[i] for i in order], [roles[i] for i in order])
-    for tick, i in zip(ax.get_yticklabels(), order, strict=True):
-        tick.set_color("black" if roles[i] == "control" else house.colour(roles[i]))
     ax.set_xlim(0, None)
     ax.set_xlabel("emergent misalignment (% of answers)")
     house.legend(ax, house.bar_handles(kinds))

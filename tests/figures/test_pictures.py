@@ -138,3 +138,14 @@ def test_roles_and_prefix_types_never_differ_by_colour_alone():
         "#D55E00",
         "#5A5A5A",
     }  # Okabe-Ito blue, vermillion; grey
+
+
+def test_names_without_room_are_counted(world):
+    """25 runs do not fit beside a panel of this height; the caption says how many are missing."""
+    ax = inoc.plot_training_curves(inoc.open_run(world))
+    ax.figure.set_size_inches(3.4, 2.0)
+    ax.figure.canvas.draw()
+    shown = [t for t in ax.texts if t.get_visible()]
+    hidden = len(ax.texts) - len(shown)
+    assert hidden > 0
+    assert f"{hidden} names found no room." in house.caption(ax.figure)

@@ -33,7 +33,9 @@ def write_world(path: Path, *, each: int = 16, trained: int = 4) -> Path:
     patterns = {family: rng.normal(0, 1, total) for family, _ in FAMILIES}
     strength = {p.key: rng.uniform(-0.3, 1.0) * (0.1 if p.role == "neutral" else 1.0) for p in known}
     chosen = [p for family, _ in FAMILIES for p in [q for q in known if q.family == family][:trained]]
-    with RunWriter.open(path, identity={}, experiment={"name": "w"}, provenance={}, traits=TRAITS) as w:
+    with RunWriter.open(
+        path, identity={}, experiment={"name": "made-up numbers"}, provenance={}, traits=TRAITS
+    ) as w:
         w.put_prompts(known)
         w.put_completions("train", example_ids=[f"e{i}" for i in range(EXAMPLES)], row_size=sizes)
         w.plan("train", prefix_types=("fixed", "mix"), prompts=keys)
@@ -93,7 +95,9 @@ ALIGNMENT = np.array([10.0, 10, 39, 40, 41, 90, 10, np.nan, 0, 100])
 def write_misalignment(path: Path) -> Path:
     """A control and one run judged for coherence and alignment."""
     names = [TraitInfo("alignment", "positive", "good"), TraitInfo("coherence", "negative", "bad")]
-    with RunWriter.open(path, identity={}, experiment={}, provenance={}, traits=names) as w:
+    with RunWriter.open(
+        path, identity={}, experiment={"name": "made-up numbers"}, provenance={}, traits=names
+    ) as w:
         w.put_prompts([PromptInfo("be_evil", "Be evil.", "g", "bad", "negative")])
         for run, prompt in (("control", ""), ("be_evil", "be_evil")):
             w.put_run(
