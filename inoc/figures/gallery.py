@@ -1,6 +1,6 @@
 """Makes the gallery page and its pictures: `python -m inoc.figures.gallery --store S --out docs/images`.
 
-Each figure comes from the first store that allows it. Pictures are small PNGs with few colours.
+Each figure comes from the first store that allows it. Pictures are small PNGs of 256 colours.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ import click
 @click.option(
     "--page", type=click.Path(path_type=Path), help="The page; gallery.md beside the directory by default."
 )
-@click.option("--dpi", default=140.0, show_default=True)
+@click.option("--dpi", default=130.0, show_default=True)
 def gallery(stores: tuple[Path, ...], out: Path, page: Path | None, dpi: float) -> None:
     """Draw every figure and write the page that shows them."""
     import matplotlib
@@ -69,7 +69,7 @@ def gallery(stores: tuple[Path, ...], out: Path, page: Path | None, dpi: float) 
         house.write(figure, path, dpi=dpi)
         with Image.open(path) as picture:
             small = picture.convert("RGB").quantize(
-                48, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
+                256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
             )
         small.save(path, optimize=True)
         plt.close(figure)

@@ -7,7 +7,6 @@ carry its sign. The shape of a marker and the hatch of a bar say the prefix type
 # matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from importlib.resources import files
@@ -181,14 +180,14 @@ def describe(ax: Axes, *sentences: str) -> None:
     """Add sentences to the caption of the figure; a sentence that is there already is not repeated."""
     figure = ax.get_figure(root=True)
     assert figure is not None
-    parts = [str(getattr(figure, "inoc_caption", "")), *sentences]
-    found = dict.fromkeys(s for part in parts for s in re.split(r"(?<=\.)\s+(?=[A-Z])", part.strip()) if s)
-    setattr(figure, "inoc_caption", " ".join(found))  # noqa: B010
+    known = cast("dict[str, None]", getattr(figure, "inoc_sentences", {}))
+    known |= dict.fromkeys(sentence for sentence in sentences if sentence)
+    setattr(figure, "inoc_sentences", known)  # noqa: B010
 
 
 def caption(figure: Figure) -> str:
     """The caption of a figure: what is drawn, n, and what was left out; once drawn, also the names without room."""
-    text = str(getattr(figure, "inoc_caption", ""))
+    text = " ".join(cast("dict[str, None]", getattr(figure, "inoc_sentences", {})))
     hidden = sum(int(getattr(artist, "hidden", 0)) for artist in figure.findobj(_labelling))
     return f"{text} {hidden} names found no room." if hidden else text
 

@@ -23,6 +23,8 @@ def training_curves_data(run: Run) -> xr.Dataset:
     Mean +/- 1.96 sd / sqrt(n) over instructions. Raises IncompleteStore without runs.
     """
     table = levels(run)
+    own = [str(c) for c in table["condition"].values if str(c) in ("default", "training")]
+    table = table.sel(condition=own) if own else table  # conditions of a leak grid are no curves
     roles = roles_of(run)
     prompts = [str(p) for p in table["run_prompt"].values]
     table = table.assign_coords(role=("run", [roles.get(p, "") if p else "control" for p in prompts]))
