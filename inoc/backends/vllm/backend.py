@@ -225,7 +225,7 @@ class VllmBackend:
         """The running engine if it can do this, else a new one in its place."""
         from inoc.backends.vllm.engine import Engine
 
-        if self._engine is None or not self._engine.setup.serves(wanted):
+        if self._engine is None or self._engine.broken or not self._engine.setup.serves(wanted):
             self.close()
             self._engine = Engine(wanted, self.options.engine_arguments())
         return self._engine

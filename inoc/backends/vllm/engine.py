@@ -8,7 +8,8 @@ import os
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from importlib import import_module
+from typing import Final, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float32
@@ -70,9 +71,11 @@ class Engine:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         self.setup = setup
+        self.broken = False
+        """A call was cut short: its requests are still queued, and the engine must not be used again."""
         self._numbers: dict[str, int] = {}
         with _explained("start"):
-            import vllm
+            vllm = import_module("vllm")  # type checkers take `import vllm` for the package this file is in
             from vllm.platforms import current_platform
 
             given: dict[str, object] = {
@@ -85,7 +88,7 @@ class Engine:
                 **arguments,
             }
             if current_platform.is_cpu():
-                _check_head_size(setup.directory)
+                given |= _cpu_arguments(setup.directory, arguments)
             else:
                 given.setdefault("gpu_memory_utilization", 0.85)
             if setup.rank:
@@ -99,17 +102,12 @@ class Engine:
                     "pooler_config": PoolerConfig(pooling_type="MEAN", use_activation=True),
                 }
             self._llm = vllm.LLM(**given)
-            self._vllm = vllm
+            self._settings = vllm.SamplingParams
 
     @property
     def block_size(self) -> int:
         """Tokens of one block of the prefix cache; only whole blocks are shared."""
         return int(self._llm.llm_engine.vllm_config.cache_config.block_size)
-
-    @property
-    def longest(self) -> int:
-        """Tokens of a prompt and what is generated after it."""
-        return int(self._llm.model_config.max_model_len)
 
     def score(
         self, prompts: Sequence[TokenIds], tails: Sequence[int], adapter: Adapter | None, read_cache: bool
@@ -118,7 +116,7 @@ class Engine:
 
         With `read_cache` entries can be garbage: see `inoc.backends.vllm.score.acceptable`.
         """
-        settings = self._vllm.SamplingParams(
+        settings = self._settings(
             prompt_logprobs=0,
             max_tokens=1,
             temperature=0.0,
@@ -145,7 +143,7 @@ class Engine:
     ) -> list[Sampled]:
         """One completion per draw."""
         settings = [
-            self._vllm.SamplingParams(
+            self._settings(
                 temperature=temperature,
                 top_p=top_p,
                 max_tokens=max_tokens,
@@ -185,13 +183,16 @@ class Engine:
         gc.collect()
 
     def _generate(self, prompts: Sequence[TokenIds], settings: Sequence[object], adapter: Adapter | None):  # pyright: ignore[reportUnknownParameterType]  # fmt: skip
+        self.broken = True
         with _explained("compute"):
-            return self._llm.generate(
+            outputs = self._llm.generate(
                 [{"prompt_token_ids": list(ids)} for ids in prompts],
                 settings,
                 use_tqdm=False,
                 lora_request=None if adapter is None else self._lora(adapter),
             )
+        self.broken = False
+        return outputs
 
     def _lora(self, adapter: Adapter) -> object:
         """vLLM tells adapters apart by a number: the same one for the same content, never one twice."""
@@ -209,16 +210,21 @@ def _last(found, tail: int, cached: int) -> Scored:  # pyright: ignore[reportUnk
         return Scored(values.astype(np.float32), tuple(int(found.token_ids[s]) for s in starts), cached)
 
 
-def _check_head_size(directory: str) -> None:
+def _cpu_arguments(directory: str, arguments: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Arguments with which a CPU engine samples with seeds; BackendRejected for a head size it lacks."""
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(directory).get_text_config()
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     if size not in CPU_HEAD_SIZES:
+        known = ", ".join(map(str, CPU_HEAD_SIZES))
         raise BackendRejected(
-            f"vLLM on a CPU knows no attention with head size {size} (only {', '.join(map(str, CPU_HEAD_SIZES))}): "
-            f"{CPU_HEAD_SIZE.reason}. Use the local backend for this model."
+            f"vLLM on a CPU knows no attention with head size {size} (only {known}): {CPU_HEAD_SIZE.reason}. "
+            "Use the local backend for this model."
         )
+    longest = int(cast(int, arguments.get("max_model_len")) or config.max_position_embeddings)
+    step = max(longest, int(cast(int, arguments["max_num_batched_tokens"])))
+    return {"enable_chunked_prefill": False, "max_num_batched_tokens": step}
 
 
 @contextmanager

@@ -83,6 +83,15 @@ CPU_HEAD_SIZE: Final = KnownBad(
     "the engine starts and dies at the first request",
     (_ISSUES + "blob/main/vllm/v1/attention/backends/cpu_attn.py",),
 )
+CPU_SEEDS: Final = KnownBad(
+    "seeded sampling on a CPU when a prompt is computed in several steps",
+    (0, 12),
+    None,
+    "worked around",
+    "the engine dies with 'CPU Generator does not use offset'; on a CPU prompts are never split, so a step holds "
+    "at least max_model_len tokens",
+    (_ISSUES + "pull/10097", "https://github.com/qualcomm/vllm-qaic/pull/92"),
+)
 CPU_HEAD_SIZES: Final = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 
 KNOWN_BAD: Final = (
@@ -92,6 +101,7 @@ KNOWN_BAD: Final = (
     SAVED_MODULES,
     DATA_PARALLEL,
     CPU_HEAD_SIZE,
+    CPU_SEEDS,
 )
 
 
