@@ -102,4 +102,11 @@ def test_the_command_imports_nothing_heavy() -> None:
     local = next(info for info in infos if info["name"] == "local")
     assert local["capabilities"]["score"] is True
     assert local["extra"] == "inoc[local]"
-    assert [info["name"] for info in infos][:5] == ["local", "vllm", "openai_server", "openai", "tinker", "openweights"]
+    assert [info["name"] for info in infos][:6] == [
+        "local",
+        "vllm",
+        "openai_server",
+        "openai",
+        "tinker",
+        "openweights",
+    ]
