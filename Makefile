@@ -22,7 +22,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 check: install       ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --project pyproject.toml
 
 test: check          ## what CI runs: style, types and the fast tests
 	$(PYTEST) -m "not slow" -n 2 --dist loadgroup
