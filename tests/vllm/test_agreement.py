@@ -11,7 +11,7 @@ from inoc.backends import check_scores
 from inoc.backends.local import LocalBackend
 from inoc.backends.protocols import Checkpoint, ModelSpec, Recipe, SampleRequest, Sampling, ScoreRequest
 from inoc.backends.vllm import VllmBackend
-from inoc.errors import BackendRejected, BadInput
+from inoc.errors import BackendRejected, BackendUnavailable, BadInput
 from inoc.testing.conformance import sample_by_id, score_by_id
 
 LIMIT = 5e-5
@@ -123,10 +123,10 @@ def test_output_layer_adapter_is_refused(
     checkpoint = Checkpoint(1, str(write_adapter(tiny, tmp_path / "head", head=True)), RECIPE)
     with pytest.raises(BackendRejected, match=r"lm_head.*merge"):
         list(backend.score(with_checkpoint(requests[:1], checkpoint, "head")))
-    assert largest_difference_survives(backend, requests)
+    assert still_answers(backend, requests)
 
 
-def largest_difference_survives(backend: VllmBackend, requests: list[ScoreRequest]) -> bool:
+def still_answers(backend: VllmBackend, requests: list[ScoreRequest]) -> bool:
     """The engine still answers after a refusal."""
     return bool(np.isfinite(score_by_id(backend, requests[:1])[requests[0].id].logprobs).all())
 
@@ -153,3 +153,16 @@ def test_embeddings(backend: VllmBackend, local: LocalBackend) -> None:
         atol=LIMIT,
         rtol=0,
     )
+
+
+def test_a_failure_inside_vllm_leaves_a_working_backend(
+    backend: VllmBackend, requests: list[ScoreRequest], tiny: Path, tmp_path: Path
+) -> None:
+    """Weights cut short behind an intact header: only vLLM notices. Its queue is not used again."""
+    folder = write_adapter(tiny, tmp_path / "cut", seed=9)
+    weights = folder / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises((BackendRejected, BackendUnavailable), match="vLLM") as caught:
+        list(backend.score(with_checkpoint(requests[:2], Checkpoint(1, str(folder), RECIPE), "cut")))
+    assert "\n" not in str(caught.value)
+    assert [len(r.logprobs) for r in backend.score(requests[:1])] == [len(requests[0].completion)]
