@@ -132,7 +132,11 @@ def assert_same(got: TokenStatistics, expected: dict[str, np.ndarray], rtol: flo
             np.testing.assert_array_equal(mine, value, err_msg=name)
         else:
             scale = float(np.abs(value[np.isfinite(value)]).max(initial=1.0))
-            np.testing.assert_allclose(mine, value, rtol=rtol, atol=1e-6 * scale, err_msg=name)
+            # HB2 = (mean abs - residual) / 0.01: the rounding of two float32 sums, a hundredfold
+            times = 10.0 if name == "loss_decay" else 1.0
+            np.testing.assert_allclose(
+                mine, value, rtol=times * rtol, atol=times * 1e-6 * scale, err_msg=name
+            )
 
 
 def as_dict(statistics: TokenStatistics) -> dict[str, np.ndarray]:
