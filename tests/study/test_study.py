@@ -139,7 +139,15 @@ def test_self_perplexity_is_the_mean_logprob_of_the_prompt(done: Study) -> None:
     assert float(table["context"].sel(prompt="say_a")) == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize(("what", "after"), [("answers", 8), ("answers", 20), ("updates", 2), ("updates", 5)])
+@pytest.mark.parametrize(
+    ("what", "after"),
+    [
+        pytest.param("answers", 8, marks=pytest.mark.slow),
+        ("answers", 20),
+        pytest.param("updates", 2, marks=pytest.mark.slow),
+        ("updates", 5),
+    ],
+)
 def test_interrupted_study_ends_equal(done: Study, study_file: Path, what: str, after: int) -> None:
     study = open_study(study_file)
     study.backend.stop_after[what] = after  # type: ignore[attr-defined]
