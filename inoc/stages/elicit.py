@@ -52,10 +52,9 @@ def elicit(study: Study, prompts: Sequence[str] = (), watcher: Watcher | None = 
 
 def _judge(study: Study, key: str, prefix: str | None) -> Scores:
     """Sample and judge the answers under one prompt. Every prompt meets the same random streams."""
-    evaluation = study.experiment.evaluation
-    assert evaluation is not None or study.instructions  # `instructions` raises where there is no evaluation
-    assert evaluation is not None
     questions = [Question(f"{i}", text, prefix) for i, text in enumerate(study.instructions)]
+    evaluation = study.experiment.evaluation
+    assert evaluation is not None  # else `instructions` has raised
     keep = study.work / "samples" / "elicitation" / f"{key or '(none)'}.jsonl"
     sampling = evaluation.sampling((study.chat.end_of_turn,))
     (answers,) = kept_answers(study.backend, study.chat, {keep: questions}, sampling)
