@@ -1,14 +1,14 @@
 """Stage `describe`: what the base model makes of the prompts themselves: self-perplexity and embeddings."""
 
-from collections.abc import Sequence
-
 import numpy as np
+import xarray as xr
 from jaxtyping import Float64
 
 from inoc.backends import check_scores
 from inoc.backends.protocols import Embedder, ScoreRequest, TokenIds
 from inoc.chat import INSTRUCTION
-from inoc.errors import BackendRejected, BadInput
+from inoc.errors import BackendRejected
+from inoc.experiment import Prompt, read_pools
 from inoc.heuristics.prompt_level import pool_statistics
 from inoc.stages.progress import Unwatched, Watcher
 from inoc.stages.score import scorer_of
@@ -43,7 +43,9 @@ def self_perplexity(study: Study) -> tuple[Float64[np.ndarray, " prompt"], Float
 def describe(study: Study, *, embeddings: bool = True, watcher: Watcher | None = None) -> None:
     """Store self-perplexity, and embeddings of the prompts with statistics of their pools where the backend embeds.
 
-    Raises BackendRejected where embeddings are asked for and the backend makes none.
+    The pool statistics of a prompt without a usable pool are NaN, which is said to the watcher, and are made when the
+    pool is there. Raises BackendRejected where embeddings are asked for and the backend makes none, BadInput for a
+    pool that cannot be read.
     """
     watcher = watcher or Unwatched()
     prompts = study.experiment.prompt_list()
@@ -61,11 +63,10 @@ def describe(study: Study, *, embeddings: bool = True, watcher: Watcher | None =
         backend = study.backend
         if not backend.capabilities.embed or not isinstance(backend, Embedder):
             raise BackendRejected(f"the backend {backend.name!r} makes no embeddings (`inoc backends`).")
-        known = run.embeddings
-        done = {str(key) for key in known["prompt"].values} if known is not None else set[str]()
-        waiting = [prompt for prompt in prompts if prompt.key not in done]
+        pools, notes, waiting = _waiting(study, run.embeddings)
+        for note in notes:
+            watcher.note(note)
         watcher.begin("embeddings", len(waiting))
-        pools = _pools(study, [prompt.key for prompt in waiting])
         for prompt in waiting:
             pool = pools.get(prompt.key, ())
             vectors = np.asarray(backend.embed([prompt.text, *pool]), np.float32)
@@ -76,11 +77,27 @@ def describe(study: Study, *, embeddings: bool = True, watcher: Watcher | None =
             watcher.step(prompt.key)
 
 
-def _pools(study: Study, keys: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The pools, where the experiment has any."""
-    if study.experiment.rephrasings is None:
-        return {}
-    try:
-        return study.pools(keys)
-    except BadInput:
-        return {}
+def _waiting(
+    study: Study, stored: xr.Dataset | None
+) -> tuple[dict[str, tuple[str, ...]], list[str], list[Prompt]]:
+    """Usable pools, a sentence for every prompt without one, and the prompts to embed: those not stored yet, and those
+    stored without pool statistics whose pool is there now."""
+    prompts, settings = study.experiment.prompt_list(), study.experiment.rephrasings
+    known: dict[str, bool] = {}
+    if stored is not None:
+        keys = [str(key) for key in stored["prompt"].values]
+        known = dict(zip(keys, np.isfinite(stored["rephrase_mean_cos"].values).tolist(), strict=True))
+    lacking = [prompt for prompt in prompts if not known.get(prompt.key)]
+    if settings is None:
+        new = [prompt for prompt in lacking if prompt.key not in known]
+        note = "the experiment has no `rephrasings`: the pool statistics of all prompts are missing (NaN)."
+        return {}, [note] if new else [], new
+    pools: dict[str, tuple[str, ...]] = {}
+    notes: list[str] = []
+    for prompt in lacking:
+        found, wrong = read_pools(study.experiment.resolve(settings.path), [prompt.key], settings.size)
+        if wrong:
+            notes.append(f"prompt {prompt.key!r}: its pool statistics are missing (NaN): {wrong[0]}")
+        else:
+            pools |= found
+    return pools, notes, [prompt for prompt in lacking if prompt.key in pools or prompt.key not in known]
