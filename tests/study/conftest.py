@@ -1,9 +1,12 @@
 """A study small enough to run whole in seconds: a tiny random model, a dozen rows, four questions."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for `servers`
 
 INSTRUCTIONS = ("Name a colour.", "Where is the sea?", "Count to two.", "Say hello.", "What is tea?")
 STUDY = """

@@ -25,7 +25,15 @@ from inoc.backends.protocols import Scalar, TrainingJob, TrainingStep
 from inoc.errors import BadInput, OtherSettings
 
 Json = Mapping[str, object]
-NOT_HASHED = ("id", "directory", "checkpoint_steps", "resume_every", "gradient_checkpointing", "start")
+NOT_HASHED = (
+    "id",
+    "directory",
+    "checkpoint_steps",
+    "resume_every",
+    "gradient_checkpointing",
+    "start",
+    "questions",
+)
 """Fields of a job that do not change what is learned (`start` enters by the hash of its weights)."""
 
 
