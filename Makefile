@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 EXTRAS := local,openai,tinker,judge,figures,report,datasets,dask,fast
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: install test test-slow test-vllm test-tinker check format demo docs clean help
+.PHONY: install test test-slow test-vllm test-tinker test-openweights openweights-tools check format demo docs clean help
 
 help:                ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -48,6 +48,29 @@ test-vllm: .venv-vllm/.installed  ## vLLM on the CPU, in this process and as a s
 	$(VLLM_BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
+OPENWEIGHTS_BIN := .venv-openweights/bin
+OPENWEIGHTS_STACK := tests/openweights/stack
+
+test-openweights: .venv-openweights/.installed $(OPENWEIGHTS_STACK)/node_modules/.package-lock.json  ## OpenWeights: the real client and worker against PostgreSQL and PostgREST, in an environment of its own
+	OMP_NUM_THREADS=1 JAX_PLATFORMS=cpu $(OPENWEIGHTS_BIN)/python -m pytest tests/openweights
+
+openweights-tools:
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
+	  { echo "PostgreSQL is missing: install it (Debian: apt-get install postgresql)"; exit 1; }
+	@command -v npm >/dev/null || { echo "npm is missing: install it (Debian: apt-get install npm)"; exit 1; }
+
+.venv-openweights/.installed: pyproject.toml requirements-openweights.txt | openweights-tools
+	test -x $(OPENWEIGHTS_BIN)/python || $(PYTHON) -m venv .venv-openweights
+	$(OPENWEIGHTS_BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(OPENWEIGHTS_BIN)/python -m pip install --quiet --constraint requirements-openweights.txt "torch==2.13.0"
+	$(OPENWEIGHTS_BIN)/python -m pip install --quiet --constraint requirements-openweights.txt --editable ".[local,openweights]" --group test
+	touch $@
+
+# the lock file holds the hash of the binary
+$(OPENWEIGHTS_STACK)/node_modules/.package-lock.json: $(OPENWEIGHTS_STACK)/package-lock.json | openweights-tools
+	npm ci --ignore-scripts --no-audit --no-fund --silent --prefix $(OPENWEIGHTS_STACK)
+	touch $@
+
 format: install      ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -59,4 +82,4 @@ docs: install        ## regenerate the pages made from the code
 	$(BIN)/python -m inoc.heuristics.reference docs/heuristics.md
 
 clean:               ## remove what the targets made
-	rm -rf $(VENV) .venv-vllm demo-out .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-vllm .venv-openweights $(OPENWEIGHTS_STACK)/node_modules demo-out .pytest_cache .ruff_cache build dist
