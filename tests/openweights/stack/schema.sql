@@ -171,6 +171,8 @@ create policy own on events using (exists (select from runs where runs.id = run_
 revoke execute on all functions in schema public from public;
 grant usage on schema public to anon, authenticated;
 grant execute on function exchange_api_token_for_jwt to anon, authenticated;
-grant execute on function get_organization_from_token, acquire_job, update_job_status_if_in_progress to authenticated;
+grant execute on function get_organization_from_token to anon, authenticated;
+grant execute on function acquire_job, update_job_status_if_in_progress to authenticated;
+grant select on all tables in schema public to anon;
 grant select, insert, update on all tables in schema public to authenticated;
 grant usage on all sequences in schema public to authenticated;
