@@ -17,6 +17,7 @@ Tables = Mapping[str, Mapping[str, xr.Dataset]]
 """Per experiment: "suppression", "cross" and "gap"."""
 PARTS = ("suppression", "cross", "gap")
 Record = dict[str, str | int | float | None]
+DURABLE = ("score", "gate", "returned", "remaining")
 QUANTITIES = ("r", "rho", "within_r", "p_holm", "family_error", "experiment_error")
 
 
@@ -81,16 +82,75 @@ def performance_records(table: xr.Dataset) -> list[Record]:
     return result
 
 
-def print_json(tables: Tables, performance: xr.Dataset | None, why: str, trait: str | None) -> None:
+def durability_records(tables: Mapping[str, xr.Dataset], trait: str | None) -> list[Record]:
+    """One record per experiment, continued run, stored step, trait and quantity; `before` at step 0 only."""
+    result: list[Record] = []
+    for experiment, table in tables.items():
+        for i, name in enumerate(table["run"].values.astype(str)):
+            part = table.isel(run=i)
+            for t in table["trait"].values.astype(str):
+                common: Record = {
+                    "table": "durability",
+                    "experiment": experiment,
+                    "run": str(name),
+                    "prompt": str(part["run_prompt"].item()),
+                    "prefix_type": str(part["prefix_type"].item()),
+                    "seed": int(part["seed"]),
+                    "trait": str(t),
+                    "note": "; ".join(
+                        f"{label} {value}" if label else value
+                        for label, value in (
+                            ("continues", str(part["start"].item())),
+                            ("data", str(part["data"].item())),
+                            ("against", str(part["against"].item())),
+                        )
+                        if value
+                    ),
+                }
+                for step in table["step"].values.tolist():
+                    cell = part.sel(step=step, trait=t)
+                    names = ("before", *DURABLE) if step == 0 else DURABLE
+                    for quantity in names if trait in (None, t) else ():
+                        if np.isfinite(cell[quantity]):
+                            result.append(
+                                {
+                                    **common,
+                                    "step": int(step),
+                                    "quantity": quantity,
+                                    "value": _finite(cell[quantity]),
+                                    "lower": _finite(cell[f"{quantity}_lower"]),
+                                    "upper": _finite(cell[f"{quantity}_upper"]),
+                                    "n": int(cell["n"]),
+                                }
+                            )
+    return result
+
+
+def print_json(
+    tables: Tables,
+    performance: xr.Dataset | None,
+    why: str,
+    trait: str | None,
+    durable: Mapping[str, xr.Dataset],
+) -> None:
     """One document: the records of each table, what was left out, and the baselines of the last table."""
     found = records(tables, performance, trait)
     document: dict[str, object] = {
         name: [{k: v for k, v in r.items() if k != "table"} for r in found if r["table"] == name]
         for name in PARTS
     }
+    document["durability"] = [
+        {k: v for k, v in r.items() if k != "table"} for r in durability_records(durable, trait)
+    ]
     document["left_out"] = {
         experiment: list(
-            dict.fromkeys([*parts["suppression"].attrs["left_out"], *parts["gap"].attrs["left_out"]])
+            dict.fromkeys(
+                [
+                    *parts["suppression"].attrs["left_out"],
+                    *parts["gap"].attrs["left_out"],
+                    *(durable[experiment].attrs["left_out"] if experiment in durable else ()),
+                ]
+            )
         )
         for experiment, parts in tables.items()
     }
@@ -114,13 +174,15 @@ def print_json(tables: Tables, performance: xr.Dataset | None, why: str, trait: 
     click.echo(json.dumps(document, indent=1, allow_nan=False))
 
 
-def print_csv(tables: Tables, performance: xr.Dataset | None, trait: str | None) -> None:
+def print_csv(
+    tables: Tables, performance: xr.Dataset | None, trait: str | None, durable: Mapping[str, xr.Dataset]
+) -> None:
     """All records as one long table; the column `table` says which it belongs to."""
     columns = ["table", "experiment", "run", "prompt", "prefix_type", "seed", "step", "asks_for", "trait"]
     columns += ["heuristic", "target", "quantity", "value", "lower", "upper", "n", "prompts", "note"]
     writer = csv.DictWriter(sys.stdout, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    for record in records(tables, performance, trait):
+    for record in [*records(tables, performance, trait), *durability_records(durable, trait)]:
         writer.writerow({key: "" if value is None else value for key, value in record.items()})
 
 

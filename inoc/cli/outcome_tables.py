@@ -4,6 +4,8 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -11,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from inoc.cli.outcome_records import Tables
+from inoc.outcomes.durability import at_last
 from inoc.outcomes.performance import TARGETS
 from inoc.outcomes.text import interval, number
 from inoc.store.run import Run
@@ -25,7 +28,12 @@ WIDE = 150
 
 
 def print_tables(
-    tables: Tables, performance: xr.Dataset | None, why: str, trait: str | None, shown: int | None
+    tables: Tables,
+    performance: xr.Dataset | None,
+    why: str,
+    trait: str | None,
+    shown: int | None,
+    durable: Mapping[str, xr.Dataset],
 ) -> None:
     """Readable tables on stdout; what was left out, and why, under each."""
     console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
@@ -43,6 +51,8 @@ def print_tables(
             console.print(f"left out: {reason}", markup=False)
         for run, flag in _flagged(parts["suppression"]):
             console.print(f"flagged, kept because asked for: {run}: {flag}", markup=False)
+        if experiment in durable:
+            _durability(console, durable[experiment], suffix, trait)
         console.print()
     if performance is None:
         console.print(f"no performance table: {why}", markup=False)
@@ -139,6 +149,42 @@ def _flagged(table: xr.Dataset) -> list[tuple[str, str]]:
     kept = np.asarray(np.isfinite(table["mean"].values).any(axis=1))
     names, flags = table["run"].values.astype(str), table["flags"].values.astype(str)
     return [(str(run), str(flag)) for run, flag, k in zip(names, flags, kept, strict=True) if flag and k]
+
+
+def _durability(console: Console, table: xr.Dataset, suffix: str, trait: str | None) -> None:
+    """A row per continued run and trait at its last step; the curve is in --json, --csv and the figures."""
+    title = f"Durability: what remains of the suppression after further training, pp [95 %]{suffix}"
+    out = Table(title=title, title_justify="left")
+    seeds = _seed(table)
+    left = ("prompt", "prefix", "continued on", "trait")
+    right = ("updates", "before", "remaining", "came back", "gate", "n")
+    for column in (*left[:2], *seeds, left[2], "updates", "trait", *right[1:]):
+        out.add_column(column, justify="left" if column in left else "right")
+    values = {
+        name: [at_last(table, f"{name}{end}") for end in ("", "_lower", "_upper")]
+        for name in ("remaining", "returned", "gate")
+    }
+    values["before"] = [table[f"before{end}"].values for end in ("", "_lower", "_upper")]
+    n = at_last(table, "n")
+
+    def cell(name: str, run: int, t: int) -> str:
+        mean, lower, upper = (float(part[run, t]) for part in values[name])
+        return f"{number(mean)} {interval(lower, upper)}".strip() if np.isfinite(mean) else ""
+
+    for i in range(table.sizes["run"]):
+        part = table.isel(run=i)
+        label = [str(part["run_prompt"].item()) or "(control)", str(part["prefix_type"].item())]
+        label += [str(part[name].item()) for name in seeds]
+        label += [Path(str(part["data"].item())).name or "the same data", str(int(part["last"]))]
+        for t, name in enumerate(table["trait"].values.astype(str)):
+            if trait in (None, name):
+                shown = [cell(q, i, t) for q in ("before", "remaining", "returned", "gate")]
+                out.add_row(*label, str(name), *shown, str(int(n[i, t])))
+    _show(console, out, title)
+    against = [str(text) for text in dict.fromkeys(table["against"].values.astype(str)) if text]
+    console.print(f"remaining: measured against the {' or the '.join(against) or 'control'}.", markup=False)
+    for reason in table.attrs["left_out"]:
+        console.print(f"left out: {reason}", markup=False)
 
 
 def _performance(console: Console, table: xr.Dataset, shown: int | None) -> None:

@@ -51,8 +51,9 @@ def outcomes(
     from inoc.cli.outcome_records import print_csv, print_json
     from inoc.cli.outcome_tables import in_config_order, print_tables
     from inoc.errors import BadInput, IncompleteStore
-    from inoc.outcomes import cross_suppression, gap, performance_of, rows, suppression
+    from inoc.outcomes import cross_suppression, durability, gap, performance_of, rows, suppression
     from inoc.outcomes.rows import experiment_names, full_names
+    from inoc.outcomes.suppression import run_scores
     from inoc.outcomes.text import unknown
     from inoc.store.run import open_run
 
@@ -61,6 +62,7 @@ def outcomes(
     runs = [open_run(path) for path in stores]
     tables: dict[str, dict[str, xr.Dataset]] = {}
     known: list[str] = []
+    durable: dict[str, xr.Dataset] = {}
     for name, run in zip(experiment_names(runs), runs, strict=True):
         tables[name] = {
             "suppression": suppression(run, recipe=recipe, step=step, include_flagged=include_flagged),
@@ -68,6 +70,8 @@ def outcomes(
             "gap": gap(run, recipe=recipe, step=step, include_flagged=include_flagged),
         }
         in_config_order(tables[name], run)
+        if run_scores(run)["continues"].values.astype(bool).any():
+            durable[name] = durability(run, include_flagged=include_flagged)
         known += [str(t) for t in tables[name]["suppression"]["trait"].values if str(t) not in known]
     if trait is not None and trait not in known:
         raise BadInput(unknown("trait", trait, known))
@@ -83,8 +87,8 @@ def outcomes(
     except IncompleteStore as error:
         why = str(error)
     if as_json:
-        print_json(tables, performance, why, trait)
+        print_json(tables, performance, why, trait, durable)
     elif as_csv:
-        print_csv(tables, performance, trait)
+        print_csv(tables, performance, trait, durable)
     else:
-        print_tables(tables, performance, why, trait, None if wanted else SHOWN)
+        print_tables(tables, performance, why, trait, None if wanted else SHOWN, durable)

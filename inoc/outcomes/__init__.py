@@ -1,5 +1,6 @@
 """What training did: suppression, gaps, levels with intervals; which heuristic goes with it; predictions."""
 
+from inoc.outcomes.durability import durability
 from inoc.outcomes.performance import performance, performance_of
 from inoc.outcomes.predict import predict, predict_of
 from inoc.outcomes.rows import rows, rows_of
@@ -7,6 +8,7 @@ from inoc.outcomes.suppression import cross_suppression, gap, levels, suppressio
 
 __all__ = [
     "cross_suppression",
+    "durability",
     "gap",
     "levels",
     "performance",

@@ -112,7 +112,7 @@ def final_scores(
             wanted = max(own)
         flag = "" if wanted in own else f"not evaluated at step {wanted} (stored: {_listed(own)})"
         if continues[i]:
-            flag = f"continued from {continues[i]}, so it has no control"
+            flag = f"continued from {continues[i]}: see durability"
         if not flag:
             chosen[i] = wanted
             final[i] = values[i, int(np.flatnonzero(steps == wanted)[0])]

@@ -154,7 +154,7 @@ def test_a_control_must_share_the_training_settings() -> None:
     assert np.isnan(table["mean"].sel(run="a_other")).all()
     assert final.left_out == (
         "a_other: no usable control with the same training settings",
-        "later: continued from a, so it has no control",
+        "later: continued from a: see durability",
     )
 
 
