@@ -33,6 +33,10 @@ class Capabilities:
     """Computes a context shared by many completions once."""
     top_logprobs: int = 0
     """How many alternatives it can return for a sampled token."""
+    jobs: bool = False
+    """Every call starts a job on another machine: stages hand over all the work of a call at once."""
+    samples_while_training: bool = False
+    """Answers the questions of a training job in the same job."""
 
 
 @dataclass(frozen=True)
@@ -112,11 +116,18 @@ class Sampling:
 @dataclass(frozen=True)
 class SampleRequest:
     """Ask for one completion of `context`. The result must not depend on what else is in the batch where
-    the backend can be seeded: the random stream is keyed by (sampling.seed, id)."""
+    the backend can be seeded: the random stream is keyed by (sampling.seed, stream), by the id where no stream is
+    named. Requests that are to be compared in pairs name the same stream."""
 
     id: str
     context: TokenIds
     checkpoint: Checkpoint | None = None
+    stream: str | None = None
+
+    @property
+    def stream_name(self) -> str:
+        """What keys the random stream."""
+        return self.id if self.stream is None else self.stream
 
 
 @dataclass(frozen=True)
@@ -136,6 +147,23 @@ class TrainingExample:
     id: str
     token_ids: TokenIds
     weights: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class CheckpointQuestions:
+    """What to ask the weights after update `step` (0: the base model) on the machine that trains them."""
+
+    step: int
+    requests: tuple[SampleRequest, ...]
+    sampling: Sampling
+
+
+@dataclass(frozen=True)
+class CheckpointAnswers:
+    """The answers to the questions of update `step`, in any order."""
+
+    step: int
+    completions: tuple[Completion, ...]
 
 
 @dataclass(frozen=True)
@@ -167,6 +195,8 @@ class TrainingJob:
     """Where a local backend keeps checkpoints and resume state."""
     start: Checkpoint | None = None
     """Continue from these weights instead of the base model (durability runs)."""
+    questions: tuple[CheckpointQuestions, ...] = ()
+    """Asked after training, each of its own step; filled only for a backend that `samples_while_training`."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +209,7 @@ class TrainingStep:
     grad_norm: float
 
 
-TrainingEvent = TrainingStep | Checkpoint
+TrainingEvent = TrainingStep | Checkpoint | CheckpointAnswers
 
 
 @runtime_checkable
@@ -240,7 +270,18 @@ class Trainer(Protocol):
     def train(self, job: TrainingJob) -> Iterator[TrainingEvent]:
         """Yields a TrainingStep per update and a Checkpoint for every kept one. Called again with the same job after a
         kill it continues from the last resume state and yields the already stored events again from that state on
-        (consumers overwrite by step)."""
+        (consumers overwrite by step). Where the job has questions, their CheckpointAnswers come after the Checkpoint
+        of their step."""
+        ...
+
+
+@runtime_checkable
+class Submitter(Protocol):
+    """A trainer that can work on several jobs at once."""
+
+    def submit(self, jobs: Sequence[TrainingJob]) -> None:
+        """Start all these jobs; `train` then follows one of them. A job that was submitted before, by whatever
+        process, is not started again."""
         ...
 
 

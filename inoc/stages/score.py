@@ -1,30 +1,31 @@
 """Stage `score`: every completion's token log-probabilities with and without every prompt, unit by unit."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
 from inoc._version import __version__
 from inoc.backends import check_scores
-from inoc.backends.protocols import Backend, Scalar, Scorer
+from inoc.backends.protocols import Backend, Scalar, Scorer, ScoreRequest
 from inoc.chat import Alignment, Chat
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput, InocError
 from inoc.experiment import Experiment
 from inoc.stages.changes import refuse_changes
-from inoc.stages.plan import ScorePlan, UnitRequests, make_plan
+from inoc.stages.plan import ScorePlan, make_plan
 from inoc.store.schema import TraitInfo, Unit
 from inoc.store.writer import RunWriter
 
 GIVE_UP_AFTER = 3
-"""Units that may fail one after the other before the stage stops."""
+"""Calls of the backend that may fail one after the other before the stage stops."""
+JOB_TOKENS = 5_000_000
+"""Completion tokens handed over at once to a backend whose calls are jobs on another machine."""
 
 
-@runtime_checkable
 @runtime_checkable
 class Listener(Protocol):
     """Who is told how it goes: the command line, or nobody."""
@@ -133,7 +134,8 @@ def score(
         pending = set(writer.pending())
         wanted = [unit for unit in plan.units() if unit in pending]
         listener.begin(len(wanted), sum(plan.set(unit.completion_set).tokens for unit in wanted))
-        failed = _score_units(writer, scorer, plan, wanted, listener, error_log(store))
+        calls = _groups(plan, wanted) if backend.capabilities.jobs else [[unit] for unit in wanted]
+        failed = _score_units(writer, scorer, plan, calls, listener, error_log(store))
         left = len(writer.pending())
     if failed:
         raise InocError(
@@ -187,48 +189,96 @@ def _prepare(writer: RunWriter, experiment: Experiment, plan: ScorePlan) -> None
         )
 
 
+class ScoredUnit(NamedTuple):
+    """A unit's log-probabilities in the order of the set, and the rephrasing of every example."""
+
+    unit: Unit
+    logprobs: Float32[np.ndarray, " token"]
+    rephrasing: Int64[np.ndarray, " example"] | None
+
+
+def _groups(plan: ScorePlan, units: Sequence[Unit]) -> list[list[Unit]]:
+    """Units by calls of about `JOB_TOKENS`."""
+    groups: list[list[Unit]] = []
+    room = 0
+    for unit in units:
+        tokens = plan.set(unit.completion_set).tokens
+        if not groups or tokens > room:
+            groups.append([])
+            room = JOB_TOKENS
+        groups[-1].append(unit)
+        room -= tokens
+    return groups
+
+
 def _score_units(
     writer: RunWriter,
     scorer: Scorer,
     plan: ScorePlan,
-    units: Sequence[Unit],
+    calls: Sequence[Sequence[Unit]],
     listener: Listener,
     log: Path,
 ) -> list[str]:
-    """Score and store units; returns a sentence for every one that failed."""
+    """Score and store units, those of a call together; returns a sentence for every one that failed."""
     failed: list[str] = []
     in_a_row = 0
-    for unit in units:
-        name = f"{unit.completion_set}/{unit.prefix_type}/{unit.prompt or 'default'}"
-        asked = plan.requests(unit)
-        try:
-            values = _score_unit(scorer, plan, unit, asked, listener)
-        except (BackendUnavailable, BadInput):
-            raise  # the next unit would meet the same
-        except Exception as error:  # a unit that fails must not stop the others
-            sentence = f"{name}: {type(error).__name__}: {error}"
-            failed.append(sentence)
-            with log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"unit": unit._asdict(), "error": sentence}, ensure_ascii=False) + "\n")
-            listener.unit(unit, sentence)
-            in_a_row += 1
-            if in_a_row == GIVE_UP_AFTER:
-                failed[0] += f" (stopped after {in_a_row} failures in a row.)"
-                return failed
-            continue
-        in_a_row = 0
-        writer.put_unit(unit, values, asked.rephrasing)
-        listener.unit(unit, None)
+    for units in calls:
+        waiting = list(units)
+        results = _score_together(scorer, plan, units, listener)
+        while waiting:
+            try:
+                scored = next(results)
+            except (BackendUnavailable, BadInput):
+                raise  # the next unit would meet the same
+            except Exception as error:  # units that fail must not stop the others
+                failed += _log_failures(waiting, error, listener, log)
+                in_a_row += 1
+                break
+            in_a_row = 0
+            writer.put_unit(*scored)
+            waiting.remove(scored.unit)
+            listener.unit(scored.unit, None)
+        if in_a_row == GIVE_UP_AFTER:
+            failed[0] += f" (stopped after {in_a_row} failures in a row.)"
+            break
     return failed
 
 
-def _score_unit(
-    scorer: Scorer, plan: ScorePlan, unit: Unit, asked: UnitRequests, listener: Listener
-) -> Float32[np.ndarray, " token"]:
-    """The log-probabilities of a unit in the order of the set. Rounding above 0 (at most 1e-4) is stored as
-    0."""
-    rows: list[np.ndarray] = [np.empty(0, np.float32)] * len(asked.requests)
-    for result in check_scores(asked.requests, scorer.score(asked.requests)):
-        rows[int(result.id)] = result.logprobs
+def _score_together(
+    scorer: Scorer, plan: ScorePlan, units: Sequence[Unit], listener: Listener
+) -> Iterator[ScoredUnit]:
+    """Units as they become complete, the last one when nothing more has come. Rounding above 0 (at most 1e-4) is
+    stored as 0."""
+    asked = [plan.requests(unit) for unit in units]
+    rows = [[np.empty(0, np.float32)] * len(unit.requests) for unit in asked]
+    left = [len(unit.requests) for unit in asked]
+    requests: list[ScoreRequest] = [
+        replace(request, id=f"{n}/{request.id}") for n, unit in enumerate(asked) for request in unit.requests
+    ]
+    complete: ScoredUnit | None = None
+    for result in check_scores(requests, scorer.score(requests)):
+        n, k = (int(part) for part in result.id.split("/"))
+        rows[n][k] = result.logprobs
+        left[n] -= 1
         listener.advance(len(result.logprobs))
-    return np.minimum(np.concatenate(rows), np.float32(0))
+        if not left[n]:
+            if complete is not None:
+                yield complete
+            logprobs = np.minimum(np.concatenate(rows[n]), np.float32(0))
+            rows[n] = []
+            complete = ScoredUnit(units[n], logprobs, asked[n].rephrasing)
+    if complete is not None:
+        yield complete
+
+
+def _log_failures(units: Sequence[Unit], error: Exception, listener: Listener, log: Path) -> list[str]:
+    """A sentence per unit, also in the error log."""
+    sentences: list[str] = []
+    for unit in units:
+        name = f"{unit.completion_set}/{unit.prefix_type}/{unit.prompt or 'default'}"
+        sentences.append(f"{name}: {type(error).__name__}: {error}")
+        with log.open("a", encoding="utf-8") as file:
+            row = {"unit": unit._asdict(), "error": sentences[-1]}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        listener.unit(unit, sentences[-1])
+    return sentences

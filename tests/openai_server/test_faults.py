@@ -12,7 +12,6 @@ from servers.openai_stub import Call, Reply, StubServer, error_reply, json_reply
 
 from inoc.backends import check_scores
 from inoc.backends.local import LocalBackend
-from inoc.backends.openai_server.backend import stream_seed
 from inoc.backends.protocols import Checkpoint, ModelSpec, Recipe, SampleRequest, Sampling, ScoreRequest
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput, BadResult
 
@@ -355,10 +354,3 @@ def test_no_length_known(tiny: Path, connect) -> None:
         with pytest.raises(BadInput, match="context_length"):
             connect(stub.url).score(REQUESTS)
         assert connect(stub.url, context_length=77).context_length == 77
-
-
-def test_stream_seeds_differ_by_seed_and_id_and_fit_31_bits() -> None:
-    seeds = {stream_seed(seed, str(id)) for seed in range(20) for id in range(200)}
-    assert len(seeds) == 4000
-    assert all(seed is not None and 0 <= seed < 2**31 for seed in seeds)
-    assert stream_seed(None, "a") is None

@@ -11,7 +11,6 @@ from inoc.backends.protocols import ModelSpec
 from inoc.backends.vllm import VllmBackend, known_bad
 from inoc.backends.vllm.adapters import engine_rank, read_adapter
 from inoc.backends.vllm.options import parse_options
-from inoc.backends.vllm.sample import stream_seed
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput
 
 
@@ -152,10 +151,3 @@ def test_damaged_adapters_are_bad_input(tmp_path: Path, damage: str) -> None:
         (folder / "adapter_config.json").write_text('{"r": "many"}')
     with pytest.raises(BadInput, match=r"adapter"):
         read_adapter(str(folder))
-
-
-def test_random_streams_differ_by_seed_and_id() -> None:
-    seeds = {stream_seed(seed, id) for seed in range(3) for id in "abc"}
-    assert len(seeds) == 9
-    assert all(seed is not None and 0 <= seed < 2**63 for seed in seeds)
-    assert stream_seed(None, "a") is None

@@ -24,7 +24,9 @@ from inoc.backends.protocols import (
     TrainingEvent,
     TrainingJob,
 )
-from inoc.errors import BackendRejected, BackendUnavailable, BadInput
+from inoc.backends.requests import check_sampling, refuse_impossible
+from inoc.backends.tokenizers import template_hash, tokenizer_hash
+from inoc.errors import BackendUnavailable, BadInput
 
 if TYPE_CHECKING:
     from inoc.backends.local.engine import Engine
@@ -75,6 +77,10 @@ class LocalBackend:
         return cast(ChatTokenizer, self._tokenizer)
 
     @property
+    def _vocabulary(self) -> int:
+        return int(self._config.get_text_config().vocab_size)
+
+    @property
     def context_length(self) -> int:
         return int(self._config.get_text_config().max_position_embeddings)
 
@@ -90,8 +96,8 @@ class LocalBackend:
                 "model": self.source.directory.resolve().name if local else self.spec.id,
                 "revision": self.source.commit or self.spec.revision,
                 "weights": load.weights_hash(self.source.directory),
-                "tokenizer": load.tokenizer_hash(self._tokenizer),
-                "template": load.template_hash(self._tokenizer),
+                "tokenizer": tokenizer_hash(self._tokenizer),
+                "template": template_hash(self._tokenizer),
                 "dtype": self.spec.dtype,
                 "quantization": self.options.quantization,
                 "engine": f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}",
@@ -119,7 +125,7 @@ class LocalBackend:
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
         """float32 log-softmax, results in the cheapest order. Before any computing it refuses a request
         that is longer than the context, has an empty context or unknown token ids."""
-        self._refuse(requests)
+        refuse_impossible(requests, self.context_length, vocabulary=self._vocabulary)
         return self._score(requests)
 
     def _score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
@@ -146,7 +152,9 @@ class LocalBackend:
         """Each request has its own random stream, so a result does not depend on what is sampled beside it.
         `logprobs` are the model's at temperature 1 whatever the sampling: what `score` would return."""
         check_sampling(sampling)
-        self._refuse(requests, sampling.max_tokens)
+        refuse_impossible(
+            requests, self.context_length, vocabulary=self._vocabulary, max_tokens=sampling.max_tokens
+        )
         return self._sample(requests, sampling)
 
     def _sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
@@ -207,38 +215,6 @@ class LocalBackend:
             self._trained = None
             self._trained = checkpoint.location, self.load_engine(Path(checkpoint.location), self.spec)
         return self._trained[1], None
-
-    def _refuse(self, requests: Sequence[ScoreRequest | SampleRequest], max_tokens: int = 0) -> None:
-        """BadInput or BackendRejected for the first request that cannot be computed as it stands."""
-        limit, vocabulary = self.context_length, int(self._config.get_text_config().vocab_size)
-        seen: set[str] = set()
-        for request in requests:
-            asked = request.completion if isinstance(request, ScoreRequest) else ()
-            context, completion = len(request.context), len(asked) + max_tokens
-            if request.id in seen:
-                raise BadInput(f"two requests have the id '{request.id}': every request needs its own.")
-            seen.add(request.id)
-            if not context:
-                raise BadInput(f"'{request.id}' has an empty context; begin with a begin-of-text token.")
-            if context + completion > limit:
-                raise BackendRejected(
-                    f"'{request.id}' needs {context} tokens of context and {completion} of completion, more"
-                    f" than the model's {limit} together; shorten it or leave it out, inoc does not cut."
-                )
-            low, high = min(request.context + asked), max(request.context + asked)
-            if low < 0 or high >= vocabulary:
-                wrong = low if low < 0 else high
-                raise BadInput(f"'{request.id}' holds token id {wrong}; the model's end at {vocabulary - 1}.")
-
-
-def check_sampling(sampling: Sampling) -> None:
-    """BadInput for settings nothing can be sampled with."""
-    if sampling.max_tokens < 1:
-        raise BadInput(f"max_tokens must be at least 1, not {sampling.max_tokens}.")
-    if not (sampling.temperature >= 0 and 0 < sampling.top_p <= 1):
-        raise BadInput(
-            f"sampling needs temperature >= 0, 0 < top_p <= 1; got {sampling.temperature}, {sampling.top_p}."
-        )
 
 
 def _need_libraries() -> None:

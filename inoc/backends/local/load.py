@@ -5,7 +5,6 @@ Only safetensors weights are read and no code of a model repository is ever run.
 """
 
 import hashlib
-import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,6 +60,21 @@ def find(spec: ModelSpec) -> Source:
             f"the hub refuses '{spec.id}' ({type(error).__name__}): check its name, revision and access."
         ) from None
     return Source(found, found.name)
+
+
+def present(spec: ModelSpec) -> Path | None:
+    """The model's directory where its weights lie on this machine; unlike `find` it never asks the hub."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        if spec.id == "testbed" or Path(spec.id).expanduser().is_dir():
+            folder = find(spec).directory
+        else:
+            folder = Path(snapshot_download(spec.id, revision=spec.revision, local_files_only=True))
+    except (BadInput, HFValidationError, LocalEntryNotFoundError):
+        return None
+    return folder if any(folder.glob("*.safetensors")) else None
 
 
 def choose_device(device: Device) -> torch.device:
@@ -161,19 +175,6 @@ def weights_hash(directory: Path) -> str:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
         total.update(f"{file.name} {digest}\n".encode())
     return total.hexdigest()
-
-
-def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
-    """sha256 of the tokenizer's whole state (vocabulary, merges, normaliser), of a slow one's vocabulary."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    state = backend.to_str() if backend is not None else json.dumps(sorted(tokenizer.get_vocab().items()))
-    return hashlib.sha256(state.encode()).hexdigest()
-
-
-def template_hash(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """sha256 of the chat template, None where there is none."""
-    template = tokenizer.chat_template
-    return None if template is None else hashlib.sha256(json.dumps(template).encode()).hexdigest()
 
 
 def _line(error: Exception) -> str:

@@ -67,7 +67,9 @@ def sample(
     waiting = deque(sorted(requests, key=lambda request: -len(request.context)))
     if not engine.full_attention:
         for request in waiting:
-            yield _sample_alone(engine, Row(request, random_stream(key, request.id)), checkpoint, sampling)
+            yield _sample_alone(
+                engine, Row(request, random_stream(key, request.stream_name)), checkpoint, sampling
+            )
         return
     while waiting:
         longest = max(len(request.context) for request in waiting)
@@ -111,7 +113,7 @@ class Running:
     def _prefill(self, waiting: deque[SampleRequest], free: int, key: int, sampling: Sampling) -> None:
         width = len(waiting[0].context)
         count = min(free, len(waiting), max(1, PREFILL_TOKENS // width))
-        new = [Row(r, random_stream(key, r.id)) for r in (waiting.popleft() for _ in range(count))]
+        new = [Row(r, random_stream(key, r.stream_name)) for r in (waiting.popleft() for _ in range(count))]
         # before anything can fail: a row that is in neither list would be lost
         first = len(self.rows)
         self.rows.extend(new)
@@ -178,9 +180,9 @@ def _sample_alone(engine: Engine, row: Row, checkpoint: Checkpoint | None, sampl
             ids = torch.tensor([tokens], device=engine.device)
 
 
-def random_stream(key: int, id: str) -> np.random.Generator:
+def random_stream(key: int, name: str) -> np.random.Generator:
     """The request's own uniform numbers."""
-    digest = hashlib.sha256(f"{key}\n{id}".encode()).digest()
+    digest = hashlib.sha256(f"{key}\n{name}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16]))
 
 

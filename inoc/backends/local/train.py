@@ -2,7 +2,6 @@
 """Fine-tuning: the update loop, a low-rank adapter (PEFT) or all weights, resumable after a kill.
 
 Loss of an update = sum(weight * nll) / sum(weight) over the whole batch, however it is split up.
-Learning rate of update t (from 0): linear from 0 over `warmup` updates, then linear to 0 at the last.
 """
 
 import logging
@@ -21,6 +20,7 @@ from inoc.backends.local.engine import Engine
 from inoc.backends.local.score import is_out_of_memory
 from inoc.backends.local.trainable import Trainable, make_optimizer, make_trainable
 from inoc.backends.protocols import Checkpoint, TrainingEvent, TrainingExample, TrainingJob, TrainingStep
+from inoc.backends.training import check_job, learning_rate
 from inoc.errors import BackendRejected, BadInput, BadResult
 
 if TYPE_CHECKING:
@@ -64,42 +64,6 @@ def train(backend: "LocalBackend", job: TrainingJob) -> Iterator[TrainingEvent]:
                 yield _stored_checkpoint(directory, number, job)
     finally:
         trainable.release()
-
-
-def check_job(job: TrainingJob, context_length: int) -> None:
-    """BadInput for a job that cannot be trained as it stands."""
-    if not job.directory:
-        raise BadInput(f"training '{job.id}' has no directory to keep its checkpoints in.")
-    if not job.batches or not all(job.batches):
-        raise BadInput(f"training '{job.id}' has no batches or an empty one.")
-    if min(job.accumulation, job.resume_every) < 1:
-        raise BadInput(f"training '{job.id}': accumulation and resume_every must be at least 1.")
-    late = [step for step in job.checkpoint_steps if not 0 <= step <= len(job.batches)]
-    if late:
-        raise BadInput(
-            f"training '{job.id}' asks for a checkpoint at {late[0]} but has {len(job.batches)} updates."
-        )
-    for example in job.examples:
-        if len(example.weights) != len(example.token_ids):
-            raise BadInput(
-                f"training example '{example.id}' has {len(example.weights)} weights for its tokens."
-            )
-        if not any(example.weights[1:]) or example.weights[0] or min(example.weights) < 0:
-            raise BadInput(
-                f"training example '{example.id}' has no context, no response or a negative weight."
-            )
-        if len(example.token_ids) > context_length:
-            raise BackendRejected(
-                f"training example '{example.id}' has {len(example.token_ids)} tokens, more than the model's "
-                f"context of {context_length}; shorten or leave it out, inoc does not cut."
-            )
-
-
-def learning_rate(job: TrainingJob, update: int) -> float:
-    """Rate of update `update`, counted from 0."""
-    if update < job.warmup:
-        return job.learning_rate * update / job.warmup
-    return job.learning_rate * (len(job.batches) - update) / max(1, len(job.batches) - job.warmup)
 
 
 @dataclass

@@ -1,12 +1,11 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """OpenAIServerBackend: scores, samples and embeds with a model behind /v1/completions, by token ids."""
 
-import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
+from typing import ClassVar, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float32
@@ -28,12 +27,10 @@ from inoc.backends.protocols import (
     TokenIds,
     TokenLogprobs,
 )
-from inoc.errors import BackendRejected, BackendUnavailable, BadInput, BadResult
+from inoc.backends.requests import check_sampling, refuse_impossible, stream_seed
+from inoc.backends.tokenizers import load_tokenizer, template_hash, tokenizer_hash
+from inoc.errors import BackendRejected, BadInput, BadResult
 from inoc.services import RequestRefused, Service
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-    from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger("inoc.backends.openai_server")
 
@@ -89,16 +86,14 @@ class OpenAIServerBackend:
 
     def identity(self) -> Mapping[str, Scalar]:
         """The weights and dtype are the server's: known by the model's name only."""
-        backend = cast("Tokenizer", self._tokenizer.backend_tokenizer)
-        template = self._tokenizer.chat_template
         local = Path(self.spec.id).is_dir()
         version = self._served.version()
         return {
             "model": Path(self.spec.id).resolve().name if local else self.spec.id,
             "revision": self.spec.revision,
             "served_name": self.options.served_name,
-            "tokenizer": hashlib.sha256(backend.to_str().encode()).hexdigest(),
-            "template": None if template is None else hashlib.sha256(str(template).encode()).hexdigest(),
+            "tokenizer": tokenizer_hash(self._tokenizer),
+            "template": template_hash(self._tokenizer),
             "dtype": self.spec.dtype,
             "engine": "openai-compatible server" + (f" {version}" if version else ""),
         }
@@ -151,7 +146,7 @@ class OpenAIServerBackend:
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
         """Batches of similar length, results as they arrive; a wrong reply is asked for once more, then
         BadResult."""
-        self._refuse(requests)
+        refuse_impossible(requests, self.context_length)
         return self._score(requests)
 
     def _score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
@@ -187,11 +182,8 @@ class OpenAIServerBackend:
     def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
         """One HTTP request each, seeded by (sampling.seed, id). `logprobs` are the server's, where it
         returns ids."""
-        if sampling.max_tokens < 1 or sampling.temperature < 0 or not 0 < sampling.top_p <= 1:
-            raise BadInput(
-                f"sampling needs max_tokens >= 1, temperature >= 0 and 0 < top_p <= 1; got {sampling}."
-            )
-        self._refuse(requests, sampling.max_tokens)
+        check_sampling(sampling)
+        refuse_impossible(requests, self.context_length, max_tokens=sampling.max_tokens)
         return self._sample(requests, sampling)
 
     def _sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
@@ -210,7 +202,7 @@ class OpenAIServerBackend:
         request = item.request
         stop = [self.tokenizer.decode([token], skip_special_tokens=False) for token in sampling.stop_ids]
         body = wire.sample_body(
-            item.model, request, sampling, stream_seed(sampling.seed, request.id), stop, extended
+            item.model, request, sampling, stream_seed(sampling.seed, request), stop, extended
         )
         return await self._service.post(
             "/completions", body, lambda content: wire.read_sample(content, request, sampling, self._encode)
@@ -223,49 +215,3 @@ class OpenAIServerBackend:
         """Unit vectors of /v1/embeddings from the option embedding_model, else the served model."""
         model = self.options.embedding_model or self._served.base.id
         return embed_texts(self._service, model, texts)
-
-    def _refuse(self, requests: Sequence[ScoreRequest | SampleRequest], max_tokens: int = 0) -> None:
-        """BadInput or BackendRejected for the first request that cannot be sent as it stands."""
-        seen: set[str] = set()
-        for request in requests:
-            asked = request.completion if isinstance(request, ScoreRequest) else ()
-            context, completion = len(request.context), len(asked) + max_tokens
-            if request.id in seen:
-                raise BadInput(f"two requests have the id '{request.id}': every request needs its own.")
-            seen.add(request.id)
-            if not context or min(request.context + asked) < 0:
-                raise BadInput(f"'{request.id}' has an empty context or a negative token id.")
-            if context + completion > self.context_length:
-                raise BackendRejected(
-                    f"'{request.id}' needs {context} tokens of context and {completion} of completion, more "
-                    f"than the server's {self.context_length} together; shorten it or leave it out, inoc does not "
-                    f"cut."
-                )
-
-
-def stream_seed(seed: int | None, id: str) -> int | None:
-    """The seed of one request's random stream (31 bits, which every server takes): a hash of (seed, id)."""
-    if seed is None:
-        return None
-    return int.from_bytes(hashlib.sha256(f"{seed}\0{id}".encode()).digest()[:4], "little") >> 1
-
-
-def load_tokenizer(place: str, revision: str | None) -> "PreTrainedTokenizerBase":
-    """A local tokenizer; no code of its repository is run."""
-    try:
-        from transformers import AutoTokenizer
-    except ImportError:
-        raise BackendUnavailable(
-            "the backend openai_server needs transformers: pip install 'inoc[local]'"
-        ) from None
-    if place == "testbed":
-        from inoc.testbed import model_path
-
-        place = str(model_path())
-    try:
-        return AutoTokenizer.from_pretrained(place, revision=revision)
-    except (OSError, ValueError) as error:
-        line = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise BadInput(
-            f"no tokenizer at {place!r} ({line}): set the option tokenizer to the model's folder or hub name"
-        ) from None

@@ -1,10 +1,9 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 """TinkerBackend: scores, samples and trains LoRA adapters on a Tinker service. Importing this imports no SDK."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -25,8 +24,10 @@ from inoc.backends.protocols import (
     TrainingEvent,
     TrainingJob,
 )
+from inoc.backends.requests import check_sampling, refuse_impossible, stream_seed
 from inoc.backends.tinker.options import parse_options
 from inoc.backends.tinker.service import Service
+from inoc.backends.tokenizers import load_tokenizer, template_hash, tokenizer_hash
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput, BadResult
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from tinker import SamplingClient
     from tinker.types import SampleResponse, SupportedModel
-    from transformers import PreTrainedTokenizerBase
 
 ADDRESS = "tinker://"
 
@@ -48,6 +48,8 @@ class TinkerBackend:
     )
 
     def __init__(self, model: ModelSpec) -> None:
+        if find_spec("tinker") is None:
+            raise BackendUnavailable("the backend tinker needs its library: pip install 'inoc[tinker]'.")
         self.spec = model
         self.options = parse_options(model.options)
         self.served_name = self.options.served_name or model.id
@@ -82,22 +84,13 @@ class TinkerBackend:
 
         from inoc.backends.tinker.recipe import LORA
 
-        backend = getattr(self._tokenizer, "backend_tokenizer", None)
-        state = (
-            backend.to_str()
-            if backend is not None
-            else json.dumps(sorted(self._tokenizer.get_vocab().items()))
-        )
-        template = cast(object, self._tokenizer.chat_template)
         local = Path(self.spec.id).is_dir()
         return {
             "model": Path(self.spec.id).resolve().name if local else self.spec.id,
             "revision": self.spec.revision,
             "served_name": self.options.served_name,
-            "tokenizer": hashlib.sha256(state.encode()).hexdigest(),
-            "template": None
-            if template is None
-            else hashlib.sha256(json.dumps(template).encode()).hexdigest(),
+            "tokenizer": tokenizer_hash(self._tokenizer),
+            "template": template_hash(self._tokenizer),
             "dtype": "chosen by the service",
             "lora": LORA,
             "engine": f"tinker {version('tinker')}",
@@ -145,7 +138,7 @@ class TinkerBackend:
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
         """Asks for the completions' logprobs only, so that the service may take the context from its cache.
         Requests with the same context go out together. A wrong reply is asked for once more, then BadResult."""
-        self._refuse(requests)
+        refuse_impossible(requests, self.context_length)
         return self._score(requests)
 
     def _score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
@@ -179,11 +172,8 @@ class TinkerBackend:
     def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
         """One sample each, seeded by (sampling.seed, id). `logprobs` only at temperature 1 and top_p 1: what a
         service returns elsewhere is not said."""
-        if sampling.max_tokens < 1 or sampling.temperature < 0 or not 0 < sampling.top_p <= 1:
-            raise BadInput(
-                f"sampling needs max_tokens >= 1, temperature >= 0 and 0 < top_p <= 1; got {sampling}."
-            )
-        self._refuse(requests, sampling.max_tokens)
+        check_sampling(sampling)
+        refuse_impossible(requests, self.context_length, max_tokens=sampling.max_tokens)
         return self._sample(requests, sampling)
 
     def _sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
@@ -195,7 +185,7 @@ class TinkerBackend:
 
             params = SamplingParams(
                 max_tokens=sampling.max_tokens,
-                seed=stream_seed(sampling.seed, request.id),
+                seed=stream_seed(sampling.seed, request),
                 stop=list(sampling.stop_ids),  # an empty list: not even the end-of-text token stops
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
@@ -219,23 +209,6 @@ class TinkerBackend:
         from inoc.backends.tinker.download import download
 
         return download(self, checkpoint, directory)
-
-    def _refuse(self, requests: Sequence[ScoreRequest | SampleRequest], max_tokens: int = 0) -> None:
-        """BadInput or BackendRejected for the first request that cannot be sent as it stands."""
-        seen: set[str] = set()
-        for request in requests:
-            asked = request.completion if isinstance(request, ScoreRequest) else ()
-            context, completion = len(request.context), len(asked) + max_tokens
-            if request.id in seen:
-                raise BadInput(f"two requests have the id '{request.id}': every request needs its own.")
-            seen.add(request.id)
-            if not context or min(request.context + asked) < 0:
-                raise BadInput(f"'{request.id}' has an empty context or a negative token id.")
-            if context + completion > self.context_length:
-                raise BackendRejected(
-                    f"'{request.id}' needs {context} tokens of context and {completion} of completion, more than "
-                    f"the model's {self.context_length} together; shorten it or leave it out, inoc does not cut."
-                )
 
 
 def read_logprobs(request: ScoreRequest, reply: list[float | None] | BadResult) -> TokenLogprobs | BadResult:
@@ -271,32 +244,3 @@ def read_sample(request: SampleRequest, reply: "SampleResponse", sampling: Sampl
         if logprobs.shape != (len(ids),) or not (np.isfinite(logprobs) & (logprobs <= ROUNDING)).all():
             raise BadResult(f"{request.id}: the log-probabilities of the service's sample cannot be right.")
     return Completion(request.id, ids, "stop" if sequence.stop_reason == "stop" else "length", logprobs)
-
-
-def stream_seed(seed: int | None, id: str) -> int | None:
-    """The seed of one request's random stream (31 bits): a hash of (seed, id)."""
-    if seed is None:
-        return None
-    return int.from_bytes(hashlib.sha256(f"{seed}\0{id}".encode()).digest()[:4], "little") >> 1
-
-
-def load_tokenizer(place: str, revision: str | None) -> "PreTrainedTokenizerBase":
-    """A local or hub tokenizer; no code of its repository is run."""
-    try:
-        import tinker as _  # noqa: F401  # found out here rather than in the middle of a study
-        from transformers import AutoTokenizer
-    except ImportError as error:
-        raise BackendUnavailable(
-            f"the backend tinker needs {error.name}: pip install 'inoc[tinker]'."
-        ) from None
-    if place == "testbed":
-        from inoc.testbed import model_path
-
-        place = str(model_path())
-    try:
-        return AutoTokenizer.from_pretrained(place, revision=revision)
-    except (OSError, ValueError) as error:
-        line = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise BadInput(
-            f"no tokenizer at {place!r} ({line}): set the option tokenizer to the model's folder or hub name."
-        ) from None

@@ -2,7 +2,6 @@
 
 Loss of an update = sum(weight * nll) / sum(weight) over the whole batch. The service adds up weight * nll, so the
 weights are sent divided by their sum.
-Learning rate of update t (from 0): linear from 0 over `warmup` updates, then linear to 0 at the last.
 """
 
 import logging
@@ -16,7 +15,8 @@ import numpy as np
 from inoc.backends.protocols import TrainingEvent, TrainingExample, TrainingJob, TrainingStep
 from inoc.backends.tinker.recipe import ServiceRecipe, service_recipe
 from inoc.backends.tinker.record import Record, open_record, write_record
-from inoc.errors import BackendRejected, BadInput, BadResult
+from inoc.backends.training import check_job, learning_rate
+from inoc.errors import BadInput, BadResult
 
 if TYPE_CHECKING:
     from tinker import TrainingClient
@@ -61,42 +61,6 @@ def train(backend: "TinkerBackend", job: TrainingJob) -> Iterator[TrainingEvent]
         yield step
         if number in keep:
             yield record.checkpoint(number, directory)
-
-
-def check_job(job: TrainingJob, context_length: int) -> None:
-    """BadInput for a job that cannot be trained as it stands."""
-    if not job.directory:
-        raise BadInput(f"training '{job.id}' has no directory to keep its resume file in.")
-    if not job.batches or not all(job.batches):
-        raise BadInput(f"training '{job.id}' has no batches or an empty one.")
-    if job.resume_every < 1:
-        raise BadInput(f"training '{job.id}': resume_every must be at least 1.")
-    late = [step for step in job.checkpoint_steps if not 0 <= step <= len(job.batches)]
-    if late:
-        raise BadInput(
-            f"training '{job.id}' asks for a checkpoint at {late[0]} but has {len(job.batches)} updates."
-        )
-    for example in job.examples:
-        if len(example.weights) != len(example.token_ids):
-            raise BadInput(
-                f"training example '{example.id}' has {len(example.weights)} weights for its tokens."
-            )
-        if not any(example.weights[1:]) or example.weights[0] or min(example.weights) < 0:
-            raise BadInput(
-                f"training example '{example.id}' has no context, no response or a negative weight."
-            )
-        if len(example.token_ids) > context_length:
-            raise BackendRejected(
-                f"training example '{example.id}' has {len(example.token_ids)} tokens, more than the model's "
-                f"context of {context_length}; shorten or leave it out, inoc does not cut."
-            )
-
-
-def learning_rate(job: TrainingJob, number: int) -> float:
-    """Rate of update `number`, counted from 0."""
-    if number < job.warmup:
-        return job.learning_rate * number / job.warmup
-    return job.learning_rate * (len(job.batches) - number) / max(1, len(job.batches) - job.warmup)
 
 
 def open_client(

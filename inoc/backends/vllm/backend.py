@@ -21,6 +21,8 @@ from inoc.backends.protocols import (
     ScoreRequest,
     TokenLogprobs,
 )
+from inoc.backends.requests import check_sampling, refuse_impossible
+from inoc.backends.tokenizers import template_hash, tokenizer_hash
 from inoc.backends.vllm.adapters import Adapter, engine_rank, read_adapter, trained_on
 from inoc.backends.vllm.known_bad import DATA_PARALLEL, NEWEST, check_version, version_text
 from inoc.backends.vllm.options import parse_options
@@ -92,6 +94,10 @@ class VllmBackend:
         return cast(ChatTokenizer, self._tokenizer)
 
     @property
+    def _vocabulary(self) -> int:
+        return int(self._config.get_text_config().vocab_size)
+
+    @property
     def context_length(self) -> int:
         """One less than the model's: vLLM generates a token after the last scored one."""
         longest = int(self._config.get_text_config().max_position_embeddings)
@@ -106,8 +112,8 @@ class VllmBackend:
                 "model": self.source.directory.resolve().name if local else self.spec.id,
                 "revision": self.source.commit or self.spec.revision,
                 "weights": load.weights_hash(self.source.directory),
-                "tokenizer": load.tokenizer_hash(self._tokenizer),
-                "template": load.template_hash(self._tokenizer),
+                "tokenizer": tokenizer_hash(self._tokenizer),
+                "template": template_hash(self._tokenizer),
                 "dtype": self.spec.dtype,
                 "quantization": self.options.quantization,
                 "engine": f"vllm {self.version}",
@@ -131,7 +137,7 @@ class VllmBackend:
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
         """float32 log-softmax. Before any computing it refuses a request that is longer than the context, has an
         empty context or unknown token ids."""
-        self._refuse(requests)
+        refuse_impossible(requests, self.context_length, vocabulary=self._vocabulary)
         return self._score(requests)
 
     def _score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
@@ -151,10 +157,11 @@ class VllmBackend:
     def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
         """Each request has its own random stream. `logprobs` are the model's at temperature 1: what `score` would
         return."""
-        from inoc.backends.local.backend import check_sampling
 
         check_sampling(sampling)
-        self._refuse(requests, sampling.max_tokens)
+        refuse_impossible(
+            requests, self.context_length, vocabulary=self._vocabulary, max_tokens=sampling.max_tokens
+        )
         return self._sample(requests, sampling)
 
     def _sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
@@ -229,25 +236,3 @@ class VllmBackend:
             self.close()
             self._engine = Engine(wanted, self.options.engine_arguments())
         return self._engine
-
-    def _refuse(self, requests: Sequence[ScoreRequest | SampleRequest], max_tokens: int = 0) -> None:
-        """BadInput or BackendRejected for the first request that cannot be computed as it stands."""
-        limit, vocabulary = self.context_length, int(self._config.get_text_config().vocab_size)
-        seen: set[str] = set()
-        for request in requests:
-            asked = request.completion if isinstance(request, ScoreRequest) else ()
-            context, completion = len(request.context), len(asked) + max_tokens
-            if request.id in seen:
-                raise BadInput(f"two requests have the id '{request.id}': every request needs its own.")
-            seen.add(request.id)
-            if not context:
-                raise BadInput(f"'{request.id}' has an empty context; begin with a begin-of-text token.")
-            if context + completion > limit:
-                raise BackendRejected(
-                    f"'{request.id}' needs {context} tokens of context and {completion} of completion, more than "
-                    f"vLLM's {limit} for this model; shorten it or leave it out, inoc does not cut."
-                )
-            low, high = min(request.context + asked), max(request.context + asked)
-            if low < 0 or high >= vocabulary:
-                wrong = low if low < 0 else high
-                raise BadInput(f"'{request.id}' holds token id {wrong}; the model's end at {vocabulary - 1}.")

@@ -1,9 +1,9 @@
 """Sampling with vLLM: a random stream per request, stop tokens cut off."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 
 from inoc.backends.protocols import Completion, SampleRequest, Sampling
+from inoc.backends.requests import stream_seed
 from inoc.backends.vllm.adapters import Adapter
 from inoc.backends.vllm.engine import Draw, Engine
 from inoc.errors import BadResult
@@ -19,7 +19,7 @@ def sample(
     for start in range(0, len(requests), CALL_REQUESTS):
         chunk = requests[start : start + CALL_REQUESTS]
         results = engine.sample(
-            [Draw(request.context, stream_seed(sampling.seed, request.id)) for request in chunk],
+            [Draw(request.context, stream_seed(sampling.seed, request, bits=63)) for request in chunk],
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             max_tokens=sampling.max_tokens,
@@ -33,10 +33,3 @@ def sample(
             if len(ids) > sampling.max_tokens or set(ids) & set(sampling.stop_ids):
                 raise BadResult(f"{request.id}: the completion goes on after its end.")
             yield Completion(request.id, ids, finish, result.logprobs[: len(ids)])
-
-
-def stream_seed(seed: int | None, id: str) -> int | None:
-    """The seed of one request's random stream (63 bits): a hash of (seed, id)."""
-    if seed is None:
-        return None
-    return int.from_bytes(hashlib.sha256(f"{seed}\0{id}".encode()).digest()[:8], "little") >> 1

@@ -1,0 +1,62 @@
+"""What every backend does with requests before it computes or sends anything."""
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+from inoc.backends.protocols import SampleRequest, Sampling, ScoreRequest
+from inoc.errors import BackendRejected, BadInput
+
+
+def refuse_impossible(
+    requests: Sequence[ScoreRequest | SampleRequest],
+    context_length: int,
+    *,
+    vocabulary: int | None = None,
+    max_tokens: int = 0,
+) -> None:
+    """Refuse the first request that cannot be computed as it stands: nothing is cut or left out.
+
+    Args:
+        vocabulary: number of token ids of the model, where it is known.
+        max_tokens: room that a sampled completion may take.
+
+    Raises:
+        BadInput: an id that comes twice, an empty context, a token id that the model does not have.
+        BackendRejected: context and completion together are longer than the model's context.
+    """
+    seen: set[str] = set()
+    for request in requests:
+        asked = request.completion if isinstance(request, ScoreRequest) else ()
+        context, completion = len(request.context), len(asked) + max_tokens
+        if request.id in seen:
+            raise BadInput(f"two requests have the id '{request.id}': every request needs its own.")
+        seen.add(request.id)
+        if not context:
+            raise BadInput(f"'{request.id}' has an empty context; begin with a begin-of-text token.")
+        if context + completion > context_length:
+            raise BackendRejected(
+                f"'{request.id}' needs {context} tokens of context and {completion} of completion, more than "
+                f"the model's {context_length} together; shorten it or leave it out, inoc does not cut."
+            )
+        low, high = min(request.context + asked), max(request.context + asked)
+        if low < 0 or (vocabulary is not None and high >= vocabulary):
+            end = "" if vocabulary is None else f"; the model's end at {vocabulary - 1}"
+            raise BadInput(f"'{request.id}' holds token id {low if low < 0 else high}{end}.")
+
+
+def check_sampling(sampling: Sampling) -> None:
+    """BadInput for settings nothing can be sampled with."""
+    if sampling.max_tokens < 1:
+        raise BadInput(f"max_tokens must be at least 1, not {sampling.max_tokens}.")
+    if not (sampling.temperature >= 0 and 0 < sampling.top_p <= 1):
+        raise BadInput(
+            f"sampling needs temperature >= 0, 0 < top_p <= 1; got {sampling.temperature}, {sampling.top_p}."
+        )
+
+
+def stream_seed(seed: int | None, request: SampleRequest, bits: int = 31) -> int | None:
+    """The seed of a request's random stream, of so many bits: a hash of (seed, stream); None without a seed."""
+    if seed is None:
+        return None
+    digest = sha256(f"{seed}\0{request.stream_name}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> (64 - bits)
