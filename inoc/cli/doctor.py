@@ -1,20 +1,25 @@
-"""`inoc doctor`: can this machine score, and does it score correctly?"""
+"""`inoc doctor`: can this backend be used from here, and does it score correctly?"""
 
 import json
 import platform
 import sys
+import time
 import warnings
+from collections.abc import Callable
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from inoc.stages.alignment import AlignmentReport
+from inoc.errors import BackendRejected, BackendUnavailable, BadResult, InocError
 
-CORE = ("inoc", "numpy", "jax", "xarray", "zarr")
-OPTIONAL = ("torch", "transformers", "peft", "vllm", "openai", "tinker", "openweights")
+if TYPE_CHECKING:
+    from inoc.backends.protocols import Backend
+    from inoc.experiment import Experiment
+
+CORE = ("inoc", "numpy", "jax", "xarray", "zarr", "peft")
 
 
 @click.command()
@@ -25,86 +30,130 @@ OPTIONAL = ("torch", "transformers", "peft", "vllm", "openai", "tinker", "openwe
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def doctor(study: Path | None, backend_name: str | None, completions: int, as_json: bool) -> None:
-    """Check that this machine can score correctly, with the model of a STUDY or else the testbed.
+    """Check that a backend works here and scores correctly, with the model of a STUDY or else the testbed.
 
-    Says which versions and backends are here, then scores a few completions in one batch and again one token
-    at a time, and where the model is small enough against a naive loop. Exit code 1 if they disagree.
+    Says which versions and backends are here and whether the backend answers, then scores a few completions and
+    compares them: with the same tokens asked one at a time, and with the local backend where it has the model too.
+    Exit code 2 if the backend cannot be used, 1 if it scores wrongly.
     """
-    versions = {"python": platform.python_version(), **{name: _version(name) for name in (*CORE, *OPTIONAL)}}
-    if not as_json:
-        click.echo(", ".join(f"{name} {version}" for name, version in versions.items() if version))
-        from inoc.backends import list_backends
-        from inoc.cli.backends import state
+    from importlib.resources import as_file, files
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # `state` says it
-            infos = list_backends()
-        for info in infos:
-            click.echo(f"backend {info.name}: {state(info)}")
-    name, report, seconds = _align(study, backend_name, completions)
-    if as_json:
-        document = {
-            "versions": versions, "backend": name, "ok": report.ok, "completions": report.completions,
-            "tokens": report.tokens, "one_by_one": report.one_by_one, "naive": report.naive,
-            "tolerance": report.tolerance, "seconds": seconds,
-        }  # fmt: skip
-        click.echo(json.dumps(document, indent=2))
-    else:
-        naive = "not compared" if report.naive is None else f"{report.naive:.1e} nat"
-        click.echo(
-            f"alignment of {name}: {report.completions} completions, {report.tokens} tokens in {seconds:.1f} "
-            f"s; largest difference one token at a time {report.one_by_one:.1e} nat, to a naive loop {naive} "
-            f"(tolerance {report.tolerance:g})"
+    from inoc.experiment import load_experiment
+
+    with as_file(files("inoc.experiment").joinpath("template.yaml")) as template:
+        experiment = load_experiment(study or template)
+    name = backend_name or experiment.backend.name
+
+    def say(text: str) -> None:
+        if not as_json:
+            click.echo(text)
+
+    document: dict[str, object] = {"backend": name, "ok": False, "reachable": False, "check_seconds": None}
+    try:
+        document |= _installed(name, say)
+        backend = _reach(experiment, backend_name, document)
+        say(
+            f"{name}: answers ({document['check_seconds']} s); {document['engine']}, model {document['model']}"
         )
-        click.echo("ok" if report.ok else advice(report))
-    if not report.ok:
+        _compare(experiment, backend, completions, document, say)
+    except InocError as error:
+        document |= {"error": str(error), "advice": unusable(error)}
+        say(f"NOT ok: {unusable(error)}.")
+        raise
+    finally:
+        if as_json:
+            click.echo(json.dumps(document, indent=2))
+    if not document["ok"]:
         sys.exit(1)
 
 
-def advice(report: "AlignmentReport") -> str:
-    """What to do about a disagreement."""
-    if report.naive is not None and report.naive > report.tolerance >= report.one_by_one:
-        cause = "it agrees with itself but not with transformers: another model, dtype, quantisation or BOS?"
-    elif report.one_by_one > 1:
-        cause = "values of this size mean wrong tokens or wrong contexts, not rounding"
-    else:
-        cause = "a result depends on its batch or its cache: try dtype float32 or a smaller batch"
-    return f"NOT ok: do not use scores of this backend here; {cause}."
+def unusable(error: InocError) -> str:
+    """What to do about a backend that cannot be used at all."""
+    if isinstance(error, BackendUnavailable):
+        return "it cannot be reached or used from here; mend what the message names, then run this again"
+    if isinstance(error, BackendRejected):
+        return "it answers, but refuses; compare the model and the settings with what it offers"
+    if isinstance(error, BadResult):
+        return "do not use scores of this backend here; its answers cannot be right"
+    return "nothing was compared; mend what the message names, then run this again"
 
 
-def _version(name: str) -> str | None:
+def _installed(name: str, say: Callable[[str], None]) -> dict[str, object]:
+    """Versions (the backend's own libraries among them) and the state of every backend."""
+    from inoc.backends import list_backends
+    from inoc.backends.registry import SHIPPED
+    from inoc.cli.backends import state
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # `state` says it
+        infos = list_backends()
+    own = [info.package for info in infos if info.name == name]
+    libraries = dict.fromkeys([*CORE, *(library for _, needs in SHIPPED.values() for library in needs), *own])
+    versions = {"python": platform.python_version(), **{name: _version(name) for name in libraries}}
+    say(", ".join(f"{name} {version}" for name, version in versions.items() if version))
+    for info in infos:
+        say(f"backend {info.name}: {state(info)}")
+    return {"versions": versions, "backends": {info.name: state(info) for info in infos}}
+
+
+def _version(library: str) -> str | None:
+    """Of the distribution of that name."""
     try:
-        return metadata.version(name)
+        return metadata.version(library)
     except metadata.PackageNotFoundError:
         return None
 
 
-def _align(
-    study: Path | None, backend_name: str | None, completions: int
-) -> tuple[str, "AlignmentReport", float]:
-    """The backend's name, the comparison, and the seconds it took."""
-    import time
-    from importlib.resources import as_file, files
-
+def _reach(experiment: "Experiment", backend_name: str | None, document: dict[str, object]) -> "Backend":
+    """The backend, once its check has passed."""
     from inoc.cli.score import open_backend
-    from inoc.experiment import load_experiment
-    from inoc.stages.alignment import TOLERANCE, alignment_requests, check_alignment, naive_reference
-    from inoc.stages.plan import make_plan
-    from inoc.stages.score import open_chat, scorer_of
 
-    with as_file(files("inoc.experiment").joinpath("template.yaml")) as template:
-        experiment = load_experiment(study or template)
     backend = open_backend(experiment, backend_name)
-    backend.check()
-    chat = open_chat(experiment, backend)
-    plan = make_plan(experiment, chat, backend.context_length, sets=("train",), prefix_types=("fixed",))
-    plan.check_lengths()
-    reference = naive_reference(experiment.model_spec()) if backend.name == "local" else None
-    start = time.perf_counter()
-    report = check_alignment(
-        scorer_of(backend),
-        alignment_requests(plan, completions),
-        TOLERANCE[experiment.model.dtype],
-        reference,
+    begin = time.perf_counter()
+    try:
+        backend.check()
+    finally:
+        document["check_seconds"] = round(time.perf_counter() - begin, 3)
+    document["reachable"] = True
+    document |= {key: backend.identity().get(key) for key in ("engine", "model", "dtype")}
+    return backend
+
+
+def _compare(
+    experiment: "Experiment",
+    backend: "Backend",
+    completions: int,
+    document: dict[str, object],
+    say: Callable[[str], None],
+) -> None:
+    """The alignment check, where the backend scores."""
+    from inoc.stages.alignment import check_alignment
+
+    if not backend.capabilities.score:
+        document |= {"ok": True, "not_compared": f"the backend {backend.name!r} cannot score given texts"}
+        say(f"ok; {document['not_compared']}")
+        return
+    try:
+        report = check_alignment(experiment, backend, completions)
+    finally:
+        backend.close()
+    document |= asdict(report) | {"ok": report.ok, "advice": report.advice}
+    say(
+        f"alignment of {backend.name}: {report.completions} completions, {report.tokens} tokens in "
+        f"{report.seconds:.1f} s (tolerance {report.tolerance:g} nat)"
     )
-    return backend.name, report, time.perf_counter() - start
+    say(f"  against single tokens of its own: largest difference {report.one_by_one:.1e} nat")
+    if report.difference is not None:
+        say(
+            f"  against {report.reference}: largest difference {report.difference:.1e} nat, mean {report.mean:.1e}"
+        )
+    elif report.not_compared is not None:
+        say(f"  not compared with the local backend: {report.not_compared}")
+    if report.worst is not None and not report.ok:
+        at = report.worst
+        where = f"completion {at.completion}, token {at.token} {at.text!r}"
+        say(f"  the largest is at {where}: {at.value:.4f}, and should be {at.expected:.4f}")
+    if report.cause is not None:
+        say(f"NOT ok ({report.cause}): do not use scores of this backend here; {report.advice}.")
+    else:
+        say("ok" if report.reference else "ok, compared with itself only")

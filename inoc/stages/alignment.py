@@ -1,112 +1,151 @@
-"""Does this backend's log-probability of token i belong to token i? Two independent looks at a few
-completions."""
+"""Does this backend's log-probability of token i belong to token i of this model? Two independent looks at a few
+completions: the backend asked one token at a time, and the local backend asked for the same."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32
 
 from inoc.backends import check_scores
-from inoc.backends.protocols import ModelSpec, Scorer, ScoreRequest, TokenIds
-from inoc.stages.plan import ScorePlan
+from inoc.backends.protocols import Backend, Scorer, ScoreRequest
+from inoc.errors import InocError
+from inoc.experiment import Experiment
+from inoc.stages.alignment_causes import ADVICE, Cause, Values, find_cause
+from inoc.stages.alignment_reference import Reference, find_reference
+from inoc.stages.plan import make_plan
+from inoc.stages.score import open_chat, scorer_of
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25, "float16": 0.05}
 """Largest difference (nats) that arithmetic alone explains, by dtype of the weights."""
-LARGEST_REFERENCE = 4 << 30
-"""Bytes of weights up to which a second copy is loaded for the naive loop."""
 
 
-@runtime_checkable
-class Reference(Protocol):
-    """A naive scorer: one text at a time, nothing shared, nothing batched."""
+@dataclass(frozen=True)
+class Place:
+    """One token of one completion, what the backend says of it and what the reference says (nats)."""
 
-    def __call__(self, context: TokenIds, completion: TokenIds) -> Float32[np.ndarray, " token"]: ...
+    completion: int
+    token: int
+    text: str
+    value: float
+    expected: float
 
 
 @dataclass(frozen=True)
 class AlignmentReport:
-    """Largest absolute differences in nats, over `tokens` tokens of `completions` completions.
+    """Differences in nats over `tokens` tokens of `completions` completions.
 
     Attributes:
-        one_by_one: against the same backend asked for one token at a time, in requests of their own.
-        naive: against a naive loop that shares nothing with the backend; None where there is none.
+        one_by_one: the largest, against the same backend asked for single tokens in requests of their own.
+        reference: what else scored the same model here; None where nothing could, and `not_compared` says why.
+        difference: the largest per token, against the reference.
+        mean: the mean absolute difference, against the reference.
+        worst: where the largest is.
         tolerance: what arithmetic explains.
+        cause: what is wrong; None where all is well.
+        seconds: wall time of all of it.
     """
 
     completions: int
     tokens: int
-    one_by_one: float
-    naive: float | None
     tolerance: float
+    one_by_one: float
+    reference: str | None
+    not_compared: str | None
+    difference: float | None
+    mean: float | None
+    worst: Place | None
+    cause: Cause | None
+    seconds: float
 
     @property
     def ok(self) -> bool:
-        """Both differences within the tolerance."""
-        return max(self.one_by_one, self.naive or 0.0) <= self.tolerance
+        """Nothing is wrong as far as it could be looked at."""
+        return self.cause is None
+
+    @property
+    def advice(self) -> str | None:
+        """What to do about the cause."""
+        return None if self.cause is None else ADVICE[self.cause]
 
 
-def check_alignment(
-    scorer: Scorer, requests: Sequence[ScoreRequest], tolerance: float, reference: Reference | None = None
-) -> AlignmentReport:
-    """Score all requests in one batch and compare.
-
-    One by one: token i alone after context + tokens < i, for the first, second, middle and last token of each
-    completion. A value that belongs to a neighbour, depends on the batch or comes from a stale cache shows
-    here.
+def check_alignment(experiment: Experiment, backend: Backend, n: int = 20) -> AlignmentReport:
+    """Score the first `n` completions of the experiment in one batch, and compare.
 
     Raises:
+        BadInput: the experiment's files cannot be used.
+        BackendRejected: the backend does not score.
         BadResult: an answer that cannot be right at all.
     """
-    batch = {r.id: r.logprobs for r in check_scores(requests, scorer.score(requests))}
-    worst, naive = 0.0, None
-    for request in requests:
-        n = len(request.completion)
-        for i in sorted({0, min(1, n - 1), n // 2, n - 1}):
-            single = ScoreRequest(
-                f"{request.id}.{i}", request.context + request.completion[:i], request.completion[i : i + 1]
-            )
-            (value,) = check_scores((single,), scorer.score((single,)))
-            worst = max(worst, abs(float(value.logprobs[0]) - float(batch[request.id][i])))
-        if reference is not None:
-            difference = np.abs(reference(request.context, request.completion) - batch[request.id])
-            naive = max(naive or 0.0, float(difference.max()))
-    tokens = sum(len(request.completion) for request in requests)
-    return AlignmentReport(len(requests), tokens, worst, naive, tolerance)
+    begin = time.perf_counter()
+    scorer = scorer_of(backend)
+    tolerance = TOLERANCE[experiment.model.dtype]
+    asked = alignment_requests(experiment, backend, n)
+    values = ask(scorer, asked)
+    alone = one_by_one(backend, asked, values)
+    reference, about = find_reference(backend, experiment.model_spec())
+    difference = mean = worst = cause = None
+    if reference is not None:
+        try:
+            wanted = alignment_requests(experiment, reference.backend, n)
+            expected: Values = ask(reference.scorer, asked) if wanted == asked else {}
+        except InocError as error:
+            reference, about = None, str(error)
+        else:
+            if expected:
+                difference, mean, worst = compare(values, expected, asked, reference)
+            cause = find_cause(values, expected, asked, wanted, reference, tolerance)
+    if cause is None and alone > tolerance:
+        cause = Cause.WRONG_TOKENS if alone > 1 else Cause.BATCH
+    return AlignmentReport(
+        completions=len(asked), tokens=sum(len(request.completion) for request in asked), tolerance=tolerance,
+        one_by_one=alone, reference=about if reference else None, not_compared=None if reference else about,
+        difference=difference, mean=mean, worst=worst, cause=cause, seconds=time.perf_counter() - begin,
+    )  # fmt: skip
 
 
-def alignment_requests(plan: ScorePlan, n: int = 20) -> tuple[ScoreRequest, ...]:
-    """Up to `n` completions of the first set, by turns without a prefix and with the first prompt, so that
-    contexts of both kinds are shared and batched."""
+def alignment_requests(experiment: Experiment, backend: Backend, n: int) -> tuple[ScoreRequest, ...]:
+    """Up to `n` completions of the train set as this backend's tokenizer writes them, by turns without a prefix and
+    with the first prompt, so that contexts of both kinds are shared and batched."""
+    chat = open_chat(experiment, backend)
+    plan = make_plan(experiment, chat, backend.context_length, sets=("train",), prefix_types=("fixed",))
+    plan.check_lengths()
     entry = plan.sets[0]
     requests: list[ScoreRequest] = []
     for k, (example, ids) in enumerate(zip(entry.examples[:n], entry.token_ids[:n], strict=True)):
         prefix = plan.prompts[0].text if k % 2 and plan.prompts else None
-        requests.append(ScoreRequest(str(k), plan.chat.context(example.instruction, prefix), ids))
+        requests.append(ScoreRequest(str(k), chat.context(example.instruction, prefix), ids))
     return tuple(requests)
 
 
-def naive_reference(model: ModelSpec) -> Reference | None:
-    """A loop over transformers in float32 log-softmax, for models of at most 4 GB that lie on this machine;
-    None for others."""
-    from inoc.backends.local.load import find
+def ask(scorer: Scorer, requests: Sequence[ScoreRequest]) -> Values:
+    """Every request's checked log-probabilities by id."""
+    return {result.id: result.logprobs for result in check_scores(requests, scorer.score(requests))}
 
-    folder = find(model).directory
-    if sum(file.stat().st_size for file in folder.glob("*.safetensors")) > LARGEST_REFERENCE:
-        return None
-    import torch
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
-    load = AutoModelForCausalLM.from_pretrained  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    net = load(folder, dtype=getattr(torch, model.dtype)).eval()
+def one_by_one(backend: Backend, requests: Sequence[ScoreRequest], values: Values) -> float:
+    """The largest difference to token i asked alone after context + tokens < i, for the first, second, middle and last
+    token of every completion: a value that belongs to a neighbour, depends on the batch or comes from a stale cache
+    shows here. A backend of jobs is asked once for all."""
+    scorer = scorer_of(backend)
+    singles: dict[ScoreRequest, float] = {}
+    for request in requests:
+        n = len(request.completion)
+        for i in sorted({0, min(1, n - 1), n // 2, n - 1}):
+            context, token = request.context + request.completion[:i], request.completion[i : i + 1]
+            singles[ScoreRequest(f"{request.id}.{i}", context, token)] = float(values[request.id][i])
+    calls = [tuple(singles)] if backend.capabilities.jobs else [(single,) for single in singles]
+    found = {id: value for call in calls for id, value in ask(scorer, call).items()}
+    return max(abs(float(found[single.id][0]) - value) for single, value in singles.items())
 
-    def score_one(context: TokenIds, completion: TokenIds) -> Float32[np.ndarray, " token"]:
-        with torch.no_grad():
-            logits = net(torch.tensor([[*context, *completion]]), use_cache=False).logits[0].float()
-        rows = torch.log_softmax(logits[len(context) - 1 : -1], dim=-1)
-        return rows[torch.arange(len(completion)), torch.tensor(completion)].numpy()
 
-    return score_one
+def compare(
+    values: Values, expected: Values, asked: Sequence[ScoreRequest], reference: Reference
+) -> tuple[float, float, Place]:
+    """The largest and the mean absolute difference per token, and the place of the largest."""
+    gaps: Mapping[str, np.ndarray] = {id: np.abs(row - expected[id]) for id, row in values.items()}
+    worst = max(asked, key=lambda request: float(gaps[request.id].max()))
+    i = int(gaps[worst.id].argmax())
+    text = reference.backend.tokenizer.decode([worst.completion[i]])
+    place = Place(int(worst.id), i, text, float(values[worst.id][i]), float(expected[worst.id][i]))
+    return float(gaps[worst.id][i]), float(np.concatenate(list(gaps.values())).mean()), place

@@ -15,8 +15,10 @@ def test_a_sound_backend_passes(lab: Lab) -> None:
     assert document["backend"] == "toy"
     assert document["completions"] == 6
     assert document["one_by_one"] == 0.0
-    assert document["naive"] is None
+    assert document["reference"] is None
+    assert document["not_compared"] == "the weights of 'toy' are not on this machine"
     assert document["versions"]["inoc"]
+    assert document["versions"]["toy-backend"] == "0.1"
 
 
 @pytest.mark.parametrize(("wrong", "code"), [("shift:Say", 1), ("short:Say", 1), ("unavailable:Say", 2)])
@@ -26,7 +28,7 @@ def test_an_unsound_backend_does_not(lab: Lab, wrong: str, code: int) -> None:
     assert "Traceback" not in done.stderr
     if wrong.startswith("shift"):
         assert (
-            "NOT ok: do not use scores of this backend here; values of this size mean wrong tokens"
+            "NOT ok (wrong tokens): do not use scores of this backend here; values of this size mean wrong tokens"
             in done.stdout
         )
     else:
@@ -37,4 +39,4 @@ def test_it_lists_what_is_installed(lab: Lab) -> None:
     shown = lab.inoc("doctor", "study.yaml").stdout
     assert "backend toy: ready (package toy-backend)" in shown
     assert "backend local: " in shown
-    assert shown.splitlines()[-1] == "ok"
+    assert shown.splitlines()[-1] == "ok, compared with itself only"
