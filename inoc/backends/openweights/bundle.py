@@ -1,0 +1,77 @@
+"""Folders as single files: inoc's own source, models, adapters. The same content gives the same bytes."""
+
+import io
+import shutil
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Final, Protocol
+
+from inoc.errors import BadResult
+
+SOURCE: Final = (
+    "__init__.py",
+    "_version.py",
+    "errors.py",
+    "backends/*.py",
+    "backends/local/*.py",
+    "backends/openweights/*.py",
+)
+"""The part of inoc that works on a worker; it imports nothing else of inoc."""
+
+
+class Maker(Protocol):
+    """Makes an archive when it is needed."""
+
+    def __call__(self) -> bytes: ...
+
+
+def make_zip(entries: Iterable[tuple[str, bytes]], *, compress: bool = True) -> bytes:
+    """An archive with fixed times and modes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in entries:
+            info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, content)
+    return buffer.getvalue()
+
+
+def zip_source() -> bytes:
+    """inoc as it is installed here, as far as a worker needs it; Python imports from the archive."""
+    import inoc
+
+    root = Path(inoc.__file__).parent
+    files = sorted({file for pattern in SOURCE for file in root.glob(pattern)})
+    return make_zip((f"inoc/{file.relative_to(root).as_posix()}", file.read_bytes()) for file in files)
+
+
+def zip_folder(folder: Path, inside: str = "") -> bytes:
+    """The files of a folder (not of folders in it), in name order, below `inside`."""
+    files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    prefix = f"{inside}/" if inside else ""
+    return make_zip(((f"{prefix}{file.name}", file.read_bytes()) for file in files), compress=False)
+
+
+def unzip(content: bytes, target: Path) -> None:
+    """Unpack into a new folder, which gets its name only when it is whole; one that is there is replaced.
+
+    Raises:
+        BadResult: no archive, a damaged one, or one that names a file outside the folder.
+    """
+    temporary = target.parent / f".writing-{target.name}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for name in archive.namelist():
+                parts = PurePosixPath(name).parts
+                if not parts or name.startswith("/") or "\\" in name or ".." in parts:
+                    raise BadResult(f"the archive for '{target}' names a file outside its folder: {name!r}.")
+            archive.extractall(temporary)
+    except (zipfile.BadZipFile, EOFError, OSError) as error:
+        raise BadResult(f"the archive for '{target}' is damaged ({error}).") from None
+    if target.exists():
+        shutil.rmtree(target)
+    temporary.rename(target)

@@ -1,0 +1,82 @@
+"""What scoring will take and cost, from the options, the client's price table and earlier jobs."""
+
+from collections.abc import Mapping
+from typing import Final, cast
+
+from inoc.backends.openweights.desk import Desk
+from inoc.backends.openweights.service import Row
+from inoc.backends.pricing import Price
+from inoc.errors import BadInput
+
+EARLIER: Final = 5
+"""Earlier jobs whose speed is averaged."""
+SECONDS: Final = 3600.0
+
+
+def price(desk: Desk, tokens: int) -> Price:
+    """For so many tokens of contexts and completions; what is not known stays None, with advice in `basis`."""
+    options = desk.options
+    jobs = -(-tokens // options.tokens_per_job)
+    allowed = options.hardware()
+    hardware = " or ".join(allowed) if allowed else f"at least {options.requires_vram_gb} GB of GPU memory"
+    rate, basis = options.tokens_per_second, "option tokens_per_second"
+    if rate is None:
+        rate, basis = measured(desk)
+    hours = tokens / rate / SECONDS if rate else None
+    hourly, whose = options.price_per_hour, "option price_per_hour"
+    if hourly is None:
+        hourly, whose = listed(allowed)
+    dollars = None if hours is None or hourly is None else hours * hourly
+    at = f"${hourly:.2f} per hour ({whose})" if hourly is not None else whose
+    return Price(jobs, hardware, tokens, rate, f"{basis}; {at}", hours, dollars)
+
+
+def measured(desk: Desk) -> tuple[float | None, str]:
+    """Tokens per second of the newest finished scoring jobs of this model in this image."""
+    from inoc.backends.openweights.jobs import image_of
+
+    rows = desk.service.find({"program": "inoc", "kind": "score", "model": desk.model.name})
+    done = [
+        speed(row)
+        for row in rows
+        if row["status"] == "completed" and row["docker_image"] == image_of(desk.options)
+    ]
+    known = [pair for pair in done if pair is not None][:EARLIER]
+    if not known:
+        return (
+            None,
+            "no earlier job of this model to measure by: set the option tokens_per_second for an estimate",
+        )
+    tokens, seconds = (sum(column) for column in zip(*known, strict=True))
+    return tokens / seconds, f"measured on {len(known)} earlier jobs of this model"
+
+
+def speed(row: Row) -> tuple[float, float] | None:
+    """Tokens and seconds of a finished job, where it said so."""
+    outputs = cast(Mapping[str, object], row.get("outputs") or {})
+    tokens, seconds = outputs.get("tokens"), outputs.get("seconds")
+    if (
+        not isinstance(tokens, (int, float))
+        or not isinstance(seconds, (int, float))
+        or min(tokens, seconds) <= 0
+    ):
+        return None
+    return float(tokens), float(seconds)
+
+
+def listed(allowed: list[str] | None) -> tuple[float | None, str]:
+    """The dearest of the allowed machines in the client's table."""
+    if not allowed:
+        return None, "price not known: set the option price_per_hour or allowed_hardware"
+    from openweights.cluster.start_runpod import GPU_COST_PER_HOUR, normalize_hardware_type
+
+    prices: list[float] = []
+    for name in allowed:
+        try:
+            count, gpu = normalize_hardware_type(name).split("x ", maxsplit=1)
+        except ValueError as error:
+            raise BadInput(f"openweights option allowed_hardware: {error}") from None
+        if gpu not in GPU_COST_PER_HOUR:
+            return None, f"the client's table has no price for {gpu}: set the option price_per_hour"
+        prices.append(int(count) * float(GPU_COST_PER_HOUR[gpu]))
+    return max(prices), "the client's table"

@@ -1,0 +1,141 @@
+"""Handing jobs in: which files go with them, what names them, and a note on what was there already."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from inoc.backends.openweights import bundle, wire
+from inoc.backends.openweights.follow import Event, failure, follow
+from inoc.backends.openweights.model import FOLDER, Model, check_size, zip_model
+from inoc.backends.openweights.options import Options
+from inoc.backends.openweights.service import Service
+from inoc.backends.protocols import Checkpoint, ModelSpec, Sampling
+from inoc.errors import BadInput
+
+if TYPE_CHECKING:
+    from openweights import OpenWeights
+
+log = logging.getLogger("inoc.backends.openweights")
+
+Kind = Literal["score", "sample", "embed", "train"]
+SOURCE: Final = "inoc.zip"
+REQUESTS: Final = "requests.npz"
+QUESTIONS: Final = "questions.npz"
+FILES: Final = ".files.zip"
+"""A mounted archive of this name is unpacked into a folder of its name before the work begins."""
+
+
+@dataclass
+class Desk:
+    """Where jobs are handed in and waited for."""
+
+    spec: ModelSpec
+    options: Options
+    model: Model
+    service: Service
+    reset: set[str] = field(default_factory=set[str])
+    """Jobs that had failed and were submitted again: once in a process is enough."""
+    trainings: dict[str, str] = field(default_factory=dict[str, str])
+    """Trainings of this process by content: their jobs."""
+    _folders: dict[str, tuple[str, Path]] = field(default_factory=dict[str, tuple[str, Path]])
+    _zips: dict[str, bytes] = field(default_factory=dict[str, bytes])
+
+    def setup(self, sampling: Sampling | None) -> wire.Json:
+        """What the worker must know besides the requests."""
+        model = {
+            "id": self.model.on_worker,
+            "revision": None if self.model.upload else self.spec.revision,
+            "dtype": self.spec.dtype,
+            "options": self.options.on_worker(),
+        }
+        return {"model": model, "sampling": None if sampling is None else asdict(sampling)}
+
+    def base(self, sampling: Sampling | None) -> str:
+        """A hash of everything but the requests that decides results: model, arithmetic, image, libraries, this code."""
+        from inoc.backends.openweights.jobs import image_of, install_line
+
+        parts = [
+            self.setup(sampling), self.model.weights, image_of(self.options), install_line(self.options),
+            hashlib.sha256(self.source).hexdigest(), self.options.attempt,
+        ]  # fmt: skip
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+    @property
+    def source(self) -> bytes:
+        """inoc's own code, as the worker runs it."""
+        return self._zip(SOURCE, bundle.zip_source)
+
+    def adapters(self, checkpoints: Iterable[Checkpoint | None]) -> dict[str, str]:
+        """For every checkpoint's location the name of its folder on the worker, by content.
+
+        Raises:
+            BadInput: a location that is no folder here, or too large to be sent.
+        """
+        names: dict[str, str] = {}
+        for checkpoint in checkpoints:
+            location = None if checkpoint is None else checkpoint.location
+            if location is None or location in names:
+                continue
+            if location not in self._folders:
+                folder = Path(location)
+                if not folder.is_dir():
+                    raise BadInput(
+                        f"the checkpoint '{location}' is no folder here: use the backend that trained it."
+                    )
+                check_size(folder, self.options, f"the checkpoint '{location}'", "score it where it lies")
+                digest = hashlib.sha256(bundle.zip_folder(folder)).hexdigest()
+                self._folders[location] = f"adapter-{digest[:24]}", folder
+            names[location] = self._folders[location][0]
+        return names
+
+    def start(
+        self,
+        kind: Kind,
+        files: Mapping[str, bytes],
+        names: Mapping[str, str],
+        *,
+        requests: int,
+        tokens: int,
+        base: str,
+        index: str | None = None,
+        asks: bool = False,
+    ) -> str:
+        """Submit a job; the same content is the same job. Its id."""
+        from inoc.backends.openweights.jobs import InocJob, Params
+
+        mounted = {SOURCE: self.source, **files}
+        if self.model.upload is not None:
+            mounted[f"{FOLDER}{FILES}"] = self._zip(FOLDER, lambda: zip_model(self.model))
+        for location, name in names.items():
+            mounted[f"{name}{FILES}"] = bundle.zip_folder(self._folders[location][1])
+        params = Params(
+            kind=kind, model=self.model.name, base=base, requests=requests, tokens=tokens, index=index, asks=asks,
+            attempt=self.options.attempt,
+        )  # fmt: skip
+
+        def submit(ow: "OpenWeights") -> "tuple[str, Mapping[str, object] | None]":
+            job = InocJob(ow, self.options, mounted, self.reset)
+            return job.submit(params), job.before
+
+        job, before = self.service.call(submit)
+        if before is None:
+            log.warning("submitted %s: %s requests, %s tokens", job, f"{requests:,}", f"{tokens:,}")
+        elif before["status"] in ("failed", "canceled"):
+            reason = str(failure(self.service, before)).splitlines()[-1].strip()
+            log.warning("submitted %s again; it had ended before: %s", job, reason)
+        else:
+            log.warning("found %s, %s", job, before["status"])
+        return job
+
+    def follow(self, jobs: Sequence[str]) -> Iterator[Event]:
+        """Events of these jobs until they are completed."""
+        return follow(self.service, jobs, self.options)
+
+    def _zip(self, name: str, make: "bundle.Maker") -> bytes:
+        if name not in self._zips:
+            self._zips[name] = make()
+        return self._zips[name]

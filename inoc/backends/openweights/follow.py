@@ -1,0 +1,158 @@
+"""Waiting for jobs: their events as they are stored, their end, and what to say of a failure."""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+from inoc import errors
+from inoc.backends.openweights.options import Options
+from inoc.backends.openweights.service import Row, Service
+from inoc.errors import BackendUnavailable, BadResult, InocError
+
+log = logging.getLogger("inoc.backends.openweights")
+
+LOG_LINES: Final = 10
+LOG_SECONDS: Final = 15.0
+"""A job is marked failed a moment before its log is stored."""
+PENDING_SECONDS: Final = 60.0
+ENDED: Final = ("completed", "failed", "canceled")
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a job's own script said: `kind` is one of steps, checkpoint, answers, part, resume, trained, error, done."""
+
+    job: str
+    kind: str
+    data: Mapping[str, object]
+
+
+def follow(service: Service, ids: Sequence[str], options: Options) -> Iterator[Event]:
+    """Events of all runs of these jobs, stored and new, until every job is completed.
+
+    Raises:
+        InocError: a job failed (with the reason, or the last lines of its log) or was cancelled; others go on.
+        BackendUnavailable: nothing changed for `timeout` seconds.
+    """
+    waiting, seen = list(dict.fromkeys(ids)), dict.fromkeys(ids, 0)
+    states: dict[str, object] = {}
+    changed = begun = time.monotonic()
+    told = False
+    try:
+        while waiting:
+            rows = service.jobs(waiting)
+            for job in tuple(waiting):
+                if job not in rows:
+                    raise BadResult(
+                        f"the job {job} is not on the server any more; the same command submits it again."
+                    )
+                status = rows[job]["status"]
+                look = status != "pending" or job not in states
+                fresh = _fresh(service, job, seen) if look else []
+                if fresh or states.get(job) != status:
+                    changed, states[job] = time.monotonic(), status
+                yield from fresh
+                if status in ENDED:
+                    if status != "completed":
+                        raise failure(service, rows[job])
+                    waiting.remove(job)
+            now = time.monotonic()
+            pending = [job for job in waiting if states[job] == "pending"]
+            if pending and len(pending) == len(waiting) and now - begun > PENDING_SECONDS and not told:
+                told = True
+                row = rows[pending[0]]
+                log.warning(
+                    "no worker has taken %s for %.0f s (image %s, %s); it starts when one is free",
+                    ", ".join(pending), now - begun, row["docker_image"], hardware(row),
+                )  # fmt: skip
+            if now - changed > options.timeout:
+                raise BackendUnavailable(
+                    f"nothing changed for {options.timeout:.0f} s at {', '.join(waiting)}: {after(waiting)}"
+                )
+            if waiting:
+                time.sleep(options.poll)
+    except (KeyboardInterrupt, GeneratorExit):
+        if waiting:
+            leave(service, waiting, options)
+        raise
+
+
+def leave(service: Service, waiting: Sequence[str], options: Options) -> None:
+    """What happens to unfinished jobs when inoc is interrupted."""
+    if not options.cancel_on_exit:
+        log.warning("interrupted; %s", after(waiting))
+        return
+    for job in waiting:
+        service.cancel(job)
+    log.warning("cancelled %s; the same command submits them again", ", ".join(waiting))
+
+
+def after(waiting: Sequence[str]) -> str:
+    """Where to find jobs that go on without inoc."""
+    names = " ".join(waiting)
+    return f"submitted jobs go on, and the same command finds them; `ow logs JOB` shows, `ow cancel {names}` ends them."
+
+
+def hardware(row: Row) -> str:
+    """What a job asks for, in words."""
+    allowed = cast(Sequence[str] | None, row.get("allowed_hardware"))
+    return (
+        " or ".join(allowed) if allowed else f"at least {row.get('requires_vram_gb') or 0} GB of GPU memory"
+    )
+
+
+def _fresh(service: Service, job: str, seen: dict[str, int]) -> list[Event]:
+    """inoc's own events that were stored since the last look."""
+    runs = service.runs(job)
+    rows = service.events([run["id"] for run in runs], seen[job])
+    seen[job] += len(rows)
+    return events_of(job, rows)
+
+
+def events_of(job: str, rows: Sequence[Row]) -> list[Event]:
+    """Those rows that inoc's script wrote."""
+    data = [cast(Mapping[str, object], row["data"]) for row in rows]
+    return [Event(job, str(fields["inoc"]), fields) for fields in data if "inoc" in fields]
+
+
+def failure(service: Service, row: Row) -> InocError:
+    """The error of a job that failed or was cancelled."""
+    job = str(row["id"])
+    if row["status"] == "canceled":
+        return InocError(f"the job {job} was cancelled; the same command submits it again.")
+    runs = service.runs(job)
+    if not runs:
+        return InocError(f"the job {job} failed before it ran.")
+    found = events_of(job, service.events([runs[-1]["id"]]))
+    said = next((event.data for event in reversed(found) if event.kind == "error"), None)
+    if said is not None:
+        kind = getattr(errors, str(said.get("type")), InocError)
+        if not (isinstance(kind, type) and issubclass(kind, InocError)):
+            kind = InocError
+        return kind(f"the job {job} failed: {said.get('text')}")
+    tail = log_tail(service, job)
+    lines = "\n".join(f"    {line}" for line in tail)
+    if any("ModuleNotFoundError" in line for line in tail[-2:]):
+        return BackendUnavailable(
+            f"the job {job} failed: its image {row['docker_image']} lacks a package; name it in the option install. "
+            f"Last lines of its log:\n{lines}"
+        )
+    return InocError(
+        f"the job {job} failed; the same command submits it again. Last lines of its log:\n{lines}"
+    )
+
+
+def log_tail(service: Service, job: str) -> list[str]:
+    """The last lines of the newest run's log, once it is stored; without keys."""
+    end = time.monotonic() + LOG_SECONDS
+    while True:
+        runs = service.runs(job)
+        file = runs[-1].get("log_file") if runs else None
+        if file:
+            text = service.call(lambda ow: ow.files.content(str(file))).decode(errors="replace")
+            return [service.clean(line) for line in text.splitlines() if line.strip()][-LOG_LINES:]
+        if time.monotonic() > end:
+            return ["(no log was stored)"]
+        time.sleep(0.5)

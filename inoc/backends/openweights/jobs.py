@@ -1,0 +1,115 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+"""inoc's own kind of job on an OpenWeights server. Imports the client: import this late."""
+
+import json
+import shlex
+import tempfile
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal, cast
+
+from openweights import Jobs, OpenWeights
+from openweights.client.jobs import Job
+from pydantic import BaseModel
+
+from inoc.backends.openweights.desk import SOURCE, Kind
+from inoc.backends.openweights.options import DEFAULT_INSTALL, DEV_IMAGE, Options
+
+
+class Params(BaseModel):
+    """What a job says of itself. `base` names everything but the requests that decides results; `index` is a file
+    of eight bytes per request, by which later calls find what is computed already."""
+
+    program: Literal["inoc"] = "inoc"
+    kind: Kind
+    model: str
+    base: str
+    requests: int
+    tokens: int
+    index: str | None = None
+    asks: bool = False
+    attempt: int = 0
+
+
+class InocJob(Jobs):
+    """One job: files that are mounted, a shell line that runs `inoc.backends.openweights.worker` on them."""
+
+    params = Params
+
+    def __init__(
+        self, ow: OpenWeights, options: Options, files: Mapping[str, bytes], reset: set[str]
+    ) -> None:
+        super().__init__(ow)
+        self.options = options
+        self.reset = reset
+        """Jobs that were reset already: once in a process is enough."""
+        self.files = files
+        self.base_image = image_of(options)
+        self.requires_vram_gb = options.requires_vram_gb
+        self.before: Mapping[str, object] | None = None
+        """The job's row as it was before it was submitted; None for a new one."""
+
+    def get_entrypoint(self, validated_params: BaseModel) -> str:
+        params = cast(Params, validated_params)
+        return entrypoint(params.kind, params.asks, self.options)
+
+    def submit(self, params: Params) -> str:
+        """Create the job, find it where it is there, or reset it where it failed or was cancelled. Returns its id."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.mount = {}
+            for number, (target, content) in enumerate(sorted(self.files.items())):
+                path = Path(folder) / str(number)
+                path.write_bytes(content)
+                self.mount[str(path)] = target
+            fields = params.model_dump()
+            return str(self.create(**fields, allowed_hardware=self.options.hardware())["id"])
+
+    def compute_id(self, data: dict[str, object], docker_image: str | None = None) -> str:
+        """A hash of parameters, files and image. Hardware and intervals are left out: they may be changed while a job
+        waits."""
+        image = docker_image or str(data["docker_image"])
+        content = json.dumps([data["params"], image, self._org_id], sort_keys=True)
+        kind = cast(Mapping[str, Mapping[str, object]], data["params"])["validated_params"]["kind"]
+        return f"inoc-{kind}-{sha256(content.encode()).hexdigest()[:16]}"
+
+    def get_or_create_or_reset(self, data: dict[str, object]) -> object:
+        from postgrest.exceptions import APIError
+
+        data["id"] = self.compute_id(data)
+        table = self._ow._supabase.table("jobs")  # pyright: ignore[reportPrivateUsage]
+        rows = table.select("*").eq("id", data["id"]).execute().data
+        self.before = rows[0] if rows else None
+        if self.before is not None and self.before["status"] in ("failed", "canceled"):
+            if self.before["id"] in self.reset:
+                return Job.from_row(dict(self.before), self)
+            self.reset.add(str(self.before["id"]))
+        try:
+            return super().get_or_create_or_reset(data)
+        except APIError as error:
+            if str(error.code) != "23505":  # somebody else has just submitted the same
+                raise
+            return super().get_or_create_or_reset(data)
+
+
+def image_of(options: Options) -> str:
+    """The container image of the jobs: the option, else the client's own for training."""
+    return options.base_image or Jobs.base_image
+
+
+def install_line(options: Options) -> str:
+    """What pip is to install before a job: nothing on a worker that was started by hand, unless asked for."""
+    if options.install is not None:
+        return options.install
+    return "" if image_of(options) == DEV_IMAGE else DEFAULT_INSTALL
+
+
+def entrypoint(kind: Kind, asks: bool, options: Options) -> str:
+    """The shell line: install, then run inoc from the mounted archive; questions in a process of their own."""
+    run = f'PYTHONPATH="$PWD/{SOURCE}:$PYTHONPATH" python -m inoc.backends.openweights.worker'
+    often = f"{options.upload_every} {options.resume_every} {options.resume_mb}"
+    parts = [f"{run} {each} {often}" for each in (kind, *(["answer"] if asks else []))]
+    if install := install_line(options):
+        packages = " ".join(shlex.quote(part) for part in install.split())
+        parts.insert(0, f"python -m pip install --quiet {packages}")
+    return " && ".join(parts)

@@ -1,0 +1,295 @@
+"""What travels to a worker and back: NumPy archives without pickle, token ids as ragged arrays, the rest as JSON."""
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from hashlib import blake2b
+from typing import NamedTuple, cast
+
+import numpy as np
+from jaxtyping import Float, Float32, Int
+
+from inoc.backends.protocols import (
+    Checkpoint,
+    CheckpointQuestions,
+    Completion,
+    Recipe,
+    SampleRequest,
+    Sampling,
+    ScoreRequest,
+    TokenIds,
+    TokenLogprobs,
+    TrainingExample,
+    TrainingJob,
+)
+from inoc.errors import BadResult
+
+Json = Mapping[str, object]
+Arrays = Mapping[str, np.ndarray]
+Request = ScoreRequest | SampleRequest
+Result = TokenLogprobs | Completion
+
+
+class Parcel(NamedTuple):
+    """The content of one file."""
+
+    meta: Json
+    arrays: Arrays
+
+
+def pack(meta: Json, arrays: Arrays) -> bytes:
+    """One compressed archive; the same content gives the same bytes."""
+    text = np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, meta=text, **arrays)  # pyright: ignore[reportArgumentType]
+    return buffer.getvalue()
+
+
+def unpack(content: bytes) -> Parcel:
+    """The content of `pack`; BadResult where it is damaged."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        meta = json.loads(arrays.pop("meta").tobytes())
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise BadResult(f"a file of the job is damaged ({type(error).__name__}).") from None
+    return Parcel(meta, arrays)
+
+
+def ragged(name: str, rows: Sequence[TokenIds]) -> dict[str, np.ndarray]:
+    """Rows of token ids as one flat array and the rows' lengths."""
+    size = np.array([len(row) for row in rows], np.int32)
+    flat = np.fromiter((token for row in rows for token in row), np.int32, int(size.sum()))
+    return {name: flat, f"{name}_size": size}
+
+
+def rows_of(arrays: Arrays, name: str) -> list[Int[np.ndarray, " token"]]:
+    """The rows of `ragged`; BadResult where lengths and values do not fit together."""
+    return split(arrays[name], arrays[f"{name}_size"])
+
+
+def split(flat: np.ndarray, size: np.ndarray) -> list[np.ndarray]:
+    """A flat array cut into rows."""
+    if flat.ndim != 1 or size.ndim != 1 or (size < 0).any() or int(size.sum()) != len(flat):
+        raise BadResult("a file of the job has lengths that do not fit its values.")
+    ends = np.cumsum(size)
+    return [flat[end - n : end] for end, n in zip(ends, size, strict=True)]
+
+
+def ids(row: np.ndarray) -> TokenIds:
+    return tuple(int(token) for token in row)
+
+
+class Places:
+    """Checkpoints by number: which adapter file on the worker is whose."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self.names = names
+        self.rows: dict[tuple[str, int, Recipe], int] = {}
+
+    def number(self, checkpoint: Checkpoint | None) -> int:
+        """-1 is the base model."""
+        if checkpoint is None or checkpoint.location is None:
+            return -1
+        key = (self.names[checkpoint.location], checkpoint.step, checkpoint.recipe)
+        return self.rows.setdefault(key, len(self.rows))
+
+    def to_json(self) -> list[Json]:
+        return [{"name": name, "step": step, "recipe": asdict(recipe)} for name, step, recipe in self.rows]
+
+
+def checkpoints_of(rows: object) -> list[Checkpoint]:
+    """What `Places.to_json` said; locations are the names of the adapters' folders."""
+    return [
+        Checkpoint(int(cast(int, row["step"])), str(row["name"]), recipe_of(row["recipe"]))
+        for row in cast(list[Json], rows)
+    ]
+
+
+def recipe_of(fields: object) -> Recipe:
+    known = dict(cast(Mapping[str, object], fields))
+    known["targets"] = tuple(cast(list[str], known["targets"]))
+    return Recipe(**known)  # pyright: ignore[reportArgumentType]
+
+
+def digest(request: Request, names: Mapping[str, str]) -> bytes:
+    """Eight bytes that name a request by what decides its result: token ids, weights, random stream."""
+    checkpoint = request.checkpoint
+    where = None if checkpoint is None or checkpoint.location is None else checkpoint
+    asked: list[object] = [request.context, None if where is None else names[str(where.location)]]
+    asked.append(request.completion if isinstance(request, ScoreRequest) else request.stream_name)
+    return blake2b(json.dumps(asked).encode(), digest_size=8).digest()
+
+
+def pack_requests(setup: Json, requests: Sequence[Request], names: Mapping[str, str]) -> bytes:
+    """Requests without their ids. A text that many requests share travels once.
+
+    Args:
+        setup: what the worker must know besides (model, sampling, intervals).
+        names: for every checkpoint's location the name of its adapter on the worker.
+    """
+    places, table = Places(names), dict[TokenIds, int]()
+    numbers: dict[str, list[int]] = {"context": [], "checkpoint": []}
+    streams: list[str] = []
+    for request in requests:
+        numbers["context"].append(table.setdefault(request.context, len(table)))
+        numbers["checkpoint"].append(places.number(request.checkpoint))
+        if isinstance(request, ScoreRequest):
+            numbers.setdefault("completion", []).append(table.setdefault(request.completion, len(table)))
+        else:
+            streams.append(request.stream_name)
+    meta = {**setup, "checkpoints": places.to_json(), "streams": streams}
+    arrays = {name: np.array(values, np.int32) for name, values in numbers.items()}
+    return pack(meta, {**arrays, **ragged("text", list(table))})
+
+
+def unpack_requests(parcel: Parcel, folder: str = "") -> tuple[Request, ...]:
+    """The requests, each with its number as id; adapters lie in `folder`."""
+    texts = [ids(row) for row in rows_of(parcel.arrays, "text")]
+    places: list[Checkpoint | None] = [
+        Checkpoint(c.step, f"{folder}{c.location}", c.recipe)
+        for c in checkpoints_of(parcel.meta["checkpoints"])
+    ]
+    places.append(None)  # number -1
+    contexts, where = parcel.arrays["context"], parcel.arrays["checkpoint"]
+    if "completion" in parcel.arrays:
+        rows = zip(contexts, parcel.arrays["completion"], where, strict=True)
+        return tuple(
+            ScoreRequest(str(i), texts[int(c)], texts[int(a)], places[int(w)])
+            for i, (c, a, w) in enumerate(rows)
+        )
+    streams = cast(list[str], parcel.meta["streams"])
+    return tuple(
+        SampleRequest(str(i), texts[int(c)], places[int(w)], stream)
+        for i, (c, w, stream) in enumerate(zip(contexts, where, streams, strict=True))
+    )
+
+
+def pack_results(results: Sequence[Result]) -> bytes:
+    """Results whose ids are numbers, with the token ids they belong to."""
+    arrays = ragged("token", [r.token_ids or () for r in results])
+    values = [r.logprobs if r.logprobs is not None else np.zeros(0, np.float32) for r in results]
+    arrays["value"] = np.concatenate([*values, np.zeros(0, np.float32)]).astype(np.float32)
+    arrays["value_size"] = np.array([len(row) for row in values], np.int32)
+    arrays["number"] = np.array([int(r.id) for r in results], np.int32)
+    arrays["stopped"] = np.array(
+        [isinstance(r, Completion) and r.finish == "stop" for r in results], np.bool_
+    )
+    arrays["valued"] = np.array([r.logprobs is not None for r in results], np.bool_)
+    return pack({"kind": "results"}, arrays)
+
+
+def unpack_results(
+    content: bytes, requests: Mapping[int, Sequence[Request]], total: int
+) -> list[tuple[int, Result]]:
+    """Results by their number in the job, with the ids of `requests`, which are given by that number; others of the
+    job are left out.
+
+    Raises:
+        BadResult: a number above `total`, or arrays that do not fit together.
+    """
+    arrays = unpack(content).arrays
+    needed = {"number", "stopped", "valued", "token", "token_size", "value", "value_size"}
+    if not needed <= arrays.keys():
+        raise BadResult(f"a result file of the job lacks {', '.join(sorted(needed - arrays.keys()))}.")
+    tokens, values = rows_of(arrays, "token"), split(arrays["value"], arrays["value_size"])
+    numbers, stopped, valued = arrays["number"], arrays["stopped"], arrays["valued"]
+    if not len(numbers) == len(tokens) == len(values) == len(stopped) == len(valued):
+        raise BadResult("a result file of the job has lengths that do not fit its values.")
+    results: list[tuple[int, Result]] = []
+    for i, row in enumerate(numbers):
+        if not 0 <= row < total:
+            raise BadResult(f"the job answered request {int(row)} of {total}.")
+        logprobs = values[i].astype(np.float32) if valued[i] else None
+        for request in requests.get(int(row), ()):
+            results.append((int(row), _result(request, ids(tokens[i]), logprobs, bool(stopped[i]))))
+    return results
+
+
+def _result(request: Request, tokens: TokenIds, logprobs: np.ndarray | None, stopped: bool) -> Result:
+    if isinstance(request, ScoreRequest):
+        if logprobs is None or tokens != request.completion or len(logprobs) != len(tokens):
+            raise BadResult(f"{request.id}: the job scored other token ids than it was asked to.")
+        return TokenLogprobs(request.id, logprobs, tokens)
+    if logprobs is not None and len(logprobs) != len(tokens):
+        raise BadResult(f"{request.id}: {len(logprobs)} log-probabilities for {len(tokens)} tokens.")
+    return Completion(request.id, tokens, "stop" if stopped else "length", logprobs)
+
+
+PLAIN = ("directory", "examples", "batches", "recipe", "start", "questions")
+"""Fields of a training job that do not travel as they are."""
+
+
+def pack_training(setup: Json, job: TrainingJob, names: Mapping[str, str]) -> bytes:
+    """A training job without its directory and questions; `start` by its adapter's name."""
+    places = Places(names)
+    start = places.number(job.start)
+    fields = {name: getattr(job, name) for name in TrainingJob.__dataclass_fields__ if name not in PLAIN}
+    meta = {
+        **setup,
+        "job": fields,
+        "recipe": asdict(job.recipe),
+        "start": places.to_json()[start] if start >= 0 else None,
+        "examples": [example.id for example in job.examples],
+    }
+    arrays = ragged("token", [example.token_ids for example in job.examples])
+    weights = [weight for example in job.examples for weight in example.weights]
+    return pack(meta, {**arrays, **ragged("batch", job.batches), "weight": np.array(weights, np.float64)})
+
+
+def unpack_training(parcel: Parcel, directory: str, folder: str = "") -> TrainingJob:
+    """The job again, to be kept in `directory`; the adapter it starts from lies in `folder`."""
+    meta, arrays = parcel
+    weights = split(cast(Float[np.ndarray, " token"], arrays["weight"]), arrays["token_size"])
+    names = cast(list[str], meta["examples"])
+    examples = tuple(
+        TrainingExample(name, ids(tokens), tuple(float(w) for w in row))
+        for name, tokens, row in zip(names, rows_of(arrays, "token"), weights, strict=True)
+    )
+    fields = dict(cast(Mapping[str, object], meta["job"]))
+    fields["checkpoint_steps"] = tuple(cast(list[int], fields["checkpoint_steps"]))
+    start = None if meta["start"] is None else checkpoints_of([meta["start"]])[0]
+    return TrainingJob(
+        **fields,  # pyright: ignore[reportArgumentType]
+        examples=examples,
+        batches=tuple(ids(row) for row in rows_of(arrays, "batch")),
+        recipe=recipe_of(meta["recipe"]),
+        directory=directory,
+        start=None if start is None else Checkpoint(start.step, f"{folder}{start.location}", start.recipe),
+    )
+
+
+def pack_questions(questions: Sequence[CheckpointQuestions]) -> bytes:
+    """All questions of a training, in order: `index` says which group a request is of."""
+    requests = [request for group in questions for request in group.requests]
+    groups = [
+        {"step": group.step, "sampling": asdict(group.sampling), "n": len(group.requests)}
+        for group in questions
+    ]
+    return pack_requests({"groups": groups}, requests, {})
+
+
+def unpack_questions(content: bytes) -> tuple[CheckpointQuestions, ...]:
+    """The groups again; ids are numbers over all groups."""
+    parcel = unpack(content)
+    requests = cast(tuple[SampleRequest, ...], unpack_requests(parcel))
+    groups: list[CheckpointQuestions] = []
+    first = 0
+    for row in cast(list[Json], parcel.meta["groups"]):
+        n = int(cast(int, row["n"]))
+        sampling = sampling_of(row["sampling"])
+        groups.append(CheckpointQuestions(int(cast(int, row["step"])), requests[first : first + n], sampling))
+        first += n
+    return tuple(groups)
+
+
+def sampling_of(fields: object) -> Sampling:
+    known = dict(cast(Mapping[str, object], fields))
+    known["stop_ids"] = tuple(cast(list[int], known["stop_ids"]))
+    return Sampling(**known)  # pyright: ignore[reportArgumentType]
+
+
+def pack_matrix(values: Float32[np.ndarray, "text feature"]) -> bytes:
+    return pack({"kind": "embeddings"}, {"vectors": values})

@@ -1,0 +1,283 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+"""What runs on the worker: `python -m inoc.backends.openweights.worker KIND` in a job's folder.
+
+The local backend does the work. Everything that is worth keeping is uploaded when it is done and said in an event; a
+job that is started again, after its worker was killed, takes over what earlier runs of it have uploaded.
+"""
+
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar, cast
+
+from openweights import OpenWeights
+
+from inoc.backends.local.backend import LocalBackend
+from inoc.backends.openweights import bundle, wire
+from inoc.backends.openweights.desk import FILES, QUESTIONS, REQUESTS
+from inoc.backends.openweights.follow import events_of
+from inoc.backends.openweights.service import Named, Row, Service
+from inoc.backends.protocols import (
+    Checkpoint,
+    Completion,
+    ModelSpec,
+    SampleRequest,
+    ScoreRequest,
+    TrainingStep,
+)
+from inoc.errors import InocError
+
+STEP_SECONDS: Final = 2.0
+"""Seconds at least between two events of training steps."""
+STEP_EVENTS: Final = 400
+"""Step events of one training at most: a server sends 1000 events in one answer, inoc asks for the rest."""
+TRAINING: Final = "training"
+T = TypeVar("T", bound=wire.Result)
+
+
+class Often(NamedTuple):
+    """Seconds between uploads of results and of training states, and the largest such state in megabytes."""
+
+    upload_every: float
+    resume_every: float
+    resume_mb: int
+
+
+class Reporter:
+    """Says in events what is done, and knows what earlier runs of this job have said."""
+
+    def __init__(self) -> None:
+        self.service = Service()
+        self.ow: OpenWeights = self.service.ow
+        self.run = self.ow.run
+        runs = self.service.runs(str(self.run.job_id))
+        earlier = self.service.events([run["id"] for run in runs if run["id"] != self.run.id])
+        own = self.service.events([self.run.id])
+        self.earlier = [event.data for event in events_of(str(self.run.job_id), earlier + own)]
+        self.sent: list[dict[str, object]] = []
+        self.began = time.monotonic()
+
+    def send(self, kind: str, data: Row, content: bytes | None = None, name: str = "") -> None:
+        """One event, with a file where there is content."""
+        event: dict[str, object] = {**data, "inoc": kind, "event": f"{os.getpid()}-{len(self.sent)}"}
+        if content is not None:
+            file = self.ow.files.create(Named(content, name), purpose="result")["id"]
+            event |= {"file": file, "path": name, "sha256": sha256(content).hexdigest()}
+        self.run.log(event)
+        self.sent.append(event)
+
+    def finish(self, backend: LocalBackend | None, tokens: int) -> None:
+        """Make sure that every event is stored (the client gives up quietly), then say what ran here."""
+        for _ in range(3):
+            there = {data.get("event") for data in self._stored()}
+            lost = [event for event in self.sent if event["event"] not in there]
+            for event in lost:
+                self.run.log(event)
+            if not lost:
+                break
+        else:
+            raise InocError(f"{len(lost)} events of the job could not be stored.")
+        if backend is not None:
+            facts = {"identity": dict(backend.identity()), "hardware": device()}
+            self.send("done", {**facts, "tokens": tokens, "seconds": time.monotonic() - self.began})
+
+    def _stored(self) -> list[Row]:
+        return [cast(Row, row["data"]) for row in self.service.events([self.run.id])]
+
+    def stored(self, kind: str) -> list[Row]:
+        """What earlier runs said of this kind."""
+        return [data for data in self.earlier if data["inoc"] == kind]
+
+    def fetch(self, data: Row) -> bytes:
+        return self.service.content(data)
+
+
+def device() -> str:
+    """The worker's hardware, for the record."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return f"cpu, {os.cpu_count()} cores"
+    return f"{torch.cuda.device_count()}x {torch.cuda.get_device_name(0)}"
+
+
+def open_backend(meta: Row) -> LocalBackend:
+    """The local backend on the model that the client names."""
+    for archive in Path().glob(f"*{FILES}"):
+        bundle.unzip(archive.read_bytes(), Path(archive.name.removesuffix(FILES)))
+    model = cast(Row, meta["model"])
+    options = cast("dict[str, str | int | bool | None]", model["options"])
+    dtype = cast("str", model["dtype"])
+    revision = cast("str | None", model["revision"])
+    return LocalBackend.from_spec(ModelSpec(str(model["id"]), revision, dtype, options))  # pyright: ignore[reportArgumentType]
+
+
+def in_parts(results: Iterator[T], every: float) -> Iterator[list[T]]:
+    """Results in lists, one whenever so many seconds have passed."""
+    part: list[T] = []
+    last = time.monotonic()
+    for result in results:
+        part.append(result)
+        if time.monotonic() - last >= every:
+            yield part
+            part, last = [], time.monotonic()
+    if part:
+        yield part
+
+
+def work_requests(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
+    """Score or sample all requests that earlier runs have not."""
+    backend = open_backend(parcel.meta)
+    requests = wire.unpack_requests(parcel)
+    waiting = dict(enumerate(requests))
+    for data in reporter.stored("part"):
+        for number in wire.unpack(reporter.fetch(data)).arrays["number"]:
+            waiting.pop(int(number), None)
+    todo = list(waiting.values())
+    results: Iterator[wire.Result]
+    if parcel.meta["sampling"] is None:
+        results = backend.score(cast(Sequence[ScoreRequest], todo))
+    else:
+        results = backend.sample(
+            cast(Sequence[SampleRequest], todo), wire.sampling_of(parcel.meta["sampling"])
+        )
+    done = 0
+    for part in in_parts(results, often.upload_every):
+        done += len(part)
+        reporter.send("part", {"n": len(part)}, wire.pack_results(part), f"part-{os.getpid()}-{done:07d}.npz")
+    tokens = sum(len(r.context) + len(r.completion if isinstance(r, ScoreRequest) else ()) for r in todo)
+    reporter.finish(backend, tokens)
+
+
+def work_embed(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
+    """One vector per text."""
+    backend = open_backend(parcel.meta)
+    texts = cast(list[str], parcel.meta["texts"])
+    reporter.send("part", {"n": len(texts)}, wire.pack_matrix(backend.embed(texts)), "vectors.npz")
+    reporter.finish(backend, 0)
+
+
+def restore(reporter: Reporter, directory: Path) -> int:
+    """Take over checkpoints and the newest state that earlier runs uploaded; the number of updates done."""
+    states = sorted(reporter.stored("resume"), key=lambda data: int(cast(int, data["step"])))
+    done = int(cast(int, states[-1]["step"])) if states else 0
+    if states:
+        bundle.unzip(reporter.fetch(states[-1]), directory / f"resume-{done:05d}")
+    finished = bool(reporter.stored("trained"))
+    for data in reporter.stored("checkpoint"):
+        step = int(cast(int, data["step"]))
+        if finished or step <= done:
+            bundle.unzip(reporter.fetch(data), directory / f"step-{step:05d}")
+    return done
+
+
+def work_train(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
+    """Train, and upload steps, checkpoints and now and then the state to go on from."""
+    directory = Path(TRAINING)
+    directory.mkdir(exist_ok=True)
+    done = restore(reporter, directory)
+    if reporter.stored("trained"):
+        return
+    backend = open_backend(parcel.meta)
+    job = wire.unpack_training(parcel, TRAINING)
+    rows: list[list[float | None]] = []
+    waiting = {*job.checkpoint_steps, len(job.batches)}
+    sent = kept = time.monotonic()
+    most = -(-len(job.batches) // STEP_EVENTS)
+    for event in backend.train(job):
+        if event.step <= done:
+            continue
+        if isinstance(event, TrainingStep):
+            norm = event.grad_norm if math.isfinite(event.grad_norm) else None
+            rows.append([event.step, event.loss, event.learning_rate, norm])
+            if len(rows) >= most and time.monotonic() - sent >= STEP_SECONDS:
+                send_steps(reporter, rows)
+                sent = time.monotonic()
+        elif isinstance(event, Checkpoint):
+            send_steps(reporter, rows)
+            folder = Path(str(event.location))
+            content = bundle.zip_folder(folder)
+            reporter.send("checkpoint", {"step": event.step}, content, f"{folder.name}.zip")
+            waiting.discard(event.step)
+        # a state must not be there without the checkpoints before it
+        if event.step not in waiting and time.monotonic() - kept >= often.resume_every:
+            kept = time.monotonic() if send_state(reporter, directory, done, often.resume_mb) else kept
+    send_steps(reporter, rows)
+    reporter.send("trained", {"updates": len(job.batches)})
+    tokens = sum(len(job.examples[i].token_ids) for batch in job.batches for i in batch)
+    reporter.finish(backend, tokens)
+
+
+def send_steps(reporter: Reporter, rows: list[list[float | None]]) -> None:
+    """Updates since the last event; the last one also under names that the server's own pages draw."""
+    if rows:
+        step, loss, rate, _ = rows[-1]
+        reporter.send("steps", {"rows": list(rows), "step": step, "loss": loss, "learning_rate": rate})
+        rows.clear()
+
+
+def send_state(reporter: Reporter, directory: Path, done: int, megabytes: int) -> bool:
+    """Upload the newest state if it is new and small enough."""
+    states = sorted(directory.glob("resume-*"))
+    if not states:
+        return False
+    step = int(states[-1].name.removeprefix("resume-"))
+    sent = {event["step"] for event in reporter.sent if event["inoc"] == "resume"}
+    size = sum(file.stat().st_size for file in states[-1].iterdir()) / 1e6
+    if step <= done or step in sent:
+        return False
+    if size > megabytes:
+        print(
+            f"inoc: the state of update {step} has {size:.0f} MB and is not uploaded (resume_mb {megabytes})",
+            flush=True,
+        )
+        return True
+    reporter.send("resume", {"step": step}, bundle.zip_folder(states[-1]), f"{states[-1].name}.zip")
+    return True
+
+
+def work_answers(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
+    """Sample from the checkpoints, in a process of its own: the training's memory is free again."""
+    backend = open_backend(parcel.meta)
+    recipe = wire.recipe_of(parcel.meta["recipe"])
+    answered = {data["step"] for data in reporter.stored("answers")}
+    tokens = first = 0
+    for group in wire.unpack_questions(Path(QUESTIONS).read_bytes()):
+        first += len(group.requests)
+        if group.step in answered:
+            continue
+        where = Checkpoint(group.step, f"{TRAINING}/step-{group.step:05d}", recipe) if group.step else None
+        asked = [SampleRequest(r.id, r.context, where, r.stream) for r in group.requests]
+        results: list[Completion] = list(backend.sample(asked, group.sampling))
+        reporter.send(
+            "answers", {"step": group.step}, wire.pack_results(results), f"answers-{group.step:05d}.npz"
+        )
+        tokens += sum(len(result.token_ids) for result in results)
+    reporter.finish(backend, tokens)
+
+
+def main(kind: str, upload_every: str, resume_every: str, resume_mb: str) -> None:
+    """Do a job of this kind in the current folder; a failure that inoc foresees is said in an event."""
+    reporter = Reporter()
+    work = {
+        "score": work_requests,
+        "sample": work_requests,
+        "embed": work_embed,
+        "train": work_train,
+        "answer": work_answers,
+    }[kind]
+    often = Often(float(upload_every), float(resume_every), int(resume_mb))
+    try:
+        work(reporter, wire.unpack(Path(REQUESTS).read_bytes()), often)
+    except InocError as error:
+        reporter.send("error", {"type": type(error).__name__, "text": str(error)})
+        print(f"inoc: {type(error).__name__}: {error}", flush=True)
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

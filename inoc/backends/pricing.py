@@ -1,0 +1,36 @@
+"""What work on rented machines will cost, before it is started."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+
+@dataclass(frozen=True)
+class Price:
+    """An estimate. What is not known is None.
+
+    Attributes:
+        jobs: how many jobs the work becomes.
+        hardware: what they ask for, in words.
+        tokens: contexts and completions together.
+        rate: tokens per second of one machine.
+        basis: where the rate and the price come from, in words.
+        hours: machine hours, without waiting for a machine and starting it.
+        dollars: what those cost.
+    """
+
+    jobs: int
+    hardware: str
+    tokens: int
+    rate: float | None
+    basis: str
+    hours: float | None
+    dollars: float | None
+
+
+@runtime_checkable
+class Priced(Protocol):
+    """A backend that can say what scoring costs without doing it."""
+
+    def price(self, tokens: int) -> Price:
+        """For so many tokens of contexts and completions. Starts nothing."""
+        ...
