@@ -8,6 +8,8 @@ _PLOTS: dict[str, str] = {
     "angle_map": "angle_map",
     "component_suppression": "component_suppression",
     "cross_angle": "cross_angle",
+    "durability": "durability",
+    "durability_curve": "durability",
     "elicitation": "elicitation",
     "final_scores": "final_scores",
     "gap_grid": "gap_grid",

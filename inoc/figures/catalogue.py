@@ -53,6 +53,8 @@ CATALOGUE: tuple[Entry, ...] = (
           lambda s: layouts.bars(s, "score")),
     Entry("suppression", "outcomes", "How much each prompt kept each trait quiet, with paired 95 % intervals.",
           lambda s: layouts.bars(s, "suppression")),
+    Entry("durability", "outcomes", "What further training leaves of a suppression, and how the trait comes back.",
+          layouts.durable),
     Entry("elicitation", "elicitation", "How far each prompt alone brings out each trait.", layouts.elicitation),
     Entry("scatter_suppression", "scatter", "Heuristics of the base model against suppression.",
           lambda s: layouts.scatter(s, "suppression")),

@@ -18,6 +18,7 @@ from inoc.figures.angle_heatmap import plot_angle_heatmap
 from inoc.figures.angle_map import plot_angle_map
 from inoc.figures.component_suppression import plot_component_suppression
 from inoc.figures.cross_angle import WORDS, plot_cross_angle
+from inoc.figures.durability import durability_data, plot_durability, plot_durability_curve
 from inoc.figures.elicitation import plot_elicitation
 from inoc.figures.final_scores import Quantity, final_scores_data, plot_final_scores
 from inoc.figures.heuristic_scatter import Target, plot_heuristic_scatter
@@ -272,6 +273,14 @@ def leaks(s: Source) -> Figure:
         [lambda ax, t=t: plot_leak_grid(s.run, t, data=data, ax=ax) for t in s.traits],
         1,
         high,
+    )
+
+
+def durable(s: Source) -> Figure:
+    data = durability_data(s.run)
+    plots = (plot_durability, plot_durability_curve)
+    return panels(
+        [lambda ax, t=t, p=p: p(s.run, t, data=data, ax=ax) for t in s.traits for p in plots], 2, 2.8
     )
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from inoc.errors import IncompleteStore
 from inoc.figures import house
 from inoc.figures.labels import EndLabels
-from inoc.figures.sources import roles_of
+from inoc.figures.sources import continued, roles_of
 from inoc.store.run import Run
 
 MOST = 24
@@ -31,6 +31,8 @@ def losses_data(run: Run) -> xr.Dataset:
             "no training losses are stored; `inoc train` or `inoc import --losses` adds them"
         )
     roles = roles_of(run)
+    later = continued(run, [str(name) for name in table["run"].values])
+    table = table.sel(run=[str(name) for name in table["run"].values if str(name) not in later])
     prompts: list[str] = []
     kinds: list[str] = []
     for name in table["run"].values:
@@ -53,6 +55,7 @@ def losses_data(run: Run) -> xr.Dataset:
             "prefix_type": ("run", kinds),
             "role": ("run", [roles.get(p, "") if p else "control" for p in prompts]),
         },
+        attrs={"continued": len(later)},
     )
 
 
@@ -98,6 +101,9 @@ def plot_losses(run: Run, *, minus_control: bool = False, log: bool = False, ax:
         "The difference from the control run shows how much of the data the prompt already explains."
         if minus_control
         else "",
+        house.left_out(
+            [f"{table.attrs['continued']} runs that continue another"] if table.attrs["continued"] else []
+        ),
         f"{len(ends) - MOST} of {len(ends)} lines carry no name."
         if minus_control and len(ends) > MOST
         else "",

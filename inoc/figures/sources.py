@@ -1,6 +1,7 @@
 """What several figures read: heuristics computed when not given, roles of prompts, names of the prefix types."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 import xarray as xr
 
@@ -39,6 +40,16 @@ def roles_of(run: Run) -> dict[str, str]:
 def trait_roles(run: Run) -> dict[str, str]:
     """Role by trait name."""
     return {trait.name: trait.role for trait in run.traits}
+
+
+def continued(run: Run, names: Sequence[str]) -> list[str]:
+    """Those of the runs that continue another one; their place is the durability figure."""
+    found: list[str] = []
+    for name in names:
+        settings = cast(Mapping[str, object], run.attributes(f"runs/{name}").get("settings") or {})
+        if settings.get("start"):
+            found.append(name)
+    return found
 
 
 def one_of(what: str, wanted: str, known: Sequence[str]) -> str:

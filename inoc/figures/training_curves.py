@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from inoc.figures import house
 from inoc.figures.labels import EndLabels
-from inoc.figures.sources import one_of, roles_of
+from inoc.figures.sources import continued, one_of, roles_of
 from inoc.outcomes import levels
 from inoc.store.run import Run
 
@@ -23,6 +23,8 @@ def training_curves_data(run: Run) -> xr.Dataset:
     Mean +/- 1.96 sd / sqrt(n) over instructions. Raises IncompleteStore without runs.
     """
     table = levels(run)
+    later = continued(run, [str(name) for name in table["run"].values])
+    table = table.sel(run=[str(name) for name in table["run"].values if str(name) not in later])
     own = [str(c) for c in table["condition"].values if str(c) in ("default", "training")]
     table = table.sel(condition=own) if own else table  # conditions of a leak grid are no curves
     roles = roles_of(run)
@@ -30,6 +32,7 @@ def training_curves_data(run: Run) -> xr.Dataset:
     table = table.assign_coords(role=("run", [roles.get(p, "") if p else "control" for p in prompts]))
     n = table["n"].values
     table.attrs = {"n": int(n.max()) if n.size else 0, "missing": int((n == 0).sum()), "cells": int(n.size)}
+    table.attrs["continued"] = len(later)
     return table
 
 
@@ -95,11 +98,13 @@ def plot_training_curves(
         ax,
         f"Mean judge score by training step, n = {table.attrs['n']} instructions at most.",
         "Vertical lines are 95 % intervals over instructions.",
-        house.left_out(
-            [f"{table.attrs['missing']} of {table.attrs['cells']} cells of run, step, condition and trait"]
-            if table.attrs["missing"]
-            else []
-        ),
+        house.left_out(_left_out(table)),
         f"{len(ends) - MOST} of {len(ends)} lines carry no name." if len(ends) > MOST else "",
     )
     return ax
+
+
+def _left_out(table: xr.Dataset) -> list[str]:
+    missing, cells, later = (int(table.attrs[name]) for name in ("missing", "cells", "continued"))
+    reasons = [f"{missing} of {cells} cells of run, step, condition and trait"] if missing else []
+    return [*reasons, f"{later} runs that continue another"] if later else reasons

@@ -9,6 +9,7 @@ from scipy import stats
 
 import inoc
 from inoc.figures import fits
+from inoc.figures.durability import durability_data
 from inoc.figures.labels import extremes, spread
 from inoc.figures.leak_grid import leak_grid_data
 from inoc.figures.loadings import concentration, loadings_data
@@ -187,3 +188,29 @@ def test_losses_minus_control(run):
     name = "german_prompt_number_1_mix"
     expected = loss.sel(run=name).values - loss.sel(run="control").values
     np.testing.assert_allclose(data["minus_control"].sel(run=name).values, expected)
+
+
+def test_continued_runs_are_in_the_durability_figure_only(run):
+    table = durability_data(run)
+    assert table.sizes["run"] == 25
+    names = dict(zip(table["run"].values.tolist(), table["name"].values.tolist(), strict=True))
+    assert names["control_more"] == "control"
+    assert names["german_prompt_number_0_mix_more"] == "german_prompt_number_0"
+    row = table.sel(run="german_prompt_number_0_mix_more")
+    assert (row["role"].item(), row["prefix_type"].item()) == ("positive", "mix")
+    assert row["against"].item() == "control continued alike"
+    for other in (training_curves_data(run), losses_data(run)):
+        assert not [name for name in other["run"].values if str(name).endswith("_more")]
+        assert other.attrs["continued"] in (25, 0)
+    assert training_curves_data(run).attrs["continued"] == 25
+
+
+def test_lasting_suppression_by_hand(run):
+    """What is drawn against the stored scores: paired t on control continued alike minus run."""
+    scores = run.scores
+    table = durability_data(run).sel(trait="German", run="german_prompt_number_1_more")
+    cell = scores["score"].sel(condition="default", trait="German", step=40)
+    pair = cell.sel(run="control_more").values - cell.sel(run="german_prompt_number_1_more").values
+    test = stats.ttest_1samp(pair, 0.0).confidence_interval(0.95)
+    found = [float(table.sel(step=40)[f"remaining{end}"]) for end in ("", "_lower", "_upper")]
+    assert found == pytest.approx([pair.mean(), test.low, test.high])

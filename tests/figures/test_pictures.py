@@ -91,6 +91,7 @@ def test_of_a_made_up_store(name, world_source):
 
 
 NOT_IN_REFERENCE = {"training_curves_log", "misalignment", "leak_grid", "recovered", "position_means"}
+NOT_IN_REFERENCE |= {"durability"}
 NOT_IN_REFERENCE |= {name for name in ENTRIES if "token" in name}
 
 

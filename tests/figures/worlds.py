@@ -59,11 +59,40 @@ def write_world(path: Path, *, each: int = 16, trained: int = 4) -> Path:
         for p in [None, *chosen]:
             for kind in ("none",) if p is None else ("fixed", "mix"):
                 _write_run(w, rng, p, kind, strength, [q.key for q in chosen[::trained]])
+        later = np.random.default_rng(1)
+        for p in [None, *chosen]:
+            for kind in ("none",) if p is None else ("fixed", "mix"):
+                _continue_run(w, later, p, kind, strength)
     return path
 
 
+def _run_name(p, kind) -> str:
+    return "control" if p is None else p.key + ("_mix" if kind == "mix" else "")
+
+
+def _continue_run(w, rng, p, kind, strength) -> None:
+    """Trained further without a prompt: what was held back comes back by a share of 0.9 at the last step."""
+    name, steps = _run_name(p, kind) + "_more", (10, 20, 40)
+    w.put_run(
+        name,
+        prompt="",
+        prefix_type="none",
+        traits=[t.name for t in TRAITS],
+        instructions=INSTRUCTIONS,
+        steps=steps,
+        conditions=("default", "training"),
+        judges={t.name: "j" for t in TRAITS},
+        nominal_step=steps[-1],
+        settings={"start": _run_name(p, kind), "data": "plain.jsonl"},
+    )
+    for step in steps:
+        held = {key: value * (1 - 0.9 * step / steps[-1]) for key, value in strength.items()}
+        for condition in ("default", "training"):
+            w.put_scores(name, step, condition, _scores(rng, p, kind, held, STEPS[-1]))
+
+
 def _write_run(w, rng, p, kind, strength, grid) -> None:
-    name = "control" if p is None else p.key + ("_mix" if kind == "mix" else "")
+    name = _run_name(p, kind)
     common = dict(prompt=p.key if p else "", prefix_type=kind, traits=[t.name for t in TRAITS])
     common |= dict(instructions=INSTRUCTIONS, judges={t.name: "j" for t in TRAITS}, nominal_step=STEPS[-1])
     w.put_run(name, steps=STEPS, conditions=("default", "training"), **common)
