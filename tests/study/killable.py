@@ -89,5 +89,5 @@ if __name__ == "__main__":
             os.close(0)
             child(json.loads(line))
             os._exit(0)
-        print(pid, flush=True)
-        print(os.waitpid(pid, 0)[1], flush=True)
+        os.write(1, f"{pid}\n".encode())
+        os.write(1, f"{os.waitpid(pid, 0)[1]}\n".encode())

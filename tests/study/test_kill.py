@@ -1,7 +1,7 @@
 """SIGKILL anywhere in `inoc run`, then the same command: the same result, and nothing paid for twice.
 
-A whole study (score, describe, elicit, train, evaluate) on a tiny model, judged over HTTP by a server that counts. What a
-kill may cost is stated here and asserted:
+A whole study (score, describe, elicit, train, evaluate) on a tiny model, judged over HTTP by a server that counts.
+What a kill may cost is stated here and asserted:
 
 - judge: requests under way when the process died are asked again, and no others; at most `CONCURRENCY` a kill.
 - training: updates since the last resume state, at most `RESUME_EVERY`; none when the kill met another stage.
