@@ -5,7 +5,7 @@ import shutil
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from inoc.errors import BadResult
 
@@ -20,6 +20,7 @@ SOURCE: Final = (
 """The part of inoc that works on a worker; it imports nothing else of inoc."""
 
 
+@runtime_checkable
 class Maker(Protocol):
     """Makes an archive when it is needed."""
 
