@@ -160,3 +160,16 @@ def test_full_fine_tuning(local, models: dict[str, Path], tmp_path: Path, style:
         logits = model(torch.tensor([REQUESTS[0].context + REQUESTS[0].completion])).logits[0, 2:-1]
     expected = logits.log_softmax(-1)[range(4), list(REQUESTS[0].completion)].numpy()
     np.testing.assert_allclose(tuned["0"], expected, atol=1e-5, rtol=0)
+
+
+def test_training_and_adapters_warn_of_nothing(local, models: dict[str, Path], tmp_path: Path) -> None:
+    """What PEFT and transformers warn of when called carelessly is no news to a user of inoc."""
+    import warnings
+
+    trainer, reader = local(models["llama"]), local(models["llama"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        *_, last = trainer.train(short_job(tmp_path, gradient_checkpointing=True))
+        assert isinstance(last, Checkpoint)
+        for backend in (trainer, reader):
+            list(backend.score([replace(REQUESTS[0], checkpoint=last)]))

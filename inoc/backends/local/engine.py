@@ -4,6 +4,8 @@
 import hashlib
 import warnings
 from collections import OrderedDict
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -16,6 +18,14 @@ from inoc.backends.protocols import Checkpoint
 from inoc.errors import BadInput
 
 KEPT_ADAPTERS = 4
+
+
+@contextmanager
+def without_peft_deprecation() -> Generator[None]:
+    """PEFT 0.21 asks a transformers 5 model for a property under its old name, of which the user is told."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        yield
 
 
 class Engine:
@@ -109,7 +119,8 @@ class Engine:
         name = "checkpoint_" + hashlib.sha256(key.encode()).hexdigest()[:16]
         try:
             if self.peft is None:
-                self.peft = peft.PeftModel.from_pretrained(self.model, str(directory), adapter_name=name)
+                with without_peft_deprecation():
+                    self.peft = peft.PeftModel.from_pretrained(self.model, str(directory), adapter_name=name)
             else:
                 self.peft.load_adapter(str(directory), adapter_name=name)
         except (ValueError, RuntimeError, KeyError) as error:

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from inoc.backends.local.engine import Engine
+from inoc.backends.local.engine import Engine, without_peft_deprecation
 from inoc.backends.local.load import DTYPES, quiet
 from inoc.backends.protocols import Recipe, TrainingJob
 from inoc.errors import BackendRejected, BadInput
@@ -93,10 +93,11 @@ class Adapter(Trainable):
     def _attach(self, start: str | None) -> None:
         engine = self.engine
         if engine.peft is None:
-            engine.peft = cast(
-                peft.PeftModel,
-                peft.get_peft_model(engine.model, replace(self.config), adapter_name=self.name),
-            )
+            # a configuration that names no model: PEFT would put its own name there, and warn that it does
+            nameless = replace(self.config, base_model_name_or_path=None)
+            with without_peft_deprecation():
+                wrapped = peft.get_peft_model(engine.model, nameless, adapter_name=self.name)
+            engine.peft = cast(peft.PeftModel, wrapped)
         else:
             engine.peft.add_adapter(self.name, replace(self.config))
         if start is not None:
