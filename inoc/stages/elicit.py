@@ -8,7 +8,7 @@ from jaxtyping import Float64
 
 from inoc.stages.judging import Scores
 from inoc.stages.progress import Unwatched, Watcher
-from inoc.stages.sampling import Question, kept_answers
+from inoc.stages.sampling import Answer, Question, kept_answers
 from inoc.stages.study import Study
 from inoc.store.writer import RunWriter
 
@@ -38,28 +38,40 @@ def elicit(study: Study, prompts: Sequence[str] = (), watcher: Watcher | None = 
         waiting = [key for key in keys if key not in done]
         has_baseline = stored is not None and bool(np.isfinite(stored["baseline"].values).any())
         watcher.begin("eliciting", len(waiting) + (not has_baseline))
+        if study.backend.capabilities.jobs:
+            _answers(study, [*([] if has_baseline else [""]), *waiting])
         if not has_baseline:
-            baseline = _judge(study, "", None)
+            baseline = _judge(study, "")
             empty = np.empty((len(baseline.score), 0, baseline.score.shape[1]))
             _store(study, writer, [], empty, empty, baseline.score)
             watcher.step("no prompt", _means(study, baseline))
         for key in waiting:
-            scores = _judge(study, key, study.experiment.prompt(key).text)
+            scores = _judge(study, key)
             _store(study, writer, [key], scores.score[:, None, :], scores.coverage[:, None, :], None)
             watcher.step(key, _means(study, scores))
     return ElicitationReport(len(waiting), len(keys) - len(waiting))
 
 
-def _judge(study: Study, key: str, prefix: str | None) -> Scores:
-    """Sample and judge the answers under one prompt. Every prompt meets the same random streams."""
-    questions = [Question(f"{i}", text, prefix) for i, text in enumerate(study.instructions)]
-    evaluation = study.experiment.evaluation
-    assert evaluation is not None  # else `instructions` has raised
-    keep = study.work / "samples" / "elicitation" / f"{key or '(none)'}.jsonl"
-    sampling = evaluation.sampling((study.chat.end_of_turn,))
-    (answers,) = kept_answers(study.backend, study.chat, {keep: questions}, sampling)
+def _judge(study: Study, key: str) -> Scores:
+    """Judge the answers under one prompt, "" for none."""
+    (answers,) = _answers(study, [key])
     cell = f"elicitation, {f'prompt {key}' if key else 'no prompt'}"
     return study.judges.score(cell, study.instructions, [answer.text for answer in answers])
+
+
+def _answers(study: Study, keys: Sequence[str]) -> tuple[tuple[Answer, ...], ...]:
+    """The answers under these prompts, kept until they are judged. Every prompt meets the same random streams."""
+    evaluation = study.experiment.evaluation
+    assert evaluation is not None  # else `instructions` has raised
+    folder = study.work / "samples" / "elicitation"
+    prefixes = {key: study.experiment.prompt(key).text if key else None for key in keys}
+    groups = {
+        folder / f"{key or '(none)'}.jsonl": [
+            Question(f"{i}", text, prefix) for i, text in enumerate(study.instructions)
+        ]
+        for key, prefix in prefixes.items()
+    }
+    return kept_answers(study.backend, study.chat, groups, evaluation.sampling((study.chat.end_of_turn,)))
 
 
 def _store(

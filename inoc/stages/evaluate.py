@@ -6,20 +6,16 @@ judging samples nothing twice; judgements that cost money have their own cache.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from inoc.backends.protocols import Checkpoint
-from inoc.chat import rephrasing_index
 from inoc.errors import IncompleteStore
 from inoc.experiment import Run
 from inoc.stages.progress import Unwatched, Watcher
-from inoc.stages.sampling import Question, kept_answers
+from inoc.stages.questions import LEAK, KeptQuestions, conditions_of, kept_questions
+from inoc.stages.sampling import kept_answers
 from inoc.stages.study import Study
 from inoc.stages.train import Trained, plan_run, read_record, record_path
 from inoc.store.writer import RunWriter
-
-LEAK = "leak"
-"""Leak-grid evaluations are stored as a run of their own, named `<run>+leak`; its conditions are prompt keys."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +50,11 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher | None = N
             for name in (run.name, f"{run.name}+{LEAK}"):
                 cells = [(step, condition) for key, step, condition in pending if key == name]
                 for step in sorted({step for step, _ in cells}):
-                    conditions = [c for c in _conditions(study, name) if (step, c) in cells]
-                    asked = {c: _prefixes(study, run, c, name, pools) for c in conditions}
+                    conditions = [c for c in conditions_of(study, name) if (step, c) in cells]
+                    asked = {c: kept_questions(study, run, name, step, c, pools) for c in conditions}
                     _evaluate_step(study, writer, name, step, records[run.name].at(step), asked, watcher)
                     judged += len(conditions)
-            already += sum(1 for _ in _conditions(study, run.name)) * len(_steps(writer, run.name))
+            already += sum(1 for _ in conditions_of(study, run.name)) * len(_steps(writer, run.name))
     return EvaluationReport(judged, max(0, already - judged))
 
 
@@ -75,14 +71,6 @@ def _base(name: str) -> str:
 
 def _steps(writer: RunWriter, name: str) -> list[int]:
     return [int(step) for step in writer.run.read(f"runs/{name}/step")]
-
-
-def _conditions(study: Study, name: str) -> tuple[str, ...]:
-    evaluation = study.experiment.evaluation
-    assert evaluation is not None
-    return (
-        study.experiment.select(evaluation.leak_grid) if name.endswith(f"+{LEAK}") else evaluation.conditions
-    )
 
 
 def _plan_leak(writer: RunWriter, study: Study, run: Run, record: Trained) -> None:
@@ -105,43 +93,21 @@ def _plan_leak(writer: RunWriter, study: Study, run: Run, record: Trained) -> No
     )
 
 
-def _prefixes(
-    study: Study, run: Run, condition: str, name: str, pools: Mapping[str, Sequence[str]]
-) -> list[str | None]:
-    """The prefix of every instruction under a condition."""
-    n, experiment = len(study.instructions), study.experiment
-    if name.endswith(f"+{LEAK}"):
-        return [experiment.prompt(condition).text] * n
-    if condition == "default" or run.prefix_type == "none":
-        return [None] * n
-    if run.prefix_type == "fixed":
-        return [experiment.prompt(run.prompt).text] * n
-    pool = pools[run.prompt]
-    keys = [f"evaluation/{label}" for label in study.instruction_labels]
-    return [pool[rephrasing_index(experiment.seed, run.prompt, key, len(pool))] for key in keys]
-
-
 def _evaluate_step(
     study: Study,
     writer: RunWriter,
     name: str,
     step: int,
     checkpoint: Checkpoint | None,
-    asked: Mapping[str, Sequence[str | None]],
+    groups: Mapping[str, KeptQuestions],
     watcher: Watcher,
 ) -> None:
     evaluation = study.experiment.evaluation
     assert evaluation is not None
-    groups = {
-        _kept(study, name, step, condition): [
-            Question(f"{condition}/{i}", instruction, prefix)
-            for i, (instruction, prefix) in enumerate(zip(study.instructions, prefixes, strict=True))
-        ]
-        for condition, prefixes in asked.items()
-    }
     sampling = evaluation.sampling((study.chat.end_of_turn,))
-    answers = kept_answers(study.backend, study.chat, groups, sampling, checkpoint)
-    for condition, texts in zip(asked, answers, strict=True):
+    asked = {group.path: group.questions for group in groups.values()}
+    answers = kept_answers(study.backend, study.chat, asked, sampling, checkpoint)
+    for condition, texts in zip(groups, answers, strict=True):
         cell = f"run {name}, step {step}, condition {condition}"
         responses = [answer.text for answer in texts]
         scores = study.judges.score(cell, study.instructions, responses)
@@ -152,10 +118,3 @@ def _evaluate_step(
             f"{trait} {row.mean():.0f}" for trait, row in zip(study.judges.traits, scores.score, strict=True)
         )
         watcher.step(f"{name} step {step} {condition}", means)
-
-
-def _kept(study: Study, name: str, step: int, condition: str) -> Path:
-    """Where answers wait. The base model without prefix is the same in every run: sampled once."""
-    if step == 0 and condition == "default":
-        return study.work / "samples" / "base-default.jsonl"
-    return study.work / "samples" / name / f"{step}-{condition}.jsonl"

@@ -1,10 +1,10 @@
 """Sampling answers from a backend: instructions in, texts out, kept on disk so that nothing is sampled twice."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from inoc.backends.protocols import Backend, Checkpoint, Sampler, SampleRequest, Sampling
+from inoc.backends.protocols import Backend, Checkpoint, Completion, Sampler, SampleRequest, Sampling
 from inoc.chat import Chat
 from inoc.errors import BackendRejected, BadInput, BadResult
 from inoc.stages.work import fingerprint, read_rows, write_rows
@@ -34,10 +34,14 @@ def sampler_of(backend: Backend) -> Sampler:
     return backend
 
 
+Groups = Mapping[Path, Sequence[Question]]
+"""Questions by the file that keeps their answers."""
+
+
 def kept_answers(
     backend: Backend,
     chat: Chat,
-    groups: Mapping[Path, Sequence[Question]],
+    groups: Groups,
     sampling: Sampling,
     checkpoint: Checkpoint | None = None,
 ) -> tuple[tuple[Answer, ...], ...]:
@@ -46,60 +50,97 @@ def kept_answers(
     Each group's answers are kept in its file until the stage that asked has stored them. A file that holds answers to
     the very same questions and settings is read instead of sampling again.
     """
-    marks = {path: _mark(chat, questions, sampling, checkpoint) for path, questions in groups.items()}
-    found = {path: _read_kept(path, marks[path], len(questions)) for path, questions in groups.items()}
-    missing = [path for path, answers in found.items() if answers is None]
+    found = {
+        path: _read_kept(path, _mark(chat, questions, sampling, checkpoint), len(questions))
+        for path, questions in groups.items()
+    }
+    missing = {path: groups[path] for path, answers in found.items() if answers is None}
     if missing:
-        asked = [question for path in missing for question in groups[path]]
-        sampled = iter(sample_answers(backend, chat, asked, sampling, checkpoint))
-        for path in missing:
-            answers = tuple(next(sampled) for _ in groups[path])
-            rows = [{"text": answer.text, "finish": answer.finish} for answer in answers]
-            write_rows(path, [{"asked": marks[path], "n": len(rows)}, *rows])
-            found[path] = answers
+        requests = make_requests(chat, missing, sampling, backend.context_length, checkpoint)
+        completions = sampler_of(backend).sample(requests, sampling)
+        found |= keep_answers(chat, missing, sampling, checkpoint, completions)
     return tuple(answers for answers in found.values() if answers is not None)
 
 
 def sample_answers(
-    backend: Backend,
-    chat: Chat,
-    questions: Sequence[Question],
-    sampling: Sampling,
-    checkpoint: Checkpoint | None = None,
+    backend: Backend, chat: Chat, questions: Sequence[Question], sampling: Sampling
 ) -> tuple[Answer, ...]:
-    """Answers in the order of `questions`, all in one batch.
+    """Answers of the base model in the order of `questions`, all in one batch, kept nowhere."""
+    groups = {Path(): questions}
+    requests = make_requests(chat, groups, sampling, backend.context_length)
+    (answers,) = _answers(chat, groups, sampler_of(backend).sample(requests, sampling)).values()
+    return answers
 
-    Raises:
-        BadInput: a context leaves no room for an answer of `max_tokens`.
-        BadResult: the backend left out, repeated or invented an answer.
+
+def make_requests(
+    chat: Chat,
+    groups: Groups,
+    sampling: Sampling,
+    context_length: int,
+    checkpoint: Checkpoint | None = None,
+) -> tuple[SampleRequest, ...]:
+    """The requests of all groups as one batch. Questions of the same id in several groups meet the same random
+    stream, so that their answers are compared in pairs.
+
+    Raises BadInput where a context leaves no room for an answer of `max_tokens`, or two questions of a group share
+    an id.
     """
-    requests = [
-        SampleRequest(question.id, chat.context(question.instruction, question.prefix), checkpoint)
-        for question in questions
-    ]
-    for request in requests:
-        if len(request.context) + sampling.max_tokens > backend.context_length:
-            raise BadInput(
-                f"question {request.id!r}: {len(request.context)} tokens of context and max_tokens "
-                f"{sampling.max_tokens} exceed the model's {backend.context_length}; lower max_tokens or shorten it."
-            )
-    wanted = {request.id for request in requests}
-    if len(wanted) != len(requests):
-        raise BadInput("two questions share an id; ids decide random streams and must differ.")
+    requests: list[SampleRequest] = []
+    for n, questions in enumerate(groups.values()):
+        if len({question.id for question in questions}) != len(questions):
+            raise BadInput("two questions share an id; ids decide random streams and must differ.")
+        for question in questions:
+            context = chat.context(question.instruction, question.prefix)
+            if len(context) + sampling.max_tokens > context_length:
+                raise BadInput(
+                    f"question {question.id!r}: {len(context)} tokens of context and max_tokens "
+                    f"{sampling.max_tokens} exceed the model's {context_length}; lower max_tokens or shorten it."
+                )
+            requests.append(SampleRequest(_request_id(n, question), context, checkpoint, question.id))
+    return tuple(requests)
+
+
+def keep_answers(
+    chat: Chat,
+    groups: Groups,
+    sampling: Sampling,
+    checkpoint: Checkpoint | None,
+    completions: Iterable[Completion],
+) -> dict[Path, tuple[Answer, ...]]:
+    """Write the answers to what `make_requests` asked into the files that `kept_answers` reads.
+
+    Raises BadResult where the backend left out, repeated or invented an answer; nothing is written then.
+    """
+    found = _answers(chat, groups, completions)
+    for path, answers in found.items():
+        rows = [{"text": answer.text, "finish": answer.finish} for answer in answers]
+        mark = _mark(chat, groups[path], sampling, checkpoint)
+        write_rows(path, [{"asked": mark, "n": len(rows)}, *rows])
+    return found
+
+
+def _request_id(group: int, question: Question) -> str:
+    return f"{group}/{question.id}"
+
+
+def _answers(chat: Chat, groups: Groups, completions: Iterable[Completion]) -> dict[Path, tuple[Answer, ...]]:
+    """The completions as texts, by group in the order of its questions."""
+    ids = {
+        path: [_request_id(n, question) for question in questions]
+        for n, (path, questions) in enumerate(groups.items())
+    }
+    wanted = {id for group in ids.values() for id in group}
     answers: dict[str, Answer] = {}
-    for completion in sampler_of(backend).sample(requests, sampling):
+    for completion in completions:
         if completion.id not in wanted or completion.id in answers:
-            raise BadResult(
-                f"the backend {backend.name!r} answered {completion.id!r}, which was not asked (again)."
-            )
+            raise BadResult(f"the backend answered {completion.id!r}, which was not asked (again).")
         text = chat.tokenizer.decode(completion.token_ids, skip_special_tokens=True)
         answers[completion.id] = Answer(text, completion.finish)
-    if len(answers) != len(requests):
+    if len(answers) != len(wanted):
         raise BadResult(
-            f"the backend {backend.name!r} left {len(requests) - len(answers)} of {len(requests)} questions "
-            "unanswered."
+            f"the backend left {len(wanted) - len(answers)} of {len(wanted)} questions unanswered."
         )
-    return tuple(answers[request.id] for request in requests)
+    return {path: tuple(answers[id] for id in group) for path, group in ids.items()}
 
 
 def _mark(

@@ -2,16 +2,26 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from inoc.backends.protocols import Backend, Checkpoint, Trainer, TrainingJob, TrainingStep
+from inoc.backends.protocols import (
+    Backend,
+    Checkpoint,
+    CheckpointAnswers,
+    Submitter,
+    Trainer,
+    TrainingJob,
+    TrainingStep,
+)
 from inoc.errors import BackendRejected, BadInput, BadResult, OtherSettings
 from inoc.experiment import Run
 from inoc.stages.progress import Unwatched, Watcher
+from inoc.stages.questions import checkpoint_questions, questions_of_step
+from inoc.stages.sampling import keep_answers
 from inoc.stages.study import Study
 from inoc.stages.training_data import training_job
 from inoc.stages.work import fingerprint, one_at_a_time, write_whole
@@ -65,7 +75,8 @@ def read_record(path: Path) -> Trained | None:
 
 def job_fingerprint(job: TrainingJob, identity: Mapping[str, object]) -> str:
     """A hash of everything that decides the result of a training job."""
-    fields = {key: value for key, value in asdict(job).items() if key not in ("directory", "resume_every")}
+    beside = ("directory", "resume_every", "questions")
+    fields = {key: value for key, value in asdict(job).items() if key not in beside}
     return fingerprint(fields, dict(identity))
 
 
@@ -97,10 +108,15 @@ def evaluated_steps(study: Study, run: Run, updates: int) -> tuple[int, ...]:
 
 
 def make_job(study: Study, run: Run, start: Checkpoint | None) -> TrainingJob:
-    """The training job of a run."""
+    """The training job of a run, with the questions of its evaluation where the backend asks them as it trains."""
     pools = study.pools([run.prompt] if run.prefix_type == "mix" else [])
     folder = training_folder(study, run)
-    return training_job(study.experiment, run, study.chat, pools, folder, study.backend.context_length, start)
+    job = training_job(study.experiment, run, study.chat, pools, folder, study.backend.context_length, start)
+    if not study.backend.capabilities.samples_while_training or study.experiment.evaluation is None:
+        return job
+    updates = len(job.batches)
+    steps = evaluated_steps(study, run, updates)
+    return replace(job, questions=checkpoint_questions(study, run, steps, updates))
 
 
 def plan_run(writer: RunWriter, study: Study, run: Run, updates: int) -> None:
@@ -156,11 +172,19 @@ def train(study: Study, runs: Sequence[str] = (), watcher: Watcher | None = None
     with study.open_writer() as writer:
         for note in writer.notes:
             watcher.note(note)
+        if isinstance(trainer, Submitter):
+            trainer.submit([job for run in chosen if (job := _to_train(study, run, ready)) is not None])
         for run in chosen:
             job = ready.get(run.name) or make_job(study, run, start_of(study, run))
             plan_run(writer, study, run, len(job.batches))
             done.append(_train_run(study, run, job, trainer, writer, watcher))
     return tuple(done)
+
+
+def _to_train(study: Study, run: Run, ready: Mapping[str, TrainingJob]) -> TrainingJob | None:
+    """The job of a run that is not trained and starts from the base model."""
+    trained = read_record(record_path(study, run)) is not None
+    return None if trained else ready.get(run.name)
 
 
 def _train_run(
@@ -184,6 +208,10 @@ def _train_run(
             if isinstance(event, Checkpoint):
                 points.append(event)
                 continue
+            if isinstance(event, CheckpointAnswers):
+                _keep_answers(study, run, event, points, len(job.batches))
+                watcher.note(f"{run.name}: answers of update {event.step} are here")
+                continue
             waiting.append(event)
             watcher.step(run.name, f"update {event.step} loss {event.loss:.4f}")
             if len(waiting) >= FLUSH_EVERY:
@@ -198,6 +226,23 @@ def _train_run(
     trained = Trained(run.name, mark, len(job.batches), tuple(points))
     write_whole(path, json.dumps(asdict(trained), indent=1))
     return trained
+
+
+def _keep_answers(
+    study: Study, run: Run, event: CheckpointAnswers, points: Sequence[Checkpoint], last: int
+) -> None:
+    """Keep answers that came with the training where `inoc evaluate` looks before it samples."""
+    evaluation = study.experiment.evaluation
+    checkpoint = next((point for point in points if point.step == event.step), None)
+    if evaluation is None or checkpoint is None:
+        raise BadResult(
+            f"run {run.name}: the backend {study.backend.name!r} sent answers of update {event.step}, which were "
+            "not asked for or came before their checkpoint."
+        )
+    pools = study.pools([run.prompt] if run.prefix_type == "mix" else [])
+    groups = dict(questions_of_step(study, run, event.step, last, pools))
+    sampling = evaluation.sampling((study.chat.end_of_turn,))
+    keep_answers(study.chat, groups, sampling, checkpoint, event.completions)
 
 
 def _store_losses(writer: RunWriter, run: Run, waiting: list[TrainingStep]) -> None:
