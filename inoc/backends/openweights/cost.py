@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Final, cast
 
+from inoc.backends.openweights.client import Row
 from inoc.backends.openweights.desk import Desk
-from inoc.backends.openweights.service import Row
 from inoc.backends.pricing import Price
 from inoc.errors import BadInput
 
@@ -68,15 +68,15 @@ def listed(allowed: list[str] | None) -> tuple[float | None, str]:
     """The dearest of the allowed machines in the client's table."""
     if not allowed:
         return None, "price not known: set the option price_per_hour or allowed_hardware"
-    from openweights.cluster.start_runpod import GPU_COST_PER_HOUR, normalize_hardware_type
+    from inoc.backends.openweights.client import prices
 
-    prices: list[float] = []
+    found: list[float] = []
     for name in allowed:
         try:
-            count, gpu = normalize_hardware_type(name).split("x ", maxsplit=1)
+            price = prices(name)
         except ValueError as error:
             raise BadInput(f"openweights option allowed_hardware: {error}") from None
-        if gpu not in GPU_COST_PER_HOUR:
-            return None, f"the client's table has no price for {gpu}: set the option price_per_hour"
-        prices.append(int(count) * float(GPU_COST_PER_HOUR[gpu]))
-    return max(prices), "the client's table"
+        if price is None:
+            return None, f"the client's table has no price for {name}: set the option price_per_hour"
+        found.append(price)
+    return max(found), "the client's table"

@@ -17,7 +17,7 @@ from inoc.backends.protocols import Checkpoint, ModelSpec, Sampling
 from inoc.errors import BadInput
 
 if TYPE_CHECKING:
-    from openweights import OpenWeights
+    from inoc.backends.openweights.client import OpenWeights
 
 log = logging.getLogger("inoc.backends.openweights")
 
@@ -55,7 +55,7 @@ class Desk:
         return {"model": model, "sampling": None if sampling is None else asdict(sampling)}
 
     def base(self, sampling: Sampling | None) -> str:
-        """A hash of everything but the requests that decides results: model, arithmetic, image, libraries, this code."""
+        """A hash of all but the requests that decides results: model, arithmetic, image, libraries, this code."""
         from inoc.backends.openweights.jobs import image_of, install_line
 
         parts = [

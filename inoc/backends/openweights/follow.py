@@ -151,7 +151,7 @@ def log_tail(service: Service, job: str) -> list[str]:
         runs = service.runs(job)
         file = runs[-1].get("log_file") if runs else None
         if file:
-            text = service.call(lambda ow: ow.files.content(str(file))).decode(errors="replace")
+            text = service.file(str(file)).decode(errors="replace")
             return [service.clean(line) for line in text.splitlines() if line.strip()][-LOG_LINES:]
         if time.monotonic() > end:
             return ["(no log was stored)"]

@@ -1,4 +1,3 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 """inoc's own kind of job on an OpenWeights server. Imports the client: import this late."""
 
 import json
@@ -9,10 +8,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal, cast
 
-from openweights import Jobs, OpenWeights
-from openweights.client.jobs import Job
 from pydantic import BaseModel
 
+from inoc.backends.openweights.client import APIError, Job, Jobs, OpenWeights, Row, table
 from inoc.backends.openweights.desk import SOURCE, Kind
 from inoc.backends.openweights.options import DEFAULT_INSTALL, DEV_IMAGE, Options
 
@@ -41,13 +39,14 @@ class InocJob(Jobs):
         self, ow: OpenWeights, options: Options, files: Mapping[str, bytes], reset: set[str]
     ) -> None:
         super().__init__(ow)
+        self.ow = ow
         self.options = options
         self.reset = reset
         """Jobs that were reset already: once in a process is enough."""
         self.files = files
         self.base_image = image_of(options)
         self.requires_vram_gb = options.requires_vram_gb
-        self.before: Mapping[str, object] | None = None
+        self.before: Row | None = None
         """The job's row as it was before it was submitted; None for a new one."""
 
     def get_entrypoint(self, validated_params: BaseModel) -> str:
@@ -69,20 +68,17 @@ class InocJob(Jobs):
         """A hash of parameters, files and image. Hardware and intervals are left out: they may be changed while a job
         waits."""
         image = docker_image or str(data["docker_image"])
-        content = json.dumps([data["params"], image, self._org_id], sort_keys=True)
+        content = json.dumps([data["params"], image, self.ow.organization_id], sort_keys=True)
         kind = cast(Mapping[str, Mapping[str, object]], data["params"])["validated_params"]["kind"]
         return f"inoc-{kind}-{sha256(content.encode()).hexdigest()[:16]}"
 
-    def get_or_create_or_reset(self, data: dict[str, object]) -> object:
-        from postgrest.exceptions import APIError
-
+    def get_or_create_or_reset(self, data: dict[str, object]) -> Row:
         data["id"] = self.compute_id(data)
-        table = self._ow._supabase.table("jobs")  # pyright: ignore[reportPrivateUsage]
-        rows = table.select("*").eq("id", data["id"]).execute().data
+        rows = table(self.ow, "jobs").select("*").eq("id", data["id"]).execute().data
         self.before = rows[0] if rows else None
         if self.before is not None and self.before["status"] in ("failed", "canceled"):
             if self.before["id"] in self.reset:
-                return Job.from_row(dict(self.before), self)
+                return Job.from_row(self.before, self)
             self.reset.add(str(self.before["id"]))
         try:
             return super().get_or_create_or_reset(data)

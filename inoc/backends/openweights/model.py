@@ -1,4 +1,4 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """The model of the jobs: what is uploaded, what the worker calls it, and what is known of it here."""
 
 import hashlib
@@ -53,15 +53,15 @@ def check_size(folder: Path, options: Options, what: str, otherwise: str) -> Non
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) / MEGABYTE
     if size > options.upload_mb:
         raise BadInput(
-            f"{what} has {size:,.0f} MB, more than the {options.upload_mb} MB that are sent to a worker: {otherwise}, or "
-            "raise upload_mb."
+            f"{what} has {size:,.0f} MB, more than the {options.upload_mb} MB that are sent to a worker: {otherwise}, "
+            "or raise upload_mb."
         )
 
 
 def zip_model(model: Model) -> bytes:
     """The folder of the model to upload."""
     assert model.upload is not None
-    return zip_folder(model.upload)
+    return zip_folder(model.upload, model.name)
 
 
 def context_and_vocabulary(model: Model, spec: ModelSpec) -> tuple[int | None, int | None]:

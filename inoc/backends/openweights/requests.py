@@ -1,7 +1,7 @@
-"""Scoring, sampling and embedding as jobs: nothing that a job of this model has computed or computes is submitted again."""
+"""Scoring, sampling and embedding as jobs: what a job has computed or will compute is not submitted again."""
 
-from collections.abc import Iterator, Sequence
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, cast
 
 import numpy as np
 from jaxtyping import Float32
@@ -74,8 +74,8 @@ def find_computed(
     for row in desk.service.find({"program": "inoc", "kind": kind, "base": base}):
         if row["status"] not in ("pending", "in_progress", "completed"):
             continue
-        job, index = str(row["id"]), str(row["params"]["validated_params"]["index"])
-        content = desk.service.call(lambda ow, index=index: ow.files.content(index))
+        params = cast(Mapping[str, Mapping[str, object]], row["params"])["validated_params"]
+        job, content = str(row["id"]), desk.service.file(str(params["index"]))
         found: Asked = {}
         for number in range(len(content) // DIGEST):
             group = waiting.pop(content[number * DIGEST : (number + 1) * DIGEST], None)

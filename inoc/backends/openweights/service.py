@@ -1,4 +1,3 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """The connection to an OpenWeights server: probed before the client is used, its errors as one sentence.
 
 The client tries transient errors again for a minute; everything here goes through it, so that an expired session is
@@ -11,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from http.client import HTTPException
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -19,7 +18,7 @@ from urllib.request import Request, urlopen
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput, BadResult, InocError
 
 if TYPE_CHECKING:
-    from openweights import OpenWeights
+    from inoc.backends.openweights.client import OpenWeights
 
 T = TypeVar("T")
 Row = Mapping[str, object]
@@ -39,7 +38,9 @@ class Service:
     @property
     def url(self) -> str:
         """SUPABASE_URL, else the hosted service's. BadInput where it is no http address or carries credentials."""
-        url = os.environ.get("SUPABASE_URL", "").strip() or _hosted()[0]
+        from inoc.backends.openweights.client import hosted
+
+        url = os.environ.get("SUPABASE_URL", "").strip() or hosted()[0]
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
             raise BadInput("SUPABASE_URL must be a plain http(s) address: set it anew.")
@@ -62,7 +63,9 @@ class Service:
     @property
     def anon_key(self) -> str:
         """SUPABASE_ANON_KEY, else the hosted service's."""
-        key = os.environ.get("SUPABASE_ANON_KEY", "").strip() or _hosted()[1]
+        from inoc.backends.openweights.client import hosted
+
+        key = os.environ.get("SUPABASE_ANON_KEY", "").strip() or hosted()[1]
         if not JWT.fullmatch(key):
             raise BackendUnavailable(
                 "SUPABASE_ANON_KEY holds no such key (three parts with dots): set it anew."
@@ -96,7 +99,7 @@ class Service:
         if self._ow is None:
             key, anon_key = self.key, self.anon_key
             self.probe()
-            from openweights import OpenWeights
+            from inoc.backends.openweights.client import OpenWeights
 
             try:
                 self._ow = OpenWeights(supabase_url=self.url, supabase_key=anon_key, auth_token=key)
@@ -107,48 +110,48 @@ class Service:
     def close(self) -> None:
         """Forget the client."""
         if self._ow is not None:
-            instances = cast("list[OpenWeights]", type(self._ow)._INSTANCES)  # pyright: ignore[reportPrivateUsage]
-            if self._ow in instances:
-                instances.remove(self._ow)
+            from inoc.backends.openweights.client import forget
+
+            forget(self._ow)
         self._ow = None
 
     def call(self, work: "Callable[[OpenWeights], T]") -> T:
         """Work with the client; transient errors are tried again and an expired session is renewed."""
         self.ow  # noqa: B018  # opened first: its errors are not to be tried again
-        from openweights.client.decorators import supabase_retry
+        from inoc.backends.openweights.client import retrying
 
         try:
-            return supabase_retry()(_once)(self, work)
+            return retrying(lambda _: work(self.ow), self)
         except Exception as error:
             raise self.explain(error) from None
 
     def jobs(self, ids: Sequence[str]) -> dict[str, Row]:
         """The rows of jobs that exist, by id."""
-        rows = self.call(lambda ow: _table(ow, "jobs").select("*").in_("id", list(ids)).execute().data)
+        from inoc.backends.openweights.client import table
+
+        rows = self.call(lambda ow: table(ow, "jobs").select("*").in_("id", list(ids)).execute().data)
         return {str(row["id"]): row for row in rows}
 
     def runs(self, job: str) -> list[Row]:
         """All runs of a job, oldest first."""
+        from inoc.backends.openweights.client import table
+
         return self.call(
             lambda ow: (
-                _table(ow, "runs")
-                .select("*")
-                .eq("job_id", job)
-                .order("created_at")
-                .order("id")
-                .execute()
-                .data
+                table(ow, "runs").select("*").eq("job_id", job).order("created_at").order("id").execute().data
             )
         )
 
     def events(self, runs: Sequence[object], skip: int = 0) -> list[Row]:
         """All events of these runs from number `skip` on, in the order they were stored."""
+        from inoc.backends.openweights.client import table
+
         found: list[Row] = []
         while runs:
             first = skip + len(found)
             page = self.call(
                 lambda ow, first=first: (
-                    _table(ow, "events")
+                    table(ow, "events")
                     .select("*")
                     .in_("run_id", list(runs))
                     .order("created_at")
@@ -165,9 +168,11 @@ class Service:
 
     def find(self, params: Mapping[str, object]) -> list[Row]:
         """Jobs whose own parameters contain these, newest first."""
+        from inoc.backends.openweights.client import table
+
         return self.call(
             lambda ow: (
-                _table(ow, "jobs")
+                table(ow, "jobs")
                 .select("*")
                 .contains("params->validated_params", dict(params))
                 .order("created_at", desc=True)
@@ -185,9 +190,13 @@ class Service:
             self.call(lambda ow: ow.files.create(Named(content, name), purpose="custom_job_file"))["id"]
         )
 
+    def file(self, id: str) -> bytes:
+        """The content of a file."""
+        return self.call(lambda ow: ow.files.content(id))
+
     def content(self, data: Row) -> bytes:
         """The file of an event; BadResult where it is not what was sent."""
-        content = self.call(lambda ow: ow.files.content(str(data["file"])))
+        content = self.file(str(data["file"]))
         if sha256(content).hexdigest() != data.get("sha256"):
             raise BadResult(
                 f"the file '{data.get('path')}' of the job arrived damaged; the same command fetches it anew."
@@ -196,10 +205,8 @@ class Service:
 
     def explain(self, error: BaseException) -> InocError:
         """An error of the client as one sentence without keys."""
-        import httpx
-        from openweights.client import ApiTokenError
-        from postgrest.exceptions import APIError
-        from storage3.exceptions import StorageException
+        from inoc.backends.openweights.client import APIError, ApiTokenError, StorageException
+        from inoc.backends.openweights.client import HTTPError as WireError
 
         if isinstance(error, InocError):
             return error
@@ -208,7 +215,7 @@ class Service:
             return BackendUnavailable(
                 f"{where} does not take the key in OPENWEIGHTS_API_KEY ({said}): set a valid one."
             )
-        if isinstance(error, httpx.HTTPError):
+        if isinstance(error, WireError):
             return BackendUnavailable(
                 f"the connection to {where} broke ({type(error).__name__}): try later; submitted jobs go on, and the "
                 "same command finds them."
@@ -216,8 +223,8 @@ class Service:
         if isinstance(error, (APIError, StorageException)):
             if re.search(r"JWT|JWS|Unauthorized|Invalid API key|\b401\b", said):
                 return BackendUnavailable(
-                    f"{where} does not take the key in OPENWEIGHTS_API_KEY or SUPABASE_ANON_KEY (wrong or expired): set "
-                    "valid ones."
+                    f"{where} does not take the key in OPENWEIGHTS_API_KEY or SUPABASE_ANON_KEY (wrong or expired): "
+                    "set valid ones."
                 )
             if re.search(r"\b413\b|too large|exceeded the maximum", said):
                 return BackendRejected(
@@ -245,21 +252,3 @@ class Named(io.BytesIO):
     def __init__(self, content: bytes, name: str) -> None:
         super().__init__(content)
         self.name = name
-
-
-def _once(service: Service, work: "Callable[[_Retried], T]") -> T:
-    return work(service.ow)
-
-
-def _table(ow: "OpenWeights", name: str):
-    return ow._supabase.table(name)  # pyright: ignore[reportPrivateUsage]
-
-
-def _hosted() -> tuple[str, str]:
-    """Address and public key of the hosted service, as the client has them when the environment says nothing."""
-    import inspect
-
-    from openweights import OpenWeights
-
-    defaults = inspect.signature(OpenWeights.__init__).parameters
-    return str(defaults["supabase_url"].default), str(defaults["supabase_key"].default)

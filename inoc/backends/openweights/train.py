@@ -1,7 +1,7 @@
 """A training as one job: its steps, checkpoints and answers as the job says them, kept in the job's directory.
 
-The layout is the local backend's: `manifest.json`, `step-00050/` with the adapter. Beside them `openweights.json` says which
-job on the server it was.
+The layout is the local backend's: `manifest.json`, `step-00050/` with the adapter. Beside them `openweights.json`
+says which job on the server it was.
 """
 
 import json
@@ -39,8 +39,8 @@ def submit(desk: Desk, job: TrainingJob, context_length: int) -> str:
     check_job(job, context_length)
     if job.recipe.kind == "full" and desk.model.upload is None:
         raise BackendRejected(
-            f"training '{job.id}' asks for full fine-tuning: its checkpoints are whole models, and only models that are "
-            "small enough to be sent (upload_mb) come back; use LoRA."
+            f"training '{job.id}' asks for full fine-tuning: its checkpoints are whole models, and only models "
+            "that are small enough to be sent (upload_mb) come back; use LoRA."
         )
     starts = [] if job.start is None else [job.start]
     names = desk.adapters(starts)
@@ -109,7 +109,8 @@ def claim(job: TrainingJob, mark: str) -> None:
     if not path.exists():
         if (directory / "manifest.json").exists():
             raise OtherSettings(
-                f"'{directory}' holds a training of another backend; give this one a directory of its own or delete that one."
+                f"'{directory}' holds a training of another backend; give this one a directory of its own or "
+                "delete that one."
             )
         return
     if read_record(path).get("content") != mark:

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import NamedTuple, cast
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float32, Int
 
 from inoc.backends.protocols import (
     Checkpoint,
@@ -242,7 +242,7 @@ def pack_training(setup: Json, job: TrainingJob, names: Mapping[str, str]) -> by
 def unpack_training(parcel: Parcel, directory: str, folder: str = "") -> TrainingJob:
     """The job again, to be kept in `directory`; the adapter it starts from lies in `folder`."""
     meta, arrays = parcel
-    weights = split(cast(Float[np.ndarray, " token"], arrays["weight"]), arrays["token_size"])
+    weights = split(arrays["weight"], arrays["token_size"])
     names = cast(list[str], meta["examples"])
     examples = tuple(
         TrainingExample(name, ids(tokens), tuple(float(w) for w in row))

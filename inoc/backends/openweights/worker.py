@@ -5,6 +5,7 @@ The local backend does the work. Everything that is worth keeping is uploaded wh
 job that is started again, after its worker was killed, takes over what earlier runs of it have uploaded.
 """
 
+import logging
 import math
 import os
 import sys
@@ -14,13 +15,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar, cast
 
-from openweights import OpenWeights
-
 from inoc.backends.local.backend import LocalBackend
 from inoc.backends.openweights import bundle, wire
+from inoc.backends.openweights.client import Row
 from inoc.backends.openweights.desk import FILES, QUESTIONS, REQUESTS
 from inoc.backends.openweights.follow import events_of
-from inoc.backends.openweights.service import Named, Row, Service
+from inoc.backends.openweights.service import Named, Service
 from inoc.backends.protocols import (
     Checkpoint,
     Completion,
@@ -30,6 +30,8 @@ from inoc.backends.protocols import (
     TrainingStep,
 )
 from inoc.errors import InocError
+
+log = logging.getLogger("inoc.backends.openweights")
 
 STEP_SECONDS: Final = 2.0
 """Seconds at least between two events of training steps."""
@@ -52,7 +54,7 @@ class Reporter:
 
     def __init__(self) -> None:
         self.service = Service()
-        self.ow: OpenWeights = self.service.ow
+        self.ow = self.service.ow
         self.run = self.ow.run
         runs = self.service.runs(str(self.run.job_id))
         earlier = self.service.events([run["id"] for run in runs if run["id"] != self.run.id])
@@ -72,6 +74,7 @@ class Reporter:
 
     def finish(self, backend: LocalBackend | None, tokens: int) -> None:
         """Make sure that every event is stored (the client gives up quietly), then say what ran here."""
+        lost = self.sent
         for _ in range(3):
             there = {data.get("event") for data in self._stored()}
             lost = [event for event in self.sent if event["event"] not in there]
@@ -231,9 +234,8 @@ def send_state(reporter: Reporter, directory: Path, done: int, megabytes: int) -
     if step <= done or step in sent:
         return False
     if size > megabytes:
-        print(
-            f"inoc: the state of update {step} has {size:.0f} MB and is not uploaded (resume_mb {megabytes})",
-            flush=True,
+        log.warning(
+            "the state of update %d has %.0f MB and is not uploaded (resume_mb %d)", step, size, megabytes
         )
         return True
     reporter.send("resume", {"step": step}, bundle.zip_folder(states[-1]), f"{states[-1].name}.zip")
@@ -275,8 +277,7 @@ def main(kind: str, upload_every: str, resume_every: str, resume_mb: str) -> Non
         work(reporter, wire.unpack(Path(REQUESTS).read_bytes()), often)
     except InocError as error:
         reporter.send("error", {"type": type(error).__name__, "text": str(error)})
-        print(f"inoc: {type(error).__name__}: {error}", flush=True)
-        sys.exit(3)
+        sys.exit(f"inoc: {type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

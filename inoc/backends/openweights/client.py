@@ -1,0 +1,136 @@
+# pyright: reportMissingImports=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+"""The one place that imports the `openweights` client: late, quietly, and with the types of what inoc uses of it."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar, cast
+
+from pydantic import BaseModel
+
+Row = Mapping[str, object]
+T = TypeVar("T")
+
+
+class Reply(Protocol):
+    data: list[Row]
+
+
+class Query(Protocol):
+    """A request to a table, built up call by call."""
+
+    def select(self, columns: str) -> "Query": ...
+    def eq(self, column: str, value: object) -> "Query": ...
+    def in_(self, column: str, values: Sequence[object]) -> "Query": ...
+    def contains(self, column: str, value: Mapping[str, object]) -> "Query": ...
+    def order(self, column: str, *, desc: bool = False) -> "Query": ...
+    def range(self, start: int, end: int) -> "Query": ...
+    def execute(self) -> Reply: ...
+
+
+class Files(Protocol):
+    def create(self, file: BinaryIO, purpose: str) -> Row: ...
+    def content(self, file_id: str) -> bytes: ...
+
+
+class Run(Protocol):
+    id: object
+    job_id: str
+
+    def log(self, event_data: Row) -> None: ...
+
+
+class JobList(Protocol):
+    def cancel(self, job_id: str) -> object: ...
+
+
+if TYPE_CHECKING:
+
+    class OpenWeights:
+        """The client: its tables, files and jobs."""
+
+        files: Files
+        jobs: JobList
+        run: Run
+        organization_id: str
+
+        def __init__(self, *, supabase_url: str, supabase_key: str, auth_token: str) -> None: ...
+
+    class Jobs:
+        """The base of custom jobs."""
+
+        mount: dict[str, str]
+        params: type[BaseModel]
+        base_image: str
+        requires_vram_gb: int | None
+
+        def __init__(self, ow_instance: OpenWeights) -> None: ...
+        def create(self, **params: object) -> Row: ...
+        def get_or_create_or_reset(self, data: dict[str, object]) -> Row: ...
+
+    class Job:
+        @classmethod
+        def from_row(cls, row: Row, manager: Jobs) -> Row: ...
+
+    class ApiTokenError(Exception): ...
+
+    class APIError(Exception):
+        code: str | None
+
+    class StorageException(Exception): ...
+
+    class HTTPError(Exception): ...
+
+else:
+    # a library it imports takes over the root logger
+    _root = logging.getLogger()
+    _handlers, _level = list(_root.handlers), _root.level
+    from httpx import HTTPError
+    from openweights import Jobs, OpenWeights
+    from openweights.client import ApiTokenError
+    from openweights.client.jobs import Job
+    from postgrest.exceptions import APIError
+    from storage3.exceptions import StorageException
+
+    _root.handlers[:] = _handlers
+    _root.setLevel(_level)
+
+__all__ = [
+    "APIError", "ApiTokenError", "HTTPError", "Job", "Jobs", "OpenWeights", "Query", "Row", "StorageException",
+    "hosted", "prices", "retrying", "table",
+]  # fmt: skip
+
+
+def table(ow: OpenWeights, name: str) -> Query:
+    """A table of the server, as the client's own methods ask it."""
+    return cast(Query, getattr(ow, "_supabase").table(name))  # noqa: B009
+
+
+def retrying(work: Callable[[object], T], owner: object) -> T:
+    """`work(owner)`, tried again as the client does; `owner._ow` is the client whose session is renewed."""
+    from openweights.client.decorators import supabase_retry
+
+    return cast(T, supabase_retry()(work)(owner))
+
+
+def hosted() -> tuple[str, str]:
+    """Address and public key of the hosted service, as the client has them when the environment says nothing."""
+    import inspect
+
+    defaults = inspect.signature(OpenWeights.__init__).parameters
+    return str(defaults["supabase_url"].default), str(defaults["supabase_key"].default)
+
+
+def forget(ow: OpenWeights) -> None:
+    """The client keeps every instance; this one is not needed any more."""
+    instances = cast(list[OpenWeights], getattr(OpenWeights, "_INSTANCES"))  # noqa: B009
+    if ow in instances:
+        instances.remove(ow)
+
+
+def prices(hardware: str) -> float | None:
+    """Dollars per hour in the client's own table; ValueError for hardware it does not know."""
+    from openweights.cluster.start_runpod import GPU_COST_PER_HOUR, normalize_hardware_type
+
+    count, gpu = str(normalize_hardware_type(hardware)).split("x ", maxsplit=1)
+    known = cast(Mapping[str, float], GPU_COST_PER_HOUR).get(gpu)
+    return None if known is None else int(count) * float(known)
