@@ -11,7 +11,7 @@ from inoc.backends.protocols import Checkpoint
 from inoc.errors import IncompleteStore
 from inoc.experiment import Run
 from inoc.stages.progress import Unwatched, Watcher
-from inoc.stages.questions import LEAK, KeptQuestions, conditions_of, kept_questions
+from inoc.stages.questions import LEAK, KeptQuestions, conditions_of, evaluation_pools, kept_questions
 from inoc.stages.sampling import kept_answers
 from inoc.stages.study import Study
 from inoc.stages.train import Trained, plan_run, read_record, record_path
@@ -36,7 +36,7 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher | None = N
     watcher = watcher or Unwatched()
     chosen = study.runs(runs)
     records = {run.name: _record(study, run) for run in chosen}
-    pools = study.pools([run.prompt for run in chosen if run.prefix_type == "mix"])
+    pools = evaluation_pools(study, chosen)
     judged = already = 0
     with study.open_writer() as writer:
         for note in writer.notes:

@@ -30,6 +30,21 @@ def conditions_of(study: Study, name: str) -> tuple[str, ...]:
     return evaluation.conditions
 
 
+def prefixed_run(study: Study, run: Run) -> Run:
+    """The run whose prefix the condition `training` puts before a question: the run itself, or, where it was trained
+    further without a prefix, the run it continues (so that its gate is asked again)."""
+    by_name = {other.name: other for other in study.experiment.runs()}
+    while run.prefix_type == "none" and run.start is not None and run.start in by_name:
+        run = by_name[run.start]
+    return run
+
+
+def evaluation_pools(study: Study, runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:
+    """The pools that the evaluation of these runs draws from."""
+    prefixed = [prefixed_run(study, run) for run in runs]
+    return study.pools(list(dict.fromkeys(run.prompt for run in prefixed if run.prefix_type == "mix")))
+
+
 def kept_questions(
     study: Study, run: Run, name: str, step: int, condition: str, pools: Mapping[str, Sequence[str]]
 ) -> KeptQuestions:
@@ -66,7 +81,7 @@ def checkpoint_questions(
     """The questions for a backend that asks them where it trains; the base model (step 0) is not among them."""
     evaluation = study.experiment.evaluation
     assert evaluation is not None
-    pools = study.pools([run.prompt] if run.prefix_type == "mix" else [])
+    pools = evaluation_pools(study, [run])
     sampling = evaluation.sampling((study.chat.end_of_turn,))
     limit = study.backend.context_length
     return tuple(
@@ -87,6 +102,7 @@ def _prefixes(
 ) -> list[str | None]:
     """The prefix of every instruction under a condition."""
     n, experiment = len(study.instructions), study.experiment
+    run = prefixed_run(study, run)
     if name.endswith(f"+{LEAK}"):
         return [experiment.prompt(condition).text] * n
     if condition == "default" or run.prefix_type == "none":

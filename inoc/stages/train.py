@@ -20,7 +20,7 @@ from inoc.backends.protocols import (
 from inoc.errors import BackendRejected, BadInput, BadResult, OtherSettings
 from inoc.experiment import Run
 from inoc.stages.progress import Unwatched, Watcher
-from inoc.stages.questions import checkpoint_questions, questions_of_step
+from inoc.stages.questions import checkpoint_questions, evaluation_pools, questions_of_step
 from inoc.stages.sampling import keep_answers
 from inoc.stages.study import Study
 from inoc.stages.training_data import training_job
@@ -90,8 +90,10 @@ def trainer_of(backend: Backend) -> Trainer:
 
 
 def evaluated_steps(study: Study, run: Run, updates: int) -> tuple[int, ...]:
-    """The steps at which a run is evaluated: the kept checkpoints and the last update, or those asked for."""
-    kept = tuple(sorted({*run.settings.checkpoints, updates}))
+    """The steps at which a run is evaluated: the kept checkpoints and the last update, or those asked for. A run that
+    continues another has no step 0: that is the last step of the other, evaluated there."""
+    first = 0 if run.start is None else 1
+    kept = tuple(sorted({step for step in (*run.settings.checkpoints, updates) if step >= first}))
     evaluation = study.experiment.evaluation
     asked = evaluation.steps if evaluation else "all"
     if asked == "all":
@@ -104,7 +106,7 @@ def evaluated_steps(study: Study, run: Run, updates: int) -> tuple[int, ...]:
             f"evaluation.steps asks for step {lost[0]}, of which run {run.name} keeps no checkpoint "
             f"(it keeps {', '.join(map(str, kept))}); add it to training.checkpoints."
         )
-    return tuple(asked)
+    return tuple(step for step in asked if step >= first)
 
 
 def make_job(study: Study, run: Run, start: Checkpoint | None) -> TrainingJob:
@@ -239,7 +241,7 @@ def _keep_answers(
             f"run {run.name}: the backend {study.backend.name!r} sent answers of update {event.step}, which were "
             "not asked for or came before their checkpoint."
         )
-    pools = study.pools([run.prompt] if run.prefix_type == "mix" else [])
+    pools = evaluation_pools(study, [run])
     groups = dict(questions_of_step(study, run, event.step, last, pools))
     sampling = evaluation.sampling((study.chat.end_of_turn,))
     keep_answers(study.chat, groups, sampling, checkpoint, event.completions)

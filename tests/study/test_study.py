@@ -26,9 +26,11 @@ from inoc.backends.protocols import (
 )
 from inoc.errors import BadInput, BadResult, IncompleteStore, OtherSettings
 from inoc.experiment import load_experiment
+from inoc.outcomes import durability
 from inoc.stages.elicit import elicit
 from inoc.stages.evaluate import evaluate
 from inoc.stages.pipeline import run_study
+from inoc.stages.questions import evaluation_pools, kept_questions
 from inoc.stages.study import Study
 from inoc.stages.train import train
 
@@ -271,3 +273,28 @@ def test_continued_run_starts_from_the_other_runs_weights(study_file: Path) -> N
     assert table[1, 0] != table[0, 0], "the continued run starts where the first ended"
     assert isinstance(second.last, Checkpoint)
     assert second.last.location != first.last.location
+
+
+def test_continued_run_is_asked_under_the_prefix_of_the_run_it_continues(study_file: Path) -> None:
+    text = study_file.read_text().replace("checkpoints: [2]", "checkpoints: [0, 2]")
+    more = "    - {prefix_types: [none], tag: more, start: say_a-mix-s0}\n"
+    study_file.write_text(text.replace("evaluation:", more + "evaluation:"))
+    study = open_study(study_file)
+    names = ["no_inoculation-s0", "say_a-mix-s0", "no_inoculation-s0-more"]
+    train(study, names)
+    evaluate(study, names)
+    run = inoc.open_run(study.store)
+    assert list(run.read(f"runs/{names[1]}/step")) == [0, 2, 3]
+    assert list(run.read(f"runs/{names[2]}/step")) == [2, 3], "step 0 is the end of the other run"
+    pools = evaluation_pools(study, study.runs(names))
+    assert list(pools) == ["say_a"]
+    continued, first = study.runs(names[1:])[1], study.runs(names[1:])[0]
+    for condition in ("default", "training"):
+        asked = kept_questions(study, continued, continued.name, 3, condition, pools).questions
+        assert asked == kept_questions(study, first, first.name, 3, condition, pools).questions
+        assert {question.prefix is None for question in asked} == {condition == "default"}
+    table = durability(run)
+    assert table["run_prompt"].values.tolist() == ["say_a"]
+    assert table["prefix_type"].values.tolist() == ["mix"]
+    assert table["step"].values.tolist() == [0, 2, 3]
+    assert np.isfinite(table["gate"].values).all()
