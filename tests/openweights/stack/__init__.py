@@ -188,7 +188,7 @@ class Stack:
 
     def start_worker(self, id: str = "w1", env: Mapping[str, str] | None = None) -> None:
         """The real worker, without a GPU, for jobs whose image is `dev`. Returns when it looks for jobs."""
-        if self._worker is not None and self._worker.poll() is None:
+        if self.has_worker():
             raise RuntimeError("a worker runs already")
         folder = self.folder / "worker"
         folder.mkdir(exist_ok=True)
@@ -209,6 +209,9 @@ class Stack:
         )
         wait_until(lambda: "looking for jobs" in self.worker_log(), self._worker, self.folder / "worker.log")
         self._worker_pid = int(self.worker_log().split("\n", 1)[0])
+
+    def has_worker(self) -> bool:
+        return self._worker is not None and self._worker.poll() is None
 
     def stop_worker(self) -> None:
         """As by Ctrl-C: its job counts as cancelled, and it signs off."""
