@@ -3,7 +3,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar, cast, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -11,10 +11,12 @@ Row = Mapping[str, object]
 T = TypeVar("T")
 
 
+@runtime_checkable
 class Reply(Protocol):
     data: list[Row]
 
 
+@runtime_checkable
 class Query(Protocol):
     """A request to a table, built up call by call."""
 
@@ -27,11 +29,13 @@ class Query(Protocol):
     def execute(self) -> Reply: ...
 
 
+@runtime_checkable
 class Files(Protocol):
     def create(self, file: BinaryIO, purpose: str) -> Row: ...
     def content(self, file_id: str) -> bytes: ...
 
 
+@runtime_checkable
 class Run(Protocol):
     id: object
     job_id: str
@@ -39,6 +43,7 @@ class Run(Protocol):
     def log(self, event_data: Row) -> None: ...
 
 
+@runtime_checkable
 class JobList(Protocol):
     def cancel(self, job_id: str) -> object: ...
 
