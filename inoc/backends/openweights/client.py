@@ -20,13 +20,17 @@ class Reply(Protocol):
 class Query(Protocol):
     """A request to a table, built up call by call."""
 
-    def select(self, columns: str) -> "Query": ...
     def eq(self, column: str, value: object) -> "Query": ...
     def in_(self, column: str, values: Sequence[object]) -> "Query": ...
     def contains(self, column: str, value: Mapping[str, object]) -> "Query": ...
     def order(self, column: str, *, desc: bool = False) -> "Query": ...
     def range(self, start: int, end: int) -> "Query": ...
     def execute(self) -> Reply: ...
+
+
+@runtime_checkable
+class Table(Protocol):
+    def select(self, columns: str) -> Query: ...
 
 
 @runtime_checkable
@@ -100,14 +104,14 @@ else:
     _root.setLevel(_level)
 
 __all__ = [
-    "APIError", "ApiTokenError", "HTTPError", "Job", "Jobs", "OpenWeights", "Query", "Row", "StorageException",
-    "hosted", "prices", "retrying", "table",
+    "APIError", "ApiTokenError", "HTTPError", "Job", "Jobs", "OpenWeights", "Row", "StorageException",
+    "Table", "hosted", "prices", "retrying", "table",
 ]  # fmt: skip
 
 
-def table(ow: OpenWeights, name: str) -> Query:
+def table(ow: OpenWeights, name: str) -> Table:
     """A table of the server, as the client's own methods ask it."""
-    return cast(Query, getattr(ow, "_supabase").table(name))  # noqa: B009
+    return cast(Table, getattr(ow, "_supabase").table(name))  # noqa: B009
 
 
 def retrying(work: Callable[[object], T], owner: object) -> T:
