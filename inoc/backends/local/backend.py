@@ -104,6 +104,10 @@ class LocalBackend:
             }
         return self._identity
 
+    def take_identity(self, identity: Mapping[str, Scalar]) -> None:
+        """Believe another process that has read the same files, instead of reading them all again."""
+        self._identity = dict(identity)
+
     def check(self) -> None:
         """Construction checked device, configuration and tokenizer; this checks that there are weights."""
         if not any(self.source.directory.glob("*.safetensors")):
@@ -174,7 +178,12 @@ class LocalBackend:
         return embed(self.engine, self._tokenizer, texts, self.context_length)
 
     def train(self, job: TrainingJob) -> Iterator[TrainingEvent]:
-        """Own loop with a low-rank adapter (PEFT) or all weights; see `inoc.backends.local.train`."""
+        """Own loop with a low-rank adapter (PEFT) or all weights; see `inoc.backends.local.train`. With the option
+        `processes`, in several of them side by side."""
+        if self.options.processes > 1:
+            from inoc.backends.local.parallel import train_in_processes
+
+            return train_in_processes(self, job)
         from inoc.backends.local.train import train
 
         return train(self, job)

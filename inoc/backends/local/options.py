@@ -27,12 +27,19 @@ class Options:
     """Completions sampled side by side."""
     share_prefix: bool = True
     """Compute what contexts begin with in common once."""
+    processes: int = 1
+    """Train data-parallel in so many processes: one GPU each, or the CPU's cores shared among them."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_tokens", "rows"):
+        for name in ("batch_tokens", "rows", "processes"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise BadInput(f"the local backend's option '{name}' must be at least 1, not {value}.")
+        if self.processes > 1 and self.device_map is not None:
+            raise BadInput(
+                "the local backend's options 'processes' and 'device_map' exclude each other: one puts a whole model "
+                "on every GPU, the other spreads one model over all."
+            )
 
 
 def parse_options(options: Mapping[str, Scalar] | None) -> Options:

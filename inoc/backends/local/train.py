@@ -1,7 +1,8 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """Fine-tuning: the update loop, a low-rank adapter (PEFT) or all weights, resumable after a kill.
 
-Loss of an update = sum(weight * nll) / sum(weight) over the whole batch, however it is split up.
+Loss of an update = sum(weight * nll) / sum(weight) over the whole batch, however it is split up: into micro-batches,
+and over the processes of a team, whose sums are added before the update.
 """
 
 import logging
@@ -18,6 +19,7 @@ from torch.utils.checkpoint import checkpoint as recompute
 from inoc.backends.local import training_files as files
 from inoc.backends.local.engine import Engine
 from inoc.backends.local.score import is_out_of_memory
+from inoc.backends.local.team import Team
 from inoc.backends.local.trainable import Trainable, make_optimizer, make_trainable
 from inoc.backends.protocols import Checkpoint, TrainingEvent, TrainingExample, TrainingJob, TrainingStep
 from inoc.backends.training import check_job, learning_rate
@@ -32,8 +34,10 @@ LOGIT_BYTES = 2**28
 """Logits kept for the backward pass at once; a longer batch recomputes them piece by piece."""
 
 
-def train(backend: "LocalBackend", job: TrainingJob) -> Iterator[TrainingEvent]:
+def train(backend: "LocalBackend", job: TrainingJob, team: Team | None = None) -> Iterator[TrainingEvent]:
     """All events of the job: stored ones of an earlier, interrupted call first, then new ones as they happen.
+
+    In a team every process runs this with the same job; the first writes the files.
 
     Raises:
         BadInput: nothing to train on, an example without context or of wrong length, no directory.
@@ -41,26 +45,30 @@ def train(backend: "LocalBackend", job: TrainingJob) -> Iterator[TrainingEvent]:
         BadResult: the loss is not finite.
     """
     check_job(job, backend.context_length)
+    team = team or Team()
     trainable = make_trainable(backend, job)
     try:
         optimizer, kind = make_optimizer(job, trainable.parameters)
         directory, manifest = Path(job.directory), files.describe(job, backend.identity(), kind)
-        files.claim(directory, manifest)
+        if team.leads:
+            files.claim(directory, manifest)
+        team.wait()
         steps = files.load_state(directory, trainable.weights, optimizer)
+        team.equalise(trainable.parameters)
         keep = {*job.checkpoint_steps, len(job.batches)} - {0}
         for step in steps:
             yield step
-            if step.step in keep:
+            if step.step in keep and team.leads:
                 yield _stored_checkpoint(directory, step.step, job)
-        run = Run(job, trainable, optimizer)
+        run = Run(job, trainable, optimizer, team)
         for number in range(len(steps) + 1, len(job.batches) + 1):
             steps.append(run.update(number))
-            if number in keep:
+            if number in keep and team.leads:
                 _save_checkpoint(directory, number, job, trainable, manifest)
-            if number % job.resume_every == 0 or number == len(job.batches):
+            if team.leads and (number % job.resume_every == 0 or number == len(job.batches)):
                 files.save_state(directory, trainable.weights, optimizer, steps)
             yield steps[-1]
-            if number in keep:
+            if number in keep and team.leads:
                 yield _stored_checkpoint(directory, number, job)
     finally:
         trainable.release()
@@ -73,9 +81,10 @@ class Run:
     job: TrainingJob
     trainable: Trainable
     optimizer: torch.optim.Optimizer
+    team: Team
 
     def __post_init__(self) -> None:
-        self.pieces = self.job.accumulation
+        self.pieces = max(self.job.accumulation, self.team.size)
 
     def update(self, number: int) -> TrainingStep:
         """Update `number`, counted from 1."""
@@ -95,24 +104,27 @@ class Run:
         return TrainingStep(number, loss, rate, float(norm))
 
     def _gradients(self, batch: Sequence[TrainingExample], number: int) -> float:
-        """Loss of the batch, its gradients added up; micro-batches are halved when they do not fit the memory."""
+        """Loss of the batch, its gradients added up over micro-batches and processes; micro-batches are halved when
+        they do not fit the memory of a process."""
         total = sum(sum(example.weights) for example in batch)
         while True:
             size = -(-len(batch) // self.pieces)
             loss, fits = 0.0, True
             # dropout is drawn from the update's own stream: nothing but the number decides it, resumed or not
-            with self.trainable.training(self.job.seed, number), self._precision():
+            with self.trainable.training(self.job.seed, number, self.team.rank), self._precision():
                 try:
-                    for start in range(0, len(batch), size):
-                        part = summed_loss(self.trainable.engine, batch[start : start + size]) / total
+                    for piece in self.team.share(-(-len(batch) // size)):
+                        examples = batch[piece * size : (piece + 1) * size]
+                        part = summed_loss(self.trainable.engine, examples) / total
                         part.backward()
                         loss += float(part.detach())
                 except RuntimeError as error:
                     if not is_out_of_memory(error):
                         raise
                     fits = False
-            if fits:
-                return loss
+            if self.team.add(float(not fits)) == 0:
+                self.team.add_gradients(self.trainable.parameters)
+                return self.team.add(loss)
             self.optimizer.zero_grad(set_to_none=True)
             if size == 1:
                 raise BackendRejected(

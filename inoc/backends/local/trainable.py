@@ -41,11 +41,13 @@ class Trainable(ABC):
         return list(self.weights.values())
 
     @contextmanager
-    def training(self, seed: int, number: int) -> Generator[None]:
-        """Training mode and the random stream of one update; the model is left ready to score with."""
+    def training(self, seed: int, number: int, rank: int = 0) -> Generator[None]:
+        """Training mode and the random stream of one update in one process of a team; the model is left ready to score
+        with."""
+        stream = f"{seed} {number}" if rank == 0 else f"{seed} {number} {rank}"
         devices = [self.engine.device] if self.engine.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
-            torch.manual_seed(int.from_bytes(sha256(f"{seed} {number}".encode()).digest()[:7]))
+            torch.manual_seed(int.from_bytes(sha256(stream.encode()).digest()[:7]))
             self.activate()
             self.engine.model.train()
             try:

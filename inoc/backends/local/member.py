@@ -1,0 +1,97 @@
+# pyright: reportUnknownMemberType=false
+"""One process of a data-parallel training, started by `parallel.py`: an order on stdin, reports on stdout."""
+
+import logging
+import os
+import sys
+import threading
+from datetime import timedelta
+from typing import BinaryIO
+
+from inoc.backends.local.parallel import ORDER, SAID, Order, Said
+from inoc.backends.protocols import Checkpoint, TrainingStep
+from inoc.errors import InocError
+
+PATIENCE = timedelta(minutes=30)
+"""How long a process waits for the others: the first may be writing a large checkpoint."""
+
+
+class Reports(logging.Handler):
+    """Writes reports; as a logging handler, what the first process logs."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        super().__init__(logging.WARNING)
+        self.out = out
+
+    def say(self, said: Said) -> None:
+        self.out.write(SAID.dump_json(said) + b"\n")
+        self.out.flush()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.say(Said("log", text=record.getMessage()))
+
+
+def main() -> None:
+    """Train as ordered; an error is reported, and ends the process with status 1."""
+    # whatever a library prints must not come between the reports
+    reports = Reports(os.fdopen(os.dup(1), "wb"))
+    os.dup2(2, 1)
+    order = ORDER.validate_json(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    logger = logging.getLogger("inoc")
+    logger.propagate = False
+    logger.addHandler(reports if order.rank == 0 else logging.NullHandler())
+    try:
+        _train(order, reports)
+    except InocError as error:
+        reports.say(Said("error", text=str(error), error=type(error).__name__))
+    except Exception as error:  # reported in one line; the process that started this one says which it was
+        first = next((line for line in str(error).splitlines() if line.strip()), "no message")
+        reports.say(Said("error", text=f"{type(error).__name__}: {first[:300]}"))
+    else:
+        reports.say(Said("done"))
+        os._exit(0)  # at once, without waiting for the threads of the libraries
+    os._exit(1)
+
+
+def _train(order: Order, reports: Reports) -> None:
+    import torch
+    import torch.distributed as dist
+
+    from inoc.backends.local.backend import LocalBackend
+    from inoc.backends.local.load import choose_device
+    from inoc.backends.local.team import Team
+    from inoc.backends.local.train import train
+
+    backend = LocalBackend.from_spec(order.spec)
+    backend.take_identity(order.identity)
+    cuda = choose_device(backend.options.device).type == "cuda"
+    if cuda:
+        torch.cuda.set_device(order.rank)
+    dist.init_process_group(
+        "nccl" if cuda else "gloo",
+        init_method=f"file://{order.meeting}",
+        rank=order.rank,
+        world_size=order.size,
+        timeout=PATIENCE,
+    )
+    for event in train(backend, order.job, Team(order.rank, order.size)):
+        if order.rank > 0:
+            continue
+        match event:
+            case TrainingStep():
+                reports.say(Said("step", step=event))
+            case Checkpoint():
+                reports.say(Said("checkpoint", checkpoint=event))
+            case _:
+                raise NotImplementedError(f"the trainer has no {type(event).__name__}")
+
+
+def _end_with_parent() -> None:
+    """The pipe on stdin ends when the process that holds its other end dies, however it dies."""
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
