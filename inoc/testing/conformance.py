@@ -282,6 +282,15 @@ class SamplerConformance:
             alone = sample_by_id(backend, [request], sampling)[request.id]
             assert alone.token_ids == together[request.id].token_ids == backwards[request.id].token_ids
 
+    def test_the_stream_decides_and_not_the_id(
+        self, backend: SamplingBackend, contexts: list[SampleRequest]
+    ) -> None:
+        sampling = Sampling(max_tokens=12, seed=5)
+        plain = sample_by_id(backend, contexts, sampling)
+        named = [replace(r, id=f"other {r.id}", stream=r.id) for r in contexts]
+        for id, result in sample_by_id(backend, named, sampling).items():
+            assert result.token_ids == plain[id.removeprefix("other ")].token_ids
+
     def test_logprobs_are_the_scorers(self, backend: SamplingBackend, contexts: list[SampleRequest]) -> None:
         if not isinstance(backend, Scorer):
             pytest.skip("the backend does not score")

@@ -180,7 +180,7 @@ class OpenAIServerBackend:
         )
 
     def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
-        """One HTTP request each, seeded by (sampling.seed, id). `logprobs` are the server's, where it
+        """One HTTP request each, seeded by (sampling.seed, stream). `logprobs` are the server's, where it
         returns ids."""
         check_sampling(sampling)
         refuse_impossible(requests, self.context_length, max_tokens=sampling.max_tokens)

@@ -123,7 +123,7 @@ class OpenAIBackend:
             by_model.setdefault(location or self.spec.id, []).append(request)
         for model, group in by_model.items():
             asked = [conversations[request.id] for request in group]
-            keys = [request.id for request in group]
+            keys = [request.stream_name for request in group]
             for place, (answer,) in ChatClient(self.service, model).stream(asked, 1, drawn, keys):
                 ids = tuple(self._tokenizer.encode(answer.text, split_special_tokens=True))
                 yield Completion(group[place].id, ids, answer.finish)

@@ -170,7 +170,7 @@ class TinkerBackend:
             asked = wrong
 
     def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
-        """One sample each, seeded by (sampling.seed, id). `logprobs` only at temperature 1 and top_p 1: what a
+        """One sample each, seeded by (sampling.seed, stream). `logprobs` only at temperature 1 and top_p 1: what a
         service returns elsewhere is not said."""
         check_sampling(sampling)
         refuse_impossible(requests, self.context_length, max_tokens=sampling.max_tokens)

@@ -87,7 +87,7 @@ class BigramBackend:
         for request in requests:
             tokens = list(self._refuse(request.id, request.context))
             # a stream of its own per request: the company it is asked in changes nothing
-            key = f"{sampling.seed} {request.id}".encode()
+            key = f"{sampling.seed} {request.stream_name}".encode()
             stream = None if sampling.seed is None else int.from_bytes(hashlib.sha256(key).digest())
             rng = np.random.default_rng(stream)
             logprobs: list[float] = []
