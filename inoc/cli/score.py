@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from inoc.backends.pricing import Price
     from inoc.backends.protocols import Backend
     from inoc.chat import Alignment
     from inoc.experiment import Experiment
@@ -129,6 +130,8 @@ def forecast_text(forecast: "Forecast") -> str:
             f"{entry.name:<9} {of:>11} {entry.units:>6} {entry.pending:>8} {entry.tokens:>12,} "
             f"{entry.context:>15,}"
         )
+    if forecast.price is not None:
+        return "\n".join([*lines, *price_lines(forecast.tokens, forecast.price)])
     about = (
         f"about {duration(forecast.seconds)} at {forecast.rate:,.0f} tokens/s (measured on a few examples)"
     )
@@ -136,6 +139,22 @@ def forecast_text(forecast: "Forecast") -> str:
         f"to score: {forecast.tokens:,} completion tokens" + (f", {about}" if forecast.tokens else "")
     )
     return "\n".join(lines)
+
+
+def price_lines(completion_tokens: int, price: "Price") -> list[str]:
+    """What the work costs on rented machines, as far as that is known."""
+    from inoc.cli.progress import duration
+
+    lines = [
+        f"to score: {completion_tokens:,} completion tokens; with contexts about {price.tokens:,} in {price.jobs} "
+        f"job{'' if price.jobs == 1 else 's'} on {price.hardware}"
+    ]
+    if price.hours is not None and price.rate is not None:
+        dollars = "" if price.dollars is None else f", about ${price.dollars:,.2f}"
+        lines.append(
+            f"about {duration(price.hours * 3600)} of one machine at {price.rate:,.0f} tokens/s{dollars}"
+        )
+    return [*lines, f"({price.basis})"]
 
 
 def open_backend(experiment: "Experiment", name: str | None = None) -> "Backend":

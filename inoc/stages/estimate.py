@@ -1,11 +1,12 @@
-"""What `inoc score --dry-run` says: units, tokens, and how long it will take here."""
+"""What `inoc score --dry-run` says: units, tokens, and how long it will take here or what it costs elsewhere."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from inoc.backends import check_scores
+from inoc.backends.pricing import Price, Priced
 from inoc.backends.protocols import Backend, ScoreRequest
 from inoc.chat import Alignment
 from inoc.experiment import Experiment
@@ -17,6 +18,8 @@ from inoc.store.schema import Unit
 
 PROBE = 32
 """Requests scored to measure the rate."""
+POOL_SAMPLE = 32
+"""Rephrasings whose mean length stands for a pool's."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,13 @@ class SetForecast:
 @dataclass(frozen=True)
 class Forecast:
     """Pending completion tokens of all sets, the measured rate (completion tokens per second) and seconds to
-    go."""
+    go. Nothing is measured where a backend can say its `price` instead: then both are 0."""
 
     sets: tuple[SetForecast, ...]
     tokens: int
     rate: float
     seconds: float
+    price: Price | None = None
 
     def to_json(self) -> dict[str, object]:
         """As one JSON object."""
@@ -58,7 +62,7 @@ def estimate(
     prompts: Sequence[str] = (),
     alignment: Alignment = "corrected",
 ) -> Forecast:
-    """Plan without writing, and time a few requests.
+    """Plan without writing, and time a few requests or ask the backend for its price.
 
     Raises:
         OtherSettings: the store exists and was made with other settings.
@@ -81,6 +85,8 @@ def estimate(
         for entry in plan.sets
     )  # fmt: skip
     tokens = sum(plan.set(unit.completion_set).tokens for unit in pending)
+    if pending and isinstance(backend, Priced):
+        return Forecast(forecasts, tokens, 0.0, 0.0, backend.price(_all_tokens(plan, pending, context)))
     rate = _rate(backend, plan, pending) if pending else 0.0
     return Forecast(forecasts, tokens, rate, tokens / rate if rate else 0.0)
 
@@ -97,6 +103,25 @@ def _done(store: Path) -> set[Unit]:
         for f, kind in enumerate(arrays.prefix_types):
             done |= {Unit(name, kind, key) for p, key in enumerate(arrays.prompts) if arrays.done[f, p]}
     return done
+
+
+def _all_tokens(plan: ScorePlan, pending: Sequence[Unit], context: Mapping[str, int]) -> int:
+    """Tokens of contexts and completions of all pending units; prefixes by their own length, pools by a few."""
+    encode = plan.chat.tokenizer.encode
+    texts = {("none", ""): [""]}
+    for prompt in plan.prompts:
+        texts["fixed", prompt.key] = [prompt.text]
+        texts["mix", prompt.key] = list(plan.pools.get(prompt.key, ("",))[:POOL_SAMPLE])
+    widths = {
+        key: sum(len(encode(text, add_special_tokens=False)) for text in some) / len(some)
+        for key, some in texts.items()
+    }
+    total = 0.0
+    for unit in pending:
+        entry = plan.set(unit.completion_set)
+        prefix = widths[unit.prefix_type, unit.prompt] * len(entry.examples)
+        total += entry.tokens + context[entry.name] + prefix
+    return round(total)
 
 
 def _rate(backend: Backend, plan: ScorePlan, pending: Sequence[Unit]) -> float:

@@ -10,6 +10,8 @@ from inoc.errors import BadInput
 
 EARLIER: Final = 5
 """Earlier jobs whose speed is averaged."""
+LEAST: Final = 10_000
+"""Tokens below which a job's speed is that of loading the model."""
 SECONDS: Final = 3600.0
 
 
@@ -52,7 +54,7 @@ def measured(desk: Desk) -> tuple[float | None, str]:
 
 
 def speed(row: Row) -> tuple[float, float] | None:
-    """Tokens and seconds of a finished job, where it said so."""
+    """Tokens and seconds of a finished job, where it said so and was large enough."""
     outputs = cast(Mapping[str, object], row.get("outputs") or {})
     tokens, seconds = outputs.get("tokens"), outputs.get("seconds")
     if (

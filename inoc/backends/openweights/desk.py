@@ -123,7 +123,8 @@ class Desk:
 
         job, before = self.service.call(submit)
         if before is None:
-            log.warning("submitted %s: %s requests, %s tokens", job, f"{requests:,}", f"{tokens:,}")
+            what = "updates" if kind == "train" else "texts" if kind == "embed" else "requests"
+            log.warning("submitted %s: %s %s, %s tokens", job, f"{requests:,}", what, f"{tokens:,}")
         elif before["status"] in ("failed", "canceled"):
             reason = str(failure(self.service, before)).splitlines()[-1].strip()
             log.warning("submitted %s again; it had ended before: %s", job, reason)
