@@ -72,7 +72,7 @@ class InocJob(Jobs):
         kind = cast(Mapping[str, Mapping[str, object]], data["params"])["validated_params"]["kind"]
         return f"inoc-{kind}-{sha256(content.encode()).hexdigest()[:16]}"
 
-    def get_or_create_or_reset(self, data: dict[str, object]) -> Row:
+    def get_or_create_or_reset(self, data: dict[str, object]) -> Job:
         data["id"] = self.compute_id(data)
         rows = table(self.ow, "jobs").select("*").eq("id", data["id"]).execute().data
         self.before = rows[0] if rows else None
