@@ -1,4 +1,4 @@
-"""The local backend's own settings: `options` of the experiment's model section, checked first."""
+"""The local backend's own settings: `options` of the experiment's backend section, checked first."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
