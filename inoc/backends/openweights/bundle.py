@@ -48,6 +48,11 @@ def zip_source() -> bytes:
     return make_zip((f"inoc/{file.relative_to(root).as_posix()}", file.read_bytes()) for file in files)
 
 
+def prepare_script() -> bytes:
+    """The file that runs before inoc can be imported on a worker."""
+    return Path(__file__).with_name("prepare.py").read_bytes()
+
+
 def zip_folder(folder: Path, inside: str = "") -> bytes:
     """The files of a folder (not of folders in it), in name order, below `inside`."""
     files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))

@@ -31,6 +31,7 @@ class Query(Protocol):
 @runtime_checkable
 class Table(Protocol):
     def select(self, columns: str) -> Query: ...
+    def update(self, row: dict[str, object]) -> Query: ...
 
 
 @runtime_checkable

@@ -6,15 +6,15 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 from inoc.backends.openweights import bundle, wire
-from inoc.backends.openweights.follow import Event, failure, follow
+from inoc.backends.openweights.follow import Event, failure, follow, leave
 from inoc.backends.openweights.model import FOLDER, Model, check_size, zip_model
 from inoc.backends.openweights.options import Options
-from inoc.backends.openweights.service import Service
+from inoc.backends.openweights.service import Row, Service
 from inoc.backends.protocols import Checkpoint, ModelSpec, Sampling
-from inoc.errors import BadInput
+from inoc.errors import BadInput, BadResult
 
 if TYPE_CHECKING:
     from inoc.backends.openweights.client import OpenWeights
@@ -23,6 +23,7 @@ log = logging.getLogger("inoc.backends.openweights")
 
 Kind = Literal["score", "sample", "embed", "train"]
 SOURCE: Final = "inoc.zip"
+PREPARE: Final = "prepare.py"
 REQUESTS: Final = "requests.npz"
 QUESTIONS: Final = "questions.npz"
 FILES: Final = ".files.zip"
@@ -41,6 +42,9 @@ class Desk:
     """Jobs that had failed and were submitted again: once in a process is enough."""
     trainings: dict[str, str] = field(default_factory=dict[str, str])
     """Trainings of this process by content: their jobs."""
+    open: set[str] = field(default_factory=set[str])
+    """Jobs of this process that have not ended."""
+    _seen: dict[str, object] = field(default_factory=dict[str, object])
     _folders: dict[str, tuple[str, Path]] = field(default_factory=dict[str, tuple[str, Path]])
     _zips: dict[str, bytes] = field(default_factory=dict[str, bytes])
 
@@ -107,7 +111,7 @@ class Desk:
         """Submit a job; the same content is the same job. Its id."""
         from inoc.backends.openweights.jobs import InocJob, Params
 
-        mounted = {SOURCE: self.source, **files}
+        mounted = {SOURCE: self.source, PREPARE: bundle.prepare_script(), **files}
         if self.model.upload is not None:
             mounted[f"{FOLDER}{FILES}"] = self._zip(FOLDER, lambda: zip_model(self.model))
         for location, name in names.items():
@@ -122,6 +126,8 @@ class Desk:
             return job.submit(params), job.before
 
         job, before = self.service.call(submit)
+        if before is None or before["status"] != "completed":
+            self.open.add(job)
         if before is None:
             what = "updates" if kind == "train" else "texts" if kind == "embed" else "requests"
             log.warning("submitted %s: %s %s, %s tokens", job, f"{requests:,}", what, f"{tokens:,}")
@@ -132,9 +138,50 @@ class Desk:
             log.warning("found %s, %s", job, before["status"])
         return job
 
+    def found(self, row: Row, requests: int) -> None:
+        """A note on a job of an earlier call that has what is asked now; one that still waits gets today's hardware."""
+        log.warning(
+            "found %s, %s: %s of its results are asked for", row["id"], row["status"], f"{requests:,}"
+        )
+        wanted = {
+            "allowed_hardware": self.options.hardware(),
+            "requires_vram_gb": self.options.requires_vram_gb,
+        }
+        if row["status"] == "pending" and any(row.get(name) != value for name, value in wanted.items()):
+            self.service.ask_for(str(row["id"]), wanted)
+
     def follow(self, jobs: Sequence[str]) -> Iterator[Event]:
-        """Events of these jobs until they are completed."""
-        return follow(self.service, jobs, self.options)
+        """Events of these jobs until they are completed.
+
+        Raises:
+            BadResult: a job ran on another model.
+        """
+        self.open.update(jobs)
+        try:
+            for event in follow(self.service, jobs, self.options, self.open):
+                if event.kind == "begin":
+                    self._check(event)
+                else:
+                    yield event
+        except (KeyboardInterrupt, GeneratorExit):
+            if self.open:
+                leave(self.service, sorted(self.open), self.options)
+            raise
+
+    def _check(self, event: Event) -> None:
+        """What the worker loaded is what is here, as far as that is known, and the same in every job."""
+        found = event.data.get("identity")
+        if not isinstance(found, dict):
+            raise BadResult(f"the job {event.job} does not say on which model it ran.")
+        identity = cast(Mapping[str, object], found)
+        expected = self._seen.setdefault("weights", self.model.weights or identity.get("weights"))
+        if identity.get("weights") != expected:
+            raise BadResult(
+                f"the job {event.job} ran on other weights than {self.model.name} has here or had in earlier jobs: "
+                "name a revision, or mend the option worker_model."
+            )
+        if self._seen.setdefault("tokenizer", identity.get("tokenizer")) != identity.get("tokenizer"):
+            log.warning("the job %s found another tokenizer than earlier jobs", event.job)
 
     def _zip(self, name: str, make: "bundle.Maker") -> bytes:
         if name not in self._zips:

@@ -16,7 +16,9 @@ log = logging.getLogger("inoc.backends.openweights")
 LOG_LINES: Final = 10
 LOG_SECONDS: Final = 15.0
 """A job is marked failed a moment before its log is stored."""
-PENDING_SECONDS: Final = 60.0
+NOTE_SECONDS: Final = 60.0
+SILENT_SECONDS: Final = 180.0
+"""A worker says every few seconds that it lives."""
 ENDED: Final = ("completed", "failed", "canceled")
 
 
@@ -29,8 +31,8 @@ class Event:
     data: Mapping[str, object]
 
 
-def follow(service: Service, ids: Sequence[str], options: Options) -> Iterator[Event]:
-    """Events of all runs of these jobs, stored and new, until every job is completed.
+def follow(service: Service, ids: Sequence[str], options: Options, unfinished: set[str]) -> Iterator[Event]:
+    """Events of all runs of these jobs, stored and new, until every job is completed; ended ones leave `unfinished`.
 
     Raises:
         InocError: a job failed (with the reason, or the last lines of its log) or was cancelled; others go on.
@@ -38,45 +40,67 @@ def follow(service: Service, ids: Sequence[str], options: Options) -> Iterator[E
     """
     waiting, seen = list(dict.fromkeys(ids)), dict.fromkeys(ids, 0)
     states: dict[str, object] = {}
-    changed = begun = time.monotonic()
-    told = False
-    try:
-        while waiting:
-            rows = service.jobs(waiting)
-            for job in tuple(waiting):
-                if job not in rows:
-                    raise BadResult(
-                        f"the job {job} is not on the server any more; the same command submits it again."
-                    )
-                status = rows[job]["status"]
-                look = status != "pending" or job not in states
-                fresh = _fresh(service, job, seen) if look else []
-                if fresh or states.get(job) != status:
-                    changed, states[job] = time.monotonic(), status
-                yield from fresh
-                if status in ENDED:
-                    if status != "completed":
-                        raise failure(service, rows[job])
-                    waiting.remove(job)
-            now = time.monotonic()
-            pending = [job for job in waiting if states[job] == "pending"]
-            if pending and len(pending) == len(waiting) and now - begun > PENDING_SECONDS and not told:
-                told = True
-                row = rows[pending[0]]
-                log.warning(
-                    "no worker has taken %s for %.0f s (image %s, %s); it starts when one is free",
-                    ", ".join(pending), now - begun, row["docker_image"], hardware(row),
-                )  # fmt: skip
-            if now - changed > options.timeout:
-                raise BackendUnavailable(
-                    f"nothing changed for {options.timeout:.0f} s at {', '.join(waiting)}: {after(waiting)}"
+    changed, notes = time.monotonic(), Notes()
+    while waiting:
+        rows = service.jobs(waiting)
+        for job in tuple(waiting):
+            if job not in rows:
+                raise BadResult(
+                    f"the job {job} is not on the server any more; the same command submits it again."
                 )
-            if waiting:
-                time.sleep(options.poll)
-    except (KeyboardInterrupt, GeneratorExit):
+            status = rows[job]["status"]
+            look = status != "pending" or job not in states
+            fresh = _fresh(service, job, seen) if look else []
+            if fresh or states.get(job) != status:
+                changed, states[job] = time.monotonic(), status
+            yield from fresh
+            if status in ENDED:
+                unfinished.discard(job)
+                if status != "completed":
+                    raise failure(service, rows[job])
+                waiting.remove(job)
+        now = time.monotonic()
+        notes.say(service, [rows[job] for job in waiting])
+        if now - changed > options.timeout:
+            raise BackendUnavailable(
+                f"nothing changed for {options.timeout:.0f} s at {', '.join(waiting)}: {after(waiting)}"
+            )
         if waiting:
-            leave(service, waiting, options)
-        raise
+            time.sleep(options.poll)
+
+
+class Notes:
+    """Says once that nothing takes a job, and once that the worker of a job is silent."""
+
+    def __init__(self) -> None:
+        self.begun = self.looked = time.monotonic()
+        self.told: set[str] = set()
+
+    def say(self, service: Service, rows: Sequence[Row]) -> None:
+        """At most once in `NOTE_SECONDS`, about unfinished jobs."""
+        now = time.monotonic()
+        if now - self.looked < NOTE_SECONDS:
+            return
+        self.looked = now
+        pending = [row for row in rows if row["status"] == "pending"]
+        if pending and len(pending) == len(rows) and "pending" not in self.told:
+            self.told.add("pending")
+            log.warning(
+                "no worker has taken %s for %.0f s (image %s, %s); the work begins when one is free",
+                ", ".join(str(row["id"]) for row in pending), now - self.begun, pending[0]["docker_image"],
+                hardware(pending[0]),
+            )  # fmt: skip
+        for row in rows:
+            worker, job = str(row.get("worker_id")), str(row["id"])
+            if row["status"] != "in_progress" or job in self.told:
+                continue
+            silent = service.silence(worker)
+            if silent is not None and silent > SILENT_SECONDS:
+                self.told.add(job)
+                log.warning(
+                    "the worker %s of %s has said nothing for %.0f s; if it is gone and nobody starts it again, "
+                    "`ow cancel %s` and the same command begin anew from what is uploaded", worker, job, silent, job,
+                )  # fmt: skip
 
 
 def leave(service: Service, waiting: Sequence[str], options: Options) -> None:
@@ -84,9 +108,10 @@ def leave(service: Service, waiting: Sequence[str], options: Options) -> None:
     if not options.cancel_on_exit:
         log.warning("interrupted; %s", after(waiting))
         return
-    for job in waiting:
+    running = [job for job, row in service.jobs(waiting).items() if row["status"] not in ENDED]
+    for job in running:
         service.cancel(job)
-    log.warning("cancelled %s; the same command submits them again", ", ".join(waiting))
+    log.warning("cancelled %s; the same command submits them again", ", ".join(running) or "nothing")
 
 
 def after(waiting: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Literal, cast
 from pydantic import BaseModel
 
 from inoc.backends.openweights.client import APIError, Job, Jobs, OpenWeights, Row, table
-from inoc.backends.openweights.desk import SOURCE, Kind
+from inoc.backends.openweights.desk import PREPARE, SOURCE, Kind
 from inoc.backends.openweights.options import DEFAULT_INSTALL, DEV_IMAGE, Options
 
 
@@ -102,10 +102,11 @@ def install_line(options: Options) -> str:
 
 def entrypoint(kind: Kind, asks: bool, options: Options) -> str:
     """The shell line: install, then run inoc from the mounted archive; questions in a process of their own."""
-    run = f'PYTHONPATH="$PWD/{SOURCE}:$PYTHONPATH" python -m inoc.backends.openweights.worker'
+    install = install_line(options)
+    python = "env/bin/python" if install else "python"
+    run = f'PYTHONPATH="$PWD/{SOURCE}:$PYTHONPATH" {python} -m inoc.backends.openweights.worker'
     often = f"{options.upload_every} {options.resume_every} {options.resume_mb}"
     parts = [f"{run} {each} {often}" for each in (kind, *(["answer"] if asks else []))]
-    if install := install_line(options):
-        packages = " ".join(shlex.quote(part) for part in install.split())
-        parts.insert(0, f"python -m pip install --quiet {packages}")
+    if install:
+        parts.insert(0, f"python {PREPARE} " + " ".join(shlex.quote(part) for part in install.split()))
     return " && ".join(parts)

@@ -83,6 +83,7 @@ def find_computed(
                 found[number] = group
         if found:
             jobs[job], totals[job] = found, len(content) // DIGEST
+            desk.found(row, len(found))
         if not waiting:
             break
     return jobs, totals

@@ -8,6 +8,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from hashlib import sha256
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -178,6 +179,26 @@ class Service:
                 .order("created_at", desc=True)
                 .execute()
                 .data
+            )
+        )
+
+    def silence(self, worker: str) -> float | None:
+        """Seconds since a worker last said that it lives; None where it never did."""
+        from inoc.backends.openweights.client import table
+
+        rows = self.call(lambda ow: table(ow, "worker").select("ping").eq("id", worker).execute().data)
+        if not rows or not rows[0]["ping"]:
+            return None
+        said = datetime.fromisoformat(str(rows[0]["ping"]).replace("Z", "+00:00"))
+        return (datetime.now(UTC) - said).total_seconds()
+
+    def ask_for(self, job: str, hardware: Row) -> None:
+        """Change what a job that waits for a worker asks for."""
+        from inoc.backends.openweights.client import table
+
+        self.call(
+            lambda ow: (
+                table(ow, "jobs").update(dict(hardware)).eq("id", job).eq("status", "pending").execute().data
             )
         )
 

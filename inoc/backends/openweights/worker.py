@@ -72,8 +72,8 @@ class Reporter:
         self.run.log(event)
         self.sent.append(event)
 
-    def finish(self, backend: LocalBackend | None, tokens: int) -> None:
-        """Make sure that every event is stored (the client gives up quietly), then say what ran here."""
+    def finish(self, tokens: int) -> None:
+        """Make sure that every event is stored (the client gives up quietly), then say how long it took."""
         lost = self.sent
         for _ in range(3):
             there = {data.get("event") for data in self._stored()}
@@ -84,9 +84,7 @@ class Reporter:
                 break
         else:
             raise InocError(f"{len(lost)} events of the job could not be stored.")
-        if backend is not None:
-            facts = {"identity": dict(backend.identity()), "hardware": device()}
-            self.send("done", {**facts, "tokens": tokens, "seconds": time.monotonic() - self.began})
+        self.send("done", {"tokens": tokens, "seconds": time.monotonic() - self.began})
 
     def _stored(self) -> list[Row]:
         return [cast(Row, row["data"]) for row in self.service.events([self.run.id])]
@@ -108,7 +106,7 @@ def device() -> str:
     return f"{torch.cuda.device_count()}x {torch.cuda.get_device_name(0)}"
 
 
-def open_backend(meta: Row) -> LocalBackend:
+def open_backend(reporter: Reporter, meta: Row) -> LocalBackend:
     """The local backend on the model that the client names."""
     for archive in Path().glob(f"*{FILES}"):
         bundle.unzip(archive.read_bytes(), Path(archive.name.removesuffix(FILES)))
@@ -116,7 +114,9 @@ def open_backend(meta: Row) -> LocalBackend:
     options = cast("dict[str, str | int | bool | None]", model["options"])
     dtype = cast("str", model["dtype"])
     revision = cast("str | None", model["revision"])
-    return LocalBackend.from_spec(ModelSpec(str(model["id"]), revision, dtype, options))  # pyright: ignore[reportArgumentType]
+    backend = LocalBackend.from_spec(ModelSpec(str(model["id"]), revision, dtype, options))  # pyright: ignore[reportArgumentType]
+    reporter.send("begin", {"identity": dict(backend.identity()), "hardware": device()})
+    return backend
 
 
 def in_parts(results: Iterator[T], every: float) -> Iterator[list[T]]:
@@ -134,7 +134,7 @@ def in_parts(results: Iterator[T], every: float) -> Iterator[list[T]]:
 
 def work_requests(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
     """Score or sample all requests that earlier runs have not."""
-    backend = open_backend(parcel.meta)
+    backend = open_backend(reporter, parcel.meta)
     requests = wire.unpack_requests(parcel)
     waiting = dict(enumerate(requests))
     for data in reporter.stored("part"):
@@ -153,15 +153,15 @@ def work_requests(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None
         done += len(part)
         reporter.send("part", {"n": len(part)}, wire.pack_results(part), f"part-{os.getpid()}-{done:07d}.npz")
     tokens = sum(len(r.context) + len(r.completion if isinstance(r, ScoreRequest) else ()) for r in todo)
-    reporter.finish(backend, tokens)
+    reporter.finish(tokens)
 
 
 def work_embed(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
     """One vector per text."""
-    backend = open_backend(parcel.meta)
+    backend = open_backend(reporter, parcel.meta)
     texts = cast(list[str], parcel.meta["texts"])
     reporter.send("part", {"n": len(texts)}, wire.pack_matrix(backend.embed(texts)), "vectors.npz")
-    reporter.finish(backend, 0)
+    reporter.finish(0)
 
 
 def restore(reporter: Reporter, directory: Path) -> int:
@@ -185,7 +185,7 @@ def work_train(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
     done = restore(reporter, directory)
     if reporter.stored("trained"):
         return
-    backend = open_backend(parcel.meta)
+    backend = open_backend(reporter, parcel.meta)
     job = wire.unpack_training(parcel, TRAINING)
     rows: list[list[float | None]] = []
     waiting = {*job.checkpoint_steps, len(job.batches)}
@@ -212,7 +212,7 @@ def work_train(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
     send_steps(reporter, rows)
     reporter.send("trained", {"updates": len(job.batches)})
     tokens = sum(len(job.examples[i].token_ids) for batch in job.batches for i in batch)
-    reporter.finish(backend, tokens)
+    reporter.finish(tokens)
 
 
 def send_steps(reporter: Reporter, rows: list[list[float | None]]) -> None:
@@ -244,7 +244,7 @@ def send_state(reporter: Reporter, directory: Path, done: int, megabytes: int) -
 
 def work_answers(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
     """Sample from the checkpoints, in a process of its own: the training's memory is free again."""
-    backend = open_backend(parcel.meta)
+    backend = open_backend(reporter, parcel.meta)
     recipe = wire.recipe_of(parcel.meta["recipe"])
     answered = {data["step"] for data in reporter.stored("answers")}
     tokens = first = 0
@@ -259,7 +259,7 @@ def work_answers(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
             "answers", {"step": group.step}, wire.pack_results(results), f"answers-{group.step:05d}.npz"
         )
         tokens += sum(len(result.token_ids) for result in results)
-    reporter.finish(backend, tokens)
+    reporter.finish(tokens)
 
 
 def main(kind: str, upload_every: str, resume_every: str, resume_mb: str) -> None:
