@@ -19,7 +19,8 @@ one number per example; `delta` is the same difference of one token. f and m sta
 - **Missing data** are left out of means and counted (`n_examples`, `n_tokens`, attrs `n` and `nan`, notes on stderr).
   In Gram matrices a missing difference is 0. Nothing left gives NaN.
 - **Intervals** are 95 %: t over examples (`ph_ci`), Wilson (`gamma_ci`), paired t over instructions
-  (`elicitation_ci`), prompt bootstrap (`angle_category_ci`). dim `bound`: lower, upper.
+  (`elicitation_ci`), prompt bootstrap (`angle_category_ci`; in simulations it holds the truth 89-90 % of the time
+  with 5 prompts a role and 92-94 % with 16 to 30: too narrow where prompts are few). dim `bound`: lower, upper.
 - **Prompts at hand.** Spectra, angles, centroids and z-scores are relative to the prompts asked for (`--prompts`).
 - **n matters.** `coherence`, `persistent` and `effective_rank` depend on the number of examples: compare them only at
   equal `n_examples`. Variables named `token_*` are of all tokens, the same without the prefix of examples.

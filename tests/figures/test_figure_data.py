@@ -214,3 +214,16 @@ def test_lasting_suppression_by_hand(run):
     test = stats.ttest_1samp(pair, 0.0).confidence_interval(0.95)
     found = [float(table.sel(step=40)[f"remaining{end}"]) for end in ("", "_lower", "_upper")]
     assert found == pytest.approx([pair.mean(), test.low, test.high])
+
+
+@pytest.mark.parametrize("n", [6, 46])
+def test_band_of_the_line_holds_the_mean_in_95_of_100(n):
+    """1000 simulated scatters: the true mean at three places lies in the band."""
+    rng = np.random.default_rng(7)
+    at, hits = np.array([-1.0, 0.0, 2.0]), []
+    for _ in range(1000):
+        x = rng.normal(size=n)
+        found = fits.line(x, 5 - 3 * x + rng.normal(0, 2, n))
+        assert found is not None
+        hits.append(np.abs(found(at) - (5 - 3 * at)) <= found.half_band(at))
+    assert ((np.mean(hits, axis=0) >= 0.93) & (np.mean(hits, axis=0) <= 0.97)).all()
