@@ -23,7 +23,7 @@ TITLES = {
     "cross": "Cross-trait: what the prompt did to the trait it does not ask for, pp [95 %]",
     "gap": "Gap: fixed minus mix suppression, pp [95 %]",
 }
-WIDE = 150
+WIDE = 165
 """Columns of the tables when stdout is no terminal."""
 
 

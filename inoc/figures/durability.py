@@ -29,9 +29,15 @@ def durability_data(run: Run) -> xr.Dataset:
     roles = roles_of(run)
     prompts = [str(p) for p in table["run_prompt"].values]
     several = len(set(table["data"].values.astype(str))) > 1
+    columns = (prompts, table["prefix_type"].values.astype(str), table["data"].values.astype(str))
     names = [
-        f"{prompt or 'control'}, {Path(str(data)).stem or 'same data'}" if several else prompt or "control"
-        for prompt, data in zip(prompts, table["data"].values, strict=True)
+        ", ".join(
+            [
+                f"{prompt or 'control'}{' mix' if kind == 'mix' else ''}",
+                *([Path(data).stem or "same data"] if several else []),
+            ]
+        )
+        for prompt, kind, data in zip(*columns, strict=True)
     ]
     role = [roles.get(prompt, "") if prompt else "control" for prompt in prompts]
     return table.assign_coords(role=("run", role), name=("run", names))

@@ -195,7 +195,7 @@ def test_continued_runs_are_in_the_durability_figure_only(run):
     assert table.sizes["run"] == 25
     names = dict(zip(table["run"].values.tolist(), table["name"].values.tolist(), strict=True))
     assert names["control_more"] == "control"
-    assert names["german_prompt_number_0_mix_more"] == "german_prompt_number_0"
+    assert names["german_prompt_number_0_mix_more"] == "german_prompt_number_0 mix"
     row = table.sel(run="german_prompt_number_0_mix_more")
     assert (row["role"].item(), row["prefix_type"].item()) == ("positive", "mix")
     assert row["against"].item() == "control continued alike"
