@@ -27,7 +27,7 @@ import peft
 import torch
 from safetensors.torch import save_file
 from tinker.proto import tinker_public_pb2 as proto
-from tinker_models import Base, draw, prompt_logprobs
+from tinker_models import Base, draw, prompt_logprobs, read_datum
 
 KINDS = {
     "save_weights": "weights",
@@ -143,23 +143,25 @@ class Service:
             base = self.bases[training.base]
             reply = proto.ForwardBackwardOutput(loss_fn_output_type="ArrayRecord")
             total, found = 0.0, []
-            for datum in message.data:
-                ids = [
-                    int(t) for c in datum.model_input for t in np.frombuffer(c.encoded_text.tokens, np.int32)
-                ]
-                targets = np.frombuffer(datum.loss_fn_inputs["target_tokens"].dense, np.int64)
-                weights = np.frombuffer(datum.loss_fn_inputs["weights"].dense, np.float32)
-                if not len(ids) == len(targets) == len(weights) or message.loss_fn != "cross_entropy":
+            for start in range(0, len(message.data), 16):
+                batch = [read_datum(datum) for datum in message.data[start : start + 16]]
+                if message.loss_fn != "cross_entropy" or any(
+                    len(set(map(len, datum))) > 1 for datum in batch
+                ):
                     raise UserError(
                         "inputs, targets and weights must have one length, the loss be cross_entropy"
                     )
-                logprobs = torch.log_softmax(base.logits(training.adapter, ids), -1)
-                chosen = logprobs[torch.arange(len(ids)), torch.tensor(targets.copy())]
-                loss = -(chosen * torch.tensor(weights.copy())).sum()
+                logits = base.logits(training.adapter, [ids for ids, _, _ in batch])
+                losses = []
+                for row, (ids, targets, weights) in zip(logits, batch, strict=True):
+                    logprobs = torch.log_softmax(row[: len(ids)], -1)
+                    chosen = logprobs[torch.arange(len(ids)), torch.tensor(targets)]
+                    losses.append(-(chosen * torch.tensor(weights)).sum())
+                    found.append(chosen.detach().numpy().astype(np.float32))
+                loss = torch.stack(losses).sum()
                 if not message.forward_only:
                     loss.backward()
                 total += float(loss.detach())
-                found.append(chosen.detach().numpy().astype(np.float32))
             record = reply.loss_fn_outputs.add(type_tag="ArrayRecord", num_datums=len(found))
             field = record.fields["logprobs"]
             field.dtype, field.data = proto.DTYPE_FLOAT32, np.concatenate(found).tobytes()

@@ -9,6 +9,7 @@ import peft
 import torch
 import transformers
 from safetensors.torch import load_file
+from tinker.proto import tinker_public_pb2 as proto
 
 ATTENTION, MLP = ["q_proj", "k_proj", "v_proj", "o_proj"], ["gate_proj", "up_proj", "down_proj"]
 Json = dict[str, Any]
@@ -23,6 +24,7 @@ class Base:
         self.vocabulary = self.model.config.vocab_size
         self.eos = self.model.config.eos_token_id
         self.peft: peft.PeftModel | None = None
+        self.active: str | None = None
         self.cache: dict[tuple[str, tuple[int, ...]], torch.Tensor] = {}
 
     def add(self, name: str, lora: Json, seed: int | None) -> None:
@@ -37,6 +39,9 @@ class Base:
             self.peft = peft.get_peft_model(self.model, config, adapter_name=name)
         else:
             self.peft.add_adapter(name, config)
+        self.peft.base_model.enable_adapter_layers()
+        self.peft.set_adapter(name)
+        self.active = name
 
     def load(self, name: str, folder: Path) -> None:
         assert self.peft is not None
@@ -47,14 +52,25 @@ class Base:
     def parameters(self, name: str) -> list[torch.nn.Parameter]:
         return [weight for key, weight in self.model.named_parameters() if f".{name}." in key]
 
-    def logits(self, name: str | None, ids: list[int]) -> torch.Tensor:
-        if self.peft is None:
-            return self.model(torch.tensor([ids])).logits[0]
+    def activate(self, name: str | None) -> None:
+        """Switch this adapter on, or all off. Switching costs more than a token, so it is done once."""
+        if self.peft is None or name == self.active:
+            return
         if name is None:
-            with self.peft.disable_adapter():
-                return self.peft(torch.tensor([ids])).logits[0]
-        self.peft.set_adapter(name)
-        return self.peft(torch.tensor([ids])).logits[0]
+            self.peft.base_model.disable_adapter_layers()
+        else:
+            self.peft.base_model.enable_adapter_layers()
+            self.peft.set_adapter(name)
+        self.active = name
+
+    def logits(
+        self, name: str | None, rows: list[list[int]], cache: transformers.DynamicCache | None = None
+    ) -> torch.Tensor:
+        """Of rows padded on the right, which causality keeps out; a row may go on from what the cache holds."""
+        self.activate(name)
+        width = max(map(len, rows))
+        ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
+        return (self.peft or self.model)(ids, past_key_values=cache, use_cache=cache is not None).logits
 
     def logprobs(self, name: str | None, ids: list[int]) -> torch.Tensor:
         """log p(next | ids[: i + 1]) of adapters that do not change any more; the last few are kept."""
@@ -63,8 +79,16 @@ class Base:
             while len(self.cache) >= 8:
                 self.cache.pop(next(iter(self.cache)))
             with torch.no_grad():
-                self.cache[key] = torch.log_softmax(self.logits(name, ids), -1)
+                self.cache[key] = torch.log_softmax(self.logits(name, [ids])[0], -1)
         return self.cache[key]
+
+
+def read_datum(datum: proto.Datum) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """Token ids, targets and weights."""
+    ids = [int(t) for c in datum.model_input for t in np.frombuffer(c.encoded_text.tokens, np.int32)]
+    targets = np.frombuffer(datum.loss_fn_inputs["target_tokens"].dense, np.int64)
+    weights = np.frombuffer(datum.loss_fn_inputs["weights"].dense, np.float32)
+    return ids, targets.copy(), weights.copy()
 
 
 def prompt_logprobs(base: Base, adapter: str | None, prompt: list[int], body: Json) -> np.ndarray:
@@ -85,8 +109,10 @@ def draw(
     seed = settings.get("seed")
     random = torch.Generator().manual_seed(uuid.uuid4().int % 2**31 if seed is None else seed)
     temperature, tokens, logprobs = settings.get("temperature", 1), [], []
+    cache = transformers.DynamicCache()
     while len(tokens) < settings["max_tokens"]:
-        row = base.logprobs(adapter, prompt + tokens)[-1]
+        with torch.no_grad():
+            row = torch.log_softmax(base.logits(adapter, [tokens[-1:] or prompt], cache)[0, -1], -1)
         if temperature == 0:
             token = int(row.argmax())
         else:
