@@ -21,8 +21,13 @@ from inoc.errors import BackendRejected, BackendUnavailable
 
 log = logging.getLogger("inoc.backends.vllm")
 
-ENVIRONMENT: Final = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
-"""Set before vLLM is imported where the user has not: it reports to nobody and does not fill the screen."""
+ENVIRONMENT: Final = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+}
+"""Set before vLLM is imported where the user has not: it reports to nobody, does not fill the screen, and keeps its
+log out of the results."""
 
 
 @dataclass(frozen=True)
