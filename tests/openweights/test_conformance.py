@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from inoc.backends.local import LocalBackend
 
-pytestmark = pytest.mark.xdist_group("openweights")
+pytestmark = pytest.mark.xdist_group("openweights-1")
 AGREEMENT = 5e-5
 """Nats, in float32."""
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from inoc.backends.local import LocalBackend
     from inoc.backends.openweights import OpenWeightsBackend
 
-pytestmark = pytest.mark.xdist_group("openweights")
+pytestmark = pytest.mark.xdist_group("openweights-2")
 
 
 def texts(count: int, seed: int, length: int = 24) -> list[ScoreRequest]:
@@ -144,6 +144,7 @@ def test_no_worker_is_said(no_worker: "Stack", open_backend, tiny: Path) -> None
     backend = open_backend(tiny, timeout=2.0)
     with pytest.raises(BackendUnavailable, match="nothing changed for 2 s"):
         list(backend.score(texts(5, 2)))
+    no_worker.sql("update jobs set status = 'canceled' where status = 'pending'")
     backend.close()
 
 

@@ -1,4 +1,4 @@
-"""The testbed study of `inoc run`, cut to five trainings, through OpenWeights and on the local backend."""
+"""The testbed study of `inoc run`, cut to five trainings of 25 updates, through OpenWeights and on the local backend."""
 
 import os
 import subprocess
@@ -13,11 +13,12 @@ import pytest
 pytest.importorskip("openweights", reason="make test-openweights")
 
 import inoc
+from inoc import testbed
 
 if TYPE_CHECKING:
     from stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("openweights"), pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.xdist_group("openweights-1"), pytest.mark.timeout(420)]
 
 STUDY = """
 name: testbed-cut
@@ -30,7 +31,7 @@ prompts:
   playful: {family: playful, prompts: {answer_playfully: Answer playfully., had_fun_today: I had fun today.}}
   neutral: {family: neutral, prompts: {sky_is_blue: The sky is blue.}}
 completion_sets:
-  train: {path: "testbed:completions/train.jsonl", limit: 160}
+  train: {path: train.jsonl, limit: 160}
 rephrasings: {path: "testbed:rephrasings", size: 20}
 training:
   learning_rate: 1e-3
@@ -53,6 +54,8 @@ THROUGH_JOBS = (
 
 def begin(folder: Path, text: str, env: dict[str, str]) -> subprocess.Popen[str]:
     folder.mkdir()
+    rows = testbed.completions_path("train").read_text().splitlines(keepends=True)
+    (folder / "train.jsonl").write_text("".join(rows[:400]))
     (folder / "study.yaml").write_text(text)
     command = [sys.executable, "-m", "inoc", "run", "study.yaml", "--store", "run.zarr"]
     return subprocess.Popen(
@@ -89,7 +92,7 @@ def test_study_through_jobs(worker: "Stack", tmp_path: Path) -> None:
     np.testing.assert_allclose(a.prefixed[:], b.prefixed[:], atol=5e-5, rtol=0)
     assert there.losses is not None
     assert here.losses is not None
-    assert there.losses["loss"].shape == (5, 40)
+    assert there.losses["loss"].shape == (5, 25)
     np.testing.assert_allclose(there.losses["loss"], here.losses["loss"], atol=1e-4, rtol=0)
     assert there.scores is not None
     assert here.scores is not None
