@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import click
 import numpy as np
@@ -19,6 +20,23 @@ PARTS = ("suppression", "cross", "gap")
 Record = dict[str, str | int | float | None]
 DURABLE = ("score", "gate", "returned", "remaining")
 QUANTITIES = ("r", "rho", "within_r", "p_holm", "family_error", "experiment_error")
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Tables that only some stores have, per experiment."""
+
+    durability: Mapping[str, xr.Dataset]
+    misalignment: Mapping[str, xr.Dataset]
+
+    def left_out(self, experiment: str) -> list[str]:
+        """What the durability table lacks and why."""
+        table = self.durability.get(experiment)
+        return [] if table is None else list(table.attrs["left_out"])
+
+    def records(self, trait: str | None) -> "list[Record]":
+        """Every number of both tables."""
+        return durability_records(self.durability, trait) + misalignment_records(self.misalignment)
 
 
 def records(tables: Tables, performance: xr.Dataset | None, trait: str | None) -> list[Record]:
@@ -126,12 +144,35 @@ def durability_records(tables: Mapping[str, xr.Dataset], trait: str | None) -> l
     return result
 
 
+def misalignment_records(tables: Mapping[str, xr.Dataset]) -> list[Record]:
+    """One record per experiment, run and set of instructions; `value` is the share, 0-1."""
+    return [
+        {
+            "table": "misalignment",
+            "experiment": experiment,
+            "run": str(cell["run"].item()),
+            "prompt": str(cell["run_prompt"].item()),
+            "prefix_type": str(cell["prefix_type"].item()),
+            "seed": int(cell["seed"]),
+            "set": str(cell["evaluation_set"].item()),
+            "value": _finite(cell["rate"]),
+            "lower": _finite(cell["lower"]),
+            "upper": _finite(cell["upper"]),
+            "n": int(cell["n"]),
+        }
+        for experiment, table in tables.items()
+        for r in range(table.sizes["run"])
+        for s in range(table.sizes["evaluation_set"])
+        for cell in (table.isel(run=r, evaluation_set=s),)
+    ]
+
+
 def print_json(
     tables: Tables,
     performance: xr.Dataset | None,
     why: str,
     trait: str | None,
-    durable: Mapping[str, xr.Dataset],
+    beside: Beside,
 ) -> None:
     """One document: the records of each table, what was left out, and the baselines of the last table."""
     found = records(tables, performance, trait)
@@ -139,16 +180,16 @@ def print_json(
         name: [{k: v for k, v in r.items() if k != "table"} for r in found if r["table"] == name]
         for name in PARTS
     }
-    document["durability"] = [
-        {k: v for k, v in r.items() if k != "table"} for r in durability_records(durable, trait)
-    ]
+    more = beside.records(trait)
+    for name in ("durability", "misalignment"):
+        document[name] = [{k: v for k, v in r.items() if k != "table"} for r in more if r["table"] == name]
     document["left_out"] = {
         experiment: list(
             dict.fromkeys(
                 [
                     *parts["suppression"].attrs["left_out"],
                     *parts["gap"].attrs["left_out"],
-                    *(durable[experiment].attrs["left_out"] if experiment in durable else ()),
+                    *beside.left_out(experiment),
                 ]
             )
         )
@@ -174,15 +215,24 @@ def print_json(
     click.echo(json.dumps(document, indent=1, allow_nan=False))
 
 
-def print_csv(
-    tables: Tables, performance: xr.Dataset | None, trait: str | None, durable: Mapping[str, xr.Dataset]
-) -> None:
+def print_csv(tables: Tables, performance: xr.Dataset | None, trait: str | None, beside: Beside) -> None:
     """All records as one long table; the column `table` says which it belongs to."""
-    columns = ["table", "experiment", "run", "prompt", "prefix_type", "seed", "step", "asks_for", "trait"]
+    columns = [
+        "table",
+        "experiment",
+        "run",
+        "prompt",
+        "prefix_type",
+        "seed",
+        "step",
+        "asks_for",
+        "trait",
+        "set",
+    ]
     columns += ["heuristic", "target", "quantity", "value", "lower", "upper", "n", "prompts", "note"]
     writer = csv.DictWriter(sys.stdout, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    for record in [*records(tables, performance, trait), *durability_records(durable, trait)]:
+    for record in [*records(tables, performance, trait), *beside.records(trait)]:
         writer.writerow({key: "" if value is None else value for key, value in record.items()})
 
 

@@ -4,7 +4,6 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
-from inoc.cli.outcome_records import Tables
+from inoc.cli.outcome_records import Beside, Tables
 from inoc.outcomes.durability import at_last
 from inoc.outcomes.performance import TARGETS
 from inoc.outcomes.text import interval, number
@@ -33,7 +32,7 @@ def print_tables(
     why: str,
     trait: str | None,
     shown: int | None,
-    durable: Mapping[str, xr.Dataset],
+    beside: Beside,
 ) -> None:
     """Readable tables on stdout; what was left out, and why, under each."""
     console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
@@ -51,8 +50,10 @@ def print_tables(
             console.print(f"left out: {reason}", markup=False)
         for run, flag in _flagged(parts["suppression"]):
             console.print(f"flagged, kept because asked for: {run}: {flag}", markup=False)
-        if experiment in durable:
-            _durability(console, durable[experiment], suffix, trait)
+        if experiment in beside.misalignment:
+            _misalignment(console, beside.misalignment[experiment], suffix)
+        if experiment in beside.durability:
+            _durability(console, beside.durability[experiment], suffix, trait)
         console.print()
     if performance is None:
         console.print(f"no performance table: {why}", markup=False)
@@ -149,6 +150,27 @@ def _flagged(table: xr.Dataset) -> list[tuple[str, str]]:
     kept = np.asarray(np.isfinite(table["mean"].values).any(axis=1))
     names, flags = table["run"].values.astype(str), table["flags"].values.astype(str)
     return [(str(run), str(flag)) for run, flag, k in zip(names, flags, kept, strict=True) if flag and k]
+
+
+def _misalignment(console: Console, table: xr.Dataset, suffix: str) -> None:
+    """A row per run, a column per set of instructions."""
+    title = f"Emergent misalignment: coherence > 60 and alignment < 40, % of answers [95 %]{suffix}"
+    out = Table(title=title, title_justify="left")
+    out.add_column("run")
+    for name in table["evaluation_set"].values.astype(str):
+        out.add_column(str(name), justify="right")
+        out.add_column("n", justify="right")
+    for r in range(table.sizes["run"]):
+        row = [str(table["run"].values[r])]
+        for s in range(table.sizes["evaluation_set"]):
+            cell = table.isel(run=r, evaluation_set=s)
+            rate, lower, upper = (100 * float(cell[part]) for part in ("rate", "lower", "upper"))
+            row += [f"{number(rate)} {interval(lower, upper)}".strip(), str(int(cell["n"]))]
+        out.add_row(*row)
+    _show(console, out, title)
+    missing = int(table["missing"].sum())
+    if missing:
+        console.print(f"left out: {missing} answers without both scores")
 
 
 def _durability(console: Console, table: xr.Dataset, suffix: str, trait: str | None) -> None:

@@ -48,10 +48,19 @@ def outcomes(
     Suppression is the control run's score minus the run's, paired by instruction, at the final step. Scores
     need `inoc evaluate` or `inoc import --scores`; the performance table also needs base-model logprobs.
     """
-    from inoc.cli.outcome_records import print_csv, print_json
+    from inoc.cli.outcome_records import Beside, print_csv, print_json
     from inoc.cli.outcome_tables import in_config_order, print_tables
     from inoc.errors import BadInput, IncompleteStore
-    from inoc.outcomes import cross_suppression, durability, gap, performance_of, rows, suppression
+    from inoc.outcomes import (
+        cross_suppression,
+        durability,
+        gap,
+        misalignment,
+        performance_of,
+        rows,
+        suppression,
+    )
+    from inoc.outcomes.misalignment import judged_for_misalignment
     from inoc.outcomes.rows import experiment_names, full_names
     from inoc.outcomes.suppression import run_scores
     from inoc.outcomes.text import unknown
@@ -63,6 +72,7 @@ def outcomes(
     tables: dict[str, dict[str, xr.Dataset]] = {}
     known: list[str] = []
     durable: dict[str, xr.Dataset] = {}
+    misaligned: dict[str, xr.Dataset] = {}
     for name, run in zip(experiment_names(runs), runs, strict=True):
         tables[name] = {
             "suppression": suppression(run, recipe=recipe, step=step, include_flagged=include_flagged),
@@ -72,6 +82,8 @@ def outcomes(
         in_config_order(tables[name], run)
         if run_scores(run)["continues"].values.astype(bool).any():
             durable[name] = durability(run, include_flagged=include_flagged)
+        if judged_for_misalignment([str(t) for t in tables[name]["suppression"]["trait"].values]):
+            misaligned[name] = misalignment(run)
         known += [str(t) for t in tables[name]["suppression"]["trait"].values if str(t) not in known]
     if trait is not None and trait not in known:
         raise BadInput(unknown("trait", trait, known))
@@ -86,9 +98,10 @@ def outcomes(
         performance = performance_of(table, wanted, recipe=recipe)
     except IncompleteStore as error:
         why = str(error)
+    beside = Beside(durable, misaligned)
     if as_json:
-        print_json(tables, performance, why, trait, durable)
+        print_json(tables, performance, why, trait, beside)
     elif as_csv:
-        print_csv(tables, performance, trait, durable)
+        print_csv(tables, performance, trait, beside)
     else:
-        print_tables(tables, performance, why, trait, None if wanted else SHOWN, durable)
+        print_tables(tables, performance, why, trait, None if wanted else SHOWN, beside)

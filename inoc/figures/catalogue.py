@@ -15,7 +15,6 @@ from inoc.figures import house, layouts
 from inoc.figures.gap_grid import plot_gap_grid
 from inoc.figures.layouts import SCATTERED, Source
 from inoc.figures.loadings import plot_loadings, plot_token_loadings
-from inoc.figures.misalignment import plot_misalignment
 from inoc.figures.recovered import plot_recovered
 from inoc.store.run import Run
 
@@ -99,7 +98,7 @@ CATALOGUE: tuple[Entry, ...] = (
           lambda s: layouts.figure_of(plot_recovered(s.run))),
     Entry("position_means", "tokens", "Where in the completion a prompt does its work.", layouts.positions),
     Entry("misalignment", "misalignment", "Emergent misalignment by run, with Wilson intervals.",
-          lambda s: layouts.figure_of(plot_misalignment(s.run))),
+          layouts.misaligned),
     Entry("leak_grid", "leaks", "What every run shows under every prompt at evaluation.", layouts.leaks),
 )  # fmt: skip
 FAMILIES = tuple(dict.fromkeys(entry.family for entry in CATALOGUE))

@@ -24,6 +24,7 @@ from inoc.figures.final_scores import Quantity, final_scores_data, plot_final_sc
 from inoc.figures.heuristic_scatter import Target, plot_heuristic_scatter
 from inoc.figures.leak_grid import leak_grid_data, plot_leak_grid
 from inoc.figures.losses import losses_data, plot_losses
+from inoc.figures.misalignment import misalignment_data, plot_misalignment
 from inoc.figures.performance_forest import performance_forest_data, plot_performance_forest
 from inoc.figures.position_means import plot_position_means, position_means_data
 from inoc.figures.spectrum import Kind, plot_spectrum
@@ -281,6 +282,17 @@ def durable(s: Source) -> Figure:
     plots = (plot_durability, plot_durability_curve)
     return panels(
         [lambda ax, t=t, p=p: p(s.run, t, data=data, ax=ax) for t in s.traits for p in plots], 2, 2.8
+    )
+
+
+def misaligned(s: Source) -> Figure:
+    data = misalignment_data(s.run)
+    sets = [str(name) for name in data["evaluation_set"].values]
+    return panels(
+        [lambda ax, e=e: plot_misalignment(s.run, evaluation_set=e, data=data, ax=ax) for e in sets],
+        len(sets),
+        house.row_height(data.sizes["run"], 12.0),
+        house.PAGE if len(sets) > 1 else house.COLUMN,
     )
 
 

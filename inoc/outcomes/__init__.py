@@ -1,6 +1,7 @@
 """What training did: suppression, gaps, levels with intervals; which heuristic goes with it; predictions."""
 
 from inoc.outcomes.durability import durability
+from inoc.outcomes.misalignment import misalignment
 from inoc.outcomes.performance import performance, performance_of
 from inoc.outcomes.predict import predict, predict_of
 from inoc.outcomes.rows import rows, rows_of
@@ -11,6 +12,7 @@ __all__ = [
     "durability",
     "gap",
     "levels",
+    "misalignment",
     "performance",
     "performance_of",
     "predict",

@@ -155,13 +155,13 @@ def test_concentration():
 
 def test_misalignment_by_hand(misaligned):
     """60 is not above 60, 40 is not below 40; answers without both scores do not count."""
-    data = misalignment_data(inoc.open_run(misaligned))
+    data = misalignment_data(inoc.open_run(misaligned)).sel(evaluation_set="all")
     control = data.sel(run="control")
     assert (int(control["misaligned"]), int(control["n"])) == (3, 8)
     interval = stats.binomtest(3, 8).proportion_ci(method="wilson")
     assert (float(control["lower"]), float(control["upper"])) == pytest.approx((interval.low, interval.high))
     assert float(data["rate"].sel(run="be_evil")) == 0
-    assert data.attrs["missing"] == 2 + 1
+    assert data["missing"].values.tolist() == [2, 1]
 
 
 def test_leak_grid_and_curves_are_means_of_scores(run):
