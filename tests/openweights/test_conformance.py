@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from inoc.backends.local import LocalBackend
 
-pytestmark = pytest.mark.xdist_group("openweights-1")
+pytestmark = [pytest.mark.xdist_group("openweights-1"), pytest.mark.timeout(600)]
 AGREEMENT = 5e-5
 """Nats, in float32."""
 
@@ -58,7 +58,7 @@ class TestSampling(SamplerConformance):
 
     @pytest.fixture
     def contexts(self, backend: Rehearsal | Gathered) -> list[SampleRequest]:
-        texts = ["Hello", "Why is the sky blue?", "No no no no"]
+        texts = ["Why is the sky blue?", "No no no no"]
         return [
             SampleRequest(f"r{i}", tuple(backend.tokenizer.encode(text, add_special_tokens=False)))
             for i, text in enumerate(texts)

@@ -1,4 +1,4 @@
-"""The testbed study of `inoc run`, cut to five trainings of 25 updates, through OpenWeights and on the local backend."""
+"""The testbed study of `inoc run`, cut to five trainings of 25 updates, through jobs and on the local backend."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ from inoc import testbed
 if TYPE_CHECKING:
     from stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("openweights-1"), pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.xdist_group("openweights-1"), pytest.mark.timeout(600)]
 
 STUDY = """
 name: testbed-cut
