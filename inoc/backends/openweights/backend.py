@@ -9,6 +9,7 @@ from typing import ClassVar, cast
 import numpy as np
 from jaxtyping import Float32
 
+from inoc.backends.openweights.command import image_of
 from inoc.backends.openweights.desk import Desk
 from inoc.backends.openweights.model import context_and_vocabulary, find
 from inoc.backends.openweights.options import parse_options
@@ -87,8 +88,6 @@ class OpenWeightsBackend:
     @property
     def image(self) -> str:
         """The container image of the jobs."""
-        from inoc.backends.openweights.jobs import image_of
-
         return image_of(self.options)
 
     def identity(self) -> Mapping[str, Scalar]:

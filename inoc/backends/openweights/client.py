@@ -109,7 +109,7 @@ else:
 
 __all__ = [
     "APIError", "ApiTokenError", "HTTPError", "Job", "Jobs", "OpenWeights", "Row", "StorageException",
-    "Table", "hosted", "prices", "retrying", "table",
+    "Table", "forget", "hosted", "normalised", "prices", "retrying", "table",
 ]  # fmt: skip
 
 
@@ -138,6 +138,13 @@ def forget(ow: OpenWeights) -> None:
     instances = cast(list[OpenWeights], getattr(OpenWeights, "_INSTANCES"))  # noqa: B009
     if ow in instances:
         instances.remove(ow)
+
+
+def normalised(hardware: Sequence[str] | None) -> list[str] | None:
+    """Hardware as workers call it; ValueError for what the client does not know."""
+    from openweights.cluster.start_runpod import normalize_hardware_type
+
+    return None if hardware is None else [str(normalize_hardware_type(name)) for name in hardware]
 
 
 def prices(hardware: str) -> float | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final, cast
 
 from inoc.backends.openweights.client import Row
+from inoc.backends.openweights.command import image_of
 from inoc.backends.openweights.desk import Desk
 from inoc.backends.pricing import Price
 from inoc.errors import BadInput
@@ -35,8 +36,6 @@ def price(desk: Desk, tokens: int) -> Price:
 
 def measured(desk: Desk) -> tuple[float | None, str]:
     """Tokens per second of the newest finished scoring jobs of this model in this image."""
-    from inoc.backends.openweights.jobs import image_of
-
     rows = desk.service.find({"program": "inoc", "kind": "score", "model": desk.model.name})
     done = [
         speed(row)

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from inoc.backends.openweights import bundle, wire
+from inoc.backends.openweights.command import FILES, PREPARE, SOURCE, Kind, image_of, install_line
 from inoc.backends.openweights.follow import Event, failure, follow, leave
 from inoc.backends.openweights.model import FOLDER, Model, check_size, zip_model
 from inoc.backends.openweights.options import Options
@@ -20,14 +21,6 @@ if TYPE_CHECKING:
     from inoc.backends.openweights.client import OpenWeights
 
 log = logging.getLogger("inoc.backends.openweights")
-
-Kind = Literal["score", "sample", "embed", "train"]
-SOURCE: Final = "inoc.zip"
-PREPARE: Final = "prepare.py"
-REQUESTS: Final = "requests.npz"
-QUESTIONS: Final = "questions.npz"
-FILES: Final = ".files.zip"
-"""A mounted archive of this name is unpacked into a folder of its name before the work begins."""
 
 
 @dataclass
@@ -60,8 +53,6 @@ class Desk:
 
     def base(self, sampling: Sampling | None) -> str:
         """A hash of all but the requests that decides results: model, arithmetic, image, libraries, this code."""
-        from inoc.backends.openweights.jobs import image_of, install_line
-
         parts = [
             self.setup(sampling), self.model.weights, image_of(self.options), install_line(self.options),
             hashlib.sha256(self.source).hexdigest(), self.options.attempt,
@@ -143,12 +134,8 @@ class Desk:
         log.warning(
             "found %s, %s: %s of its results are asked for", row["id"], row["status"], f"{requests:,}"
         )
-        wanted = {
-            "allowed_hardware": self.options.hardware(),
-            "requires_vram_gb": self.options.requires_vram_gb,
-        }
-        if row["status"] == "pending" and any(row.get(name) != value for name, value in wanted.items()):
-            self.service.ask_for(str(row["id"]), wanted)
+        if row["status"] == "pending":
+            self.service.ask_for(row, self.options.hardware(), self.options.requires_vram_gb)
 
     def follow(self, jobs: Sequence[str]) -> Iterator[Event]:
         """Events of these jobs until they are completed.

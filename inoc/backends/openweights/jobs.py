@@ -1,7 +1,6 @@
 """inoc's own kind of job on an OpenWeights server. Imports the client: import this late."""
 
 import json
-import shlex
 import tempfile
 from collections.abc import Mapping
 from hashlib import sha256
@@ -11,8 +10,8 @@ from typing import Literal, cast
 from pydantic import BaseModel
 
 from inoc.backends.openweights.client import APIError, Job, Jobs, OpenWeights, Row, table
-from inoc.backends.openweights.desk import PREPARE, SOURCE, Kind
-from inoc.backends.openweights.options import DEFAULT_INSTALL, DEV_IMAGE, Options
+from inoc.backends.openweights.command import Kind, entrypoint, image_of
+from inoc.backends.openweights.options import Options
 
 
 class Params(BaseModel):
@@ -86,27 +85,3 @@ class InocJob(Jobs):
             if str(error.code) != "23505":  # somebody else has just submitted the same
                 raise
             return super().get_or_create_or_reset(data)
-
-
-def image_of(options: Options) -> str:
-    """The container image of the jobs: the option, else the client's own for training."""
-    return options.base_image or Jobs.base_image
-
-
-def install_line(options: Options) -> str:
-    """What pip is to install before a job: nothing on a worker that was started by hand, unless asked for."""
-    if options.install is not None:
-        return options.install
-    return "" if image_of(options) == DEV_IMAGE else DEFAULT_INSTALL
-
-
-def entrypoint(kind: Kind, asks: bool, options: Options) -> str:
-    """The shell line: install, then run inoc from the mounted archive; questions in a process of their own."""
-    install = install_line(options)
-    python = "env/bin/python" if install else "python"
-    run = f'PYTHONPATH="$PWD/{SOURCE}:$PYTHONPATH" {python} -m inoc.backends.openweights.worker'
-    often = f"{options.upload_every} {options.resume_every} {options.resume_mb}"
-    parts = [f"{run} {each} {often}" for each in (kind, *(["answer"] if asks else []))]
-    if install:
-        parts.insert(0, f"python {PREPARE} " + " ".join(shlex.quote(part) for part in install.split()))
-    return " && ".join(parts)

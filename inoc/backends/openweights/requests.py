@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from inoc.backends.openweights import wire
-from inoc.backends.openweights.desk import REQUESTS, Desk
+from inoc.backends.openweights.command import REQUESTS
+from inoc.backends.openweights.desk import Desk
 from inoc.backends.protocols import Sampling, ScoreRequest
 from inoc.errors import BadResult
 

@@ -192,15 +192,24 @@ class Service:
         said = datetime.fromisoformat(str(rows[0]["ping"]).replace("Z", "+00:00"))
         return (datetime.now(UTC) - said).total_seconds()
 
-    def ask_for(self, job: str, hardware: Row) -> None:
-        """Change what a job that waits for a worker asks for."""
-        from inoc.backends.openweights.client import table
+    def ask_for(self, row: Row, hardware: Sequence[str] | None, vram_gb: int) -> None:
+        """Change what a job asks for while it waits for a worker."""
+        from inoc.backends.openweights.client import normalised, table
 
-        self.call(
-            lambda ow: (
-                table(ow, "jobs").update(dict(hardware)).eq("id", job).eq("status", "pending").execute().data
+        try:
+            wanted: dict[str, object] = {
+                "allowed_hardware": normalised(hardware),
+                "requires_vram_gb": vram_gb,
+            }
+        except ValueError as error:
+            raise self.explain(error) from None
+        if any(row.get(name) != value for name, value in wanted.items()):
+            job = row["id"]
+            self.call(
+                lambda ow: (
+                    table(ow, "jobs").update(wanted).eq("id", job).eq("status", "pending").execute().data
+                )
             )
-        )
 
     def cancel(self, job: str) -> None:
         self.call(lambda ow: ow.jobs.cancel(job))
@@ -236,6 +245,8 @@ class Service:
             return BackendUnavailable(
                 f"{where} does not take the key in OPENWEIGHTS_API_KEY ({said}): set a valid one."
             )
+        if isinstance(error, ValueError) and "hardware" in said:
+            return BadInput(f"openweights option allowed_hardware: {said}")
         if isinstance(error, WireError):
             return BackendUnavailable(
                 f"the connection to {where} broke ({type(error).__name__}): try later; submitted jobs go on, and the "

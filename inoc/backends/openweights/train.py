@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final, cast
 
 from inoc.backends.openweights import bundle, wire
-from inoc.backends.openweights.desk import QUESTIONS, REQUESTS, Desk
+from inoc.backends.openweights.command import QUESTIONS, REQUESTS
+from inoc.backends.openweights.desk import Desk
 from inoc.backends.openweights.follow import Event
 from inoc.backends.protocols import (
     Checkpoint,
