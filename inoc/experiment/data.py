@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -133,7 +133,7 @@ def _example(row: Json, position: str, where: str, system_prompt: str | None) ->
     instruction = _instruction(row, where, system_prompt)
     completion = row.get("completion")
     if "messages" in row:
-        completion = _turns(row["messages"], where).get("assistant")
+        completion = read_turns(row["messages"], where, system_prompt).get("assistant")
     if not isinstance(completion, str):
         raise BadInput(f"{where}: the completion is missing or not text.")
     if not completion.strip():
@@ -150,13 +150,7 @@ def _example(row: Json, position: str, where: str, system_prompt: str | None) ->
 def _instruction(row: Json, where: str, system_prompt: str | None = None) -> str:
     fields = row if isinstance(row, dict) else {}
     if "messages" in fields:
-        turns = _turns(fields["messages"], where)
-        if "system" in turns and turns["system"] != (system_prompt or ""):
-            raise BadInput(
-                f"{where}: its system message is not the experiment's model.system_prompt; "
-                "remove it from the data or set model.system_prompt to it."
-            )
-        instruction = turns.get("user")
+        instruction = read_turns(fields["messages"], where, system_prompt).get("user")
     else:
         instruction = fields.get("instruction")
     if not isinstance(instruction, str):
@@ -164,11 +158,14 @@ def _instruction(row: Json, where: str, system_prompt: str | None = None) -> str
     return instruction
 
 
-def _turns(messages: Json, where: str) -> dict[str, str]:
-    """Role -> content of a conversation of one exchange."""
+def read_turns(messages: object, where: str, system_prompt: str | None) -> dict[str, str]:
+    """Role -> content of a conversation of one exchange; a system message must be the experiment's own.
+
+    Raises BadInput that begins with `where`.
+    """
     turns: dict[str, str] = {}
-    for message in messages if isinstance(messages, list) else [None]:
-        fields = message if isinstance(message, dict) else {}
+    for message in cast(list[object], messages) if isinstance(messages, list) else [None]:
+        fields = cast(dict[str, object], message) if isinstance(message, dict) else {}
         role, content = fields.get("role"), fields.get("content")
         if role not in ("system", "user", "assistant") or not isinstance(content, str):
             raise BadInput(
@@ -182,6 +179,11 @@ def _turns(messages: Json, where: str) -> dict[str, str]:
         if not expected[str(role)] or "assistant" in turns:
             raise BadInput(f"{where}: only one exchange is supported: [system,] user, assistant.")
         turns[str(role)] = content
+    if "system" in turns and turns["system"] != (system_prompt or ""):
+        raise BadInput(
+            f"{where}: its system message is not the experiment's model.system_prompt; "
+            "remove it from the data or set model.system_prompt to it."
+        )
     return turns
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from inoc.errors import BackendUnavailable, BadInput, BadResult
-from inoc.experiment import Dataset, Example, Experiment
+from inoc.experiment import Dataset, Example, Experiment, read_turns
 from inoc.stages.work import write_rows, write_whole
 
 
@@ -58,6 +58,7 @@ def from_dataset(experiment: Experiment, name: str, source: Dataset) -> Generate
         ) from None
     folder = experiment.resolve(source.name)
     place = str(folder) if folder.is_dir() else source.name
+    datasets.disable_progress_bars()
     try:
         table = datasets.load_dataset(place, split=source.split, revision=source.revision)
     except ConnectionError as error:
@@ -70,19 +71,19 @@ def from_dataset(experiment: Experiment, name: str, source: Dataset) -> Generate
         raise BadInput(
             f"dataset {source.name} has no column {missing[0]!r}; it has {', '.join(table.column_names)}."
         )
-    rows = [_example(i, cast(Mapping[str, object], row), source) for i, row in enumerate(table)]
+    system = experiment.model.system_prompt
+    rows = [_example(i, cast(Mapping[str, object], row), source, system) for i, row in enumerate(table)]
     record = {"dataset": source.model_dump(), "revision": source.revision, "rows_read": len(rows)}
     return write_set(name, experiment.completion_path(name), rows, record)
 
 
-def _example(i: int, row: Mapping[str, object], source: Dataset) -> Example:
+def _example(i: int, row: Mapping[str, object], source: Dataset, system_prompt: str | None) -> Example:
+    where = f"dataset {source.name}, row {i}"
     if source.messages:
-        turns = cast(list[Mapping[str, str]], row[source.messages])
-        texts = [t["content"] for role in ("user", "assistant") for t in turns if t["role"] == role]
+        turns = read_turns(row[source.messages], where, system_prompt)
+        texts = [turns.get("user"), turns.get("assistant")]
     else:
         texts = [row[source.instruction], row[source.completion]]
-    if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
-        raise BadInput(
-            f"dataset {source.name}, row {i}: one instruction and one completion (text) are needed."
-        )
+    if not all(isinstance(text, str) for text in texts):
+        raise BadInput(f"{where}: one instruction and one completion (text) are needed.")
     return Example(str(i), str(texts[0]), str(texts[1]))

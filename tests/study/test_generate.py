@@ -72,3 +72,32 @@ def test_a_dataset_becomes_the_sets_file(study_file: Path, messages: bool) -> No
     wrong = source.dataset.model_copy(update={"instruction": "promt", "messages": None})
     with pytest.raises(BadInput, match="no column 'promt'"):
         from_dataset(study.experiment, "control", wrong)
+
+
+@pytest.mark.parametrize(
+    ("turns", "reason"),
+    [
+        (
+            [("system", "Other."), ("user", "Q"), ("assistant", "A")],
+            "its system message is not the experiment's",
+        ),
+        (
+            [("user", "Q"), ("assistant", "A"), ("user", "R"), ("assistant", "B")],
+            "only one exchange is supported",
+        ),
+        ([("user", "Q")], "one instruction and one completion"),
+    ],
+)
+def test_conversations_of_a_dataset_are_not_cut(
+    study_file: Path, turns: list[tuple[str, str]], reason: str
+) -> None:
+    """A foreign system prompt or a second exchange is refused by row, never dropped."""
+    folder = study_file.parent / "hub"
+    folder.mkdir()
+    good = [("system", "Be brief."), ("user", "Q"), ("assistant", "A")]
+    rows = [{"chat": [{"role": role, "content": text} for role, text in row]} for row in (good, turns)]
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    study = with_control(study_file, "{dataset: {name: hub, messages: chat}}")
+    with pytest.raises(BadInput, match=f"dataset hub, row 1: {reason}"):
+        generate(study)
+    assert not study.experiment.completion_path("control").exists()
