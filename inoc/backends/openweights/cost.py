@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Final, cast
 
-from inoc.backends.openweights.client import Row
 from inoc.backends.openweights.command import image_of
 from inoc.backends.openweights.desk import Desk
+from inoc.backends.openweights.service import Row
 from inoc.backends.pricing import Price
 from inoc.errors import BadInput
 
@@ -56,11 +56,9 @@ def speed(row: Row) -> tuple[float, float] | None:
     """Tokens and seconds of a finished job, where it said so and was large enough."""
     outputs = cast(Mapping[str, object], row.get("outputs") or {})
     tokens, seconds = outputs.get("tokens"), outputs.get("seconds")
-    if (
-        not isinstance(tokens, (int, float))
-        or not isinstance(seconds, (int, float))
-        or min(tokens, seconds) <= 0
-    ):
+    if not isinstance(tokens, (int, float)) or not isinstance(seconds, (int, float)):
+        return None
+    if tokens < LEAST or seconds <= 0:
         return None
     return float(tokens), float(seconds)
 

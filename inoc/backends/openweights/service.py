@@ -39,9 +39,7 @@ class Service:
     @property
     def url(self) -> str:
         """SUPABASE_URL, else the hosted service's. BadInput where it is no http address or carries credentials."""
-        from inoc.backends.openweights.client import hosted
-
-        url = os.environ.get("SUPABASE_URL", "").strip() or hosted()[0]
+        url = os.environ.get("SUPABASE_URL", "").strip() or _hosted(0)
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
             raise BadInput("SUPABASE_URL must be a plain http(s) address: set it anew.")
@@ -64,9 +62,7 @@ class Service:
     @property
     def anon_key(self) -> str:
         """SUPABASE_ANON_KEY, else the hosted service's."""
-        from inoc.backends.openweights.client import hosted
-
-        key = os.environ.get("SUPABASE_ANON_KEY", "").strip() or hosted()[1]
+        key = os.environ.get("SUPABASE_ANON_KEY", "").strip() or _hosted(1)
         if not JWT.fullmatch(key):
             raise BackendUnavailable(
                 "SUPABASE_ANON_KEY holds no such key (three parts with dots): set it anew."
@@ -284,3 +280,9 @@ class Named(io.BytesIO):
     def __init__(self, content: bytes, name: str) -> None:
         super().__init__(content)
         self.name = name
+
+
+def _hosted(which: int) -> str:
+    from inoc.backends.openweights.client import hosted
+
+    return hosted()[which]

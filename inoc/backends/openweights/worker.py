@@ -17,10 +17,9 @@ from typing import Final, NamedTuple, TypeVar, cast
 
 from inoc.backends.local.backend import LocalBackend
 from inoc.backends.openweights import bundle, wire
-from inoc.backends.openweights.client import Row
 from inoc.backends.openweights.command import FILES, QUESTIONS, REQUESTS
 from inoc.backends.openweights.follow import events_of
-from inoc.backends.openweights.service import Named, Service
+from inoc.backends.openweights.service import Named, Row, Service
 from inoc.backends.protocols import (
     Checkpoint,
     Completion,

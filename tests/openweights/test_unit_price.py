@@ -1,0 +1,49 @@
+"""The dry run of `inoc score` with a backend that says its price: nothing is scored, tokens are as requested."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from inoc.backends.pricing import Price
+from inoc.backends.protocols import ModelSpec, ScoreRequest, TokenLogprobs
+from inoc.cli.score import forecast_text
+from inoc.experiment import load_experiment
+from inoc.stages.estimate import estimate
+from inoc.stages.plan import make_plan
+from inoc.stages.score import open_chat
+from inoc.testbed import experiment_path
+
+pytest.importorskip("torch")
+
+from inoc.backends.local import LocalBackend
+
+
+class Rented(LocalBackend):
+    """Would compute elsewhere."""
+
+    def price(self, tokens: int) -> Price:
+        return Price(2, "1x A100", tokens, 100.0, "made up", tokens / 360_000, tokens / 1000)
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
+        raise AssertionError("a dry run scores nothing")
+
+
+def test_price_instead_of_a_measurement(tmp_path: Path):
+    experiment = load_experiment(experiment_path())
+    backend = Rented.from_spec(ModelSpec("testbed"))
+    found = estimate(experiment, backend, tmp_path / "run.zarr", sets=("train",))
+    plan = make_plan(experiment, open_chat(experiment, backend), backend.context_length, sets=("train",))
+    exact = sum(
+        len(r.context) + len(r.completion) for unit in plan.units() for r in plan.requests(unit).requests
+    )
+    assert found.price is not None
+    # prefixes are counted by their own length: where they join the text a token may be more or less
+    assert found.price.tokens == pytest.approx(exact, rel=0.03)
+    assert found.seconds == 0
+    assert not (tmp_path / "run.zarr").exists()
+    text = forecast_text(found)
+    assert f"with contexts about {found.price.tokens:,} in 2 jobs on 1x A100" in text
+    assert f"about ${found.price.tokens / 1000:,.2f}" in text
+    assert "(made up)" in text
+    assert found.to_json()["price"]["jobs"] == 2
