@@ -69,11 +69,12 @@ def trust(prediction: xr.Dataset) -> list[str]:
             if not prompts:
                 said.append(f"{kind}, {what}: no prediction, {cell['model'].item()}.")
                 continue
-            errors = [_errors(cell["error"], left_out) for left_out in ("family", "store")]
+            errors = [e for e in (_errors(cell["error"], name) for name in ("family", "store")) if e]
+            errors = errors or [_errors(cell["error"], "prompt")]
             rough = " Rough: fewer than 20 prompts." if prompts < ROUGH else ""
             said.append(
                 f"{kind}, {what}: {cell['model'].item()}, learnt from {prompts} distinct prompts ({n} rows); "
-                f"typical error on a left-out {'; on a left-out '.join(e for e in errors if e)}."
+                f"typical error on a left-out {'; on a left-out '.join(errors)}."
                 f"{rough}{_warning(cell['error'])}"
             )
     return said

@@ -143,6 +143,19 @@ def test_advice_in_words() -> None:
     assert not unpredicted(found)
 
 
+def test_trust_without_a_second_family_is_that_of_left_out_prompts() -> None:
+    rows = simulated_rows(np.random.default_rng(10), 14)
+    rows["family"] = ("row", np.full(rows.sizes["row"], rows["family"].values[0], dtype=object))
+    old, new = split(rows, 8)
+    found = predict_of(old, new)
+    error = found["error"].sel(relation="on_target", prefix_type="fixed", left_out="prompt")
+    chosen, constant = (float(error.sel(predictor=p)) for p in ("chosen", "constant"))
+    said = trust(found)[0]
+    assert f"typical error on a left-out prompt {chosen:.0f} pp (" in said
+    assert f"{constant:.0f} always guessing the mean)." in said
+    assert "Only one family was trained" in said
+
+
 def test_advice_warns_where_the_model_is_no_better_than_the_mean() -> None:
     rows = simulated_rows(np.random.default_rng(9), 18)
     rng = np.random.default_rng(0)
