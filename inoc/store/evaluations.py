@@ -93,7 +93,10 @@ def _grow(
     stored = run.attributes(where)
     for key, value in attributes.items():
         if stored.get(key) != value:
-            raise OtherSettings(f"{path}: /{where} {key}: stored {stored.get(key)!r}, now {value!r}.")
+            raise OtherSettings(
+                f"{path}: /{where} {key}: stored {stored.get(key)!r}, now {value!r}; give the changed run another name "
+                "(a tag), or choose another store."
+            )
     old = [int(s) for s in run.read(f"{where}/step")]
     new = list(dict.fromkeys([*old, *steps]))
     if new == old:
