@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import numpy as np
 import psutil
@@ -19,7 +20,7 @@ pytest.importorskip("openweights", reason="make test-openweights")
 from trainings import make_job
 
 from inoc.backends.protocols import ScoreRequest, TrainingStep
-from inoc.errors import BackendUnavailable, BadInput, InocError
+from inoc.errors import BackendUnavailable, BadInput, BadResult, InocError
 
 if TYPE_CHECKING:
     from stack import Stack
@@ -215,6 +216,22 @@ def test_killed_client_finds_its_job_again(
     assert len(list(backend.score(more))) == 11
     (other,) = job_states(worker).keys() - before.keys() - {job}
     assert worker.sql(f"select params->'validated_params'->>'requests' from jobs where id = '{other}'") == "1"
+
+
+def test_damaged_file_is_refused(worker: "Stack", backend) -> None:
+    """One flipped byte in what the storage holds of a finished job."""
+    requests = texts(50, 6)
+    list(backend.score(requests))
+    file = worker.sql(
+        "select data->>'file' from events where data->>'inoc' = 'part' and data->>'n' = '50' order by id desc limit 1"
+    )
+    (place,) = worker.gateway.folder.glob(f"*{quote(file, safe='')}")
+    whole = place.read_bytes()
+    place.write_bytes(whole[:-100] + bytes([whole[-100] ^ 1]) + whole[-99:])
+    with pytest.raises(BadResult, match="arrived damaged"):
+        list(backend.score(requests))
+    place.write_bytes(whole)
+    assert len(list(backend.score(requests))) == 50
 
 
 def test_worker_lost_while_it_scores(
