@@ -81,7 +81,7 @@ def train_in_processes(backend: "LocalBackend", job: TrainingJob) -> Iterator[Tr
     n = backend.options.processes
     check_job(job, backend.context_length)
     check_devices(backend.options.device, n)
-    backend.close()  # the processes need the memory
+    free_memory(backend)
     options = {**(backend.spec.options or {}), "processes": 1}
     spec, identity = replace(backend.spec, options=options), backend.identity()
     with tempfile.TemporaryDirectory(prefix="inoc-training-") as folder:
@@ -95,6 +95,18 @@ def train_in_processes(backend: "LocalBackend", job: TrainingJob) -> Iterator[Tr
         finally:
             for member in members:
                 member.end()
+
+
+def free_memory(backend: "LocalBackend") -> None:
+    """Put the model of this process out of memory, which the others need."""
+    import gc
+
+    import torch
+
+    backend.close()
+    gc.collect()  # a model with adapters refers to itself
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def check_devices(device: Device, processes: int) -> None:
