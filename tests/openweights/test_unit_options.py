@@ -52,7 +52,7 @@ def test_the_shell_line():
     plain = entrypoint("score", False, Options(base_image="dev"))
     assert "prepare.py" not in plain
     assert "&&" not in plain
-    assert " python -m inoc.backends.openweights.worker score 60.0 600.0 200" in plain
+    assert " python -m inoc.backends.openweights.worker score 60.0 600.0 1000" in plain
     both = entrypoint("train", True, Options(base_image="x", install="a<2 'b; rm'"))
     first, second, third = both.split(" && ")
     assert shlex.split(first) == ["python", "prepare.py", "a<2", "'b;", "rm'"]

@@ -72,16 +72,17 @@ class Desk:
         """
         names: dict[str, str] = {}
         for checkpoint in checkpoints:
-            location = None if checkpoint is None else checkpoint.location
-            if location is None or location in names:
+            if checkpoint is None or checkpoint.location is None or checkpoint.location in names:
                 continue
+            location = checkpoint.location
             if location not in self._folders:
                 folder = Path(location)
                 if not folder.is_dir():
                     raise BadInput(
                         f"the checkpoint '{location}' is no folder here: use the backend that trained it."
                     )
-                check_size(folder, self.options, f"the checkpoint '{location}'", "score it where it lies")
+                if checkpoint.recipe.kind == "full":
+                    check_size(folder, self.options, f"the checkpoint '{location}'", "score it where it lies")
                 digest = hashlib.sha256(bundle.zip_folder(folder)).hexdigest()
                 self._folders[location] = f"adapter-{digest[:24]}", folder
             names[location] = self._folders[location][0]

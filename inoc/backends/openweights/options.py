@@ -48,7 +48,7 @@ class Options:
     """Seconds between uploads of finished scores and samples."""
     resume_every: Positive = 600.0
     """Seconds at least between uploads of a training's state."""
-    resume_mb: Whole = 200
+    resume_mb: Whole = 1000
     """Largest state of a training that is uploaded, in megabytes; above, a killed job begins anew."""
     poll: Positive = 5.0
     """Seconds between two looks at the jobs."""

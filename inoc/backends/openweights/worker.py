@@ -66,7 +66,7 @@ class Reporter:
         """One event, with a file where there is content."""
         event: dict[str, object] = {**data, "inoc": kind, "event": f"{os.getpid()}-{len(self.sent)}"}
         if content is not None:
-            file = self.ow.files.create(Named(content, name), purpose="result")["id"]
+            file = self.service.call(lambda ow: ow.files.create(Named(content, name), purpose="result"))["id"]
             event |= {"file": file, "path": name, "sha256": sha256(content).hexdigest()}
         self.run.log(event)
         self.sent.append(event)
@@ -237,7 +237,10 @@ def send_state(reporter: Reporter, directory: Path, done: int, megabytes: int) -
             "the state of update %d has %.0f MB and is not uploaded (resume_mb %d)", step, size, megabytes
         )
         return True
-    reporter.send("resume", {"step": step}, bundle.zip_folder(states[-1]), f"{states[-1].name}.zip")
+    try:
+        reporter.send("resume", {"step": step}, bundle.zip_folder(states[-1]), f"{states[-1].name}.zip")
+    except InocError as error:  # a training must not end because the way back to it cannot be kept
+        log.warning("the state of update %d is not uploaded: %s", step, error)
     return True
 
 
