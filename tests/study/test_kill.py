@@ -1,18 +1,22 @@
 """SIGKILL anywhere in `inoc run`, then the same command: the same result, and nothing paid for twice.
 
-A whole study (score, describe, elicit, train, evaluate) on a tiny model, judged over HTTP by a server that counts.
+A whole study (generate, score, describe, elicit, train, evaluate) on a tiny model, judged over HTTP by a server that
+counts.
 What a kill may cost is stated here and asserted:
 
 - judge: requests under way when the process died are asked again, and no others; at most `CONCURRENCY` a kill.
 - training: updates since the last resume state, at most `RESUME_EVERY`; none when the kill met another stage.
 - sampling: the batch of answers under way; none when the kill met judging or training.
 - scoring: the requests of the unit under way; none when the kill met another stage.
+
+The completion set that the study generates for itself must come out the same as well.
 """
 
 import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,7 +35,7 @@ from .conftest import STUDY, write_study
 pytest.importorskip("openai")
 CONCURRENCY = 3
 RESUME_EVERY = TrainingJob.__dataclass_fields__["resume_every"].default
-ROWS, QUESTIONS = 13, 4
+ROWS, QUESTIONS, GENERATED = 13, 4, 4
 UNIT, BATCH = ROWS, 2 * QUESTIONS
 """Requests of a scored unit; answers of the largest batch (two conditions of a checkpoint)."""
 PAID = ("score", "answer", "update")
@@ -79,6 +83,7 @@ class Lab:
 
     folder: Path
     study: Path
+    """A copy of the study file in a folder of its own: a generated set lies beside it."""
     launcher: Launcher
     judge: CountingJudge
     paid: list[Counter[str]] = field(default_factory=list)
@@ -139,8 +144,7 @@ def launcher() -> Iterator[Launcher]:
         env=environment,
     ) as process:
         yield Launcher(process)
-        assert process.stdin is not None
-        process.stdin.close()
+        process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -153,22 +157,29 @@ def study(judge: CountingJudge, tmp_path_factory: pytest.TempPathFactory) -> Pat
         text = text.replace(line, f"  {trait}: {{{entry}, concurrency: {CONCURRENCY}}}")
     runs = text[text.index("    - {prompts: [say_a]") : text.index("evaluation:")]
     more = "    - {prompts: [say_a], prefix_types: [mix], tag: long, overrides: {epochs: 17}}\n"
+    made = f"generate: {{n: {GENERATED}, max_tokens: 6, instruction_prefix: Be plain.}}"
+    text = text.replace("train: {path: train.jsonl}", f"train: {{path: train.jsonl}}\n  control: {{{made}}}")
     return write_study(tmp_path_factory.mktemp("study"), text.replace(runs, more))
+
+
+def new_lab(folder: Path, study: Path, launcher: Launcher, judge: CountingJudge) -> Lab:
+    shutil.copytree(study.parent, folder / "study")
+    return Lab(folder, folder / "study" / study.name, launcher, judge)
 
 
 @pytest.fixture(scope="module")
 def whole(
-    study: Path, launcher: Launcher, judge: CountingJudge, tmp_path_factory: pytest.TempPathFactory
+    launcher: Launcher, study: Path, judge: CountingJudge, tmp_path_factory: pytest.TempPathFactory
 ) -> Lab:
     """The undisturbed study."""
-    lab = Lab(tmp_path_factory.mktemp("whole"), study, launcher, judge)
+    lab = new_lab(tmp_path_factory.mktemp("whole"), study, launcher, judge)
     assert lab.run() == 0, lab.said
     return lab
 
 
 @pytest.fixture
 def lab(study: Path, launcher: Launcher, judge: CountingJudge, tmp_path: Path) -> Lab:
-    return Lab(tmp_path, study, launcher, judge)
+    return new_lab(tmp_path, study, launcher, judge)
 
 
 def ends_equal(lab: Lab, whole: Lab, kills: Sequence[Kill]) -> list[Counter[str]]:
@@ -177,6 +188,7 @@ def ends_equal(lab: Lab, whole: Lab, kills: Sequence[Kill]) -> list[Counter[str]
         assert lab.run(kill) == signal.SIGKILL, f"{kill} was not reached: {lab.said}"
     assert lab.run() == 0, lab.said
     assert contents(lab.store) == contents(whole.store)
+    assert contents(lab.study.parent / "generated") == contents(whole.study.parent / "generated")
     check_judge_requests(lab, whole)
     total = sum(lab.paid, Counter())
     most = Counter({"score": UNIT, "answer": BATCH, "update": RESUME_EVERY})
@@ -201,7 +213,7 @@ def check_judge_requests(lab: Lab, whole: Lab) -> None:
 
 def test_undisturbed_study_pays_once(whole: Lab) -> None:
     assert whole.paid[0]["update"] == 3 + 55
-    assert whole.paid[0]["answer"] == 3 * QUESTIONS + 2 * 2 * BATCH
+    assert whole.paid[0]["answer"] == GENERATED + 3 * QUESTIONS + 2 * 2 * BATCH
     assert whole.run() == 0
     assert whole.asked[1] == []
     assert all(whole.paid[1][thing] == 0 for thing in PAID)
@@ -224,7 +236,8 @@ POINTS: tuple[Kill, ...] = (
     ("score", ROWS),
     ("score", 5 * ROWS + 3),
     ("answer", 2),
-    ("answer", 3 * QUESTIONS + 5),
+    ("answer", GENERATED + 2),
+    ("answer", GENERATED + 3 * QUESTIONS + 5),
     ("judge", 1),
     ("judge", 20),
     ("judge", 60),
@@ -247,7 +260,7 @@ def test_killed_there_ends_equal(lab: Lab, whole: Lab, kill: Kill) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_killed_before_any_rename_ends_equal(lab: Lab, whole: Lab, tmp_path: Path) -> None:
     """Every file gets its name by a rename; the process dies just before some of them, chosen by a seed."""
     commits = whole.paid[0]["commit"]
@@ -255,4 +268,4 @@ def test_killed_before_any_rename_ends_equal(lab: Lab, whole: Lab, tmp_path: Pat
     for n in chosen:
         folder = tmp_path / str(n)
         folder.mkdir()
-        ends_equal(Lab(folder, lab.study, lab.launcher, lab.judge), whole, [("commit", n)])
+        ends_equal(new_lab(folder, lab.study, lab.launcher, lab.judge), whole, [("commit", n)])
