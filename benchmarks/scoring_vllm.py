@@ -47,10 +47,12 @@ def compare(local: LocalBackend, vllm: VllmBackend, lengths: Lengths, rounds: in
     )
     tokens = sum(len(request.completion) for request in requests)
     rates = " | ".join(f"{tokens / statistics.median(seconds[way]):,.0f}" for way in ways)
-    ratios = " | ".join(
-        f"**{statistics.median(a / b for a, b in zip(seconds[way], seconds['ours'], strict=True)):.1f}**"
-        for way in ("plain", "shared")
-    )
+
+    def ratio(way: str) -> str:
+        found = [a / b for a, b in zip(seconds[way], seconds["ours"], strict=True)]
+        return f"**{statistics.median(found):.1f}** [{min(found):.1f}, {max(found):.1f}]"
+
+    ratios = f"{ratio('plain')} | {ratio('shared')}"
     return f"| testbed | {lengths.name} | {len(requests)} | {rates} | {ratios} | {gap:.0e} |"
 
 

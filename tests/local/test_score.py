@@ -1,5 +1,6 @@
 """Scores against a naive one-by-one transformers loop, grouping, memory pressure and refusals."""
 
+import copy
 import logging
 from pathlib import Path
 
@@ -222,3 +223,22 @@ def test_absent_device_is_unavailable(models: dict[str, Path]) -> None:
         pytest.skip("this machine has CUDA")
     with pytest.raises(BackendUnavailable, match="device 'cuda'"):
         LocalBackend.from_spec(ModelSpec(str(models["qwen2"]), options={"device": "cuda"}))
+
+
+def test_linear_layers_through_onednn_give_what_torch_gives() -> None:
+    """Many rows and few, with and without bias, not contiguous; with gradients they are torch's own."""
+    import torch
+
+    from inoc.backends.local.linear import CpuLinear, use_onednn
+
+    torch.manual_seed(0)
+    for bias in (True, False):
+        plain = torch.nn.Linear(96, 80, bias=bias)
+        model = torch.nn.Sequential(copy.deepcopy(plain))
+        use_onednn(model)
+        assert type(model[0]) is CpuLinear
+        for rows in (torch.randn(3, 40, 96), torch.randn(2, 96), torch.randn(96, 200).T, torch.randn(0, 96)):
+            with torch.inference_mode():
+                torch.testing.assert_close(model(rows), plain(rows), atol=1e-5, rtol=1e-5)
+        model(torch.randn(100, 96)).sum().backward()
+        assert model[0].weight.grad is not None

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from transformers import Cache, PreTrainedModel
 
+from inoc.backends.local.linear import use_onednn
 from inoc.backends.protocols import Checkpoint
 from inoc.errors import BadInput
 
@@ -32,6 +33,7 @@ class Engine:
     """One model in memory with at most a few adapters, one of them (or none) active."""
 
     def __init__(self, model: PreTrainedModel) -> None:
+        use_onednn(model)
         self.model = model
         self.decoder: torch.nn.Module = model.base_model
         self.text_config = model.config.get_text_config()
