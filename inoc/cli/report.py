@@ -46,4 +46,6 @@ def report(
     for note in tokens.notes if tokens else [f"No token viewer: {written.report.no_tokens}"]:
         click.echo(note, err=True)
     if n := len(written.report.missing):
-        click.echo(f"{n} notes on what is missing or left out stand in the page.", err=True)
+        click.echo(
+            f"{n} {'note' if n == 1 else 'notes'} on what is missing or left out in the page.", err=True
+        )
