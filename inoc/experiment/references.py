@@ -179,11 +179,33 @@ def files_named(experiment: Experiment) -> Iterator[Found]:
             path = experiment.resolve(place)
             loc = ("evaluation", "instructions", name)
             yield from _file(loc, path, experiment.evaluation.optional, partial(read_instructions, path))
+    yield from _training_files(experiment)
 
 
-def _file(loc: Loc, path: Path, optional: bool, read: Callable[[], object]) -> Iterator[Found]:
+def _training_files(experiment: Experiment) -> Iterator[Found]:
+    """The contrast rows, and the data of runs that are trained on another file than the train set's."""
+    named: dict[Path, Loc] = {}
+    if experiment.training.contrast is not None:
+        named[experiment.resolve(experiment.training.contrast.path)] = ("training", "contrast", "path")
+    for index, line in enumerate(experiment.training.runs):
+        if line.data is not None:
+            named.setdefault(experiment.resolve(line.data), ("training", "runs", index, "data"))
+    yet_to_be_made = {
+        experiment.completion_path(name) for name, entry in experiment.completion_sets.items() if entry.made
+    }
+    for path, loc in named.items():
+        read = partial(read_completions, path, system_prompt=experiment.model.system_prompt)
+        if path.exists() or path not in yet_to_be_made:
+            yield from _file(loc, path, False, read, "paths are relative to the experiment file.")
+
+
+LATER = "paths are relative to the experiment file; `optional: true` if it comes later."
+
+
+def _file(
+    loc: Loc, path: Path, optional: bool, read: Callable[[], object], hint: str = LATER
+) -> Iterator[Found]:
     if not path.exists():
-        hint = "paths are relative to the experiment file; `optional: true` if it comes later."
         yield loc, f"{path} does not exist; {hint}", "note" if optional else "error"
         return
     try:

@@ -196,6 +196,29 @@ def test_broken_rows_of_named_files_are_problems(study: Path) -> None:
     assert "train.jsonl, line 2: not JSON" in line
 
 
+def test_training_files_are_read_too(study: Path) -> None:
+    """The contrast rows and a run's own data; a set that inoc makes first may be a run's data."""
+    more = """  control: {generate: {n: 5}}
+training:
+  contrast: {path: plain.jsonl, share: 0.5}
+  runs:
+    - {prefix_types: [none]}
+    - {prefix_types: [none], tag: b, data: broken.jsonl}
+    - {prefix_types: [none], tag: c, data: generated/study/control.jsonl}
+    - {prefix_types: [none], tag: d, data: gone.jsonl}
+"""
+    (study.parent / "broken.jsonl").write_text('{"instruction": "Hi"}\n')
+    found = [text for text in problems(study, GOOD + more) if "note" not in text]
+    assert len(found) == 3
+    assert (
+        f"training.contrast.path: {study.parent / 'plain.jsonl'} does not exist; paths are relative"
+        in found[0]
+    )
+    assert "training.runs[1].data" in found[1]
+    assert "broken.jsonl, line 1: the completion is missing" in found[1]
+    assert f"training.runs[3].data: {study.parent / 'gone.jsonl'} does not exist" in found[2]
+
+
 def test_missing_optional_file_is_a_note(study: Path) -> None:
     (line,) = problems(study, replaced("{path: train.jsonl}", "{path: later.jsonl, optional: true}"))
     assert "note: completion_sets.train.path" in line
