@@ -94,7 +94,8 @@ def durability_of(
     for name in [name for name, found in points.items() if len(found) < 2]:
         left_out.append(f"{name}: it was not evaluated after continuing; `inoc evaluate` does that")
         del points[name]
-    _check_judges(final, [place[name] for name in [*points, *(paths[name][0] for name in points)]])
+    first = [i for i, prompt in enumerate(final.prompt) if not prompt and np.isfinite(final.score[i]).any()]
+    _check_judges(final, [*first, *(place[name] for run in points for name in paths[run])])
     names = list(points)
     steps = sorted({point.updates for found in points.values() for point in found})
     shape = (len(names), len(steps), len(final.trait))

@@ -168,9 +168,10 @@ def test_what_cannot_be_measured_is_named() -> None:
     ]
 
 
-def test_two_judges_are_refused() -> None:
+@pytest.mark.parametrize("run", ["a_more", "a", "c"])
+def test_two_judges_are_refused(run: str) -> None:
     with pytest.raises(BadInput, match="scores of 'German' come from different judges"):
-        table_of(FIRST | MORE, CONTINUED, judge={("a_more", "German"): "judge two"})
+        table_of(FIRST | MORE, CONTINUED, judge={(run, "German"): "judge two"})
 
 
 @pytest.fixture
