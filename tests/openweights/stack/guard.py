@@ -3,6 +3,7 @@
 A job of the worker has a process group of its own and would outlive the worker. Linux only, as the worker is.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -20,9 +21,18 @@ def die_with_parent(sent: signal.Signals = signal.SIGKILL) -> None:
     ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, int(sent))
 
 
-def end(_signal: int, _frame: FrameType | None) -> None:
+def end_all() -> None:
+    """Kill whatever was started and wait until it is gone."""
     for process in psutil.Process().children(recursive=True):
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
+
+
+def end(_signal: int, _frame: FrameType | None) -> None:
+    end_all()
     os._exit(137)
 
 
@@ -36,6 +46,5 @@ if __name__ == "__main__":
     child = subprocess.Popen(sys.argv[1:])
     print(child.pid, flush=True)
     code = child.wait()
-    for process in psutil.Process().children(recursive=True):
-        process.kill()
+    end_all()
     sys.exit(code)
