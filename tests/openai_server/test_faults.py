@@ -227,9 +227,10 @@ STORM = [error_reply(429, headers={"retry-after": "0.1"})] * 8
 @pytest.mark.parametrize(
     "faults",
     [STORM, [error_reply(500)] * 3, [cut] * 2, [truncated], [wrong_id], [garbage], [positive], [absent],
-     [not_a_number], [short], [shifted], [Reply(b"")]],
+     [not_a_number], [short], [shifted], [Reply(b"")],
+     [Reply(b"<html>busy</html>")]],
     ids=["storm", "500", "cut", "truncated", "wrong-id", "garbage", "positive", "absent", "nan", "short", "shifted",
-         "empty"],
+         "empty", "html"],
 )  # fmt: skip
 def test_passing_faults_leave_no_trace(tiny: Path, connect, local: LocalBackend, faults: list) -> None:
     with CompletionsServer(tiny, spoil=faulty(faults)) as server:

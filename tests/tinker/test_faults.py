@@ -169,7 +169,7 @@ def test_storm_of_429_is_weathered(backend: TinkerBackend, server, connect) -> N
 
 
 def test_killed_server_keeps_what_was_done(
-    doomed, connect, backend: TinkerBackend, trained: Trained, tmp_path
+    doomed, server, connect, backend: TinkerBackend, trained: Trained, tmp_path
 ) -> None:
     """Scoring, then training: both end in seconds with one sentence, and go on with another server."""
     dying = connect(doomed.url, concurrency=2)
@@ -189,6 +189,12 @@ def test_killed_server_keeps_what_was_done(
     began = time.monotonic()
     dying.close()
     assert time.monotonic() - began < 5
+    done = {result.id for result in scored}
+    asked = server.calls("asample")
+    rest = [request for request in questions(40) if request.id not in done]
+    found = {result.id for result in check_scores(rest, backend.score(rest))}
+    assert sorted([*done, *found]) == sorted(request.id for request in questions(40)), "nothing is lost"
+    assert server.calls("asample") - asked == len(rest), "nothing is scored twice"
     expected = {r.id: r.logprobs for r in backend.score(questions(40))}
     assert 3 <= len([r for r in scored if r.id in expected]) < 40
     for result in scored:
