@@ -9,15 +9,17 @@ import urllib.request
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pytest
 from vllm_adapters import write_adapter
 
+from inoc.backends import check_scores
 from inoc.backends.local import LocalBackend
 from inoc.backends.openai_server import OpenAIServerBackend
-from inoc.backends.protocols import Checkpoint, ModelSpec, Recipe, ScoreRequest
+from inoc.backends.protocols import Checkpoint, ModelSpec, Recipe, ScoreRequest, TokenLogprobs
+from inoc.errors import BackendUnavailable
 from inoc.testing import SamplerConformance, ScorerConformance
 from inoc.testing.conformance import score_by_id
 
@@ -30,9 +32,14 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+class Server(NamedTuple):
+    url: str
+    process: subprocess.Popen[bytes]
+
+
 @pytest.fixture(scope="module")
-def url(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A running server's url. `vllm serve` looks for a distribution named vllm, which the CPU build is not."""
+def server(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server. `vllm serve` looks for a distribution named vllm, which the CPU build is not."""
     if find_spec("vllm") is None:
         pytest.skip("vLLM is not installed here: make test-vllm")
     port = free_port()
@@ -45,17 +52,17 @@ def url(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ]  # fmt: skip
     environment = os.environ | {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_NO_USAGE_STATS": "1"}
     with log.open("w") as stream:
-        server = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environment)
+        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environment)
     try:
-        wait_for(server, f"http://127.0.0.1:{port}/health", log)
-        yield f"http://127.0.0.1:{port}/v1"
+        wait_for(process, f"http://127.0.0.1:{port}/health", log)
+        yield Server(f"http://127.0.0.1:{port}/v1", process)
     finally:
-        server.terminate()
+        process.terminate()
         try:
-            server.wait(30)
+            process.wait(30)
         except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+            process.kill()
+            process.wait()
 
 
 def wait_for(server: subprocess.Popen[bytes], health: str, log: Path) -> None:
@@ -72,8 +79,8 @@ def wait_for(server: subprocess.Popen[bytes], health: str, log: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def backend(url: str, tiny: Path) -> Iterator[OpenAIServerBackend]:
-    options = {"url": url, "prompts_per_request": 32}
+def backend(server: Server, tiny: Path) -> Iterator[OpenAIServerBackend]:
+    options = {"url": server.url, "prompts_per_request": 32}
     made = OpenAIServerBackend.from_spec(ModelSpec(str(tiny), options=options))
     yield made
     made.close()
@@ -102,3 +109,36 @@ def test_agreement_with_an_adapter(backend: OpenAIServerBackend, tiny: Path, tmp
     found, wanted = score_by_id(backend, requests), score_by_id(local, requests)
     for request in requests:
         np.testing.assert_allclose(found[request.id].logprobs, wanted[request.id].logprobs, atol=5e-5, rtol=0)
+
+
+def test_killed_in_the_middle(server: Server, tiny: Path) -> None:
+    """The last test: one sentence within seconds; what had arrived is kept, the rest is scored elsewhere."""
+    rng = np.random.default_rng(1)
+    draws = [tuple(int(token) for token in rng.integers(0, 256, 60)) for _ in range(40)]
+    requests = [ScoreRequest(str(i), ids[:30], ids[30:]) for i, ids in enumerate(draws)]
+    options = {"url": server.url, "prompts_per_request": 2, "concurrency": 1, "backoff": 0.1}
+    backend = OpenAIServerBackend.from_spec(ModelSpec(str(tiny), options=options))
+    results: list[TokenLogprobs] = []
+    began = time.monotonic()
+
+    def consume() -> None:
+        nonlocal began
+        for result in check_scores(requests, backend.score(requests)):
+            results.append(result)
+            if len(results) == 6:
+                server.process.kill()
+                server.process.wait()
+                began = time.monotonic()
+
+    with pytest.raises(BackendUnavailable):
+        consume()
+    assert time.monotonic() - began < 10
+    backend.close()
+    done = {result.id for result in results}
+    assert 6 <= len(done) < 40
+    local = LocalBackend.from_spec(ModelSpec(str(tiny), options={"device": "cpu"}))
+    rest = score_by_id(local, [request for request in requests if request.id not in done])
+    assert sorted([*done, *rest]) == sorted(request.id for request in requests)
+    wanted = score_by_id(local, requests)
+    for result in results:
+        np.testing.assert_allclose(result.logprobs, wanted[result.id].logprobs, atol=5e-5, rtol=0)
