@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from servers.completions_server import CompletionsServer
-from servers.openai_stub import Call
+from servers.openai_stub import Call, StubServer, json_reply
 
 from inoc.cli import main
 from inoc.testbed import model_path
@@ -212,3 +212,31 @@ def test_a_server_without_the_model(right: CompletionsServer, tmp_path: Path) ->
     found = json.loads(out)
     assert "it serves testbed" in found["error"]
     assert "compare the model" in found["advice"]
+
+
+def test_a_backend_that_cannot_score_is_only_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-nobody-may-see-this")
+    with StubServer(lambda call: json_reply({"id": "testbed"})) as stub:
+        write_study(tmp_path, stub.url)
+        file = tmp_path / "study.yaml"
+        file.write_text(file.read_text().replace("name: openai_server", "name: openai"))
+        code, out, err = doctor(tmp_path, "--json")
+        assert stub.requests[0].path == "/v1/models/testbed"
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["ok"]
+    assert found["reachable"]
+    assert found["not_compared"] == "the backend 'openai' cannot score given texts"
+    assert "nobody-may-see" not in out + err
+
+
+def test_texts_that_are_not_there_are_named(right: CompletionsServer, tmp_path: Path) -> None:
+    write_study(tmp_path, right.url)
+    file = tmp_path / "study.yaml"
+    file.write_text(file.read_text().replace("testbed:completions/train.jsonl", "missing.jsonl"))
+    code, out, err = doctor(tmp_path, "--json")
+    assert code == 2
+    found = json.loads(out)
+    assert found["reachable"]
+    assert "missing.jsonl" in found["error"]
+    assert err.splitlines()[-1].startswith("inoc: ")
