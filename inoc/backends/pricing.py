@@ -1,7 +1,9 @@
 """What work on rented machines will cost, before it is started."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
+
+Work = Literal["score", "train"]
 
 
 @dataclass(frozen=True)
@@ -11,7 +13,7 @@ class Price:
     Attributes:
         jobs: how many jobs the work becomes.
         hardware: what they ask for, in words.
-        tokens: contexts and completions together.
+        tokens: all that go through the model: contexts and completions together, every update's.
         rate: tokens per second of one machine.
         basis: where the rate and the price come from, in words.
         hours: machine hours, without waiting for a machine and starting it.
@@ -29,8 +31,9 @@ class Price:
 
 @runtime_checkable
 class Priced(Protocol):
-    """A backend that can say what scoring costs without doing it."""
+    """A backend that can say what work costs without doing it."""
 
-    def price(self, tokens: int) -> Price:
-        """For so many tokens of contexts and completions. Starts nothing."""
+    def price(self, tokens: int, work: Work = "score", jobs: int | None = None) -> Price:
+        """For so many tokens in all, in as many jobs as there are runs, or as the backend makes of them. Starts
+        nothing."""
         ...

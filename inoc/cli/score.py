@@ -131,7 +131,10 @@ def forecast_text(forecast: "Forecast") -> str:
             f"{entry.context:>15,}"
         )
     if forecast.price is not None:
-        return "\n".join([*lines, *price_lines(forecast.tokens, forecast.price)])
+        lines.append(
+            f"to score: {forecast.tokens:,} completion tokens; with contexts {price_text(forecast.price)}"
+        )
+        return "\n".join(lines)
     about = (
         f"about {duration(forecast.seconds)} at {forecast.rate:,.0f} tokens/s (measured on a few examples)"
     )
@@ -141,20 +144,17 @@ def forecast_text(forecast: "Forecast") -> str:
     return "\n".join(lines)
 
 
-def price_lines(completion_tokens: int, price: "Price") -> list[str]:
-    """What the work costs on rented machines, as far as that is known."""
+def price_text(price: "Price") -> str:
+    """What work costs on rented machines, as far as that is known."""
     from inoc.cli.progress import duration
 
-    lines = [
-        f"to score: {completion_tokens:,} completion tokens; with contexts about {price.tokens:,} in {price.jobs} "
-        f"job{'' if price.jobs == 1 else 's'} on {price.hardware}"
-    ]
+    text = f"about {price.tokens:,} in {price.jobs} job{'' if price.jobs == 1 else 's'} on {price.hardware}\n"
     if price.hours is not None and price.rate is not None:
         dollars = "" if price.dollars is None else f", about ${price.dollars:,.2f}"
-        lines.append(
-            f"about {duration(price.hours * 3600)} of one machine at {price.rate:,.0f} tokens/s{dollars}"
+        text += (
+            f"about {duration(price.hours * 3600)} of one machine at {price.rate:,.0f} tokens/s{dollars}\n"
         )
-    return [*lines, f"({price.basis})"]
+    return f"{text}({price.basis})"
 
 
 def open_backend(experiment: "Experiment", name: str | None = None) -> "Backend":

@@ -10,7 +10,7 @@ from inoc.cli.stage_options import names, open_study, stage_options
 @click.command()
 @stage_options
 @click.option("--runs", help="Only these runs, separated by commas.")
-@click.option("--dry-run", is_flag=True, help="Print runs, updates and tokens; train nothing.")
+@click.option("--dry-run", is_flag=True, help="Print runs, updates, tokens and their price; train nothing.")
 def train(
     study: Path, store: Path, backend_name: str | None, as_json: bool, runs: str | None, dry_run: bool
 ) -> None:
@@ -19,7 +19,10 @@ def train(
     A finished run is left alone; a killed one goes on from its last state, with the same data in the same order.
     """
     import json
+    from dataclasses import asdict
 
+    from inoc.backends.pricing import Priced
+    from inoc.cli.score import price_text
     from inoc.cli.watch import StageProgress
     from inoc.stages.train import make_job, start_of, trainer_of
     from inoc.stages.train import train as run_stage
@@ -28,15 +31,22 @@ def train(
     if dry_run:
         trainer_of(opened.backend)
         rows: list[dict[str, str | int]] = []
+        total = 0
         for run in opened.runs(names(runs)):
             job = make_job(opened, run, None if run.start is None else start_of(opened, run))
             tokens = sum(len(job.examples[i].token_ids) for batch in job.batches for i in batch)
+            total += tokens
             rows.append({"run": run.name, "updates": len(job.batches), "tokens": tokens})
+        backend = opened.backend
+        price = backend.price(total, "train", len(rows)) if isinstance(backend, Priced) and rows else None
         if as_json:
-            click.echo(json.dumps({"runs": rows}, indent=2))
+            document = {"runs": rows} if price is None else {"runs": rows, "price": asdict(price)}
+            click.echo(json.dumps(document, indent=2))
             return
         for row in rows:
             click.echo(f"{row['run']:<40} {row['updates']:>6} updates {row['tokens']:>12,} tokens")
+        if price is not None:
+            click.echo(f"to train: {price_text(price)}")
         return
     with StageProgress() as progress:
         done = run_stage(opened, names(runs), progress)

@@ -10,27 +10,30 @@ import numpy as np
 import pytest
 
 from inoc import errors
+from inoc.backends.openweights import bundle, wire
 from inoc.backends.openweights import follow as following
-from inoc.backends.openweights import wire
 from inoc.backends.openweights.command import REQUESTS
 from inoc.backends.openweights.cost import price
 from inoc.backends.openweights.desk import Desk
 from inoc.backends.openweights.follow import Event, follow
 from inoc.backends.openweights.model import Model
 from inoc.backends.openweights.options import Options
+from inoc.backends.openweights.record import Record, claim, write_record
 from inoc.backends.openweights.requests import cut, run
 from inoc.backends.openweights.service import Service
-from inoc.backends.openweights.train import claim, read_steps, write_record
+from inoc.backends.openweights.train import read_steps, submit
 from inoc.backends.protocols import (
+    CheckpointQuestions,
     ModelSpec,
     Recipe,
     SampleRequest,
     Sampling,
     ScoreRequest,
     TokenLogprobs,
+    TrainingExample,
     TrainingJob,
 )
-from inoc.errors import BackendUnavailable, BadInput, BadResult, InocError, OtherSettings
+from inoc.errors import BackendRejected, BackendUnavailable, BadInput, BadResult, InocError, OtherSettings
 
 FAST = Options(base_image="dev", requires_vram_gb=0, poll=0.001)
 
@@ -180,6 +183,8 @@ class FakeDesk(Desk):
         server.add(job, "in_progress", "completed")
         server.rows[job]["params"] = {"validated_params": {"index": index}}
         server.rows[job]["status"] = "in_progress"
+        if kind == "train":
+            return job
         asked = wire.unpack_requests(wire.unpack(files[REQUESTS]))
         half = (len(asked) + 1) // 2
         # two parts, the first one twice, as after the loss of a worker
@@ -296,7 +301,7 @@ def test_an_interruption_cancels_where_that_is_asked_for(desk: FakeDesk):
 
 def test_the_price_from_options(desk: FakeDesk):
     desk.options = replace(FAST, tokens_per_second=1000.0, price_per_hour=2.0, tokens_per_job=5_000_000)
-    found = price(desk, 7_200_000)
+    found = price(desk, 7_200_000, "score", None)
     assert (found.jobs, found.hours, found.dollars) == (2, 2.0, 4.0)
     assert found.hardware == "at least 0 GB of GPU memory"
 
@@ -310,14 +315,14 @@ def test_the_rate_of_earlier_jobs(desk: FakeDesk):
         desk.service.rows[name] |= {
             "status": status,
             "params": {},
-            "outputs": {"tokens": tokens, "seconds": seconds},
+            "outputs": {"train_tokens": tokens, "train_seconds": seconds},
         }
-    found = price(desk, 1000)
+    found = price(desk, 1000, "train", 3)
     assert found.rate == pytest.approx(2000)
+    assert found.jobs == 3
+    assert price(desk, 1000, "score", None).rate is None
     assert found.dollars is None
     assert "price_per_hour" in found.basis
-    desk.service.rows.clear()
-    assert price(desk, 1000).rate is None
 
 
 def test_the_price_list_of_the_client(desk: FakeDesk):
@@ -325,12 +330,12 @@ def test_the_price_list_of_the_client(desk: FakeDesk):
     from openweights.cluster.start_runpod import GPU_COST_PER_HOUR as LIST
 
     desk.options = replace(FAST, allowed_hardware="2x A100, 1x L40", tokens_per_second=1.0)
-    found = price(desk, 3600)
+    found = price(desk, 3600, "score", None)
     assert found.dollars == pytest.approx(max(2 * LIST["A100"], LIST["L40"]))
     assert found.hardware == "2x A100 or 1x L40"
     desk.options = replace(desk.options, allowed_hardware="1x Abacus")
     with pytest.raises(BadInput, match="allowed_hardware"):
-        price(desk, 3600)
+        price(desk, 3600, "score", None)
 
 
 # --- training ------------------------------------------------------------------------------------------------------
@@ -338,18 +343,53 @@ def test_the_price_list_of_the_client(desk: FakeDesk):
 
 def test_a_directory_belongs_to_one_training(tmp_path: Path):
     job = TrainingJob("run", (), (), Recipe(), directory=str(tmp_path / "run"))
-    claim(job, "one")
-    write_record(job, "one", "inoc-train-1")
-    claim(job, "one")
+    one = Record("inoc-train-1", "one", "questions", "choice")
+    assert claim(job, one) is None
+    write_record(job, one)
+    assert claim(job, replace(one, job="", questions="others", choice="other")) == one
     with pytest.raises(OtherSettings, match="another training"):
-        claim(job, "two")
-    (tmp_path / "run" / "openweights.json").write_text("{")
-    with pytest.raises(BadInput, match="cannot be read"):
-        claim(job, "one")
+        claim(job, replace(one, content="two"))
+    for damaged in ("{", "{}", "[]"):
+        (tmp_path / "run" / "openweights.json").write_text(damaged)
+        with pytest.raises(BadInput, match="cannot be read"):
+            claim(job, one)
     (tmp_path / "local").mkdir()
     (tmp_path / "local" / "manifest.json").write_text("{}")
     with pytest.raises(OtherSettings, match="another backend"):
-        claim(replace(job, directory=str(tmp_path / "local")), "one")
+        claim(replace(job, directory=str(tmp_path / "local")), one)
+
+
+def training(directory: Path, **changes: object) -> TrainingJob:
+    examples = (TrainingExample("e", (1, 2, 3), (0.0, 1.0, 1.0)),)
+    job = TrainingJob("run", examples, ((0,), (0,)), Recipe(rank=2), directory=str(directory))
+    return replace(job, **changes)
+
+
+def test_a_training_goes_on_as_the_job_it_is(desk: FakeDesk, tmp_path: Path, monkeypatch):
+    """Another inoc, other questions or other hardware later: the same job is followed. Another image or a failure: a
+    new one."""
+    started = lambda: [job for job in desk.service.rows if job.startswith("train")]
+    job = training(tmp_path / "run")
+    assert submit(desk, job, 99).job == "train-0"
+    assert submit(desk, job, 99).job == "train-0"
+    later = FakeDesk(desk.spec, replace(FAST, requires_vram_gb=3), desk.model, desk.service)
+    monkeypatch.setattr(bundle, "zip_source", lambda: b"another inoc")
+    asked = (CheckpointQuestions(0, (SampleRequest("q", (1,)),), Sampling()),)
+    assert submit(later, replace(job, questions=asked), 99).job == "train-0"
+    assert started() == ["train-0"]
+    other = FakeDesk(desk.spec, replace(FAST, base_image="other"), desk.model, desk.service)
+    assert submit(other, job, 99).job == "train-1"
+    desk.service.rows["train-1"]["status"] = "failed"
+    desk.service.script["train-1"] = []
+    again = FakeDesk(desk.spec, replace(FAST, base_image="other"), desk.model, desk.service)
+    assert submit(again, job, 99).job == "train-2"
+    with pytest.raises(OtherSettings):
+        submit(desk, training(tmp_path / "run", learning_rate=1.0), 99)
+
+
+def test_full_fine_tuning_of_large_models_is_refused(desk: FakeDesk, tmp_path: Path):
+    with pytest.raises(BackendRejected, match="use LoRA"):
+        submit(desk, training(tmp_path / "run", recipe=Recipe("full")), 99)
 
 
 def test_updates_are_read_or_refused():

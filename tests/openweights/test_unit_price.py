@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from inoc.backends.pricing import Price
+from inoc.backends.pricing import Price, Work
 from inoc.backends.protocols import ModelSpec, ScoreRequest, TokenLogprobs
 from inoc.cli.score import forecast_text
 from inoc.experiment import load_experiment
@@ -22,8 +22,8 @@ from inoc.backends.local import LocalBackend
 class Rented(LocalBackend):
     """Would compute elsewhere."""
 
-    def price(self, tokens: int) -> Price:
-        return Price(2, "1x A100", tokens, 100.0, "made up", tokens / 360_000, tokens / 1000)
+    def price(self, tokens: int, work: Work = "score", jobs: int | None = None) -> Price:
+        return Price(jobs or 2, "1x A100", tokens, 100.0, "made up", tokens / 360_000, tokens / 1000)
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
         raise AssertionError("a dry run scores nothing")

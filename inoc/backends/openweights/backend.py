@@ -14,7 +14,7 @@ from inoc.backends.openweights.desk import Desk
 from inoc.backends.openweights.model import context_and_vocabulary, find
 from inoc.backends.openweights.options import parse_options
 from inoc.backends.openweights.service import Service
-from inoc.backends.pricing import Price
+from inoc.backends.pricing import Price, Work
 from inoc.backends.protocols import (
     Capabilities,
     ChatTokenizer,
@@ -166,8 +166,8 @@ class OpenWeightsBackend:
         for job in jobs:
             submit(self.desk, job, self.context_length)
 
-    def price(self, tokens: int) -> Price:
-        """What scoring so many tokens (contexts and completions) takes and costs."""
+    def price(self, tokens: int, work: Work = "score", jobs: int | None = None) -> Price:
+        """What so many tokens take and cost, as far as that is known."""
         from inoc.backends.openweights.cost import price
 
-        return price(self.desk, tokens)
+        return price(self.desk, tokens, work, jobs)

@@ -6,7 +6,7 @@ from typing import Final, cast
 from inoc.backends.openweights.command import image_of
 from inoc.backends.openweights.desk import Desk
 from inoc.backends.openweights.service import Row
-from inoc.backends.pricing import Price
+from inoc.backends.pricing import Price, Work
 from inoc.errors import BadInput
 
 EARLIER: Final = 5
@@ -16,15 +16,15 @@ LEAST: Final = 10_000
 SECONDS: Final = 3600.0
 
 
-def price(desk: Desk, tokens: int) -> Price:
-    """For so many tokens of contexts and completions; what is not known stays None, with advice in `basis`."""
+def price(desk: Desk, tokens: int, work: Work, jobs: int | None) -> Price:
+    """For so many tokens in all; what is not known stays None, with advice in `basis`."""
     options = desk.options
-    jobs = -(-tokens // options.tokens_per_job)
+    jobs = jobs or -(-tokens // options.tokens_per_job)
     allowed = options.hardware()
     hardware = " or ".join(allowed) if allowed else f"at least {options.requires_vram_gb} GB of GPU memory"
     rate, basis = options.tokens_per_second, "option tokens_per_second"
     if rate is None:
-        rate, basis = measured(desk)
+        rate, basis = measured(desk, work)
     hours = tokens / rate / SECONDS if rate else None
     hourly, whose = options.price_per_hour, "option price_per_hour"
     if hourly is None:
@@ -34,11 +34,11 @@ def price(desk: Desk, tokens: int) -> Price:
     return Price(jobs, hardware, tokens, rate, f"{basis}; {at}", hours, dollars)
 
 
-def measured(desk: Desk) -> tuple[float | None, str]:
-    """Tokens per second of the newest finished scoring jobs of this model in this image."""
-    rows = desk.service.find({"program": "inoc", "kind": "score", "model": desk.model.name})
+def measured(desk: Desk, work: Work) -> tuple[float | None, str]:
+    """Tokens per second of the newest finished jobs of this kind and model in this image."""
+    rows = desk.service.find({"program": "inoc", "kind": work, "model": desk.model.name})
     done = [
-        speed(row)
+        speed(row, work)
         for row in rows
         if row["status"] == "completed" and row["docker_image"] == image_of(desk.options)
     ]
@@ -49,13 +49,16 @@ def measured(desk: Desk) -> tuple[float | None, str]:
             "no earlier job of this model to measure by: set the option tokens_per_second for an estimate",
         )
     tokens, seconds = (sum(column) for column in zip(*known, strict=True))
-    return tokens / seconds, f"measured on {len(known)} earlier jobs of this model"
+    return (
+        tokens / seconds,
+        f"measured on {len(known)} earlier job{'' if len(known) == 1 else 's'} of this model",
+    )
 
 
-def speed(row: Row) -> tuple[float, float] | None:
+def speed(row: Row, work: Work) -> tuple[float, float] | None:
     """Tokens and seconds of a finished job, where it said so and was large enough."""
     outputs = cast(Mapping[str, object], row.get("outputs") or {})
-    tokens, seconds = outputs.get("tokens"), outputs.get("seconds")
+    tokens, seconds = outputs.get(f"{work}_tokens"), outputs.get(f"{work}_seconds")
     if not isinstance(tokens, (int, float)) or not isinstance(seconds, (int, float)):
         return None
     if tokens < LEAST or seconds <= 0:

@@ -13,8 +13,9 @@ from inoc.backends.openweights.command import FILES, PREPARE, SOURCE, Kind, imag
 from inoc.backends.openweights.follow import Event, failure, follow, leave
 from inoc.backends.openweights.model import FOLDER, Model, check_size, zip_model
 from inoc.backends.openweights.options import Options
+from inoc.backends.openweights.record import Record
 from inoc.backends.openweights.service import Row, Service
-from inoc.backends.protocols import Checkpoint, ModelSpec, Sampling
+from inoc.backends.protocols import Checkpoint, ModelSpec, Sampling, Scalar
 from inoc.errors import BadInput, BadResult
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Desk:
     service: Service
     reset: set[str] = field(default_factory=set[str])
     """Jobs that had failed and were submitted again: once in a process is enough."""
-    trainings: dict[str, str] = field(default_factory=dict[str, str])
+    trainings: dict[str, Record] = field(default_factory=dict[str, Record])
     """Trainings of this process by content: their jobs."""
     open: set[str] = field(default_factory=set[str])
     """Jobs of this process that have not ended."""
@@ -54,9 +55,25 @@ class Desk:
     def base(self, sampling: Sampling | None) -> str:
         """A hash of all but the requests that decides results: model, arithmetic, image, libraries, this code."""
         parts = [
-            self.setup(sampling), self.model.weights, image_of(self.options), install_line(self.options),
-            hashlib.sha256(self.source).hexdigest(), self.options.attempt,
+            self.setup(sampling), dict(self.learned()), hashlib.sha256(self.source).hexdigest(), self.choice(),
         ]  # fmt: skip
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+    def learned(self) -> Mapping[str, Scalar]:
+        """The model and its arithmetic, as far as they decide what a training learns."""
+        return {
+            "name": self.model.name,
+            "on_worker": self.model.on_worker,
+            "revision": self.spec.revision,
+            "weights": self.model.weights,
+            "dtype": self.spec.dtype,
+            "quantization": self.options.quantization,
+        }
+
+    def choice(self) -> str:
+        """How the user chose to run it: a hash of image, packages, the worker's options and the attempt."""
+        options = self.options
+        parts = [image_of(options), install_line(options), options.on_worker(), options.attempt]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
     @property

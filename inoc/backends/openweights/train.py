@@ -4,18 +4,19 @@ The layout is the local backend's: `manifest.json`, `step-00050/` with the adapt
 says which job on the server it was.
 """
 
-import json
+import logging
 import math
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
 from inoc.backends.openweights import bundle, wire
 from inoc.backends.openweights.command import QUESTIONS, REQUESTS
 from inoc.backends.openweights.desk import Desk
 from inoc.backends.openweights.follow import Event
+from inoc.backends.openweights.record import Record, claim, write_record
 from inoc.backends.protocols import (
     Checkpoint,
     CheckpointAnswers,
@@ -25,13 +26,13 @@ from inoc.backends.protocols import (
     TrainingStep,
 )
 from inoc.backends.training import check_job
-from inoc.errors import BackendRejected, BadInput, BadResult, OtherSettings
+from inoc.errors import BackendRejected, BadResult
 
-RECORD: Final = "openweights.json"
+log = logging.getLogger("inoc.backends.openweights")
 
 
-def submit(desk: Desk, job: TrainingJob, context_length: int) -> str:
-    """Start the training, or find it where it was started; its id on the server.
+def submit(desk: Desk, job: TrainingJob, context_length: int) -> Record:
+    """Start the training, or find it where it was started.
 
     Raises:
         BadInput, BackendRejected: the job cannot be trained as it stands, or not here.
@@ -43,26 +44,54 @@ def submit(desk: Desk, job: TrainingJob, context_length: int) -> str:
             f"training '{job.id}' asks for full fine-tuning: its checkpoints are whole models, and only models "
             "that are small enough to be sent (upload_mb) come back; use LoRA."
         )
-    starts = [] if job.start is None else [job.start]
-    names = desk.adapters(starts)
+    names = desk.adapters([job.start])
     content = wire.pack_training(desk.setup(None), job, names)
     questions = wire.pack_questions(job.questions) if job.questions else b""
-    mark = sha256(content + questions).hexdigest()
-    if mark not in desk.trainings:
-        claim(job, mark)
-        files = {REQUESTS: content, **({QUESTIONS: questions} if questions else {})}
-        tokens = sum(len(job.examples[i].token_ids) for batch in job.batches for i in batch)
-        desk.trainings[mark] = desk.start(
-            "train",
-            files,
-            names,
-            requests=len(job.batches),
-            tokens=tokens,
-            base=desk.base(None),
-            asks=bool(questions),
+    learned = wire.pack_training({"model": dict(desk.learned())}, job, names)
+    record = Record("", _hash(learned), _hash(questions), desk.choice())
+    key = _hash(repr((job.directory, record)).encode())
+    if key not in desk.trainings:
+        desk.trainings[key] = _running(desk, job, record) or _start(
+            desk, job, record, content, questions, names
         )
-        write_record(job, mark, desk.trainings[mark])
-    return desk.trainings[mark]
+    return desk.trainings[key]
+
+
+def _running(desk: Desk, job: TrainingJob, record: Record) -> Record | None:
+    """The job that an earlier call, perhaps of an older inoc, submitted for this training, unless it failed."""
+    known = claim(job, record)
+    if known is None or known.choice != record.choice:
+        return None
+    rows = desk.service.jobs([known.job])
+    if not rows or rows[known.job]["status"] in ("failed", "canceled"):
+        return None
+    log.warning("found %s, %s", known.job, rows[known.job]["status"])
+    if rows[known.job]["status"] == "pending":
+        desk.service.ask_for(rows[known.job], desk.options.hardware(), desk.options.requires_vram_gb)
+    desk.open.add(known.job)
+    return known
+
+
+def _start(
+    desk: Desk, job: TrainingJob, record: Record, content: bytes, questions: bytes, names: Mapping[str, str]
+) -> Record:
+    """Submit the training and note its job beside it."""
+    started = desk.start(
+        "train",
+        {REQUESTS: content, **({QUESTIONS: questions} if questions else {})},
+        names,
+        requests=len(job.batches),
+        tokens=sum(len(job.examples[i].token_ids) for batch in job.batches for i in batch),
+        base=desk.base(None),
+        asks=bool(questions),
+    )
+    written = replace(record, job=started)
+    write_record(job, written)
+    return written
+
+
+def _hash(content: bytes) -> str:
+    return sha256(content).hexdigest()
 
 
 def train(desk: Desk, job: TrainingJob, context_length: int) -> Iterator[TrainingEvent]:
@@ -72,10 +101,13 @@ def train(desk: Desk, job: TrainingJob, context_length: int) -> Iterator[Trainin
         OtherSettings: the directory holds another training.
         BadResult: the job ended and something is missing.
     """
-    submitted = submit(desk, job, context_length)
+    record = submit(desk, job, context_length)
+    submitted = record.job
+    # a job that was submitted with other questions is followed all the same: they do not change what is learned
+    same = record.questions == _hash(wire.pack_questions(job.questions) if job.questions else b"")
     steps: set[int] = set()
     kept: set[int] = set()
-    asked = {group.step: group for group in job.questions}
+    asked = {group.step for group in job.questions} if same else set[int]()
     answered: set[int] = set()
     for event in desk.follow([submitted]):
         if event.kind == "steps":
@@ -86,7 +118,7 @@ def train(desk: Desk, job: TrainingJob, context_length: int) -> Iterator[Trainin
             checkpoint = fetch(desk, job, event)
             kept.add(checkpoint.step)
             yield checkpoint
-        elif event.kind == "answers":
+        elif event.kind == "answers" and same:
             answers = read_answers(desk, job, event)
             answered.add(answers.step)
             yield answers
@@ -94,52 +126,9 @@ def train(desk: Desk, job: TrainingJob, context_length: int) -> Iterator[Trainin
     if lost:
         raise BadResult(f"the job {submitted} ended without update {lost[0]} ({len(lost)} are missing).")
     wanted = {*job.checkpoint_steps, len(job.batches)} - {0}
-    for what, missing in (("checkpoint", wanted - kept), ("answers", asked.keys() - answered)):
+    for what, missing in (("checkpoint", wanted - kept), ("answers", asked - answered)):
         if missing:
             raise BadResult(f"the job {submitted} ended without the {what} of update {min(missing)}.")
-
-
-def claim(job: TrainingJob, mark: str) -> None:
-    """Take the directory for this training, or make sure that it already is.
-
-    Raises:
-        OtherSettings: it holds another training.
-    """
-    directory = Path(job.directory)
-    path = directory / RECORD
-    if not path.exists():
-        if (directory / "manifest.json").exists():
-            raise OtherSettings(
-                f"'{directory}' holds a training of another backend; give this one a directory of its own or "
-                "delete that one."
-            )
-        return
-    if read_record(path).get("content") != mark:
-        raise OtherSettings(
-            f"'{directory}' holds another training; give this one a directory of its own or delete that one."
-        )
-
-
-def write_record(job: TrainingJob, mark: str, submitted: str) -> None:
-    """Note the job's id beside the training; written beside, flushed, renamed."""
-    directory = Path(job.directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    record = {"schema": "inoc.openweights/1", "job": submitted, "content": mark}
-    temporary = directory / f".{RECORD}.writing"
-    with temporary.open("w") as file:
-        file.write(json.dumps(record, indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(directory / RECORD)
-
-
-def read_record(path: Path) -> dict[str, object]:
-    try:
-        return cast(dict[str, object], json.loads(path.read_text()))
-    except (OSError, ValueError):
-        raise BadInput(
-            f"'{path}' cannot be read; restore it, or delete it to fetch the training anew."
-        ) from None
 
 
 def read_steps(event: Event) -> list[TrainingStep]:

@@ -71,7 +71,7 @@ class Reporter:
         self.run.log(event)
         self.sent.append(event)
 
-    def finish(self, tokens: int) -> None:
+    def finish(self, kind: str, tokens: int) -> None:
         """Make sure that every event is stored (the client gives up quietly), then say how long it took."""
         lost = self.sent
         for _ in range(3):
@@ -83,7 +83,7 @@ class Reporter:
                 break
         else:
             raise InocError(f"{len(lost)} events of the job could not be stored.")
-        self.send("done", {"tokens": tokens, "seconds": time.monotonic() - self.began})
+        self.send("done", {f"{kind}_tokens": tokens, f"{kind}_seconds": time.monotonic() - self.began})
 
     def _stored(self) -> list[Row]:
         return [cast(Row, row["data"]) for row in self.service.events([self.run.id])]
@@ -152,7 +152,7 @@ def work_requests(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None
         done += len(part)
         reporter.send("part", {"n": len(part)}, wire.pack_results(part), f"part-{os.getpid()}-{done:07d}.npz")
     tokens = sum(len(r.context) + len(r.completion if isinstance(r, ScoreRequest) else ()) for r in todo)
-    reporter.finish(tokens)
+    reporter.finish("score" if parcel.meta["sampling"] is None else "sample", tokens)
 
 
 def work_embed(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
@@ -160,7 +160,7 @@ def work_embed(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
     backend = open_backend(reporter, parcel.meta)
     texts = cast(list[str], parcel.meta["texts"])
     reporter.send("part", {"n": len(texts)}, wire.pack_matrix(backend.embed(texts)), "vectors.npz")
-    reporter.finish(0)
+    reporter.finish("embed", 0)
 
 
 def restore(reporter: Reporter, directory: Path) -> int:
@@ -210,8 +210,8 @@ def work_train(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
             kept = time.monotonic() if send_state(reporter, directory, done, often.resume_mb) else kept
     send_steps(reporter, rows)
     reporter.send("trained", {"updates": len(job.batches)})
-    tokens = sum(len(job.examples[i].token_ids) for batch in job.batches for i in batch)
-    reporter.finish(tokens)
+    tokens = sum(len(job.examples[i].token_ids) for batch in job.batches[done:] for i in batch)
+    reporter.finish("train", tokens)
 
 
 def send_steps(reporter: Reporter, rows: list[list[float | None]]) -> None:
@@ -261,7 +261,7 @@ def work_answers(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
             "answers", {"step": group.step}, wire.pack_results(results), f"answers-{group.step:05d}.npz"
         )
         tokens += sum(len(result.token_ids) for result in results)
-    reporter.finish(tokens)
+    reporter.finish("answer", tokens)
 
 
 def main(kind: str, upload_every: str, resume_every: str, resume_mb: str) -> None:
