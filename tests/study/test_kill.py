@@ -264,7 +264,7 @@ def test_killed_there_ends_equal(lab: Lab, whole: Lab, kill: Kill) -> None:
 def test_killed_before_any_rename_ends_equal(lab: Lab, whole: Lab, tmp_path: Path) -> None:
     """Every file gets its name by a rename; the process dies just before some of them, chosen by a seed."""
     commits = whole.paid[0]["commit"]
-    chosen = random.Random(3).sample(range(1, commits + 1), 30)
+    chosen = random.Random(3).sample(range(1, commits + 1), 20)
     for n in chosen:
         folder = tmp_path / str(n)
         folder.mkdir()
