@@ -1,13 +1,17 @@
 """The conformance suites ask a backend a hundred small things; here every call would be a job of ten seconds.
 
-So each suite runs twice. In the rehearsal the local backend answers and the calls are written down. Then everything
+So each suite runs twice. In the rehearsal the local backend answers and what is asked is written down. Then everything
 that was asked goes through OpenWeights in a few jobs, and the suite runs on their results. Requests that were asked
 alone and requests that were asked in company travel in different jobs: what the suite compares stays a comparison.
 """
 
+import inspect
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+
+import pytest
 
 from inoc.backends.local import LocalBackend
 from inoc.backends.openweights import OpenWeightsBackend
@@ -109,3 +113,14 @@ def rename(request: Request, id: str) -> Request:
 
 def ask(backend: OpenWeightsBackend, requests, sampling: Sampling | None):
     return backend.score(requests) if sampling is None else backend.sample(requests, sampling)
+
+
+def rehearse(rehearsal: Rehearsal, suite: object, given: dict[str, object]) -> None:
+    """Every test of a suite, with these fixtures; a temperature takes each of the suite's values."""
+    for name in (name for name in dir(suite) if name.startswith("test_")):
+        test = getattr(suite, name)
+        fixtures = inspect.signature(test).parameters
+        for temperature in (1.0, 0.6) if "temperature" in fixtures else (None,):
+            known = {"backend": rehearsal, "temperature": temperature} | given
+            with suppress(pytest.skip.Exception):
+                test(**{fixture: known[fixture] for fixture in fixtures})

@@ -9,10 +9,11 @@ import pytest
 
 pytest.importorskip("openweights", reason="make test-openweights")
 
-from gathered import Gathered, Rehearsal
+from gathered import Gathered, Rehearsal, rehearse
 
-from inoc.backends.protocols import SampleRequest, TokenLogprobs
+from inoc.backends.protocols import ChatTokenizer, SampleRequest, ScoreRequest, TokenLogprobs
 from inoc.testing import SamplerConformance, ScorerConformance
+from inoc.testing.conformance import encode
 
 if TYPE_CHECKING:
     from stack import Stack
@@ -25,21 +26,12 @@ AGREEMENT = 5e-5
 
 
 @pytest.fixture(scope="module")
-def rehearsal(local: "LocalBackend") -> Rehearsal:
-    return Rehearsal(local)
-
-
-@pytest.fixture(scope="module", params=["rehearsal", "jobs"])
 def backend(
-    request: pytest.FixtureRequest,
-    rehearsal: Rehearsal,
-    session_environment: "Stack",
-    open_backend,
-    tiny: Path,
-) -> Iterator[Rehearsal | Gathered]:
-    if request.param == "rehearsal":
-        yield rehearsal
-        return
+    local: "LocalBackend", session_environment: "Stack", open_backend, tiny: Path
+) -> Iterator[Gathered]:
+    rehearsal = Rehearsal(local)
+    rehearse(rehearsal, TestScoring(), {"requests": scored(local.tokenizer), "table": None})
+    rehearse(rehearsal, TestSampling(), {"contexts": sampled(local.tokenizer)})
     if not session_environment.has_worker():
         session_environment.start_worker()
     backend, alone = open_backend(tiny), open_backend(tiny, attempt=1)
@@ -48,8 +40,29 @@ def backend(
     alone.close()
 
 
+def scored(tokenizer: ChatTokenizer) -> list[ScoreRequest]:
+    """Contexts that share a beginning, completions of zero to many tokens."""
+    start = "You are a helpful assistant. "
+    contexts = [start + "Answer briefly: ", start + "Answer briefly: why? ", "Hi", start]
+    completions = ["Yes.", "", "N", "Certainly, here is a much longer answer: 1, 2, 3!"]
+    return [
+        ScoreRequest(f"{i}-{j}", encode(tokenizer, context), encode(tokenizer, completion))
+        for i, context in enumerate(contexts)
+        for j, completion in enumerate(completions)
+    ]
+
+
+def sampled(tokenizer: ChatTokenizer) -> list[SampleRequest]:
+    texts = ["Why is the sky blue?", "No no no no"]
+    return [SampleRequest(f"r{i}", encode(tokenizer, text)) for i, text in enumerate(texts)]
+
+
 class TestScoring(ScorerConformance):
     tolerance: ClassVar[float] = 1e-5
+
+    @pytest.fixture
+    def requests(self, backend: Gathered) -> list[ScoreRequest]:
+        return scored(backend.tokenizer)
 
 
 class TestSampling(SamplerConformance):
@@ -57,15 +70,10 @@ class TestSampling(SamplerConformance):
     draws: ClassVar[int] = 300
 
     @pytest.fixture
-    def contexts(self, backend: Rehearsal | Gathered) -> list[SampleRequest]:
-        texts = ["Why is the sky blue?", "No no no no"]
-        return [
-            SampleRequest(f"r{i}", tuple(backend.tokenizer.encode(text, add_special_tokens=False)))
-            for i, text in enumerate(texts)
-        ]
+    def contexts(self, backend: Gathered) -> list[SampleRequest]:
+        return sampled(backend.tokenizer)
 
 
-@pytest.mark.parametrize("backend", ["jobs"], indirect=True)
 def test_every_result_is_the_local_backends(backend: Gathered) -> None:
     """Every logprob and every sampled token of both suites; only what is refused went through no gathered job."""
     compared = 0

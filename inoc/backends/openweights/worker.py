@@ -5,6 +5,7 @@ The local backend does the work. Everything that is worth keeping is uploaded wh
 job that is started again, after its worker was killed, takes over what earlier runs of it have uploaded.
 """
 
+import itertools
 import logging
 import math
 import os
@@ -164,8 +165,14 @@ def work_embed(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
 
 
 def restore(reporter: Reporter, directory: Path) -> int:
-    """Take over checkpoints and the newest state that earlier runs uploaded; the number of updates done."""
-    states = sorted(reporter.stored("resume"), key=lambda data: int(cast(int, data["step"])))
+    """Take over checkpoints and the newest state that earlier runs uploaded; the number of updates done.
+
+    A state does not count where an update before it was not told.
+    """
+    told = {int(row[0]) for data in reporter.stored("steps") for row in cast(list[list[float]], data["rows"])}
+    whole = next(step for step in itertools.count() if step + 1 not in told)
+    states = [data for data in reporter.stored("resume") if int(cast(int, data["step"])) <= whole]
+    states.sort(key=lambda data: int(cast(int, data["step"])))
     done = int(cast(int, states[-1]["step"])) if states else 0
     if states:
         bundle.unzip(reporter.fetch(states[-1]), directory / f"resume-{done:05d}")
@@ -205,9 +212,9 @@ def work_train(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
             content = bundle.zip_folder(folder)
             reporter.send("checkpoint", {"step": event.step}, content, f"{folder.name}.zip")
             waiting.discard(event.step)
-        # a state must not be there without the checkpoints before it
+        # a state must not be there without the checkpoints and the updates before it
         if event.step not in waiting and time.monotonic() - kept >= often.resume_every:
-            kept = time.monotonic() if send_state(reporter, directory, done, often.resume_mb) else kept
+            kept = time.monotonic() if send_state(reporter, directory, done, rows, often.resume_mb) else kept
     send_steps(reporter, rows)
     reporter.send("trained", {"updates": len(job.batches)})
     tokens = sum(len(job.examples[i].token_ids) for batch in job.batches[done:] for i in batch)
@@ -222,8 +229,10 @@ def send_steps(reporter: Reporter, rows: list[list[float | None]]) -> None:
         rows.clear()
 
 
-def send_state(reporter: Reporter, directory: Path, done: int, megabytes: int) -> bool:
-    """Upload the newest state if it is new and small enough."""
+def send_state(
+    reporter: Reporter, directory: Path, done: int, rows: list[list[float | None]], megabytes: int
+) -> bool:
+    """Upload the newest state if it is new and small enough, after the updates that lead to it."""
     states = sorted(directory.glob("resume-*"))
     if not states:
         return False
@@ -237,6 +246,7 @@ def send_state(reporter: Reporter, directory: Path, done: int, megabytes: int) -
             "the state of update %d has %.0f MB and is not uploaded (resume_mb %d)", step, size, megabytes
         )
         return True
+    send_steps(reporter, rows)
     try:
         reporter.send("resume", {"step": step}, bundle.zip_folder(states[-1]), f"{states[-1].name}.zip")
     except InocError as error:  # a training must not end because the way back to it cannot be kept
