@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pytest
 
-pytest.importorskip("openweights", reason="make test-openweights")
+pytest.importorskip("openweights.client", reason="make test-openweights")
 
 from gathered import Gathered, Rehearsal, rehearse
 

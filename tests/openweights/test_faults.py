@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-pytest.importorskip("openweights", reason="make test-openweights")
+pytest.importorskip("openweights.client", reason="make test-openweights")
 
 from trainings import make_job
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-pytest.importorskip("openweights", reason="make test-openweights")
+pytest.importorskip("openweights.client", reason="make test-openweights")
 
 import inoc
 from inoc import testbed

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pytest
 
-pytest.importorskip("openweights", reason="make test-openweights")
+pytest.importorskip("openweights.client", reason="make test-openweights")
 
 from safetensors.numpy import load_file
 from trainings import SAMPLING, make_job, questions

@@ -326,7 +326,7 @@ def test_the_rate_of_earlier_jobs(desk: FakeDesk):
 
 
 def test_the_price_list_of_the_client(desk: FakeDesk):
-    pytest.importorskip("openweights")
+    pytest.importorskip("openweights.client")
     from openweights.cluster.start_runpod import GPU_COST_PER_HOUR as LIST
 
     desk.options = replace(FAST, allowed_hardware="2x A100, 1x L40", tokens_per_second=1.0)

@@ -69,7 +69,7 @@ def test_what_is_installed_where():
 
 
 def test_the_default_image_is_the_clients():
-    pytest.importorskip("openweights")
+    pytest.importorskip("openweights.client")
     from openweights.images import OW_UNSLOTH_IMAGE
 
     assert image_of(Options()) == OW_UNSLOTH_IMAGE
