@@ -14,7 +14,7 @@ from inoc.stages.progress import Unwatched, Watcher
 from inoc.stages.questions import LEAK, KeptQuestions, conditions_of, evaluation_pools, kept_questions
 from inoc.stages.sampling import kept_answers
 from inoc.stages.study import Study
-from inoc.stages.train import Trained, plan_run, read_record, record_path
+from inoc.stages.train import Trained, plan_run, read_record, record_path, trained_with
 from inoc.store.writer import RunWriter
 
 
@@ -42,7 +42,12 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher | None = N
         for note in writer.notes:
             watcher.note(note)
         for run in chosen:
-            plan_run(writer, study, run, records[run.name].updates)
+            trainer = trained_with(writer, study, run)
+            if trainer.get("backend") != study.backend.name:
+                watcher.note(
+                    f"{run.name}: trained with {trainer.get('backend')}, sampled with {study.backend.name}"
+                )
+            plan_run(writer, study, run, records[run.name].updates, trainer)
             _plan_leak(writer, study, run, records[run.name])
         pending = set(writer.run.pending_evaluations())
         watcher.begin("evaluating", len([cell for cell in pending if _base(cell[0]) in records]))

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -121,8 +122,17 @@ def make_job(study: Study, run: Run, start: Checkpoint | None) -> TrainingJob:
     return replace(job, questions=checkpoint_questions(study, run, steps, updates))
 
 
-def plan_run(writer: RunWriter, study: Study, run: Run, updates: int) -> None:
-    """Make room in the store for a run's losses and evaluations."""
+def trained_with(writer: RunWriter, study: Study, run: Run) -> Mapping[str, object]:
+    """The backend that trained a run, as the store has it: another one may evaluate. This one for a run not stored."""
+    where = f"runs/{run.name}"
+    if not writer.run.has(where):
+        return study.backend_record()
+    settings = cast("dict[str, dict[str, object]]", writer.run.attributes(where)["settings"])
+    return settings["trained_with"]
+
+
+def plan_run(writer: RunWriter, study: Study, run: Run, updates: int, trainer: Mapping[str, object]) -> None:
+    """Make room in the store for a run's losses and evaluations. `trainer` is the record of what trains it."""
     evaluation = study.experiment.evaluation
     writer.put_run(
         run.name,
@@ -139,7 +149,7 @@ def plan_run(writer: RunWriter, study: Study, run: Run, updates: int) -> None:
             **run.settings.model_dump(mode="json"),
             "data": run.data,
             "start": run.start,
-            "trained_with": study.backend_record(),
+            "trained_with": dict(trainer),
         },
         generations=True,
     )
@@ -178,7 +188,7 @@ def train(study: Study, runs: Sequence[str] = (), watcher: Watcher | None = None
             trainer.submit([job for run in chosen if (job := _to_train(study, run, ready)) is not None])
         for run in chosen:
             job = ready.get(run.name) or make_job(study, run, start_of(study, run))
-            plan_run(writer, study, run, len(job.batches))
+            plan_run(writer, study, run, len(job.batches), study.backend_record())
             done.append(_train_run(study, run, job, trainer, writer, watcher))
     return tuple(done)
 

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from inoc.outcomes import durability
 from inoc.stages.elicit import elicit
 from inoc.stages.evaluate import evaluate
 from inoc.stages.pipeline import run_study
+from inoc.stages.progress import Unwatched
 from inoc.stages.questions import evaluation_pools, kept_questions
 from inoc.stages.study import Study
 from inoc.stages.train import train
@@ -298,3 +300,33 @@ def test_continued_run_is_asked_under_the_prefix_of_the_run_it_continues(study_f
     assert table["prefix_type"].values.tolist() == ["mix"]
     assert table["step"].values.tolist() == [0, 2, 3]
     assert np.isfinite(table["gate"].values).all()
+
+
+class Notes(Unwatched):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+class Elsewhere(Counting):
+    """The same model in another engine."""
+
+    name: ClassVar[str] = "elsewhere"
+
+
+def test_another_backend_may_evaluate_what_one_trained(done: Study, study_file: Path) -> None:
+    trained = open_study(study_file)
+    train(trained)
+    other = Study(trained.experiment, Elsewhere.from_spec(trained.experiment.model_spec()), trained.store)
+    watcher = Notes()
+    evaluate(other, watcher=watcher)
+    assert "no_inoculation-s0: trained with local, sampled with elsewhere" in watcher.notes
+    stored, alone = inoc.open_run(trained.store), inoc.open_run(done.store)
+    settings = stored.attributes("runs/no_inoculation-s0")["settings"]
+    assert isinstance(settings, dict)
+    assert settings["trained_with"]["backend"] == "local"
+    assert stored.scores is not None
+    assert alone.scores is not None
+    np.testing.assert_array_equal(stored.scores["score"], alone.scores["score"])
