@@ -83,11 +83,14 @@ def store_identity(experiment: Experiment, backend: Backend, chat: Chat) -> dict
 
 
 def open_writer(experiment: Experiment, backend: Backend, chat: Chat, store: Path) -> RunWriter:
-    """The store of this experiment, made or gone on with.
+    """The store of this experiment, made or gone on with. None is made for a backend that cannot be used.
 
     Raises:
         OtherSettings: the store was made with other settings.
+        InocError: what `backend.check` says, where the store is new.
     """
+    if not (store / "zarr.json").exists():
+        backend.check()
     traits = experiment.traits
     return RunWriter.open(
         store,

@@ -203,6 +203,13 @@ def test_a_dead_backend_stops_at_once(lab: Lab) -> None:
     assert "stopped after 3 failures in a row" in broken.stderr
 
 
+def test_an_unusable_backend_leaves_no_store(lab: Lab) -> None:
+    gone = lab.score(TOY_WRONG="gone")
+    assert gone.returncode == 2
+    assert gone.stderr.strip().splitlines()[-1] == "inoc: the toy server is gone; start it again."
+    assert not [path.name for path in lab.folder.glob("run.zarr*")]
+
+
 def row(**fields: object) -> str:
     return json.dumps({"instruction": "a", "completion": "b", **fields}) + "\n"
 

@@ -77,7 +77,10 @@ class ToyBackend:
     def identity(self) -> Mapping[str, Scalar]:
         return {"model": self.spec.id, "dtype": self.spec.dtype, "engine": "toy 1"}
 
-    def check(self) -> None: ...
+    def check(self) -> None:
+        if os.environ.get("TOY_WRONG") == "gone":
+            raise BackendUnavailable("the toy server is gone; start it again.")
+
     def close(self) -> None: ...
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
