@@ -53,7 +53,7 @@ OPENWEIGHTS_STACK := tests/openweights/stack
 
 # the client leaves its sockets open
 test-openweights: .venv-openweights/.installed $(OPENWEIGHTS_STACK)/node_modules/.package-lock.json  ## OpenWeights: the real client and worker against PostgreSQL and PostgREST, in an environment of its own
-	OMP_NUM_THREADS=1 JAX_PLATFORMS=cpu $(OPENWEIGHTS_BIN)/python -m pytest tests/openweights -n 2 --dist loadgroup -W ignore::ResourceWarning --durations=5
+	OMP_NUM_THREADS=1 JAX_PLATFORMS=cpu $(OPENWEIGHTS_BIN)/python -m pytest tests/openweights -n 2 --dist loadfile -W ignore::ResourceWarning --durations=5
 
 openweights-tools:
 	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
