@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from typing import NamedTuple, cast
 
-from inoc.backends.protocols import Backend, Capabilities, ModelSpec
+from inoc.backends.protocols import Backend, Capabilities, ModelSpec, Scalar
 from inoc.errors import BackendUnavailable, BadInput
 
 GROUP = "inoc.backends"
@@ -98,6 +98,19 @@ def load_backend(name: str, model: ModelSpec) -> Backend:
     if info.error is not None:
         raise BackendUnavailable(f"the backend {name!r} of {info.package} cannot be imported: {info.error}.")
     return cast(type[Backend], _load(point)).from_spec(model)
+
+
+def check_options(name: str, options: Mapping[str, Scalar]) -> None:
+    """BadInput for options that the backend does not take, where it can say so before it is used.
+
+    A backend that is not installed, or has no `check_options`, says nothing.
+    """
+    point = _points().get(name)
+    if point is None or _info(point).error is not None:
+        return
+    check = getattr(_load(point), "check_options", None)
+    if check is not None:
+        check(options)
 
 
 class _Point(NamedTuple):

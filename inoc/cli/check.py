@@ -2,8 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from inoc.experiment import Experiment
+    from inoc.experiment.yaml_file import Problem
 
 
 @click.command()
@@ -18,15 +23,32 @@ def check(file: Path, as_json: bool) -> None:
     from inoc.experiment import check_experiment
 
     experiment, problems = check_experiment(file)
+    if experiment is not None:
+        problems += wrong_options(file, experiment)
     errors = sum(problem.severity == "error" for problem in problems)
     if as_json:
         click.echo(json.dumps({"ok": not errors, "problems": [p._asdict() for p in problems]}, indent=2))
     else:
         for problem in problems:
             click.echo(f"{file}: {problem}")
-        if experiment is not None:
+        if experiment is not None and not errors:
             prompts, runs = len(experiment.prompt_list()), len(experiment.runs())
             sets = ", ".join(name for name, _ in experiment.completion_sets.items())
             click.echo(f"{file}: ok; {prompts} prompts, completion sets {sets}, {runs} runs.")
     if errors:
         raise BadInput(f"{file} has {'a problem' if errors == 1 else f'{errors} problems'} to mend.")
+
+
+def wrong_options(file: Path, experiment: "Experiment") -> "list[Problem]":
+    """What the backend says of its options, where it is installed."""
+    from inoc.backends import check_options
+    from inoc.errors import BadInput
+    from inoc.experiment.yaml_file import Problem, parse_yaml
+
+    options = experiment.model_spec().options or {}
+    try:
+        check_options(experiment.backend.name, options)
+    except BadInput as error:
+        line = parse_yaml(file.read_text(encoding="utf-8-sig")).line(("backend", "options"))
+        return [Problem("backend.options", str(error), line)]
+    return []

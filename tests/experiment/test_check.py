@@ -265,3 +265,27 @@ def test_new_then_check_then_refuse_to_overwrite(tmp_path: Path) -> None:
     broken = inoc("check", "study.yaml", "--json")
     assert broken.returncode == 2
     assert '"line": 1' in broken.stdout
+
+
+@pytest.mark.parametrize(
+    ("backend", "message"),
+    [
+        (
+            "{name: openai_server, options: {base_url: x}}",
+            "the backend openai_server has no option 'base_url'",
+        ),
+        ("{name: tinker, options: {speed: 3}}", "the backend tinker has no option 'speed'"),
+        ("{name: openweights, options: {poll: soon}}", "openweights option poll = 'soon'"),
+        ("{name: vllm, options: {max_model_len: -1}}", "max_model_len"),
+        ("{options: {rows: many}}", "rows"),
+    ],
+)
+def test_options_of_the_backend_are_checked_with_their_line(study: Path, backend: str, message: str) -> None:
+    text = study.read_text()
+    study.write_text(f"{text}backend: {backend}\n")
+    command = [sys.executable, "-c", "from inoc.cli import main; main()", "check", str(study)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stdout.splitlines()
+    assert line.startswith(f"{study}: line {len(text.splitlines()) + 1}: backend.options: ")
+    assert message in line

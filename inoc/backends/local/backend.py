@@ -68,6 +68,11 @@ class LocalBackend:
         self._identity: dict[str, Scalar] | None = None
 
     @classmethod
+    def check_options(cls, options: Mapping[str, Scalar]) -> None:
+        """BadInput for an option it does not have or a value it cannot take."""
+        parse_options(options)
+
+    @classmethod
     def from_spec(cls, model: ModelSpec) -> "LocalBackend":
         """BadInput for a wrong model or option, BackendUnavailable for an absent device or library."""
         return cls(model)

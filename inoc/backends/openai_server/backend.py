@@ -66,6 +66,11 @@ class OpenAIServerBackend:
         self._served = Served(self._service, model.id, self.options.served_name)
 
     @classmethod
+    def check_options(cls, options: Mapping[str, Scalar]) -> None:
+        """BadInput for an option it does not have or a value it cannot take."""
+        parse_options(options)
+
+    @classmethod
     def from_spec(cls, model: ModelSpec) -> "OpenAIServerBackend":
         """BadInput for a wrong option or tokenizer, BackendUnavailable for a missing library or key."""
         return cls(model)

@@ -63,6 +63,11 @@ class OpenWeightsBackend:
         self.desk = Desk(model, self.options, self.model, self.service)
 
     @classmethod
+    def check_options(cls, options: Mapping[str, Scalar]) -> None:
+        """BadInput for an option it does not have or a value it cannot take."""
+        parse_options(options)
+
+    @classmethod
     def from_spec(cls, model: ModelSpec) -> "OpenWeightsBackend":
         """BadInput for a wrong option or model, BackendUnavailable for a missing library. Nothing is sent."""
         return cls(model)

@@ -58,6 +58,11 @@ class TinkerBackend:
         self._samplers: dict[str | None, SamplingClient] = {}
 
     @classmethod
+    def check_options(cls, options: Mapping[str, Scalar]) -> None:
+        """BadInput for an option it does not have or a value it cannot take."""
+        parse_options(options)
+
+    @classmethod
     def from_spec(cls, model: ModelSpec) -> "TinkerBackend":
         """BadInput for a wrong option or tokenizer, BackendUnavailable for a missing library. Nothing is sent."""
         return cls(model)

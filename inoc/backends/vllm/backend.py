@@ -66,6 +66,11 @@ class VllmBackend:
         self._identity: dict[str, Scalar] | None = None
 
     @classmethod
+    def check_options(cls, options: Mapping[str, Scalar]) -> None:
+        """BadInput for an option it does not have or a value it cannot take."""
+        parse_options(options)
+
+    @classmethod
     def from_spec(cls, model: ModelSpec) -> "VllmBackend":
         """BadInput for a wrong option, BackendUnavailable where vLLM is absent or too old; loads nothing."""
         return cls(model)
