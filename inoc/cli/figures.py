@@ -37,16 +37,18 @@ def figures(
 
         raise BackendUnavailable("figures need matplotlib: pip install 'inoc[figures]'.") from error
     matplotlib.use("Agg")
-    from inoc.errors import IncompleteStore
+    from inoc.errors import IncompleteStore, InocError
     from inoc.figures.catalogue import SCATTERED, make
     from inoc.store.run import open_run
 
     run = open_run(store)
     made = 0
+    failed: list[str] = []
     records: list[dict[str, object]] = []
     wanted = _split(heuristics) or list(SCATTERED)
     for figure in make(run, out, only=_split(only), formats=_split(formats), scattered=wanted):
         made += bool(figure.files)
+        failed += [figure.name] if figure.failed else []
         files = [str(path) for path in figure.files]
         records.append(
             {"figure": figure.name, "files": files, "caption": figure.caption, "reason": figure.reason}
@@ -57,6 +59,8 @@ def figures(
             click.echo("\n".join(files))
     if as_json:
         click.echo(json.dumps(records, indent=2))
+    if failed:
+        raise InocError(f"{', '.join(failed)} failed by an error in inoc, named above; please report it.")
     if not made:
         raise IncompleteStore(f"{store} allows none of these figures; the lines above say why.")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from inoc.errors import BadInput, IncompleteStore
+from inoc.errors import BadInput, IncompleteStore, InocError
 from inoc.figures import house, layouts
 from inoc.figures.gap_grid import plot_gap_grid
 from inoc.figures.layouts import SCATTERED, Source
@@ -33,12 +33,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Made:
-    """What became of one figure: its files, or why there is none."""
+    """What became of one figure: its files, or why there is none; `failed`: by an error, not by what is stored."""
 
     name: str
     files: tuple[Path, ...]
     caption: str
     reason: str
+    failed: bool = False
 
 
 CATALOGUE: tuple[Entry, ...] = (
@@ -123,7 +124,7 @@ def make(
 ) -> Iterator[Made]:
     """Draw the chosen figures into `out`, one after the other: NAME.FORMAT and NAME.txt with the caption.
 
-    A figure the store does not allow yields its reason and no file.
+    A figure the store does not allow yields its reason and no file; so does one that fails, and the rest is drawn.
 
     Raises:
         BadInput: an unknown figure, family, format or heuristic; or `out` cannot be written.
@@ -148,6 +149,11 @@ def make(
             done = Made(entry.name, save(figure, out, entry.name, formats), house.caption(figure), "")
         except IncompleteStore as error:
             done = Made(entry.name, (), "", str(error))
+        except InocError:
+            raise
+        except Exception as error:  # one figure's fault must not cost the others
+            what = " ".join(f"{type(error).__name__}: {error}".split())
+            done = Made(entry.name, (), "", what, failed=True)
         finally:
             for number in set(plt.get_fignums()) - before:
                 plt.close(number)

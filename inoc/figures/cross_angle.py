@@ -90,6 +90,11 @@ def plot_cross_angle(
     cell = data.sel(predictor=predictor)
     x, y = cell["angle"].values, cell["other_suppression"].values
     shown = np.isfinite(x) & np.isfinite(y)
+    if not shown.any():
+        raise IncompleteStore(
+            f"no prompt has both {level_prefix(tokenwise)}cross_angle '{predictor}' and a suppression of the other "
+            "trait; angles to the other traits' mean need prompts of both roles"
+        )
     f, p = np.nonzero(shown)
     kinds = [str(k) for k in data["prefix_type"].values]
     roles, keys = ([str(data[name].values[i]) for i in p] for name in ("role", "prompt"))
@@ -106,7 +111,8 @@ def plot_cross_angle(
         if fit is not None:
             ends = np.array([x[k][shown[k]].min(), x[k][shown[k]].max()])
             ax.plot(ends, fit(ends), color="black", lw=0.8, ls=house.LINES.get(kind, "-"), zorder=1)
-    low, high = float(np.nanmin(cell["lower"].values[shown])), float(np.nanmax(cell["upper"].values[shown]))
+    low = float(np.fmin(cell["lower"].values, y)[shown].min())
+    high = float(np.fmax(cell["upper"].values, y)[shown].max())
     ax.set_ylim(low - 0.05 * (high - low), high + 0.35 * (high - low))
     ax.margins(x=0.15)
     ax.text(0.03, 0.98, "\n".join(lines), transform=ax.transAxes, va="top", fontsize=6.5)

@@ -51,3 +51,11 @@ def german_store(reference, tmp_path_factory):
 def token_store(reference, tmp_path_factory):
     path = tmp_path_factory.mktemp("figures") / "tokens.zarr"
     return imported([reference / "token_logprobs" / "logprobs_by_token.json"], path)
+
+
+@pytest.fixture(scope="session")
+def one_role(tmp_path_factory):
+    """A store whose prompts all ask for the same trait, one of them trained."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worlds, "FAMILIES", worlds.FAMILIES[:1])
+        return worlds.write_world(tmp_path_factory.mktemp("figures") / "one.zarr", each=4, trained=1)

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from inoc.cli import cli
-from inoc.errors import BadInput, IncompleteStore
+from inoc.errors import BadInput, IncompleteStore, InocError
+from inoc.figures import catalogue
 
 
 def call(*arguments):
@@ -72,6 +73,30 @@ def test_chosen_small_multiples(world, tmp_path):
     caption = (tmp_path / "scatter_suppression.txt").read_text()
     assert "elicitation against" in caption
     assert "token_pca[2] against" in caption
+
+
+def test_prompts_of_one_role_have_no_angle_to_the_other(one_role, tmp_path):
+    done = call("--store", one_role, "--out", tmp_path, "--only", "cross_angle,cross_angle_tokens,losses")
+    assert done.exit_code == 0, done.output
+    lines = done.stderr.strip().splitlines()
+    assert [line.split(":")[0] for line in lines] == ["cross_angle", "cross_angle_tokens"]
+    assert all("not drawn: no prompt has both" in line and "both roles" in line for line in lines)
+    assert (tmp_path / "losses.png").exists()
+
+
+def test_an_error_in_one_figure_costs_no_other(misaligned, tmp_path, monkeypatch):
+    def broken(_):
+        raise ValueError("zero-size array\nto reduction")
+
+    good = next(e for e in catalogue.CATALOGUE if e.name == "misalignment")
+    bad = catalogue.Entry("bad", "misalignment", "Fails.", broken)
+    monkeypatch.setattr(catalogue, "CATALOGUE", (bad, good))
+    done = call("--store", misaligned, "--out", tmp_path)
+    assert (tmp_path / "misalignment.png").exists()
+    assert done.stderr == "bad: not drawn: ValueError: zero-size array to reduction.\n"
+    assert type(done.exception) is InocError
+    assert done.exception.exit_code == 1
+    assert str(done.exception).startswith("bad failed")
 
 
 def test_names_cost_nothing_until_used():
