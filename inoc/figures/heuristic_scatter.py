@@ -14,7 +14,7 @@ from inoc.figures import fits, house
 from inoc.figures.labels import PointLabels, extremes
 from inoc.figures.sources import roles_of
 from inoc.outcomes import rows, suppression
-from inoc.outcomes.correlation import pearson, spearman
+from inoc.outcomes.correlation import SMALLEST, pearson, spearman
 from inoc.outcomes.rows import full_names
 from inoc.store.run import Run
 
@@ -106,9 +106,9 @@ def plot_heuristic_scatter(
     roles, kinds = ([str(v) for v in data[k].values] for k in ("role", "prefix_type"))
     grid = np.linspace(x.min(), x.max(), 200) if np.ptp(x) > 0 else x[:1]
     fit = fits.line(x, y)
-    lines = [f"r = {data.attrs['r']:.2f}   ρ = {data.attrs['rho']:.2f}"]
-    lines.append(f"n = {data.attrs['n']}   RMSE = {data.attrs['rmse']:.1f} pp")
+    lines = [_correlations(data), f"n = {len(x)}"]
     if fit is not None:
+        lines[-1] += f"   RMSE = {fit.rmse:.1f} pp"
         ax.plot(grid, fit(grid), color="black", lw=0.9, zorder=1)
         half = fit.half_band(grid)
         ax.fill_between(grid, fit(grid) - half, fit(grid) + half, color="#E3E3E3", lw=0, zorder=0)
@@ -140,12 +140,20 @@ def plot_heuristic_scatter(
             if on_target
             else "."
         ),
-        "Line: least squares with the 95 % band of its mean.",
+        "Line: least squares with the 95 % band of its mean." if fit is not None else "",
         "Dotted: monotone sigmoid, the best of 12 starts." if curve is not None else "",
         "Vertical lines are 95 % paired t intervals." if np.isfinite(data["lower"].values).any() else "",
         house.left_out(data.attrs["left_out"]),
     )
     return ax
+
+
+def _correlations(data: xr.Dataset) -> str:
+    """r and rho in words, or why there are none."""
+    r, rho, n = (data.attrs[k] for k in ("r", "rho", "n"))
+    if np.isfinite(r) and np.isfinite(rho):
+        return f"r = {r:.2f}   ρ = {rho:.2f}"
+    return f"no r below n = {SMALLEST}" if n < SMALLEST else "no r: all alike in x or y"
 
 
 def _bounds(run: Run, table: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:

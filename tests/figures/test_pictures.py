@@ -150,3 +150,12 @@ def test_names_without_room_are_counted(world):
     hidden = len(ax.texts) - len(shown)
     assert hidden > 0
     assert f"{hidden} names found no room." in house.caption(ax.figure)
+
+
+def test_a_scatter_of_too_few_points_claims_nothing(one_role):
+    ax = inoc.plot_heuristic_scatter(inoc.open_run(one_role))
+    check(ax.figure)
+    said = "\n".join(t.get_text() for t in ax.texts)
+    assert "no r below n = 4\nn = 2\n" in said + "\n"
+    assert "RMSE" not in said
+    assert "Line: least squares" not in house.caption(ax.figure)
