@@ -28,6 +28,8 @@ HEURISTICS = (
     "snr_abs_ratio",
 )
 VARIANTS = {"raw": "", "pca-1": "_pca1", "svd-1": "_svd1"}
+PALE = 0.3
+"""Opacity of a cell whose interval does not exclude 0."""
 
 
 def gap_grid_data(
@@ -92,11 +94,14 @@ def plot_gap_grid(
     table: xr.Dataset | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """r as number and colour, its interval below; cells that are constant by construction are hatched and say so."""
+    """r as number and colour, its interval below; pale where that does not exclude 0; constant cells are hatched."""
     data = gap_grid_data(run, trait, on_target=on_target, heuristics=heuristics, table=table)
     ax = house.axes_or_new(ax, height=3.6)
     shape = data["r"].shape
-    ax.imshow(data["r"].values, cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto")
+    clear = data["lower"].values * data["upper"].values > 0
+    ax.imshow(
+        data["r"].values, cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto", alpha=np.where(clear, 1.0, PALE)
+    )
     for h, v in np.ndindex(shape):
         cell = data.isel(heuristic=h, variant=v)
         if bool(cell["constant"]):
@@ -105,10 +110,10 @@ def plot_gap_grid(
         elif not np.isfinite(float(cell["r"])):
             text, ink = f"n = {int(np.nan_to_num(float(cell['n'])))}", "#444444"
         else:
-            text = f"{float(cell['r']):+.2f}\n[{float(cell['lower']):+.2f}, {float(cell['upper']):+.2f}]".replace(
-                "-", "−"
-            )
-            ink = "white" if abs(float(cell["r"])) > 0.7 else "black"
+            r, low, high = (float(cell[k]) for k in ("r", "lower", "upper"))
+            interval = f"[{low:+.2f}, {high:+.2f}]" if np.isfinite(low) else "no interval"
+            text = f"{r:+.2f}\n{interval}".replace("-", "−")
+            ink = "white" if abs(r) > 0.7 and clear[h, v] else "black"
         ax.text(v, h, text, ha="center", va="center", fontsize=6, color=ink, linespacing=1.15)
     ax.set_xticks(range(shape[1]), [str(v) for v in data["variant"].values])
     ax.set_yticks(range(shape[0]), [str(h) for h in data["heuristic"].values])
@@ -123,7 +128,8 @@ def plot_gap_grid(
         ax,
         f"Pearson r of each fixed-mix comparison with the gap (fixed minus mix suppression): n = {data.attrs['rows']} "
         f"rows of {data.attrs['prompts']} prompts" + (", on target." if on_target else "."),
-        "In brackets the 95 % prompt-bootstrap interval; hatched: constant over these rows by construction.",
+        "In brackets the 95 % prompt-bootstrap interval; pale: it does not exclude 0; hatched: constant over these "
+        "rows by construction.",
         house.left_out(data.attrs["left_out"]),
     )
     return ax

@@ -11,6 +11,7 @@ import inoc
 from inoc.errors import IncompleteStore
 from inoc.figures import house
 from inoc.figures.catalogue import CATALOGUE
+from inoc.figures.gap_grid import plot_gap_grid
 from inoc.figures.layouts import Source
 
 ENTRIES = {entry.name: entry for entry in CATALOGUE}
@@ -159,3 +160,19 @@ def test_a_scatter_of_too_few_points_claims_nothing(one_role):
     assert "no r below n = 4\nn = 2\n" in said + "\n"
     assert "RMSE" not in said
     assert "Line: least squares" not in house.caption(ax.figure)
+
+
+def test_gap_cells_are_in_full_colour_only_where_the_interval_excludes_0(world_source, monkeypatch):
+    s = world_source
+    data = inoc.figures.gap_grid_data(s.run, heuristics=s.heuristics, table=s.rows)
+    data["r"][0, :], data["constant"][0, :] = 0.9, False
+    data["lower"][0, :], data["upper"][0, :] = [-1.0, 0.8, np.nan], [1.0, 0.95, np.nan]
+    monkeypatch.setattr("inoc.figures.gap_grid.gap_grid_data", lambda *_, **__: data)
+    ax = plot_gap_grid(s.run)
+    check(ax.figure)
+    wide, narrow, none = np.asarray(ax.images[0].get_alpha())[0]
+    assert wide == none < narrow == 1
+    said = {t.get_position(): (t.get_text(), t.get_color()) for t in ax.texts}
+    assert said[0, 0] == ("+0.90\n[−1.00, +1.00]", "black")
+    assert said[1, 0] == ("+0.90\n[+0.80, +0.95]", "white")
+    assert said[2, 0] == ("+0.90\nno interval", "black")
