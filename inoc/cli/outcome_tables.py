@@ -55,7 +55,9 @@ def print_tables(
         if experiment in beside.durability:
             _durability(console, beside.durability[experiment], suffix, trait)
         console.print()
-    if performance is None:
+    if performance is not None:
+        why = _no_correlation(performance)
+    if performance is None or why:
         console.print(f"no performance table: {why}", markup=False)
         return
     _performance(console, performance, shown)
@@ -207,6 +209,17 @@ def _durability(console: Console, table: xr.Dataset, suffix: str, trait: str | N
     console.print(f"remaining: measured against the {' or the '.join(against) or 'control'}.", markup=False)
     for reason in table.attrs["left_out"]:
         console.print(f"left out: {reason}", markup=False)
+
+
+def _no_correlation(table: xr.Dataset) -> str:
+    """Why a performance table would be empty or rest on a single prompt; empty where it does not."""
+    prompts = int(table["prompts"].max()) if table.sizes["heuristic"] else 0
+    if prompts > 1 and np.isfinite(table["r"].values).any():
+        return ""
+    if not prompts:
+        return "no heuristic is known for the trained prompts."
+    said = "one prompt was" if prompts == 1 else f"{prompts} prompts were"
+    return f"{said} trained; a correlation needs more prompts that differ."
 
 
 def _performance(console: Console, table: xr.Dataset, shown: int | None) -> None:

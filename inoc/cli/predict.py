@@ -47,7 +47,14 @@ def predict(
     from typing import cast
 
     from inoc.errors import BadInput
-    from inoc.outcomes.advice import cards, model_records, prediction_records, trust, unpredicted
+    from inoc.outcomes.advice import (
+        cards,
+        model_records,
+        prediction_records,
+        silent_about_others,
+        trust,
+        unpredicted,
+    )
     from inoc.outcomes.final import Recipe
     from inoc.outcomes.predict import predict as predict_runs
     from inoc.outcomes.text import unknown
@@ -72,26 +79,29 @@ def predict(
         keys, written = run.prompts["prompt"].values.astype(str), run.prompts["text"].values.astype(str)
         texts |= dict(zip(keys.tolist(), written.tolist(), strict=True))
     advice = [card for card in cards(found, texts) if trait in (None, card.trait)]
+    silent = silent_about_others(found)
     if as_json:
         document = {
             "predictions": [r for r in prediction_records(found) if trait in (None, r["trait"])],
             "advice": [{"trait": card.trait, "text": str(card)} for card in advice],
             "models": model_records(found),
-            "trust": trust(found),
+            "trust": [*trust(found), *([silent] if silent else [])],
             "left_out": list(found.attrs["left_out"]),
             "recipe": found.attrs["recipe"],
         }
         click.echo(json.dumps(document, indent=1, allow_nan=False))
         return
+    for sentence in trust(found):
+        click.echo(sentence)
+    for reason in found.attrs["left_out"]:
+        click.echo(f"left out of the learning: {reason}")
     for name in known:
         mine = [card for card in advice if card.trait == name]
         if mine:
             click.echo(f"{name}: expected suppression of prompts not trained yet [95 %]")
             for card in mine:
                 click.echo(f"  {card}")
-    for sentence in trust(found):
-        click.echo(sentence)
-    for reason in found.attrs["left_out"]:
-        click.echo(f"left out of the learning: {reason}")
     for reason, prompts in unpredicted(found, trait).items():
         click.echo(f"no prediction ({reason}): {', '.join(prompts)}")
+    if silent:
+        click.echo(silent)

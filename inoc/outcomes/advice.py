@@ -27,35 +27,43 @@ class Card:
     lower: float
     upper: float
     remarks: tuple[str, ...]
+    outside: str = ""
 
     def __str__(self) -> str:
-        end = f" [{self.lower:.0f}, {self.upper:.0f}]" if np.isfinite(self.lower) else " (no interval)"
+        name = f"{self.prompt} ({self.prefix_type})"
+        if self.outside:
+            return f"{name}: cannot say: outside the range of what was trained ({self.outside})"
+        known = np.isfinite(self.lower)
+        end = f" [{round(self.lower)}, {round(self.upper)}]" if known else " (no interval)"
         remarks = f"; {', '.join(self.remarks)}" if self.remarks else ""
-        return f"{self.prompt} ({self.prefix_type}): predicted {self.predicted:.0f} pp{end}{remarks}"
+        return f"{name}: predicted {round(self.predicted)} pp{end}{remarks}"
 
 
 def cards(prediction: xr.Dataset, texts: Mapping[str, str] | None = None) -> list[Card]:
     """A card for every prompt, prefix type and trait it asks for, the strongest first within trait and
-    prefix type.
+    prefix type, those outside the calibration last: their words hold no number.
 
     Remarks: `strongest` (highest prediction of its trait and prefix type inside the calibration range),
     `cheapest to train` (shortest text of those within 5 pp of the strongest: every training example carries
-    the prompt), what happens to the other trait, whether no effect is possible, and what lies outside the
-    calibration. `texts`: prompt texts by key, for the length.
+    the prompt), whether no effect is possible, and what happens to the other trait, where its model beats the
+    mean. `texts`: prompt texts by key, for the length.
     """
     result: list[Card] = []
     for trait in prediction["trait"].values.astype(str):
         for kind in prediction["prefix_type"].values.astype(str):
             part = prediction.sel(trait=trait, prefix_type=kind)
             used = part["on_target"].values.astype(bool) & np.isfinite(part["predicted"].values)
-            order = sorted(np.flatnonzero(used).tolist(), key=lambda i: -float(part["predicted"].values[i]))
+            beyond, values = part["outside"].values.astype(str), part["predicted"].values
+            order = sorted(np.flatnonzero(used).tolist(), key=lambda i: (bool(beyond[i]), -float(values[i])))
             marks = _marks(part, order, texts or {}) if _better_than_mean(prediction, kind) else {}
             for i in order:
-                remarks = [*marks.get(i, []), *_doubts(prediction, part, i, trait, kind)]
+                inside = not beyond[i]
+                remarks = [*marks.get(i, []), *_doubts(prediction, part, i, trait, kind)] if inside else []
                 low, high = float(part["lower"].values[i]), float(part["upper"].values[i])
                 name = str(part["prompt"].values[i])
-                value = float(part["predicted"].values[i])
-                result.append(Card(name, kind, trait, value, low, high, tuple(remarks)))
+                result.append(
+                    Card(name, kind, trait, float(values[i]), low, high, tuple(remarks), str(beyond[i]))
+                )
     return result
 
 
@@ -78,6 +86,30 @@ def trust(prediction: xr.Dataset) -> list[str]:
                 f"{rough}{_warning(cell['error'])}"
             )
     return said
+
+
+def silent_about_others(prediction: xr.Dataset) -> str:
+    """One sentence on why the cards leave out what happens to the other trait; empty where they say it."""
+    kinds = [
+        kind
+        for kind in prediction["error"]["prefix_type"].values.astype(str).tolist()
+        if _no_better(prediction, "other_trait", kind)
+    ]
+    if not kinds:
+        return ""
+    return (
+        f"What {' and '.join(kinds)} runs do to the other trait is left out: on what it has not seen, its model "
+        "does no better than guessing the mean."
+    )
+
+
+def _no_better(prediction: xr.Dataset, relation: str, kind: str) -> bool:
+    """Whether a model errs as much as the mean: on new families, or where only one was trained on new prompts."""
+    error = prediction["error"].sel(relation=relation, prefix_type=kind)
+    new = error.sel(left_out="family")
+    if not np.isfinite(float(new.sel(predictor="chosen"))):
+        new = error.sel(left_out="prompt")
+    return float(new.sel(predictor="chosen")) >= float(new.sel(predictor="constant"))
 
 
 def _errors(error: xr.DataArray, left_out: str) -> str:
@@ -133,14 +165,14 @@ def _doubts(prediction: xr.Dataset, part: xr.Dataset, i: int, trait: str, kind: 
     low, high = float(part["lower"].values[i]), float(part["upper"].values[i])
     if low <= 0 <= high:
         said.append("may do nothing")
-    for other in prediction["trait"].values.astype(str):
+    others: list[str] = prediction["trait"].values.astype(str).tolist()
+    for other in [] if _no_better(prediction, "other_trait", kind) else others:
         cell = prediction.sel(prefix_type=kind, trait=other).isel(prompt=i)
         value = float(cell["predicted"].item())
-        if other != trait and not bool(cell["on_target"].item()) and np.isfinite(value):
-            said.append(f"{other} changes by {-value:+.0f} pp")
-    beyond = str(part["outside"].values[i])
-    if beyond:
-        said.append(f"outside the calibration: {beyond}")
+        known = np.isfinite(value) and not str(cell["outside"].item())
+        if other != trait and not bool(cell["on_target"].item()) and known:
+            change = round(-value)
+            said.append(f"{other} changes by {f'{change:+d}' if change else '0'} pp")
     return said
 
 

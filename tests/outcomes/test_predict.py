@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from inoc.errors import BadInput, IncompleteStore
-from inoc.outcomes.advice import cards, trust, unpredicted
+from inoc.outcomes.advice import cards, silent_about_others, trust, unpredicted
 from inoc.outcomes.predict import predict_of
 
 from .worlds import simulated_rows
@@ -131,7 +131,7 @@ def test_advice_in_words() -> None:
     }
     for card in strongest:
         same = [c for c in found_cards if (c.trait, c.prefix_type) == (card.trait, card.prefix_type)]
-        inside = [c for c in same if not any("outside" in remark for remark in c.remarks)]
+        inside = [c for c in same if not c.outside]
         assert card.predicted == max(c.predicted for c in inside)
         assert str(card).startswith(
             f"{card.prompt} ({card.prefix_type}): predicted {card.predicted:.0f} pp ["
@@ -141,6 +141,56 @@ def test_advice_in_words() -> None:
     assert "learnt from 24 distinct prompts" in said[0]
     assert "Rough" not in said[0]
     assert not unpredicted(found)
+
+
+def test_a_card_outside_the_calibration_has_no_number() -> None:
+    old, new = split(simulated_rows(np.random.default_rng(8), 30, noise=0.03), 24)
+    far = new.assign(heuristic_value=new["heuristic_value"].where(new["prompt"] != "p25", 1e4))
+    found = predict_of(old, far)
+    told = [card for card in cards(found) if card.prompt == "p25"]
+    assert told
+    for card in told:
+        assert str(card) == (
+            f"p25 ({card.prefix_type}): cannot say: outside the range of what was trained ({card.outside})"
+        )
+        assert "1e+04" in card.outside
+        assert np.isfinite(card.predicted)
+        assert not card.remarks
+    for trait, kind in {(card.trait, card.prefix_type) for card in told}:
+        order = [bool(c.outside) for c in cards(found) if (c.trait, c.prefix_type) == (trait, kind)]
+        assert order == sorted(order)
+
+
+def test_the_other_trait_is_told_only_where_its_model_beats_the_mean() -> None:
+    old, new = split(simulated_rows(np.random.default_rng(8), 30, noise=0.03), 24)
+    found = predict_of(old, new)
+    cell = {"relation": "other_trait", "left_out": "family"}
+    for chosen, left_out in ((20.0, False), (25.0, True)):
+        error = found["error"].copy()
+        error.loc[{**cell, "predictor": "chosen"}] = chosen
+        error.loc[{**cell, "predictor": "constant"}] = 22.0
+        changed = found.assign(error=error)
+        assert any("changes by" in str(card) for card in cards(changed)) is not left_out
+        assert silent_about_others(changed).startswith("What fixed and mix runs do") is left_out
+        error.loc[{**cell, "predictor": "chosen"}] = np.nan  # one family: the errors on new prompts decide
+        error.loc[{**cell, "left_out": "prompt", "predictor": "chosen"}] = chosen
+        error.loc[{**cell, "left_out": "prompt", "predictor": "constant"}] = 22.0
+        assert bool(silent_about_others(found.assign(error=error))) is left_out
+
+
+def test_nothing_is_called_minus_zero() -> None:
+    old, new = split(simulated_rows(np.random.default_rng(8), 30, noise=0.03), 24)
+    found = predict_of(old, new)
+    cell = {"relation": "other_trait", "left_out": "family"}
+    error = found["error"].copy()
+    error.loc[{**cell, "predictor": "chosen"}] = 1.0
+    for tiny in (-0.3, 0.3):
+        near = {name: xr.full_like(found[name], tiny) for name in ("predicted", "lower", "upper")}
+        inside = xr.full_like(found["outside"], "")
+        said = [str(card) for card in cards(found.assign({"error": error, "outside": inside, **near}))]
+        assert any("predicted 0 pp [0, 0]" in text for text in said)
+        assert any("changes by 0 pp" in text for text in said)
+        assert not any("-0" in text or "+0" in text for text in said)
 
 
 def test_trust_without_a_second_family_is_that_of_left_out_prompts() -> None:

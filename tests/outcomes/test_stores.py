@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -11,13 +12,18 @@ import pytest
 import xarray as xr
 
 from inoc.cli import main
+from inoc.cli.outcome_records import Beside
+from inoc.cli.outcome_tables import print_tables
 from inoc.errors import BadInput, IncompleteStore
 from inoc.outcomes import gap, levels, performance, predict, suppression
+from inoc.outcomes.performance import performance_of
 from inoc.outcomes.rows import rows, rows_of
 from inoc.store.imports import Sources, import_run
 from inoc.store.run import open_run
 from inoc.store.schema import TraitInfo
 from inoc.store.writer import RunWriter
+
+from .worlds import simulated_rows
 
 
 @pytest.fixture(scope="module")
@@ -262,13 +268,27 @@ def test_bad_input_is_one_sentence(
     assert "Traceback" not in err
 
 
+def test_one_trained_prompt_gives_a_sentence_and_no_table(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = simulated_rows(np.random.default_rng(0), 6)
+    for prompts, said in ((["p0"], "one prompt was trained"), (["p0", "p1", "p2", "p3"], "")):
+        kept = rows.isel(row=np.isin(rows["prompt"].values, prompts))
+        kept["cross"] = kept["gap"] = kept["cross_control"] = kept["control"]
+        print_tables({}, performance_of(kept, resamples=20), "", None, 20, Beside({}, {}))
+        out = capsys.readouterr().out
+        assert (f"no performance table: {said}" in out) == bool(said)
+        assert ("error on a new family" in out) != bool(said)
+
+
 @pytest.mark.reference
 def test_predict_advises_and_admits(
     store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, out, _ = inoc(capsys, monkeypatch, "predict", "--store", store)
     assert code == 0
-    assert "natural_german (fixed): predicted" in out
+    cards = [line for line in out.splitlines() if line.startswith("  natural_german (fixed): ")]
+    assert len(cards) == 1
+    assert "cannot say: outside the range of what was trained (elicitation " in cards[0]
+    assert re.search(r"\(mix\): predicted \d+ pp \[", out)
     assert "learnt from 5 distinct prompts" in out
     assert "Rough: fewer than 20 prompts." in out
     assert "with elicitation only" in out
