@@ -1,6 +1,6 @@
 """`inoc heuristics`: the table of base-model heuristics of a run store."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +18,8 @@ DEFAULT = (
 )  # fmt: skip
 """Columns of the printed table unless --only names others; what does not fit the terminal is named on stderr."""
 SIGNED = {"nats", "nats per token", "pp"}
+NOTE = 120
+"""Characters of the note that counts NaN."""
 
 
 def _split(value: str | None) -> list[str] | None:
@@ -153,6 +155,7 @@ def _is_companion(column: "Column", names: set[str]) -> bool:
 
 def _rich(shown: "Rows", columns: Sequence["Column"]) -> "RichTable":
     from rich.box import SIMPLE_HEAD
+    from rich.markup import escape  # without it [control] is read as a style and not shown
     from rich.table import Table as RichTable
 
     made = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
@@ -162,7 +165,8 @@ def _rich(shown: "Rows", columns: Sequence["Column"]) -> "RichTable":
         made.add_column(name, no_wrap=True)
     for column in columns:
         units = str(column.attrs["units"]).replace(" x ", "\nx ")
-        made.add_column(column.name + ("" if units == "1" else f"\n{units}"), justify="right", no_wrap=True)
+        heading = escape(column.name) + ("" if units == "1" else f"\n{units}")
+        made.add_column(heading, justify="right", no_wrap=True)
     for i in range(len(shown.prompts)):
         made.add_row(*(values[i] for _, values in labels), *(_cell(shown, column, i) for column in columns))
     return made
@@ -231,14 +235,21 @@ def _print_notes(table: "Table") -> None:
     for note in table.notes:
         _err(note)
     if counts := nan_counts(table):
-        _err(
-            "NaN, where undefined or without data: "
-            + ", ".join(f"{name} {n}" for name, n in counts.items())
-            + "."
-        )
+        _err(_nan_note(counts))
     for reason, names in absences(table).items():
         first = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         _err(f"Absent: {first}: {reason}.")
+
+
+def _nan_note(counts: Mapping[str, int]) -> str:
+    """One line: as many of the counts as fit, and how many more --json has."""
+    told = [f"{name} {n}" for name, n in counts.items()]
+    for shown in range(len(told), 0, -1):
+        rest = f" and {len(told) - shown} more (--json shows them)" if shown < len(told) else ""
+        line = f"NaN, where undefined or without data: {', '.join(told[:shown])}{rest}."
+        if len(line) <= NOTE:
+            return line
+    return f"NaN, where undefined or without data: in {len(told)} heuristics (--json shows them)."
 
 
 def _err(text: str) -> None:

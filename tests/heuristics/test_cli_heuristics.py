@@ -44,6 +44,22 @@ def test_the_table_has_every_row_units_and_intervals(world, h):
     assert f"{value:+.3f} [{lower:.3f}, {upper:.3f}]" in text
 
 
+def test_columns_of_one_heuristic_are_told_apart(world):
+    heading = " ".join(call(world.path, "--only", "ppd").stdout.split())
+    assert "ppd[control]" in heading
+
+
+def test_the_note_on_nan_is_one_short_line_and_json_has_all(world):
+    result = call(world.path)
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("NaN")]
+    assert 60 < len(line) <= 120
+    assert line.endswith(" more (--json shows them).")
+    variables = json.loads(call(world.path, "--json").stdout)["variables"]
+    counts = [f"{name} {about['nan']}" for name, about in variables.items() if about.get("nan")]
+    told, more = re.fullmatch(r"NaN, [a-z ]+: (.*) and (\d+) more .*", line).groups()
+    assert told.split(", ") == counts[: len(counts) - int(more)]
+
+
 def test_columns_that_do_not_fit_are_named(world, monkeypatch):
     from rich.console import Console
 
