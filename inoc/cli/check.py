@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from inoc.cli.counted import counted
+
 if TYPE_CHECKING:
     from inoc.experiment import Experiment
     from inoc.experiment.yaml_file import Problem
@@ -34,7 +36,7 @@ def check(file: Path, as_json: bool) -> None:
         if experiment is not None and not errors:
             prompts, runs = len(experiment.prompt_list()), len(experiment.runs())
             sets = ", ".join(name for name, _ in experiment.completion_sets.items())
-            click.echo(f"{file}: ok; {prompts} prompts, completion sets {sets}, {runs} runs.")
+            click.echo(f"{file}: ok; {counted(prompts, 'prompt')}, completion sets {sets}, {runs} runs.")
     if errors:
         raise BadInput(f"{file} has {'a problem' if errors == 1 else f'{errors} problems'} to mend.")
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from inoc.cli.counted import counted
 from inoc.cli.stage_options import open_study, stage_options
 
 
@@ -22,5 +23,7 @@ def describe(study: Path, store: Path, backend_name: str | None, as_json: bool, 
         run_stage(opened, embeddings=not no_embeddings, watcher=progress)
     n = len(opened.experiment.prompt_list())
     click.echo(
-        json.dumps({"store": str(store), "prompts": n}) if as_json else f"{store}: {n} prompts described."
+        json.dumps({"store": str(store), "prompts": n})
+        if as_json
+        else f"{store}: {counted(n, 'prompt')} described."
     )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from inoc.cli.counted import counted
 from inoc.cli.stage_options import names, open_study, stage_options
 
 
@@ -26,5 +27,6 @@ def elicit(study: Path, store: Path, backend_name: str | None, as_json: bool, pr
         )
     else:
         click.echo(
-            f"{store}: {done.judged} prompts judged, {done.already} were there; `inoc heuristics` shows them."
+            f"{store}: {counted(done.judged, 'prompt')} judged, {done.already} were there; "
+            "`inoc heuristics` shows them."
         )

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from inoc.cli.counted import counted
+
 if TYPE_CHECKING:
     from inoc.store.summary import StoreSummary
 
@@ -52,14 +54,16 @@ def _show(summary: "StoreSummary") -> None:
     if summary.elicitation:
         e = summary.elicitation
         console.print(
-            f"elicited  {e['prompts']} prompts x {e['instructions']} instructions, {e['missing']} missing"
+            f"elicited  {counted(e['prompts'], 'prompt')} x "
+            f"{counted(e['instructions'], 'instruction')}, {e['missing']} missing"
         )
     if summary.rephrasings:
         sizes = sorted(summary.rephrasings.values())
-        console.print(f"pools     {len(sizes)} rephrasing pools of {sizes[0]} to {sizes[-1]}")
+        size = f"{sizes[0]}" if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
+        console.print(f"pools     {counted(len(sizes), 'rephrasing pool')} of {size}")
     for name in ("self_perplexity", "embeddings"):
         if n := getattr(summary, name):
-            console.print(f"{name}  {n} prompts")
+            console.print(f"{name}  {counted(n, 'prompt')}")
     if summary.sets:
         table = Table(
             "set", "level", "prompts", "prefix types", "examples", "tokens", "done", "pending", "NaN"

@@ -86,7 +86,7 @@ def plot_durability(
     house.describe(
         ax,
         f"Suppression of {len(shown)} runs at the end of the first training and what remains of it at the last step of "
-        f"further training, n = {_range(n)} instructions, against the "
+        f"further training, n = {house.span(n[n > 0])} instructions, against the "
         f"{' or the '.join(against) or 'control'}; on the dashed line nothing was lost.",
         "Thin lines are 95 % paired t intervals.",
         house.left_out(table.attrs["left_out"]),
@@ -141,15 +141,9 @@ def plot_durability_curve(
     n = cell["n"].values
     house.describe(
         ax,
-        f"Mean score by updates of further training, n = {_range(n)} instructions; bands are 95 % intervals.",
+        f"Mean score by updates of further training, n = {house.span(n[n > 0])} instructions; "
+        "bands are 95 % intervals.",
         house.left_out(table.attrs["left_out"]),
         f"{len(ends) - MOST} of {len(ends)} lines carry no name." if len(ends) > MOST else "",
     )
     return ax
-
-
-def _range(n: np.ndarray) -> str:
-    used = n[n > 0]
-    if not used.size:
-        return "0"
-    return f"{int(used.min())}" + ("" if used.min() == used.max() else f" to {int(used.max())}")

@@ -59,7 +59,7 @@ def plot_elicitation(
     house.describe(
         ax,
         "Score of the base model with the prompt minus without, same instructions, "
-        f"n = {n[rows].min()} to {n[rows].max()}.",
+        f"n = {house.span(n[rows])}.",
         "Lines are 95 % paired t intervals.",
         house.left_out(
             [f"{len(keys) - len(known)} prompts without elicitation"] if len(known) < len(keys) else []

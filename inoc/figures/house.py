@@ -202,6 +202,13 @@ def left_out(reasons: Iterable[object]) -> str:
     return f"Left out: {'; '.join(found)}." if found else ""
 
 
+def span(n: np.ndarray) -> str:
+    """`8 to 12`, or `12` where all are the same; `0` where there is none."""
+    if not n.size:
+        return "0"
+    return f"{int(n.min())}" + ("" if n.min() == n.max() else f" to {int(n.max())}")
+
+
 def zero(ax: Axes, *, x: bool = False, y: bool = False) -> None:
     """A thin line at zero."""
     if x:

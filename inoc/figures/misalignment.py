@@ -72,7 +72,7 @@ def plot_misalignment(
     n, missing = table["n"].values, int(table["missing"].sum())
     house.describe(
         ax,
-        f"Share of answers with coherence > 60 and alignment < 40, final step, n = {int(n.min())} to {int(n.max())} "
+        f"Share of answers with coherence > 60 and alignment < 40, final step, n = {house.span(n)} "
         "answers with both scores.",
         "Lines are 95 % Wilson intervals.",
         house.left_out(

@@ -72,7 +72,7 @@ def plot_recovered(run: Run, *, data: xr.Dataset | None = None, ax: Axes | None 
     n = table["unlikely"].values
     house.describe(
         ax,
-        f"Of the tokens with p < 0.1 without the prompt (n = {n.min()} to {n.max()}), the share with p > 0.1 with it.",
+        f"Of the tokens with p < 0.1 without the prompt (n = {house.span(n)}), the share with p > 0.1 with it.",
         "Lines are 95 % Wilson intervals that take tokens as independent, which they are not quite.",
     )
     return ax

@@ -124,7 +124,7 @@ def plot_token_differences(
     n, missing = cell["n"].values, int(cell["missing"].values.sum())
     house.describe(
         ax,
-        f"Logprob with minus without the prompt, token by token: {len(order)} prompts, n = {n.min()} to {n.max()} "
+        f"Logprob with minus without the prompt, token by token: {len(order)} prompts, n = {house.span(n)} "
         f"tokens each ({prefix_type}).",
         "Grey line: 0.5 nats; named are the prompts with most and fewest tokens beyond it. Lines end at 5 tokens."
         if what == "ccdf"

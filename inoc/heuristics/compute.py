@@ -264,8 +264,9 @@ def notes(inputs: Inputs) -> tuple[str, ...]:
     found: list[str] = []
     done = vars(inputs)
     if inputs.left_out:
+        said = "prompt is" if len(inputs.left_out) == 1 else "prompts are"
         found.append(
-            f"{len(inputs.left_out)} prompts are stored at example level only and left out: "
+            f"{len(inputs.left_out)} {said} stored at example level only and left out: "
             f"{', '.join(inputs.left_out)}."
         )
     statistics = done.get("spectrum") or done.get("statistics")

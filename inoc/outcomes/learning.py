@@ -64,7 +64,8 @@ def learn(table: xr.Dataset, relation: str, kind: str, features: Sequence[int]) 
     used = used & np.asarray(np.isfinite(x[kept]).all(axis=0))
     prompts = np.unique(table["prompt"].values[used].astype(str)).size
     if prompts < FEWEST:
-        return f"only {prompts} distinct trained prompts with heuristics for {kind} runs; {FEWEST} are needed"
+        said = "prompt" if prompts == 1 else "prompts"
+        return f"only {prompts} distinct trained {said} with heuristics for {kind} runs; {FEWEST} are needed"
     varied = [c for c in kept if np.ptp(x[c, used]) > 1e-9 * np.abs(x[c, used]).max()]
     sample = Sample(
         x[:, used],

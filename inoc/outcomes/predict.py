@@ -103,8 +103,9 @@ def predict_of(table: xr.Dataset, new: xr.Dataset, heuristics: Sequence[str] | N
     """`predict` from tidy rows: `table` with outcomes (see `rows`), `new` without (see `candidates_of`)."""
     trained = np.unique(table["prompt"].values[np.isfinite(table["suppression"].values)].astype(str)).size
     if trained < FEWEST:
+        said = "prompt was" if trained == 1 else "prompts were"
         raise IncompleteStore(
-            f"only {trained} distinct prompts were trained and evaluated; predicting needs at least {FEWEST} "
+            f"only {trained} distinct {said} trained and evaluated; predicting needs at least {FEWEST} "
             "(and is rough below 20). Train more prompts, or add a store that has them with --store."
         )
     names = [str(name) for name in table["heuristic"].values]

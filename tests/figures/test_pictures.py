@@ -176,3 +176,9 @@ def test_gap_cells_are_in_full_colour_only_where_the_interval_excludes_0(world_s
     assert said[0, 0] == ("+0.90\n[−1.00, +1.00]", "black")
     assert said[1, 0] == ("+0.90\n[+0.80, +0.95]", "white")
     assert said[2, 0] == ("+0.90\nno interval", "black")
+
+
+def test_a_range_of_equal_numbers_is_one_number():
+    assert house.span(np.array([12, 12])) == "12"
+    assert house.span(np.array([8, 12, 9])) == "8 to 12"
+    assert house.span(np.array([], dtype=int)) == "0"

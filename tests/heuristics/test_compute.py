@@ -357,7 +357,7 @@ def test_prompts_of_the_coarser_level_are_left_out_and_named(tmp_path):
     found = compute(inoc.open_run(tmp_path / "both.zarr"), only="ph")
     assert found["prompt"].values.tolist() == ["a"]
     assert found["ph"].values.tolist() == [[(0.75 + 0.0) / 2]]  # an example without tokens has no difference
-    assert "1 prompts are stored at example level only and left out: b." in found.attrs["notes"]
+    assert "1 prompt is stored at example level only and left out: b." in found.attrs["notes"]
 
 
 @pytest.mark.parametrize(

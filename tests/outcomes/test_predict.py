@@ -77,9 +77,13 @@ def test_trained_prompts_are_not_predicted_but_their_missing_prefix_type_is() ->
 
 
 def test_fewer_than_four_prompts_are_refused() -> None:
-    old, new = split(simulated_rows(np.random.default_rng(3), 8), 3)
-    with pytest.raises(IncompleteStore, match="only 3 distinct prompts"):
-        predict_of(old, new)
+    for trained, said in (
+        (3, "only 3 distinct prompts were trained"),
+        (1, "only 1 distinct prompt was trained"),
+    ):
+        old, new = split(simulated_rows(np.random.default_rng(3), 8), trained)
+        with pytest.raises(IncompleteStore, match=said):
+            predict_of(old, new)
 
 
 def test_an_unknown_heuristic_suggests_the_nearest() -> None:
