@@ -99,12 +99,11 @@ def plot_final_scores(
     ax.set_title(chosen)
     house.legend(ax, house.bar_handles(kinds))
     n = cell["n"].values
-    least = n[n > 0].min() if (n > 0).any() else 0
     steps = ", ".join(str(s) for s in table.attrs["step"])
     house.describe(
         ax,
-        f"Final {word} by prompt, no prompt at evaluation, step {steps}, n = {least} to "
-        f"{n.max()} instructions.",
+        f"Final {word} by prompt, no prompt at evaluation, step {steps}, "
+        f"n = {house.span(n[n > 0])} instructions.",
         "Black lines are 95 % intervals"
         + (
             " (paired t on control minus run)."
