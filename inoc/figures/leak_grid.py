@@ -107,8 +107,8 @@ def plot_leak_grid(
     n, missing = cell["n"].values, int(np.isnan(mean).sum())
     house.describe(
         ax,
-        f"Mean score of every run under each prompt at evaluation, last step, n = {int(np.nanmin(n))} to "
-        f"{int(np.nanmax(n))} instructions; ± half of the 95 % interval where there is room.",
+        f"Mean score of every run under each prompt at evaluation, last step, "
+        f"n = {house.span(n[np.isfinite(n)])} instructions; ± half of the 95 % interval where there is room.",
         house.left_out([f"{missing} cells without scores"] if missing else []),
     )
     return ax
