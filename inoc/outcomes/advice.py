@@ -28,20 +28,24 @@ class Card:
     upper: float
     remarks: tuple[str, ...]
     outside: str = ""
+    """Why the prompt lies outside the calibration, "" inside."""
+    far: bool = False
+    """Too far outside for a number."""
 
     def __str__(self) -> str:
         name = f"{self.prompt} ({self.prefix_type})"
-        if self.outside:
+        if self.far:
             return f"{name}: cannot say: outside the range of what was trained ({self.outside})"
         known = np.isfinite(self.lower)
         end = f" [{round(self.lower)}, {round(self.upper)}]" if known else " (no interval)"
-        remarks = f"; {', '.join(self.remarks)}" if self.remarks else ""
+        just = [f"just outside the range of what was trained ({self.outside})"] if self.outside else []
+        remarks = "".join(f"; {text}" for text in [", ".join(self.remarks), *just] if text)
         return f"{name}: predicted {round(self.predicted)} pp{end}{remarks}"
 
 
 def cards(prediction: xr.Dataset, texts: Mapping[str, str] | None = None) -> list[Card]:
     """A card for every prompt, prefix type and trait it asks for, the strongest first within trait and
-    prefix type, those outside the calibration last: their words hold no number.
+    prefix type, those outside the calibration last. The words of one far outside hold no number.
 
     Remarks: `strongest` (highest prediction of its trait and prefix type inside the calibration range),
     `cheapest to train` (shortest text of those within 5 pp of the strongest: every training example carries
@@ -62,7 +66,17 @@ def cards(prediction: xr.Dataset, texts: Mapping[str, str] | None = None) -> lis
                 low, high = float(part["lower"].values[i]), float(part["upper"].values[i])
                 name = str(part["prompt"].values[i])
                 result.append(
-                    Card(name, kind, trait, float(values[i]), low, high, tuple(remarks), str(beyond[i]))
+                    Card(
+                        name,
+                        kind,
+                        trait,
+                        float(values[i]),
+                        low,
+                        high,
+                        tuple(remarks),
+                        str(beyond[i]),
+                        bool(part["far"].values[i]),
+                    )
                 )
     return result
 
@@ -169,7 +183,7 @@ def _doubts(prediction: xr.Dataset, part: xr.Dataset, i: int, trait: str, kind: 
     for other in [] if _no_better(prediction, "other_trait", kind) else others:
         cell = prediction.sel(prefix_type=kind, trait=other).isel(prompt=i)
         value = float(cell["predicted"].item())
-        known = np.isfinite(value) and not str(cell["outside"].item())
+        known = np.isfinite(value) and not bool(cell["far"].item())
         if other != trait and not bool(cell["on_target"].item()) and known:
             change = round(-value)
             said.append(f"{other} changes by {f'{change:+d}' if change else '0'} pp")
@@ -210,6 +224,7 @@ def prediction_records(prediction: xr.Dataset) -> list[Record]:
                         "upper": _finite(cell["upper"]),
                         "control": _finite(cell["control"]),
                         "outside": str(cell["outside"].item()),
+                        "far": bool(cell["far"].item()),
                         "reason": str(cell["reason"].item()),
                     }
                 )

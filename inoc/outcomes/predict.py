@@ -14,7 +14,7 @@ from inoc.outcomes.intervals import prediction_interval
 from inoc.outcomes.learning import COVERED, FEATURES, FEWEST, RELATIONS, Model, errors_of, learn
 from inoc.outcomes.performance import choose
 from inoc.outcomes.rows import base_model, experiment_names, full_names, heuristic_columns, rows
-from inoc.outcomes.selection import outside
+from inoc.outcomes.selection import far_outside, outside
 from inoc.store.run import Run
 
 
@@ -34,9 +34,10 @@ def predict(
     and the other one: the mean, a monotone curve of one heuristic, or a ridge on a few, whichever errs least
     on left-out families. Dims prompt, prefix_type, trait: `predicted`, `lower`, `upper` (pp, 95 %: t x
     left-out residuals, of left-out families where the prompt's family was never trained; cut to what the
-    control's score allows), `outside` (why a prompt is beyond the calibration), `reason` (why there is no
-    number), `on_target`. Dims relation, prefix_type, left_out, predictor: `error` (pp, RMSE), and `prompts`,
-    `rows`, `model` per relation and prefix type. Raises IncompleteStore below 4 distinct trained prompts.
+    control's score allows), `outside` (why a prompt is beyond the calibration), `far` (beyond it by more than a
+    tenth of a heuristic's trained range), `reason` (why there is no number), `on_target`. Dims relation,
+    prefix_type, left_out, predictor: `error` (pp, RMSE), and `prompts`, `rows`, `model` per relation and
+    prefix type. Raises IncompleteStore below 4 distinct trained prompts.
     """
     stores = [runs] if isinstance(runs, Run) else list(runs)
     wanted = None if heuristics is None else full_names(heuristics)
@@ -174,6 +175,7 @@ def _labelled(
     numbers = {name: np.full(shape, np.nan) for name in ("predicted", "lower", "upper", "control")}
     text = {name: np.full(shape, "", dtype=object) for name in ("outside", "reason")}
     on_target: Bool[np.ndarray, "prompt prefix_type trait"] = np.zeros(shape, dtype=bool)
+    far: Bool[np.ndarray, "prompt prefix_type trait"] = np.zeros(shape, dtype=bool)
     text["reason"][:] = "trained"
     for row in range(new.sizes["row"]):
         kind, trait = str(label["prefix_type"][row]), str(label["trait"][row])
@@ -193,11 +195,12 @@ def _labelled(
             for name, value in zip(("predicted", "lower", "upper"), values, strict=True):
                 numbers[name][at] = value
             text["outside"][at] = outside(model.sample, model.columns, names, x[:, row])
+            far[at] = far_outside(model.sample, model.columns, x[:, row])
     dims = ("prompt", "prefix_type", "trait")
     result = xr.Dataset(
         {name: (dims, values, {"units": "pp"}) for name, values in numbers.items()}
         | {name: (dims, values) for name, values in text.items()}
-        | {"on_target": (dims, on_target)},
+        | {"on_target": (dims, on_target), "far": (dims, far)},
         coords={
             "prompt": [prompt for _, prompt in prompts],
             "prefix_type": list(kinds),

@@ -111,6 +111,20 @@ def rms_by_prompt(sample: Sample, predicted: Float64[np.ndarray, " row"]) -> Flo
     return np.array([np.sqrt(np.mean(r**2)) for r in found if r.size], dtype=np.float64)
 
 
+SLACK = 0.1
+"""Share of a heuristic's trained range by which a prompt may lie beyond it and still be given a number."""
+
+
+def far_outside(sample: Sample, columns: Columns, new: Float64[np.ndarray, " heuristic"]) -> bool:
+    """Whether a new prompt lies beyond the trained range of a heuristic by more than `SLACK` of its width."""
+    for c in columns:
+        low, high = float(np.nanmin(sample.x[c])), float(np.nanmax(sample.x[c]))
+        room = SLACK * (high - low)
+        if new[c] < low - room or new[c] > high + room:
+            return True
+    return False
+
+
 def outside(
     sample: Sample, columns: Columns, names: Sequence[str], new: Float64[np.ndarray, " heuristic"]
 ) -> str:

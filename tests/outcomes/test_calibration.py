@@ -8,7 +8,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import Ridge
 
 from inoc.outcomes.calibration import error, fit, left_out_error, left_out_predictions, share
-from inoc.outcomes.selection import Sample, nested_predictions, outside, rms_by_prompt, select
+from inoc.outcomes.selection import Sample, far_outside, nested_predictions, outside, rms_by_prompt, select
 
 
 @settings(deadline=None)
@@ -133,6 +133,14 @@ def test_outside_names_the_heuristic_or_the_combination() -> None:
     # each inside its range, but never together: they always agree
     assert "leverage" in outside(s, (0, 1), names, np.array([1.0, -1.0]))
     assert outside(s, (), names, np.array([99.0, 99.0])) == ""
+
+
+def test_far_outside_is_a_tenth_of_the_range_beyond_it() -> None:
+    s = sample(0, n=4)
+    s = Sample(np.array([[0.0, 4.0, 10.0, 6.0]]), s.share, s.control, s.prompt, s.family, s.store)
+    found = [far_outside(s, (0,), np.array([value])) for value in (-1.1, -0.9, 0.0, 10.0, 10.9, 11.1)]
+    assert found == [True, False, False, False, False, True]
+    assert not far_outside(s, (), np.array([99.0]))
 
 
 def test_rms_by_prompt_is_one_number_per_prompt() -> None:

@@ -147,7 +147,7 @@ def test_advice_in_words() -> None:
     assert not unpredicted(found)
 
 
-def test_a_card_outside_the_calibration_has_no_number() -> None:
+def test_a_card_far_outside_the_calibration_has_no_number() -> None:
     old, new = split(simulated_rows(np.random.default_rng(8), 30, noise=0.03), 24)
     far = new.assign(heuristic_value=new["heuristic_value"].where(new["prompt"] != "p25", 1e4))
     found = predict_of(old, far)

@@ -287,7 +287,9 @@ def test_predict_advises_and_admits(
     assert code == 0
     cards = [line for line in out.splitlines() if line.startswith("  natural_german (fixed): ")]
     assert len(cards) == 1
-    assert "cannot say: outside the range of what was trained (elicitation " in cards[0]
+    assert re.search(
+        r": predicted \d+ pp .*; just outside the range of what was trained \(elicitation ", cards[0]
+    )
     assert re.search(r"\(mix\): predicted \d+ pp \[", out)
     assert "learnt from 5 distinct prompts" in out
     assert "Rough: fewer than 20 prompts." in out

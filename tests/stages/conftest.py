@@ -69,11 +69,13 @@ class Lab:
         return self.inoc("score", "study.yaml", "--store", store, *arguments, **extra)
 
     def start(self, *arguments: str, store: str = "run.zarr", **extra: str) -> subprocess.Popen[str]:
-        """`inoc score` in a process of its own, to be killed."""
+        """`inoc score` in a process of its own, to be killed. Ctrl-C must reach it also where these tests run in the
+        background, which leaves SIGINT ignored."""
+        listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
         command = [
             sys.executable,
             "-c",
-            "from inoc.cli import main; main()",
+            f"{listen}; from inoc.cli import main; main()",
             "score",
             "study.yaml",
             "--store",
