@@ -1,4 +1,7 @@
-"""What every backend that trains does in the same way: the checks of a job and its learning-rate schedule."""
+"""What every backend that trains does in the same way: the checks of a job, its learning-rate schedule, its record."""
+
+import os
+from pathlib import Path
 
 from inoc.backends.protocols import TrainingJob
 from inoc.errors import BackendRejected, BadInput
@@ -43,3 +46,14 @@ def learning_rate(job: TrainingJob, update: int) -> float:
     if update < job.warmup:
         return job.learning_rate * update / job.warmup
     return job.learning_rate * (len(job.batches) - update) / max(1, len(job.batches) - job.warmup)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """A file beside a training: written beside, flushed, renamed. One that is there is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.writing")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -117,12 +117,20 @@ SLACK = 0.1
 
 def far_outside(sample: Sample, columns: Columns, new: Float64[np.ndarray, " heuristic"]) -> bool:
     """Whether a new prompt lies beyond the trained range of a heuristic by more than `SLACK` of its width."""
+    return bool(_beyond(sample, columns, new, SLACK))
+
+
+def _beyond(
+    sample: Sample, columns: Columns, new: Float64[np.ndarray, " heuristic"], slack: float
+) -> list[tuple[int, float, float]]:
+    """Heuristics whose trained range a new prompt leaves by more than this share of its width, with the range."""
+    found: list[tuple[int, float, float]] = []
     for c in columns:
         low, high = float(np.nanmin(sample.x[c])), float(np.nanmax(sample.x[c]))
-        room = SLACK * (high - low)
+        room = slack * (high - low)
         if new[c] < low - room or new[c] > high + room:
-            return True
-    return False
+            found.append((c, low, high))
+    return found
 
 
 def outside(
@@ -134,11 +142,10 @@ def outside(
     Leverage h = 1/n + z' (Z Z' )^+ z of the standardised heuristics; outside when above the largest of the
     trained.
     """
-    reasons: list[str] = []
-    for c in columns:
-        low, high = float(np.nanmin(sample.x[c])), float(np.nanmax(sample.x[c]))
-        if new[c] < low or new[c] > high:
-            reasons.append(f"{names[c]} {new[c]:.3g} is outside [{low:.3g}, {high:.3g}]")
+    reasons = [
+        f"{names[c]} {new[c]:.3g} is outside [{low:.3g}, {high:.3g}]"
+        for c, low, high in _beyond(sample, columns, new, 0.0)
+    ]
     if reasons or len(columns) < 2:
         return "; ".join(reasons)
     x = sample.x[list(columns)]

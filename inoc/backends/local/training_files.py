@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from inoc.backends.protocols import Scalar, TrainingJob, TrainingStep
+from inoc.backends.training import write_whole
 from inoc.errors import BadInput, OtherSettings
 
 Json = Mapping[str, object]
@@ -108,11 +109,8 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
 
 
 def write_json(path: Path, content: Json) -> None:
-    """Write beside, flush, rename."""
-    temporary = path.with_name(f".{path.name}.writing")
-    temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
-    _flush(temporary)
-    temporary.replace(path)
+    """A JSON file, whole or not at all."""
+    write_whole(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
 def read_json(path: Path) -> dict[str, object]:

@@ -1,12 +1,12 @@
 """`openweights.json` beside a training: which job on the server it is."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, cast
 
 from inoc.backends.protocols import TrainingJob
+from inoc.backends.training import write_whole
 from inoc.errors import BadInput, OtherSettings
 
 RECORD: Final = "openweights.json"
@@ -48,15 +48,9 @@ def claim(job: TrainingJob, record: Record) -> Record | None:
 
 
 def write_record(job: TrainingJob, record: Record) -> None:
-    """Note the job beside the training; written beside, flushed, renamed."""
-    directory = Path(job.directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    temporary = directory / f".{RECORD}.writing"
-    with temporary.open("w") as file:
-        file.write(json.dumps({"schema": SCHEMA, **asdict(record)}, indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(directory / RECORD)
+    """Note the job beside the training."""
+    text = json.dumps({"schema": SCHEMA, **asdict(record)}, indent=1) + "\n"
+    write_whole(Path(job.directory) / RECORD, text)
 
 
 def read_record(path: Path) -> Record:

@@ -6,7 +6,6 @@ it. It is written beside, flushed and renamed: a file that is there is whole.
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import BaseModel
 
 from inoc.backends.protocols import Checkpoint, Recipe, Scalar, TrainingJob, TrainingStep
 from inoc.backends.tinker.recipe import OPTIMIZER, ServiceRecipe
+from inoc.backends.training import write_whole
 from inoc.errors import BadInput, OtherSettings
 
 FILE: Final = "tinker.json"
@@ -96,14 +96,8 @@ def open_record(job: TrainingJob, base: Mapping[str, Scalar], service: ServiceRe
 
 
 def write_record(record: Record, directory: Path) -> None:
-    """Write beside, flush, rename."""
-    directory.mkdir(parents=True, exist_ok=True)
-    temporary = directory / f".{FILE}.writing"
-    with temporary.open("w") as file:
-        file.write(record.model_dump_json(indent=1))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(directory / FILE)
+    """Write the record, whole or not at all."""
+    write_whole(directory / FILE, record.model_dump_json(indent=1))
 
 
 def fingerprints(job: TrainingJob, base: Mapping[str, Scalar]) -> dict[str, str]:
