@@ -84,7 +84,7 @@ def imported_by_the_command(store: Path) -> str:
 def warm(store: Path, times: int) -> None:
     """Print the seconds of one in-process computation, engine by engine, after one that warms up."""
     from inoc.heuristics.compute import measure
-    from inoc.store.run import open_run
+    from inoc.store.store import open_store
 
     seconds: dict[str, float] = {}
     for engine in ("numpy", "jax"):
@@ -92,7 +92,7 @@ def warm(store: Path, times: int) -> None:
         cpu: list[float] = []
         for _ in range(times + 1):
             begin, used = time.perf_counter(), time.process_time()
-            measure(open_run(store), engine=engine)
+            measure(open_store(store), engine=engine)
             taken.append(time.perf_counter() - begin)
             cpu.append(time.process_time() - used)
         seconds |= {engine: median(taken[1:]), f"{engine} first": taken[0], f"{engine} cpu": median(cpu[1:])}

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from inoc.store.schema import PromptInfo, TraitInfo, Unit
-from inoc.store.writer import RunWriter
+from inoc.store.writer import StoreWriter
 
 PREFIX_TYPES = ("fixed", "mix")
 ROLES = ("positive", "negative", "neutral")
@@ -32,7 +32,7 @@ def write(store: Path, n_prompts: int, n_tokens: int, seed: int = 0) -> None:
     prompts = [f"prompt_{i:04d}" for i in range(n_prompts)]
     traits = (TraitInfo("German", "positive", "german"), TraitInfo("Flattering", "negative", "flattering"))
     families = ("german", "flattering", "neutral")
-    with RunWriter.open(
+    with StoreWriter.open(
         store,
         identity={"model": "synthetic", "seed": seed},
         experiment={"name": "benchmark"},

@@ -11,17 +11,17 @@ from inoc._version import __version__
 if TYPE_CHECKING:
     from inoc import errors, figures, heuristics, outcomes
     from inoc.heuristics.difference import difference
-    from inoc.store.run import Run, open_run
+    from inoc.store.store import Store, open_store
 
 _PLACES = {
-    "Run": "inoc.store.run",
+    "Store": "inoc.store.store",
     "difference": "inoc.heuristics.difference",
-    "open_run": "inoc.store.run",
+    "open_store": "inoc.store.store",
 }
 _MODULES = ("errors", "figures", "heuristics", "outcomes")
 _PLOTS = "plot_"  # inoc.plot_x is inoc.figures.plot_x
 
-__all__ = ["Run", "__version__", "difference", "errors", "figures", "heuristics", "open_run", "outcomes"]
+__all__ = ["Store", "__version__", "difference", "errors", "figures", "heuristics", "open_store", "outcomes"]
 
 
 def __getattr__(name: str) -> object:

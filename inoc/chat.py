@@ -19,10 +19,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int64
 
-from inoc.backends.protocols import ChatTokenizer, Scalar, TokenIds, TrainingExample
+from inoc.backends.protocols import ChatTokenizer, TrainingExample
 from inoc.errors import BadInput
+from inoc.values import Recipe, Scalar, TokenIds
 
-Alignment = Literal["corrected", "published"]
 Finish = Literal["stop", "length"]
 INSTRUCTION = "{instruction}"
 COMPLETION = "{completion}"
@@ -38,7 +38,7 @@ class Chat:
         tokenizer: with a chat template.
         system_prompt: None writes no system turn (a template may then write its default), "" an empty one.
         placement: "user" puts prefix + one space before the instruction; "system" replaces the system prompt.
-        alignment: "corrected" ends a completion with exactly one end-of-turn token (none if it was cut at the
+        recipe: "corrected" ends a completion with exactly one end-of-turn token (none if it was cut at the
             length limit); "published" keeps everything the template writes after the generation prompt.
         template_options: further variables of the template.
 
@@ -49,7 +49,7 @@ class Chat:
     tokenizer: ChatTokenizer
     system_prompt: str | None = None
     placement: Literal["user", "system"] = "user"
-    alignment: Alignment = "corrected"
+    recipe: Recipe = "corrected"
     template_options: Mapping[str, Scalar] | None = None
 
     def __post_init__(self) -> None:
@@ -98,7 +98,7 @@ class Chat:
         template writes for this turn (it may trim the text), end token and trailing white space included,
         whatever `finish`.
         """
-        if self.alignment == "published":
+        if self.recipe == "published":
             written = self._written(text)
             return tuple(self.tokenizer.encode(written, add_special_tokens=False))
         ids = tuple(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
@@ -131,7 +131,7 @@ class Chat:
             "baseline": self.baseline,
             "baseline_context": self.render(INSTRUCTION),
             "placement": self.placement,
-            "alignment": self.alignment,
+            "recipe": self.recipe,
         }
 
     def training_example(
@@ -144,10 +144,7 @@ class Chat:
         finish: Finish = "stop",
     ) -> TrainingExample:
         """One training row: the ids that are scored; the loss is on the response only (context weights 0)."""
-        context, response = (
-            self.context(instruction, prefix),
-            self.completion(completion, finish),
-        )
+        context, response = (self.context(instruction, prefix), self.completion(completion, finish))
         return TrainingExample(id, context + response, (0.0,) * len(context) + (1.0,) * len(response))
 
     def _messages(self, content: str, system: str | None) -> list[dict[str, str]]:
@@ -197,7 +194,7 @@ def rephrasing_index(seed: int, prompt: str, example_id: str, size: int) -> int:
 
 
 def assign_rephrasings(
-    seed: int, prompt: str, example_ids: Sequence[str], size: int, alignment: Alignment = "corrected"
+    seed: int, prompt: str, example_ids: Sequence[str], size: int, recipe: Recipe = "corrected"
 ) -> Int64[np.ndarray, " example"]:
     """The index into the pool for every example. `published`: position in the sample modulo pool size.
 
@@ -206,6 +203,6 @@ def assign_rephrasings(
     """
     if size < 1:
         raise BadInput(f"prompt {prompt!r} has no rephrasings; `inoc rephrase` makes them.")
-    if alignment == "published":
+    if recipe == "published":
         return np.arange(len(example_ids), dtype=np.int64) % size
     return np.array([rephrasing_index(seed, prompt, name, size) for name in example_ids], np.int64)

@@ -13,8 +13,7 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32
 
-TokenIds = tuple[int, ...]
-Scalar = None | bool | int | float | str
+from inoc.values import Sampling, Scalar, TokenIds
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class ModelSpec:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class AdapterSettings:
     """How an adapter is parametrised. Backends differ; a recipe is recorded, never silently converted."""
 
     kind: Literal["lora", "full"] = "lora"
@@ -79,7 +78,7 @@ class Checkpoint:
 
     step: int
     location: str | None
-    recipe: Recipe
+    recipe: AdapterSettings
 
 
 @dataclass(frozen=True)
@@ -99,18 +98,6 @@ class TokenLogprobs:
     id: str
     logprobs: Float32[np.ndarray, " token"]
     token_ids: TokenIds | None = None
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """Sampling settings; the defaults are those of data generation, elicitation and evaluation."""
-
-    temperature: float = 1.0
-    top_p: float = 1.0
-    max_tokens: int = 256
-    seed: int | None = 0
-    stop_ids: TokenIds = ()
-    """Token ids that end a completion (the end-of-turn token); the stop token itself is not returned."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +165,7 @@ class TrainingJob:
     id: str
     examples: tuple[TrainingExample, ...]
     batches: tuple[tuple[int, ...], ...]
-    recipe: Recipe
+    recipe: AdapterSettings
     learning_rate: float = 1e-4
     warmup: int = 30
     weight_decay: float = 0.01

@@ -8,8 +8,9 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from typing import NamedTuple, cast
 
-from inoc.backends.protocols import Backend, Capabilities, ModelSpec, Scalar
+from inoc.backends.protocols import Backend, Capabilities, ModelSpec
 from inoc.errors import BackendUnavailable, BadInput
+from inoc.values import Scalar
 
 GROUP = "inoc.backends"
 REQUIRED = ("capabilities", "from_spec", "identity", "check", "close")

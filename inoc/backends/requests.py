@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from hashlib import sha256
 
-from inoc.backends.protocols import SampleRequest, Sampling, ScoreRequest
+from inoc.backends.protocols import SampleRequest, ScoreRequest
 from inoc.errors import BackendRejected, BadInput
+from inoc.values import Sampling
 
 
 def refuse_impossible(

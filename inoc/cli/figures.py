@@ -17,12 +17,7 @@ import click
     "--json", "as_json", is_flag=True, help="Print what was made, and why not, as one JSON document."
 )
 def figures(
-    store: Path,
-    out: Path,
-    only: str | None,
-    formats: str,
-    heuristics: str | None,
-    as_json: bool,
+    store: Path, out: Path, only: str | None, formats: str, heuristics: str | None, as_json: bool
 ) -> None:
     """Draw the figures of a run store, each with its caption beside it as .txt.
 
@@ -39,9 +34,9 @@ def figures(
     matplotlib.use("Agg")
     from inoc.errors import IncompleteStore, InocError
     from inoc.figures.catalogue import SCATTERED, make
-    from inoc.store.run import open_run
+    from inoc.store.store import open_store
 
-    run = open_run(store)
+    run = open_store(store)
     made = 0
     failed: list[str] = []
     records: list[dict[str, object]] = []

@@ -66,13 +66,13 @@ def heuristics(
     from inoc.heuristics.compute import measure
     from inoc.heuristics.registry import find
     from inoc.heuristics.table import document, rows
-    from inoc.store.run import open_run
+    from inoc.store.store import open_store
 
     if as_json and as_csv:
         raise BadInput("--json and --csv exclude each other; give one of them.")
     wanted = _split(only)
     extra = [sort.partition("[")[0]] if sort and wanted else []
-    run = open_run(store)
+    run = open_store(store)
     table = measure(
         run,
         recipe=recipe,

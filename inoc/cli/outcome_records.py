@@ -168,11 +168,7 @@ def misalignment_records(tables: Mapping[str, xr.Dataset]) -> list[Record]:
 
 
 def print_json(
-    tables: Tables,
-    performance: xr.Dataset | None,
-    why: str,
-    trait: str | None,
-    beside: Beside,
+    tables: Tables, performance: xr.Dataset | None, why: str, trait: str | None, beside: Beside
 ) -> None:
     """One document: the records of each table, what was left out, and the baselines of the last table."""
     found = records(tables, performance, trait)

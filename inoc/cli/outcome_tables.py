@@ -15,7 +15,7 @@ from inoc.cli.outcome_records import Beside, Tables
 from inoc.outcomes.durability import at_last
 from inoc.outcomes.performance import TARGETS
 from inoc.outcomes.text import interval, number
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 TITLES = {
     "suppression": "Suppression: control minus run, pp [95 %]",
@@ -63,11 +63,11 @@ def print_tables(
     _performance(console, performance, shown)
 
 
-def in_config_order(tables: dict[str, xr.Dataset], run: Run) -> None:
+def in_config_order(tables: dict[str, xr.Dataset], store: Store) -> None:
     """Sort the tables as the experiment lists its prompts, fixed before mix; note what each asks for."""
-    prompts = run.prompts["prompt"].values.astype(str).tolist()
-    families = dict(zip(prompts, run.prompts["family"].values.astype(str).tolist(), strict=True))
-    asks = {trait.family: trait.name for trait in run.traits}
+    prompts = store.prompts["prompt"].values.astype(str).tolist()
+    families = dict(zip(prompts, store.prompts["family"].values.astype(str).tolist(), strict=True))
+    asks = {trait.family: trait.name for trait in store.traits}
     place = {key: i for i, key in enumerate(prompts)}
     for name, table in tables.items():
         row = "prompt" if name == "gap" else "run"

@@ -8,7 +8,7 @@ import click
 if TYPE_CHECKING:
     import xarray as xr
 
-    from inoc.outcomes.final import Recipe
+    from inoc.values import Recipe
 
 SHOWN = 20
 """Heuristics in the printed performance table unless some are named."""
@@ -64,11 +64,11 @@ def outcomes(
     from inoc.outcomes.rows import experiment_names, full_names
     from inoc.outcomes.suppression import run_scores
     from inoc.outcomes.text import unknown
-    from inoc.store.run import open_run
+    from inoc.store.store import open_store
 
     if as_json and as_csv:
         raise BadInput("--json and --csv exclude each other; give one of them.")
-    runs = [open_run(path) for path in stores]
+    runs = [open_store(path) for path in stores]
     tables: dict[str, dict[str, xr.Dataset]] = {}
     known: list[str] = []
     durable: dict[str, xr.Dataset] = {}

@@ -55,13 +55,13 @@ def predict(
         trust,
         unpredicted,
     )
-    from inoc.outcomes.final import Recipe
     from inoc.outcomes.predict import predict as predict_runs
     from inoc.outcomes.text import unknown
-    from inoc.store.run import open_run
+    from inoc.store.store import open_store
+    from inoc.values import Recipe
 
-    runs = [open_run(path) for path in stores]
-    source = open_run(untrained) if untrained is not None else None
+    runs = [open_store(path) for path in stores]
+    source = open_store(untrained) if untrained is not None else None
     names = [name.strip() for name in heuristics.split(",") if name.strip()] if heuristics else None
     found = predict_runs(
         runs,

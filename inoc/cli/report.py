@@ -31,10 +31,10 @@ def report(
     how many.
     """
     from inoc.report import write_report
-    from inoc.store.run import open_run
+    from inoc.store.store import open_store
 
     written = write_report(
-        open_run(store),
+        open_store(store),
         output,
         completion_set=completion_set,
         recipe=recipe,

@@ -8,9 +8,9 @@ import click
 if TYPE_CHECKING:
     from inoc.backends.pricing import Price
     from inoc.backends.protocols import Backend
-    from inoc.chat import Alignment
     from inoc.experiment import Experiment
     from inoc.stages.estimate import Forecast
+    from inoc.values import Recipe
 
 
 @click.command()
@@ -41,7 +41,7 @@ def score(
     sets: tuple[str, ...],
     prefix_types: tuple[str, ...],
     prompts: str | None,
-    recipe: "Alignment",
+    recipe: "Recipe",
     dry_run: bool,
     verify: bool,
     as_json: bool,
@@ -64,7 +64,7 @@ def score(
     if dry_run:
         sets = without(experiment, sets, missing)
         forecast = estimate(
-            experiment, backend, store, sets=sets, prefix_types=prefix_types, prompts=keys, alignment=recipe
+            experiment, backend, store, sets=sets, prefix_types=prefix_types, prompts=keys, recipe=recipe
         )
         click.echo(json.dumps(forecast.to_json(), indent=2) if as_json else forecast_text(forecast))
         return
@@ -76,7 +76,7 @@ def score(
         generate(Study(experiment, backend, store), missing)
     with ScoreProgress() as progress:
         report = run_stage(
-            experiment, backend, store, sets=sets, prefix_types=prefix_types, prompts=keys, alignment=recipe,
+            experiment, backend, store, sets=sets, prefix_types=prefix_types, prompts=keys, recipe=recipe,
             listener=progress,
         )  # fmt: skip
         rate = progress.rate

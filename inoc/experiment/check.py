@@ -11,7 +11,8 @@ from inoc.errors import BadInput
 from inoc.experiment.models import Experiment
 from inoc.experiment.references import Found, files_named, references, secrets
 from inoc.experiment.sentences import at, sentence, written
-from inoc.experiment.yaml_file import Json, Loc, Problem, dotted, parse_yaml
+from inoc.experiment.yaml_file import Loc, Problem, dotted, parse_yaml
+from inoc.values import Json
 
 
 def load_experiment(path: str | Path) -> Experiment:

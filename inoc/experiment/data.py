@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, TypeVar, cast
 import numpy as np
 
 from inoc.errors import BadInput
-from inoc.experiment.yaml_file import Json
+from inoc.values import Json
 
 Item = TypeVar("Item")
 

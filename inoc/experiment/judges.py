@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from inoc.backends.protocols import Scalar
 from inoc.experiment.parts import Count, Name, Part
+from inoc.values import Scalar
 
 
 class ServiceJudge(Part):

@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr
 
-from inoc.backends.protocols import ModelSpec, Scalar
+from inoc.backends.protocols import ModelSpec
 from inoc.experiment.judges import Judge
 from inoc.experiment.parts import Count, Name, Part, Placement, Role
 from inoc.experiment.training import Evaluation, Hyperparameters, Run, Training
+from inoc.values import Scalar
 
 
 class Model(Part):

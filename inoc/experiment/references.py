@@ -14,7 +14,8 @@ from inoc.experiment.models import Experiment
 from inoc.experiment.parts import NEUTRAL
 from inoc.experiment.sentences import is_secret, sentence
 from inoc.experiment.training import Hyperparameters, Runs
-from inoc.experiment.yaml_file import Json, Loc
+from inoc.experiment.yaml_file import Loc
+from inoc.values import Json
 
 Found = tuple[Loc, str, str]
 """Where, what (with the mend), and "error" or "note"."""

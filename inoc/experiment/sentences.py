@@ -9,7 +9,8 @@ from typing import cast
 from pydantic_core import ErrorDetails
 
 from inoc.experiment.models import Experiment
-from inoc.experiment.yaml_file import Json, Loc
+from inoc.experiment.yaml_file import Loc
+from inoc.values import Json
 
 SECRET_NAME = re.compile(
     r"(?:api|access|auth|private|secret)[-_]?key|secret|passw|token$|credential|bearer", re.I

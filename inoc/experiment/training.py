@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from inoc.backends.protocols import Recipe, Sampling, Scalar
+from inoc.backends.protocols import AdapterSettings
 from inoc.experiment.parts import Condition, Count, Name, Part, PrefixType
+from inoc.values import Sampling, Scalar
 
 
 class Hyperparameters(Part):
@@ -17,7 +18,7 @@ class Hyperparameters(Part):
     alpha: Annotated[float, Field(gt=0)] = 16.0
     rslora: bool = True
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    targets: tuple[str, ...] = Recipe().targets
+    targets: tuple[str, ...] = AdapterSettings().targets
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     warmup: Annotated[int, Field(ge=0)] = 30
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
@@ -34,9 +35,9 @@ class Hyperparameters(Part):
     ] = ()
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> AdapterSettings:
         """The adapter's parametrisation, as backends take it."""
-        return Recipe(self.method, self.rank, self.alpha, self.rslora, self.dropout, self.targets)
+        return AdapterSettings(self.method, self.rank, self.alpha, self.rslora, self.dropout, self.targets)
 
 
 class Contrast(Part):

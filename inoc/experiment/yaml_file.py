@@ -7,15 +7,13 @@ Scalars follow the YAML 1.2 core schema: `no`, `on` and `off` are text (a prompt
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import yaml
 
+from inoc.values import Json
+
 Loc = tuple[str | int, ...]
-if TYPE_CHECKING:
-    Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-else:
-    Json = object  # run-time checkers do not follow the recursion
 
 
 class Problem(NamedTuple):

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from inoc.figures import house
 from inoc.figures.sources import heuristics_of, level_prefix
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 WORDS = {
     "within_negative": "− with −",
@@ -22,11 +22,11 @@ REPRESENTATIONS = {"raw": "raw", "svd2": "SVD, 2 dims", "pca2": "PCA, 2 dims (ce
 
 
 def angle_categories_data(
-    run: Run, *, tokenwise: bool = False, heuristics: xr.Dataset | None = None
+    store: Store, *, tokenwise: bool = False, heuristics: xr.Dataset | None = None
 ) -> xr.Dataset:
     """mean, lower, upper (degrees), n pairs, by prefix_type, representation, category."""
     base = f"{level_prefix(tokenwise)}angle_category"
-    table = heuristics_of(run, heuristics, [f"{base}_{part}" for part in ("mean", "ci", "n")])
+    table = heuristics_of(store, heuristics, [f"{base}_{part}" for part in ("mean", "ci", "n")])
     bounds = table[f"{base}_ci"]
     return xr.Dataset(
         {
@@ -41,7 +41,7 @@ def angle_categories_data(
 
 @house.styled
 def plot_angle_categories(
-    run: Run,
+    store: Store,
     *,
     representation: str = "raw",
     tokenwise: bool = False,
@@ -49,7 +49,7 @@ def plot_angle_categories(
     ax: Axes | None = None,
 ) -> Axes:
     """One row per category, one marker per prefix type, 95 % intervals; 90 degrees is marked."""
-    data = angle_categories_data(run, tokenwise=tokenwise, heuristics=heuristics).sel(
+    data = angle_categories_data(store, tokenwise=tokenwise, heuristics=heuristics).sel(
         representation=representation
     )
     ax = house.axes_or_new(ax, height=2.0)

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 
 from inoc.figures import house
 from inoc.figures.sources import heuristics_of, level_prefix, one_of, roles_of
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 
 def angle_heatmap_data(
-    run: Run,
+    store: Store,
     *,
     prefix_type: str = "fixed",
     representation: str = "raw",
@@ -22,13 +22,13 @@ def angle_heatmap_data(
 ) -> xr.Dataset:
     """angle (prompt, other_prompt) in degrees, prompts sorted by role, then by the first eigenvector of the cosines."""
     name = f"{level_prefix(tokenwise)}angle"
-    table = heuristics_of(run, heuristics, [name])
+    table = heuristics_of(store, heuristics, [name])
     one_of("prefix type", prefix_type, [str(k) for k in table["prefix_type"].values])
     one_of("representation", representation, [str(k) for k in table["representation"].values])
     angle = table[name].sel(prefix_type=prefix_type, representation=representation)
     angle = angle.transpose("prompt", "other_prompt")
     keys = [str(p) for p in angle["prompt"].values]
-    roles = roles_of(run)
+    roles = roles_of(store)
     cosine = np.cos(np.radians(np.nan_to_num(angle.values.astype(np.float64), nan=90.0)))
     leading = np.linalg.eigh((cosine + cosine.T) / 2)[1][:, -1]
     leading = leading * (np.sign(leading[np.abs(leading).argmax()]) or 1.0)
@@ -43,7 +43,7 @@ def angle_heatmap_data(
 
 @house.styled
 def plot_angle_heatmap(
-    run: Run,
+    store: Store,
     *,
     prefix_type: str = "fixed",
     representation: str = "raw",
@@ -53,7 +53,7 @@ def plot_angle_heatmap(
 ) -> Axes:
     """Angles as colour, white at 90 degrees; every prompt is named, by role."""
     data = angle_heatmap_data(
-        run,
+        store,
         prefix_type=prefix_type,
         representation=representation,
         tokenwise=tokenwise,

@@ -11,21 +11,23 @@ from inoc.errors import IncompleteStore
 from inoc.figures import house
 from inoc.figures.labels import PointLabels, extremes
 from inoc.figures.sources import heuristics_of, level_prefix, one_of, roles_of
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 
-def angle_map_data(run: Run, *, tokenwise: bool = False, heuristics: xr.Dataset | None = None) -> xr.Dataset:
+def angle_map_data(
+    store: Store, *, tokenwise: bool = False, heuristics: xr.Dataset | None = None
+) -> xr.Dataset:
     """to_negative and to_positive (prompt, prefix_type, representation) in degrees; the prompt itself left out."""
     base = f"{level_prefix(tokenwise)}angle_to"
-    table = heuristics_of(run, heuristics, [f"{base}_negative", f"{base}_positive"])
-    roles = roles_of(run)
+    table = heuristics_of(store, heuristics, [f"{base}_negative", f"{base}_positive"])
+    roles = roles_of(store)
     made = xr.Dataset({"to_negative": table[f"{base}_negative"], "to_positive": table[f"{base}_positive"]})
     return made.assign_coords(role=("prompt", [roles.get(str(p), "") for p in table["prompt"].values]))
 
 
 @house.styled
 def plot_angle_map(
-    run: Run,
+    store: Store,
     *,
     prefix_type: str = "fixed",
     representation: str = "raw",
@@ -35,7 +37,7 @@ def plot_angle_map(
     ax: Axes | None = None,
 ) -> Axes:
     """Near 90 on an axis: unrelated to that trait. Below: like it. Above: against it."""
-    data = angle_map_data(run, tokenwise=tokenwise, heuristics=heuristics)
+    data = angle_map_data(store, tokenwise=tokenwise, heuristics=heuristics)
     one_of("prefix type", prefix_type, [str(k) for k in data["prefix_type"].values])
     cell = data.sel(prefix_type=prefix_type, representation=representation)
     x, y = (cell[k].values.astype(np.float64) for k in ("to_negative", "to_positive"))

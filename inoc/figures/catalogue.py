@@ -16,7 +16,7 @@ from inoc.figures.gap_grid import plot_gap_grid
 from inoc.figures.layouts import SCATTERED, Source
 from inoc.figures.loadings import plot_loadings, plot_token_loadings
 from inoc.figures.recovered import plot_recovered
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 Draw = Callable[[Source], Figure]
 
@@ -90,13 +90,13 @@ CATALOGUE: tuple[Entry, ...] = (
           lambda s: layouts.cross_angles(s, False)),
     Entry("cross_angle_tokens", "angles", "Q2 from token differences.", lambda s: layouts.cross_angles(s, True)),
     Entry("gap_grid", "gap", "Which comparison of fixed and mix goes with the gap between them.",
-          lambda s: layouts.figure_of(plot_gap_grid(s.run, heuristics=s.heuristics, table=s.rows))),
+          lambda s: layouts.figure_of(plot_gap_grid(s.store, heuristics=s.heuristics, table=s.rows))),
     Entry("performance_forest", "performance", "Every heuristic's correlation with what training did.",
           layouts.forest),
     Entry("token_differences", "tokens", "How token differences are distributed, prompt by prompt.",
           layouts.differences),
     Entry("recovered", "tokens", "Of the tokens the model found unlikely, the share the prompt makes likely.",
-          lambda s: layouts.figure_of(plot_recovered(s.run))),
+          lambda s: layouts.figure_of(plot_recovered(s.store))),
     Entry("position_means", "tokens", "Where in the completion a prompt does its work.", layouts.positions),
     Entry("misalignment", "misalignment", "Emergent misalignment by run, with Wilson intervals.",
           layouts.misaligned),
@@ -115,7 +115,7 @@ def select(only: Sequence[str]) -> tuple[Entry, ...]:
 
 
 def make(
-    run: Run,
+    store: Store,
     out: Path,
     *,
     only: Sequence[str] = (),
@@ -135,7 +135,7 @@ def make(
     for name in formats:
         if name not in FORMATS:
             raise BadInput(f"no format '{name}': it is {', '.join(FORMATS)}.")
-    source = Source(run, full_names(scattered))
+    source = Source(store, full_names(scattered))
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -13,11 +13,11 @@ from inoc.figures.labels import PointLabels, extremes
 from inoc.figures.sources import one_of
 from inoc.figures.spectrum import Kind, spectrum_data
 from inoc.heuristics.angles import SHOW_R_FROM, correlation
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 
 def component_suppression_data(
-    run: Run,
+    store: Store,
     kind: Kind = "pca",
     *,
     tokenwise: bool = False,
@@ -28,7 +28,7 @@ def component_suppression_data(
 
     r is NaN with fewer than `show_from` prompts. Components 1 and 2.
     """
-    data = spectrum_data(run, kind, tokenwise=tokenwise, heuristics=heuristics)
+    data = spectrum_data(store, kind, tokenwise=tokenwise, heuristics=heuristics)
     data = data.sel(component=[1, 2]).transpose("prefix_type", "component", "trait", "prompt")
     if not np.isfinite(data["suppression"].values).any():
         raise IncompleteStore(
@@ -48,7 +48,7 @@ def component_suppression_data(
 
 @house.styled
 def plot_component_suppression(
-    run: Run,
+    store: Store,
     component: int = 1,
     trait: str | None = None,
     kind: Kind = "pca",
@@ -58,7 +58,7 @@ def plot_component_suppression(
     ax: Axes | None = None,
 ) -> Axes:
     """Suppression of one trait by the signed coordinate of one component, all prefix types; r from 8 prompts on."""
-    data = component_suppression_data(run, kind, tokenwise=tokenwise, heuristics=heuristics)
+    data = component_suppression_data(store, kind, tokenwise=tokenwise, heuristics=heuristics)
     traits = [str(t) for t in data["trait"].values]
     chosen = one_of("trait", trait or traits[0], traits)
     cell = data.sel(component=component, trait=chosen)

@@ -13,7 +13,7 @@ from inoc.figures.labels import PointLabels
 from inoc.figures.sources import heuristics_of, level_prefix, one_of, roles_of
 from inoc.heuristics.angles import SHOW_R_FROM, correlation
 from inoc.outcomes import suppression
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 WORDS = {
     "angle_from_pca_axis": "angle from the first PCA axis",
@@ -25,7 +25,11 @@ WORDS = {
 
 
 def cross_angle_data(
-    run: Run, *, tokenwise: bool = False, show_from: int = SHOW_R_FROM, heuristics: xr.Dataset | None = None
+    store: Store,
+    *,
+    tokenwise: bool = False,
+    show_from: int = SHOW_R_FROM,
+    heuristics: xr.Dataset | None = None,
 ) -> xr.Dataset:
     """angle (predictor, prefix_type, prompt), other_suppression (prefix_type, prompt) in pp with lower and upper, and
     r, p, n (predictor, prefix_type).
@@ -33,9 +37,9 @@ def cross_angle_data(
     The other trait of a positive prompt is the negative one, and the reverse; neutral prompts have none.
     """
     name = f"{level_prefix(tokenwise)}cross_angle"
-    table = heuristics_of(run, heuristics, [name])
-    held = suppression(run)
-    roles, by_role = roles_of(run), {t.role: t.name for t in run.traits}
+    table = heuristics_of(store, heuristics, [name])
+    held = suppression(store)
+    roles, by_role = roles_of(store), {t.role: t.name for t in store.traits}
     other = {"positive": by_role.get("negative"), "negative": by_role.get("positive")}
     keys = [str(p) for p in table["prompt"].values]
     kinds = [str(k) for k in table["prefix_type"].values]
@@ -77,7 +81,7 @@ def cross_angle_data(
 
 @house.styled
 def plot_cross_angle(
-    run: Run,
+    store: Store,
     predictor: str = "angle_to_centroid_raw",
     *,
     tokenwise: bool = False,
@@ -85,7 +89,7 @@ def plot_cross_angle(
     ax: Axes | None = None,
 ) -> Axes:
     """Suppression of the other trait by one of the five angles; r from 8 prompts on."""
-    data = cross_angle_data(run, tokenwise=tokenwise, heuristics=heuristics)
+    data = cross_angle_data(store, tokenwise=tokenwise, heuristics=heuristics)
     one_of("predictor", predictor, [str(p) for p in data["predictor"].values])
     cell = data.sel(predictor=predictor)
     x, y = cell["angle"].values, cell["other_suppression"].values

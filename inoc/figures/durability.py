@@ -14,19 +14,19 @@ from inoc.figures.labels import EndLabels, PointLabels, extremes
 from inoc.figures.sources import one_of, roles_of
 from inoc.outcomes import durability
 from inoc.outcomes.durability import at_last
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 MOST = 16
 """Runs named at most."""
 
 
-def durability_data(run: Run) -> xr.Dataset:
+def durability_data(store: Store) -> xr.Dataset:
     """`inoc.outcomes.durability` with the role of each run's first prompt and a `name` to draw beside it.
 
     Raises IncompleteStore where no run was continued.
     """
-    table = durability(run)
-    roles = roles_of(run)
+    table = durability(store)
+    roles = roles_of(store)
     prompts = [str(p) for p in table["run_prompt"].values]
     several = len(set(table["data"].values.astype(str))) > 1
     columns = (prompts, table["prefix_type"].values.astype(str), table["data"].values.astype(str))
@@ -45,13 +45,13 @@ def durability_data(run: Run) -> xr.Dataset:
 
 @house.styled
 def plot_durability(
-    run: Run, trait: str | None = None, *, data: xr.Dataset | None = None, ax: Axes | None = None
+    store: Store, trait: str | None = None, *, data: xr.Dataset | None = None, ax: Axes | None = None
 ) -> Axes:
     """The trade-off: suppression at the end of the first training (x), and what remains at the last step (y).
 
     One point per continued run, 95 % intervals both ways. On the dashed line nothing was lost.
     """
-    table = durability_data(run) if data is None else data
+    table = durability_data(store) if data is None else data
     chosen = one_of("trait", trait or str(table["trait"].values[0]), [str(t) for t in table["trait"].values])
     t = [str(name) for name in table["trait"].values].index(chosen)
     x, x_low, x_high = (table[f"before{end}"].values[:, t] for end in ("", "_lower", "_upper"))
@@ -97,10 +97,10 @@ def plot_durability(
 
 @house.styled
 def plot_durability_curve(
-    run: Run, trait: str | None = None, *, data: xr.Dataset | None = None, ax: Axes | None = None
+    store: Store, trait: str | None = None, *, data: xr.Dataset | None = None, ax: Axes | None = None
 ) -> Axes:
     """Mean score without any prompt by updates of further training, one line per continued run, 95 % bands."""
-    table = durability_data(run) if data is None else data
+    table = durability_data(store) if data is None else data
     chosen = one_of("trait", trait or str(table["trait"].values[0]), [str(t) for t in table["trait"].values])
     cell = table.sel(trait=chosen)
     ax = house.axes_or_new(ax)

@@ -9,23 +9,23 @@ from matplotlib.axes import Axes
 
 from inoc.figures import house
 from inoc.figures.sources import heuristics_of, one_of, roles_of
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 
-def elicitation_data(run: Run, *, heuristics: xr.Dataset | None = None) -> xr.Dataset:
+def elicitation_data(store: Store, *, heuristics: xr.Dataset | None = None) -> xr.Dataset:
     """elicitation, elicitation_ci, elicitation_n (prompt, trait) in pp, with the role of each prompt.
 
     Raises IncompleteStore without elicitation.
     """
     names = ["elicitation", "elicitation_ci", "elicitation_n"]
-    table = heuristics_of(run, heuristics, names)[names]
-    roles = roles_of(run)
+    table = heuristics_of(store, heuristics, names)[names]
+    roles = roles_of(store)
     return table.assign_coords(role=("prompt", [roles.get(str(p), "") for p in table["prompt"].values]))
 
 
 @house.styled
 def plot_elicitation(
-    run: Run,
+    store: Store,
     trait: str | None = None,
     *,
     order: list[str] | None = None,
@@ -33,7 +33,7 @@ def plot_elicitation(
     ax: Axes | None = None,
 ) -> Axes:
     """Change of the trait score by prompt with 95 % intervals, sorted by role and size (or in the `order` given)."""
-    table = elicitation_data(run, heuristics=heuristics)
+    table = elicitation_data(store, heuristics=heuristics)
     chosen = one_of("trait", trait or str(table["trait"].values[0]), [str(t) for t in table["trait"].values])
     cell = table.sel(trait=chosen)
     keys, roles = ([str(v) for v in cell[name].values] for name in ("prompt", "role"))

@@ -11,24 +11,24 @@ from matplotlib.axes import Axes
 
 from inoc.figures import house
 from inoc.figures.sources import one_of, roles_of
+from inoc.intervals import mean_z
 from inoc.outcomes import suppression
 from inoc.outcomes.final import final_scores
-from inoc.outcomes.intervals import mean_z
 from inoc.outcomes.suppression import run_scores
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 Quantity = Literal["score", "suppression"]
 
 
-def final_scores_data(run: Run) -> xr.Dataset:
+def final_scores_data(store: Store) -> xr.Dataset:
     """score and suppression with lower and upper (bound), and n, by run and trait, in pp; final step.
 
     The control runs are rows too (run_prompt ""); their suppression is NaN. `score`: +/- 1.96 sd / sqrt(n);
     `suppression`: paired t. Runs that contradict themselves are left out (attr `left_out`).
     """
-    final = final_scores(run_scores(run))
-    held = suppression(run)
-    roles = roles_of(run)
+    final = final_scores(run_scores(store))
+    held = suppression(store)
+    roles = roles_of(store)
     shape = (len(final.run), len(final.trait))
     levels = np.array([[tuple(mean_z(final.score[i, t])) for t in range(shape[1])] for i in range(shape[0])])
     levels = levels.reshape((*shape, 4))
@@ -59,7 +59,7 @@ def final_scores_data(run: Run) -> xr.Dataset:
 
 @house.styled
 def plot_final_scores(
-    run: Run,
+    store: Store,
     trait: str | None = None,
     quantity: Quantity = "score",
     *,
@@ -67,7 +67,7 @@ def plot_final_scores(
     ax: Axes | None = None,
 ) -> Axes:
     """One bar per run, prompts sorted by role and size; a line with its band marks the control run."""
-    table = final_scores_data(run) if data is None else data
+    table = final_scores_data(store) if data is None else data
     chosen = one_of("trait", trait or str(table["trait"].values[0]), [str(t) for t in table["trait"].values])
     cell = table.sel(trait=chosen)
     values, bounds = cell[quantity].values, cell[f"{quantity}_ci"].values

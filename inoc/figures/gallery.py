@@ -27,12 +27,12 @@ def gallery(stores: tuple[Path, ...], out: Path, page: Path | None, dpi: float) 
     from inoc.figures import house
     from inoc.figures.catalogue import CATALOGUE
     from inoc.figures.layouts import Source
-    from inoc.store.run import open_run
+    from inoc.store.store import open_store
 
     out.mkdir(parents=True, exist_ok=True)
     page = page or out.parent / "gallery.md"
     where = out.name
-    sources = [Source(open_run(path)) for path in stores]
+    sources = [Source(open_store(path)) for path in stores]
     lines = [
         "# Gallery",
         "",
@@ -51,8 +51,8 @@ def gallery(stores: tuple[Path, ...], out: Path, page: Path | None, dpi: float) 
         for source in sources:
             try:
                 figure = entry.draw(source)
-                about = source.run.experiment
-                data = str(about.get("name") or about.get("model") or source.run.path.stem)
+                about = source.store.experiment
+                data = str(about.get("name") or about.get("model") or source.store.path.stem)
                 break
             except IncompleteStore:
                 plt.close("all")

@@ -13,7 +13,7 @@ from inoc.figures import house
 from inoc.heuristics.gap import is_constant
 from inoc.outcomes import rows
 from inoc.outcomes.correlation import SMALLEST, bootstrap_r, pearson, spearman
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 HEURISTICS = (
     "ph_ratio",
@@ -33,7 +33,7 @@ PALE = 0.3
 
 
 def gap_grid_data(
-    run: Run,
+    store: Store,
     trait: str | None = None,
     *,
     on_target: bool = True,
@@ -47,7 +47,7 @@ def gap_grid_data(
     """
     names = [name + tail for name in HEURISTICS for tail in VARIANTS.values()]
     if table is None:
-        table = rows(run, heuristics, only=None if heuristics is not None else names)
+        table = rows(store, heuristics, only=None if heuristics is not None else names)
     known = [str(h) for h in table["heuristic"].values]
     if not set(names) & set(known):
         raise IncompleteStore("no comparison of fixed and mix: both must be scored; `inoc score` does it")
@@ -86,7 +86,7 @@ def gap_grid_data(
 
 @house.styled
 def plot_gap_grid(
-    run: Run,
+    store: Store,
     trait: str | None = None,
     *,
     on_target: bool = True,
@@ -95,7 +95,7 @@ def plot_gap_grid(
     ax: Axes | None = None,
 ) -> Axes:
     """r as number and colour, its interval below; pale where that does not exclude 0; constant cells are hatched."""
-    data = gap_grid_data(run, trait, on_target=on_target, heuristics=heuristics, table=table)
+    data = gap_grid_data(store, trait, on_target=on_target, heuristics=heuristics, table=table)
     ax = house.axes_or_new(ax, height=3.6)
     shape = data["r"].shape
     clear = data["lower"].values * data["upper"].values > 0

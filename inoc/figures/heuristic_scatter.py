@@ -16,7 +16,7 @@ from inoc.figures.sources import roles_of
 from inoc.outcomes import rows, suppression
 from inoc.outcomes.correlation import SMALLEST, pearson, spearman
 from inoc.outcomes.rows import full_names
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 Target = Literal["suppression", "cross", "gap"]
 TARGETS: dict[str, str] = {
@@ -27,7 +27,7 @@ TARGETS: dict[str, str] = {
 
 
 def heuristic_scatter_data(
-    run: Run,
+    store: Store,
     heuristic: str = "ph",
     target: Target = "suppression",
     *,
@@ -41,7 +41,7 @@ def heuristic_scatter_data(
     """
     name = full_names([heuristic])[0]
     if table is None:
-        table = rows(run, heuristics, only=None if heuristics is not None else [name])
+        table = rows(store, heuristics, only=None if heuristics is not None else [name])
     names = [str(h) for h in table["heuristic"].values]
     name = f"{name}[1]" if name not in names and f"{name}[1]" in names else name
     if name not in names:
@@ -56,11 +56,11 @@ def heuristic_scatter_data(
         used &= table["prefix_type"].values == "mix"
     if not used.any():
         raise IncompleteStore(f"no row has both {name} and {target}")
-    lower, upper = _bounds(run, table) if target == "suppression" else (np.full(len(y), np.nan),) * 2
+    lower, upper = _bounds(store, table) if target == "suppression" else (np.full(len(y), np.nan),) * 2
     x, y = x[used], y[used]
     fit = fits.line(x, y)
     labels = {k: [str(v) for v in table[k].values[used]] for k in ("prompt", "trait", "prefix_type")}
-    roles = roles_of(run)
+    roles = roles_of(store)
     return xr.Dataset(
         {"x": ("row", x), "y": ("row", y), "lower": ("row", lower[used]), "upper": ("row", upper[used])},
         coords={
@@ -74,7 +74,7 @@ def heuristic_scatter_data(
             "rho": float(spearman(x[None], y)[0]),
             "n": len(x),
             "rmse": fit.rmse if fit else float("nan"),
-            "units": _units(run, name, heuristics),
+            "units": _units(store, name, heuristics),
             "left_out": list(table.attrs.get("left_out", [])),
             "on_target": on_target,
         },
@@ -83,7 +83,7 @@ def heuristic_scatter_data(
 
 @house.styled
 def plot_heuristic_scatter(
-    run: Run,
+    store: Store,
     heuristic: str = "ph",
     target: Target = "suppression",
     *,
@@ -99,7 +99,7 @@ def plot_heuristic_scatter(
     `sigmoid`: also a monotone sigmoid, compared with the line by AIC. `names`: prompts named, farthest out first.
     """
     data = heuristic_scatter_data(
-        run, heuristic, target, on_target=on_target, heuristics=heuristics, table=table
+        store, heuristic, target, on_target=on_target, heuristics=heuristics, table=table
     )
     ax = house.axes_or_new(ax, height=2.8)
     x, y = data["x"].values, data["y"].values
@@ -156,9 +156,9 @@ def _correlations(data: xr.Dataset) -> str:
     return f"no r below n = {SMALLEST}" if n < SMALLEST else "no r: all alike in x or y"
 
 
-def _bounds(run: Run, table: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+def _bounds(store: Store, table: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Ends of the suppression interval of each row; NaN where seeds were averaged."""
-    held = suppression(run)
+    held = suppression(store)
     places: dict[tuple[str, str], list[int]] = {}
     for i, key in enumerate(zip(held["run_prompt"].values, held["prefix_type"].values, strict=True)):
         places.setdefault((str(key[0]), str(key[1])), []).append(i)
@@ -173,7 +173,7 @@ def _bounds(run: Run, table: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     return ends[0], ends[1]
 
 
-def _units(run: Run, name: str, heuristics: xr.Dataset | None) -> str:
+def _units(store: Store, name: str, heuristics: xr.Dataset | None) -> str:
     from inoc.heuristics.registry import find
 
     return find(name.split("[")[0]).units

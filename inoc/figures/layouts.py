@@ -30,7 +30,7 @@ from inoc.figures.position_means import plot_position_means, position_means_data
 from inoc.figures.spectrum import Kind, plot_spectrum
 from inoc.figures.token_differences import plot_token_differences, token_differences_data
 from inoc.figures.training_curves import plot_training_curves, training_curves_data
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 SCATTERED = ("ph", "elicitation", "gamma", "snr", "mald", "pca")
 """Heuristics of the small multiples unless others are asked for."""
@@ -39,29 +39,29 @@ SCATTERED = ("ph", "elicitation", "gamma", "snr", "mald", "pca")
 class Source:
     """A store and what several figures need of it, computed once."""
 
-    def __init__(self, run: Run, scattered: Sequence[str] = SCATTERED) -> None:
-        self.run, self.scattered = run, tuple(scattered)
+    def __init__(self, store: Store, scattered: Sequence[str] = SCATTERED) -> None:
+        self.store, self.scattered = store, tuple(scattered)
 
     @cached_property
     def heuristics(self) -> xr.Dataset:
         """All heuristics."""
         from inoc.heuristics.compute import compute
 
-        if not self.run.completion_sets:
+        if not self.store.completion_sets:
             raise IncompleteStore("the store has no base-model logprobs; `inoc score` makes them")
-        return compute(self.run)
+        return compute(self.store)
 
     @cached_property
     def rows(self) -> xr.Dataset:
         """The tidy table of heuristics and outcomes."""
         from inoc.outcomes import rows
 
-        return rows(self.run, self.heuristics)
+        return rows(self.store, self.heuristics)
 
     @property
     def traits(self) -> list[str]:
         """Names of the traits."""
-        return [trait.name for trait in self.run.traits]
+        return [trait.name for trait in self.store.traits]
 
     @property
     def prefix_types(self) -> list[str]:
@@ -92,7 +92,7 @@ def panels(made: Sequence[Panel], columns: int, height: float, width: float = ho
 
 
 def curves(s: Source, log: bool) -> Figure:
-    data = training_curves_data(s.run)
+    data = training_curves_data(s.store)
     if log and int((data["step"] > 0).sum()) < 3:
         raise IncompleteStore(
             "fewer than 3 steps after step 0 are stored: a logarithmic axis shows nothing more"
@@ -100,7 +100,7 @@ def curves(s: Source, log: bool) -> Figure:
     conditions = [str(c) for c in data["condition"].values if str(c) in ("default", "training")]
     return panels(
         [
-            lambda ax, t=t, c=c: plot_training_curves(s.run, t, c, log=log, data=data, ax=ax)
+            lambda ax, t=t, c=c: plot_training_curves(s.store, t, c, log=log, data=data, ax=ax)
             for t in s.traits
             for c in conditions
         ],
@@ -110,10 +110,10 @@ def curves(s: Source, log: bool) -> Figure:
 
 
 def losses(s: Source) -> Figure:
-    both = bool(losses_data(s.run)["minus_control"].notnull().any())
+    both = bool(losses_data(s.store)["minus_control"].notnull().any())
     return panels(
         [
-            lambda ax, m=m: plot_losses(s.run, minus_control=m, ax=ax)
+            lambda ax, m=m: plot_losses(s.store, minus_control=m, ax=ax)
             for m in ((False, True) if both else (False,))
         ],
         2 if both else 1,
@@ -123,10 +123,10 @@ def losses(s: Source) -> Figure:
 
 
 def bars(s: Source, quantity: Quantity) -> Figure:
-    data = final_scores_data(s.run)
+    data = final_scores_data(s.store)
     prompts = len(set(map(str, data["run_prompt"].values)) - {""})
     return panels(
-        [lambda ax, t=t: plot_final_scores(s.run, t, quantity, data=data, ax=ax) for t in s.traits],
+        [lambda ax, t=t: plot_final_scores(s.store, t, quantity, data=data, ax=ax) for t in s.traits],
         2,
         house.row_height(prompts, 17.0, 0.9),
     )
@@ -135,7 +135,7 @@ def bars(s: Source, quantity: Quantity) -> Figure:
 def elicitation(s: Source) -> Figure:
     n = s.heuristics.sizes["prompt"]
     return panels(
-        [lambda ax, t=t: plot_elicitation(s.run, t, heuristics=s.heuristics, ax=ax) for t in s.traits],
+        [lambda ax, t=t: plot_elicitation(s.store, t, heuristics=s.heuristics, ax=ax) for t in s.traits],
         2,
         house.row_height(n),
     )
@@ -145,7 +145,7 @@ def scatter(s: Source, target: Target) -> Figure:
     return panels(
         [
             lambda ax, h=h: plot_heuristic_scatter(
-                s.run, h, target, sigmoid=True, names=4, heuristics=s.heuristics, table=s.rows, ax=ax
+                s.store, h, target, sigmoid=True, names=4, heuristics=s.heuristics, table=s.rows, ax=ax
             )
             for h in s.scattered
         ],
@@ -157,19 +157,19 @@ def scatter(s: Source, target: Target) -> Figure:
 def spectrum(s: Source, kind: Kind, tokenwise: bool) -> Figure:
     from inoc.figures.spectrum import spectrum_data
 
-    data = spectrum_data(s.run, kind, tokenwise=tokenwise, heuristics=s.heuristics)
+    data = spectrum_data(s.store, kind, tokenwise=tokenwise, heuristics=s.heuristics)
     kinds = [str(k) for k in data["prefix_type"].values]
     common: dict[str, Any] = {"tokenwise": tokenwise, "heuristics": s.heuristics}
     made: list[Panel] = [
-        lambda ax, k=k: plot_spectrum(s.run, kind, "role", prefix_type=k, ax=ax, **common) for k in kinds
+        lambda ax, k=k: plot_spectrum(s.store, kind, "role", prefix_type=k, ax=ax, **common) for k in kinds
     ]
     first = kinds[0]
-    made.append(lambda ax: plot_spectrum(s.run, kind, "ph", prefix_type=first, names=6, ax=ax, **common))
+    made.append(lambda ax: plot_spectrum(s.store, kind, "ph", prefix_type=first, names=6, ax=ax, **common))
     for t in s.traits:
         if bool(data["suppression"].sel(trait=t, prefix_type=first).notnull().any()):
             made.append(
                 lambda ax, t=t: plot_spectrum(
-                    s.run, kind, "suppression", prefix_type=first, trait=t, ax=ax, **common
+                    s.store, kind, "suppression", prefix_type=first, trait=t, ax=ax, **common
                 )
             )
     return panels(made, 2, 2.7)
@@ -179,7 +179,7 @@ def by_type(s: Source, plot: Callable[..., Axes], height: float = 2.8, **options
     """One panel per prefix type."""
     kinds = s.prefix_types
     return panels(
-        [lambda ax, k=k: plot(s.run, prefix_type=k, ax=ax, **options) for k in kinds],
+        [lambda ax, k=k: plot(s.store, prefix_type=k, ax=ax, **options) for k in kinds],
         min(2, len(kinds)),
         height,
         house.PAGE if len(kinds) > 1 else house.COLUMN,
@@ -190,7 +190,7 @@ def heatmap(s: Source, prefix_type: str, tokenwise: bool) -> Figure:
     if prefix_type not in s.prefix_types:
         raise IncompleteStore(f"no logprobs of prefix type {prefix_type} are stored")
     return figure_of(
-        plot_angle_heatmap(s.run, prefix_type=prefix_type, tokenwise=tokenwise, heuristics=s.heuristics)
+        plot_angle_heatmap(s.store, prefix_type=prefix_type, tokenwise=tokenwise, heuristics=s.heuristics)
     )
 
 
@@ -198,7 +198,7 @@ def categories(s: Source, tokenwise: bool) -> Figure:
     return panels(
         [
             lambda ax, r=r: plot_angle_categories(
-                s.run, representation=r, tokenwise=tokenwise, heuristics=s.heuristics, ax=ax
+                s.store, representation=r, tokenwise=tokenwise, heuristics=s.heuristics, ax=ax
             )
             for r in ("raw", "svd2", "pca2")
         ],
@@ -215,7 +215,7 @@ def components(s: Source, tokenwise: bool) -> Figure:
     return panels(
         [
             lambda ax, c=c, t=t: plot_component_suppression(
-                s.run, c, t, tokenwise=tokenwise, heuristics=s.heuristics, ax=ax
+                s.store, c, t, tokenwise=tokenwise, heuristics=s.heuristics, ax=ax
             )
             for c in (1, 2)
             for t in s.traits
@@ -228,7 +228,7 @@ def components(s: Source, tokenwise: bool) -> Figure:
 def cross_angles(s: Source, tokenwise: bool) -> Figure:
     return panels(
         [
-            lambda ax, p=p: plot_cross_angle(s.run, p, tokenwise=tokenwise, heuristics=s.heuristics, ax=ax)
+            lambda ax, p=p: plot_cross_angle(s.store, p, tokenwise=tokenwise, heuristics=s.heuristics, ax=ax)
             for p in WORDS
         ],
         2,
@@ -237,23 +237,23 @@ def cross_angles(s: Source, tokenwise: bool) -> Figure:
 
 
 def forest(s: Source) -> Figure:
-    data = performance_forest_data(s.run, table=s.rows)
+    data = performance_forest_data(s.store, table=s.rows)
     targets = [str(t) for t in data["target"].values if bool(data["r"].sel(target=t).notnull().any())]
     chosen = [t for t in ("all", "cross", "gap") if t in targets]
     if not chosen:
         raise IncompleteStore("no heuristic has a correlation: too few trained prompts")
     return panels(
-        [lambda ax, t=t: plot_performance_forest(s.run, t, data=data, ax=ax) for t in chosen],
+        [lambda ax, t=t: plot_performance_forest(s.store, t, data=data, ax=ax) for t in chosen],
         len(chosen),
         house.row_height(25, 9.5, 0.9),
     )
 
 
 def differences(s: Source) -> Figure:
-    data = token_differences_data(s.run)
+    data = token_differences_data(s.store)
     return panels(
         [
-            lambda ax, k=str(k), w=w: plot_token_differences(s.run, w, prefix_type=k, data=data, ax=ax)
+            lambda ax, k=str(k), w=w: plot_token_differences(s.store, w, prefix_type=k, data=data, ax=ax)
             for k in data["prefix_type"].values
             for w in ("ccdf", "histogram")
         ],
@@ -263,33 +263,29 @@ def differences(s: Source) -> Figure:
 
 
 def positions(s: Source) -> Figure:
-    data = position_means_data(s.run)
+    data = position_means_data(s.store)
     return by_type(s, plot_position_means, data=data)
 
 
 def leaks(s: Source) -> Figure:
-    data = leak_grid_data(s.run)
+    data = leak_grid_data(s.store)
     high = house.row_height(data.sizes["run"], 15.0, 1.6)
-    return panels(
-        [lambda ax, t=t: plot_leak_grid(s.run, t, data=data, ax=ax) for t in s.traits],
-        1,
-        high,
-    )
+    return panels([lambda ax, t=t: plot_leak_grid(s.store, t, data=data, ax=ax) for t in s.traits], 1, high)
 
 
 def durable(s: Source) -> Figure:
-    data = durability_data(s.run)
+    data = durability_data(s.store)
     plots = (plot_durability, plot_durability_curve)
     return panels(
-        [lambda ax, t=t, p=p: p(s.run, t, data=data, ax=ax) for t in s.traits for p in plots], 2, 2.8
+        [lambda ax, t=t, p=p: p(s.store, t, data=data, ax=ax) for t in s.traits for p in plots], 2, 2.8
     )
 
 
 def misaligned(s: Source) -> Figure:
-    data = misalignment_data(s.run)
+    data = misalignment_data(s.store)
     sets = [str(name) for name in data["evaluation_set"].values]
     return panels(
-        [lambda ax, e=e: plot_misalignment(s.run, evaluation_set=e, data=data, ax=ax) for e in sets],
+        [lambda ax, e=e: plot_misalignment(s.store, evaluation_set=e, data=data, ax=ax) for e in sets],
         len(sets),
         house.row_height(data.sizes["run"], 12.0),
         house.PAGE if len(sets) > 1 else house.COLUMN,

@@ -10,21 +10,21 @@ from matplotlib.axes import Axes
 from inoc.errors import IncompleteStore
 from inoc.figures import house
 from inoc.figures.sources import one_of, roles_of
-from inoc.outcomes.intervals import mean_z
-from inoc.store.run import Run
+from inoc.intervals import mean_z
+from inoc.store.store import Store
 
 ENDING = "+leak"
 FULL, PLAIN = 32.0, 14.0
 """Points of width from which a cell holds mean and interval, or the mean alone."""
 
 
-def leak_grid_data(run: Run) -> xr.Dataset:
+def leak_grid_data(store: Store) -> xr.Dataset:
     """mean, lower, upper, n (run, condition, trait) in pp at the last step; conditions are "default" and prompt keys.
 
     Raises:
         IncompleteStore: no run was evaluated under other prompts.
     """
-    scores = run.scores
+    scores = store.scores
     names = [] if scores is None else [str(n) for n in scores["run"].values]
     grids = [n for n in names if n.endswith(ENDING)]
     if scores is None or not grids:
@@ -48,7 +48,7 @@ def leak_grid_data(run: Run) -> xr.Dataset:
                 table[g, c, t] = tuple(mean_z(cell.values[filled[-1], t].astype(np.float64)))
     kept = [c for c in range(len(known)) if np.isfinite(table[:, c, :, 0]).any()]
     of = {str(r): str(p) for r, p in zip(scores["run"].values, scores["run_prompt"].values, strict=True)}
-    roles = roles_of(run)
+    roles = roles_of(store)
     parts = ("mean", "lower", "upper", "n")
     return xr.Dataset(
         {p: (("run", "condition", "trait"), table[:, kept][..., i]) for i, p in enumerate(parts)},
@@ -64,10 +64,10 @@ def leak_grid_data(run: Run) -> xr.Dataset:
 
 @house.styled
 def plot_leak_grid(
-    run: Run, trait: str | None = None, *, data: xr.Dataset | None = None, ax: Axes | None = None
+    store: Store, trait: str | None = None, *, data: xr.Dataset | None = None, ax: Axes | None = None
 ) -> Axes:
     """Scores as colour, and as number with half width of the 95 % interval where the cells are large enough."""
-    table = leak_grid_data(run) if data is None else data
+    table = leak_grid_data(store) if data is None else data
     chosen = one_of("trait", trait or str(table["trait"].values[0]), [str(t) for t in table["trait"].values])
     cell = table.sel(trait=chosen)
     mean = cell["mean"].transpose("run", "condition").values

@@ -14,7 +14,7 @@ from inoc.figures import house
 from inoc.figures.labels import PointLabels, extremes
 from inoc.figures.sources import heuristics_of
 from inoc.heuristics.difference import difference
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 Kind = Literal["pca", "svd"]
 DENSE = 400
@@ -22,7 +22,7 @@ DENSE = 400
 
 
 def loadings_data(
-    run: Run,
+    store: Store,
     kind: Kind = "pca",
     *,
     prefix_type: str = "fixed",
@@ -36,9 +36,9 @@ def loadings_data(
     count as 0; the coordinates of pca sum to zero, so the mean row adds nothing. Rows are read one at a time.
     """
     name = ("token_" if tokenwise else "") + kind
-    table = heuristics_of(run, heuristics, [name])
+    table = heuristics_of(store, heuristics, [name])
     scores = table[name].sel(prefix_type=prefix_type).values[:, :components].astype(np.float64)
-    matrix = difference(run, prefix_type, level="token" if tokenwise else "example")
+    matrix = difference(store, prefix_type, level="token" if tokenwise else "example")
     keys = [str(p) for p in table["prompt"].values]
     places = {str(p): i for i, p in enumerate(matrix["prompt"].values)}
     total = np.zeros((components, matrix.shape[1]))
@@ -63,7 +63,7 @@ def loadings_data(
 
 @house.styled
 def plot_loadings(
-    run: Run,
+    store: Store,
     kind: Kind = "pca",
     *,
     prefix_type: str = "fixed",
@@ -72,7 +72,7 @@ def plot_loadings(
     ax: Axes | None = None,
 ) -> Axes:
     """Loadings of every example on the first two components; the examples that carry most are named by id."""
-    data = loadings_data(run, kind, prefix_type=prefix_type, heuristics=heuristics)
+    data = loadings_data(store, kind, prefix_type=prefix_type, heuristics=heuristics)
     x, y = data["loading"].values
     ax = house.axes_or_new(ax, height=2.8)
     ax.scatter(x, y, s=5, c="#5A5A5A", alpha=0.55, lw=0, zorder=2)
@@ -100,7 +100,7 @@ def plot_loadings(
 
 @house.styled
 def plot_token_loadings(
-    run: Run,
+    store: Store,
     kind: Kind = "pca",
     *,
     prefix_type: str = "fixed",
@@ -109,7 +109,7 @@ def plot_token_loadings(
 ) -> Axes:
     """How much of each component the strongest tokens carry: cumulative share of squared loading by share of tokens."""
     data = loadings_data(
-        run, kind, prefix_type=prefix_type, tokenwise=True, components=3, heuristics=heuristics
+        store, kind, prefix_type=prefix_type, tokenwise=True, components=3, heuristics=heuristics
     )
     ax = house.axes_or_new(ax, height=2.6)
     word = "PC" if kind == "pca" else "SV"

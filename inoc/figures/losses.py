@@ -11,13 +11,13 @@ from inoc.errors import IncompleteStore
 from inoc.figures import house
 from inoc.figures.labels import EndLabels
 from inoc.figures.sources import continued, roles_of
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 MOST = 24
 """Runs named at most."""
 
 
-def losses_data(run: Run) -> xr.Dataset:
+def losses_data(store: Store) -> xr.Dataset:
     """loss and minus_control (run, update) in nats per token, with prompt, prefix type and role of each run.
 
     `minus_control`: loss minus the mean loss of the control runs at the same update, NaN without control.
@@ -25,18 +25,18 @@ def losses_data(run: Run) -> xr.Dataset:
     Raises:
         IncompleteStore: the store holds no losses.
     """
-    table = run.losses
+    table = store.losses
     if table is None or table.sizes.get("run", 0) == 0:
         raise IncompleteStore(
             "no training losses are stored; `inoc train` or `inoc import --losses` adds them"
         )
-    roles = roles_of(run)
-    later = continued(run, [str(name) for name in table["run"].values])
+    roles = roles_of(store)
+    later = continued(store, [str(name) for name in table["run"].values])
     table = table.sel(run=[str(name) for name in table["run"].values if str(name) not in later])
     prompts: list[str] = []
     kinds: list[str] = []
     for name in table["run"].values:
-        attributes = run.attributes(f"runs/{name}")
+        attributes = store.attributes(f"runs/{name}")
         prompts.append(str(attributes.get("prompt", "")))
         kinds.append(str(attributes.get("prefix_type", "none")))
     loss = table["loss"].transpose("run", "update").values.astype(np.float64)
@@ -60,12 +60,14 @@ def losses_data(run: Run) -> xr.Dataset:
 
 
 @house.styled
-def plot_losses(run: Run, *, minus_control: bool = False, log: bool = False, ax: Axes | None = None) -> Axes:
+def plot_losses(
+    store: Store, *, minus_control: bool = False, log: bool = False, ax: Axes | None = None
+) -> Axes:
     """Training loss by update, one line per run; `minus_control`: as the difference from the control run.
 
     Raises IncompleteStore without losses, or without a control run where one is needed.
     """
-    table = losses_data(run)
+    table = losses_data(store)
     name = "minus_control" if minus_control else "loss"
     if not np.isfinite(table[name].values).any():
         raise IncompleteStore("the losses of the control run are not stored")

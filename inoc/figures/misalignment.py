@@ -10,27 +10,27 @@ from matplotlib.axes import Axes
 from inoc.figures import house
 from inoc.figures.sources import one_of, roles_of
 from inoc.outcomes import misalignment
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 
-def misalignment_data(run: Run, condition: str = "default") -> xr.Dataset:
+def misalignment_data(store: Store, condition: str = "default") -> xr.Dataset:
     """`inoc.outcomes.misalignment` with the role of each run's prompt.
 
     Raises:
         IncompleteStore: the store has no coherence and alignment scores.
     """
-    scores = run.scores
+    scores = store.scores
     if scores is not None:
         one_of("condition", condition, [str(c) for c in scores["condition"].values])
-    table = misalignment(run, condition)
-    roles = roles_of(run)
+    table = misalignment(store, condition)
+    roles = roles_of(store)
     prompts = [str(p) for p in table["run_prompt"].values]
     return table.assign_coords(role=("run", [roles.get(p, "") if p else "control" for p in prompts]))
 
 
 @house.styled
 def plot_misalignment(
-    run: Run,
+    store: Store,
     condition: str = "default",
     evaluation_set: str | None = None,
     *,
@@ -41,7 +41,7 @@ def plot_misalignment(
 
     `evaluation_set`: a named file of instructions (the first by default). `data`: what `misalignment_data` gave.
     """
-    table = misalignment_data(run, condition) if data is None else data
+    table = misalignment_data(store, condition) if data is None else data
     sets = [str(name) for name in table["evaluation_set"].values]
     chosen = one_of("evaluation set", evaluation_set or sets[0], sets)
     data = table.sel(evaluation_set=chosen)

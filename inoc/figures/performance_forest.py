@@ -11,7 +11,7 @@ from inoc.errors import IncompleteStore
 from inoc.figures import house
 from inoc.figures.sources import one_of
 from inoc.outcomes import performance_of, rows
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 SHOWN = 25
 TITLES = {
@@ -24,17 +24,17 @@ TITLES = {
 
 
 def performance_forest_data(
-    run: Run, *, heuristics: xr.Dataset | None = None, table: xr.Dataset | None = None
+    store: Store, *, heuristics: xr.Dataset | None = None, table: xr.Dataset | None = None
 ) -> xr.Dataset:
     """What `inoc.outcomes.performance` says of the store: r, r_lower, r_upper, rho, n, prompts (heuristic, target)."""
     if table is None:
-        table = rows(run, heuristics)
+        table = rows(store, heuristics)
     return performance_of(table)
 
 
 @house.styled
 def plot_performance_forest(
-    run: Run,
+    store: Store,
     target: str = "all",
     *,
     most: int = SHOWN,
@@ -43,7 +43,7 @@ def plot_performance_forest(
     ax: Axes | None = None,
 ) -> Axes:
     """r (filled) with its 95 % interval and rho (hollow), sorted by the size of r; the strongest `most`."""
-    table = performance_forest_data(run, heuristics=heuristics) if data is None else data
+    table = performance_forest_data(store, heuristics=heuristics) if data is None else data
     one_of("target", target, [str(t) for t in table["target"].values])
     cell = table.sel(target=target)
     r = cell["r"].values

@@ -11,7 +11,7 @@ from inoc.figures import house
 from inoc.figures.labels import EndLabels
 from inoc.figures.sources import one_of, roles_of
 from inoc.figures.token_rows import token_rows, token_table
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 ENOUGH = 10
 """Examples a position needs."""
@@ -19,16 +19,16 @@ FURTHEST = 512
 NAMED = 7
 
 
-def position_means_data(run: Run, *, completion_set: str = "train") -> xr.Dataset:
+def position_means_data(store: Store, *, completion_set: str = "train") -> xr.Dataset:
     """mean, se (prefix_type, prompt, position) in nats and n examples (position); NaN below 10 examples.
 
     Positions 0 to 511. Raises IncompleteStore without tokens.
     """
-    table = token_table(run, completion_set)
+    table = token_table(store, completion_set)
     length = min(int(table.position.max(initial=0)) + 1, FURTHEST)
     shape = (len(table.prefix_types), len(table.prompts), length)
     mean, error, n = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, dtype=np.int64)
-    for row in token_rows(run, table, completion_set):
+    for row in token_rows(store, table, completion_set):
         used = np.isfinite(row.delta) & (table.position < length)
         at, delta = table.position[used], row.delta[used]
         count = np.bincount(at, minlength=length)
@@ -43,7 +43,7 @@ def position_means_data(run: Run, *, completion_set: str = "train") -> xr.Datase
             np.where(enough, spread / np.sqrt(k), np.nan),
         )
         n[place] = count
-    roles = roles_of(run)
+    roles = roles_of(store)
     dims = ("prefix_type", "prompt", "position")
     return xr.Dataset(
         {"mean": (dims, mean, {"units": "nats"}), "se": (dims, error, {"units": "nats"}), "n": (dims, n)},
@@ -59,17 +59,13 @@ def position_means_data(run: Run, *, completion_set: str = "train") -> xr.Datase
 
 @house.styled
 def plot_position_means(
-    run: Run,
-    *,
-    prefix_type: str = "fixed",
-    data: xr.Dataset | None = None,
-    ax: Axes | None = None,
+    store: Store, *, prefix_type: str = "fixed", data: xr.Dataset | None = None, ax: Axes | None = None
 ) -> Axes:
     """Cumulative mean difference by position, one line per prompt; the strongest are named and carry their 95 % band.
 
     The running sum of the mean differences up to a position: a step shows where the prompt helps.
     """
-    table = position_means_data(run) if data is None else data
+    table = position_means_data(store) if data is None else data
     one_of("prefix type", prefix_type, [str(k) for k in table["prefix_type"].values])
     cell = table.sel(prefix_type=prefix_type)
     keys, roles = ([str(v) for v in cell[k].values] for k in ("prompt", "role"))

@@ -10,27 +10,27 @@ from matplotlib.axes import Axes
 from inoc.figures import house
 from inoc.figures.sources import roles_of
 from inoc.figures.token_rows import token_rows, token_table
-from inoc.outcomes.intervals import wilson
-from inoc.store.run import Run
+from inoc.intervals import wilson
+from inoc.store.store import Store
 
 THRESHOLD = 0.1
 
 
-def recovered_data(run: Run, *, completion_set: str = "train") -> xr.Dataset:
+def recovered_data(store: Store, *, completion_set: str = "train") -> xr.Dataset:
     """share, lower, upper (Wilson), recovered and unlikely tokens, by prefix_type and prompt.
 
     unlikely: p_default < 0.1; recovered: of those, p_prefixed > 0.1. Raises IncompleteStore without tokens.
     """
-    table = token_table(run, completion_set)
+    table = token_table(store, completion_set)
     shape = (len(table.prefix_types), len(table.prompts))
     counts, ends = np.zeros((2, *shape), dtype=np.int64), np.full((3, *shape), np.nan)
     limit = np.log(THRESHOLD)
-    for row in token_rows(run, table, completion_set):
+    for row in token_rows(store, table, completion_set):
         unlikely = np.isfinite(row.delta) & (table.default < limit)
         k = int((row.prefixed[unlikely] > limit).sum())
         counts[:, row.prefix_type, row.prompt] = k, unlikely.sum()
         ends[:, row.prefix_type, row.prompt] = wilson(k, int(unlikely.sum()))[:3]
-    roles = roles_of(run)
+    roles = roles_of(store)
     cell = ("prefix_type", "prompt")
     return xr.Dataset(
         {
@@ -47,9 +47,9 @@ def recovered_data(run: Run, *, completion_set: str = "train") -> xr.Dataset:
 
 
 @house.styled
-def plot_recovered(run: Run, *, data: xr.Dataset | None = None, ax: Axes | None = None) -> Axes:
+def plot_recovered(store: Store, *, data: xr.Dataset | None = None, ax: Axes | None = None) -> Axes:
     """Share by prompt with Wilson intervals, fixed and mix side by side, sorted by role and size."""
-    table = recovered_data(run) if data is None else data
+    table = recovered_data(store) if data is None else data
     keys, roles = ([str(v) for v in table[k].values] for k in ("prompt", "role"))
     kinds = [str(k) for k in table["prefix_type"].values]
     share = 100 * table["share"].values

@@ -6,10 +6,10 @@ from typing import cast
 import xarray as xr
 
 from inoc.errors import BadInput, IncompleteStore
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 
-def heuristics_of(run: Run, given: xr.Dataset | None, names: Sequence[str]) -> xr.Dataset:
+def heuristics_of(store: Store, given: xr.Dataset | None, names: Sequence[str]) -> xr.Dataset:
     """A Dataset that holds the named heuristics: the one given, or computed for them.
 
     Raises:
@@ -18,9 +18,9 @@ def heuristics_of(run: Run, given: xr.Dataset | None, names: Sequence[str]) -> x
     from inoc.heuristics.compute import compute
 
     if given is None:
-        if not run.completion_sets:
-            raise IncompleteStore(f"{run.path.name} has no base-model logprobs; `inoc score` makes them")
-        given = compute(run, only=list(names))
+        if not store.completion_sets:
+            raise IncompleteStore(f"{store.path.name} has no base-model logprobs; `inoc score` makes them")
+        given = compute(store, only=list(names))
     for name in names:
         if name not in given:
             lines = [str(line) for line in given.attrs.get("absent", [])]
@@ -31,22 +31,22 @@ def heuristics_of(run: Run, given: xr.Dataset | None, names: Sequence[str]) -> x
     return given
 
 
-def roles_of(run: Run) -> dict[str, str]:
+def roles_of(store: Store) -> dict[str, str]:
     """Role by prompt key."""
-    table = run.prompts
+    table = store.prompts
     return {str(k): str(r) for k, r in zip(table["prompt"].values, table["role"].values, strict=True)}
 
 
-def trait_roles(run: Run) -> dict[str, str]:
+def trait_roles(store: Store) -> dict[str, str]:
     """Role by trait name."""
-    return {trait.name: trait.role for trait in run.traits}
+    return {trait.name: trait.role for trait in store.traits}
 
 
-def continued(run: Run, names: Sequence[str]) -> list[str]:
+def continued(store: Store, names: Sequence[str]) -> list[str]:
     """Those of the runs that continue another one; their place is the durability figure."""
     found: list[str] = []
     for name in names:
-        settings = cast(Mapping[str, object], run.attributes(f"runs/{name}").get("settings") or {})
+        settings = cast(Mapping[str, object], store.attributes(f"runs/{name}").get("settings") or {})
         if settings.get("start"):
             found.append(name)
     return found

@@ -15,7 +15,7 @@ from inoc.figures import house
 from inoc.figures.labels import PointLabels, extremes
 from inoc.figures.sources import heuristics_of, level_prefix, one_of, roles_of
 from inoc.outcomes import suppression
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 Kind = Literal["pca", "svd"]
 Colour = Literal["role", "suppression", "ph"]
@@ -24,21 +24,21 @@ WORDS: dict[str, str] = {"pca": "PC", "svd": "SV"}
 
 
 def spectrum_data(
-    run: Run, kind: Kind = "pca", *, tokenwise: bool = False, heuristics: xr.Dataset | None = None
+    store: Store, kind: Kind = "pca", *, tokenwise: bool = False, heuristics: xr.Dataset | None = None
 ) -> xr.Dataset:
     """coordinate (prompt, prefix_type, component), share (prefix_type, component), ph, role, and suppression
     (prompt, prefix_type, trait) where runs exist, else NaN.
     """
     name = level_prefix(tokenwise) + kind
     share = f"{name}_{SHARE[kind]}"
-    table = heuristics_of(run, heuristics, [name, share, "ph"])
-    roles = roles_of(run)
+    table = heuristics_of(store, heuristics, [name, share, "ph"])
+    roles = roles_of(store)
     keys = [str(p) for p in table["prompt"].values]
     kinds = [str(k) for k in table["prefix_type"].values]
-    traits = [t.name for t in run.traits]
+    traits = [t.name for t in store.traits]
     held = np.full((len(keys), len(kinds), len(traits)), np.nan)
     try:
-        found = suppression(run)
+        found = suppression(store)
     except IncompleteStore:
         found = None
     if found is not None:
@@ -61,7 +61,7 @@ def spectrum_data(
 
 @house.styled
 def plot_spectrum(
-    run: Run,
+    store: Store,
     kind: Kind = "pca",
     colour: Colour = "role",
     *,
@@ -78,7 +78,7 @@ def plot_spectrum(
     `colour`: role; the suppression of `trait` (prompts without a run are small crosses); or ph. The prompts farthest
     out are named, `names` at most.
     """
-    data = spectrum_data(run, kind, tokenwise=tokenwise, heuristics=heuristics)
+    data = spectrum_data(store, kind, tokenwise=tokenwise, heuristics=heuristics)
     one_of("prefix type", prefix_type, [str(k) for k in data["prefix_type"].values])
     cell = data.sel(prefix_type=prefix_type)
     x, y = (cell["coordinate"].sel(component=c).values.astype(np.float64) for c in components)

@@ -13,7 +13,7 @@ from inoc.figures import house
 from inoc.figures.labels import EndLabels
 from inoc.figures.sources import one_of, roles_of
 from inoc.figures.token_rows import token_rows, token_table
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 EDGES = 0.1 * np.sinh(np.linspace(-1, 1, 44) * np.arcsinh(200.0))
 """Bins of the histogram: fine near 0, to 20 nats either way."""
@@ -23,17 +23,17 @@ FEWEST = 5
 """A tail ends where fewer tokens than this lie beyond."""
 
 
-def token_differences_data(run: Run, *, completion_set: str = "train") -> xr.Dataset:
+def token_differences_data(store: Store, *, completion_set: str = "train") -> xr.Dataset:
     """By prefix_type and prompt: density (bin; per nat, the ends hold all beyond), beyond (size) = share of tokens with
     abs(delta) > size, n tokens, missing.
 
     Raises IncompleteStore where tokens are not stored.
     """
-    table = token_table(run, completion_set)
+    table = token_table(store, completion_set)
     shape = (len(table.prefix_types), len(table.prompts))
     density, beyond = np.full((*shape, len(EDGES) - 1), np.nan), np.full((*shape, len(SIZES)), np.nan)
     n = np.zeros((2, *shape), dtype=np.int64)
-    for row in token_rows(run, table, completion_set):
+    for row in token_rows(store, table, completion_set):
         delta = row.delta[np.isfinite(row.delta)]
         n[:, row.prefix_type, row.prompt] = delta.size, row.delta.size - delta.size
         if delta.size:
@@ -42,7 +42,7 @@ def token_differences_data(run: Run, *, completion_set: str = "train") -> xr.Dat
             size = np.sort(np.abs(delta))
             over = size.size - np.searchsorted(size, SIZES, side="right")
             beyond[row.prefix_type, row.prompt] = over / size.size
-    roles = roles_of(run)
+    roles = roles_of(store)
     cell = ("prefix_type", "prompt")
     return xr.Dataset(
         {
@@ -63,7 +63,7 @@ def token_differences_data(run: Run, *, completion_set: str = "train") -> xr.Dat
 
 @house.styled
 def plot_token_differences(
-    run: Run,
+    store: Store,
     what: Literal["histogram", "ccdf"] = "ccdf",
     *,
     prefix_type: str = "fixed",
@@ -75,7 +75,7 @@ def plot_token_differences(
     `ccdf`: share of tokens whose difference is larger than a size, both axes logarithmic. `histogram`: density of the
     signed difference, logarithmic.
     """
-    table = token_differences_data(run) if data is None else data
+    table = token_differences_data(store) if data is None else data
     one_of("prefix type", prefix_type, [str(k) for k in table["prefix_type"].values])
     cell = table.sel(prefix_type=prefix_type)
     keys, roles = ([str(v) for v in cell[k].values] for k in ("prompt", "role"))

@@ -8,7 +8,7 @@ from jaxtyping import Float64, Int64
 
 from inoc.errors import IncompleteStore
 from inoc.heuristics.tokenwise import token_positions
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 
 class TokenRow(NamedTuple):
@@ -30,22 +30,22 @@ class TokenTable(NamedTuple):
     examples: int
 
 
-def token_table(run: Run, completion_set: str = "train") -> TokenTable:
+def token_table(store: Store, completion_set: str = "train") -> TokenTable:
     """Labels, default logprobs and positions. IncompleteStore where the set has no tokens."""
-    if "token" not in (run.levels(completion_set) if completion_set in run.completion_sets else ()):
+    if "token" not in (store.levels(completion_set) if completion_set in store.completion_sets else ()):
         raise IncompleteStore(
             f"the set '{completion_set}' is not stored token by token; `inoc score` keeps every token"
         )
-    stored = run.token_logprobs(completion_set)
+    stored = store.token_logprobs(completion_set)
     sizes = np.asarray(stored.row_size, dtype=np.int64)
     default = np.asarray(stored.default[:], dtype=np.float64)
     position = np.asarray(token_positions(sizes), dtype=np.int64)
     return TokenTable(stored.prompts, stored.prefix_types, default, position, len(sizes))
 
 
-def token_rows(run: Run, table: TokenTable, completion_set: str = "train") -> Iterator[TokenRow]:
+def token_rows(store: Store, table: TokenTable, completion_set: str = "train") -> Iterator[TokenRow]:
     """Every row of the set, one in memory at a time."""
-    stored = run.token_logprobs(completion_set)
+    stored = store.token_logprobs(completion_set)
     for f in range(len(table.prefix_types)):
         for p in range(len(table.prompts)):
             prefixed = np.asarray(stored.prefixed[f, p], dtype=np.float64)

@@ -11,23 +11,23 @@ from inoc.figures import house
 from inoc.figures.labels import EndLabels
 from inoc.figures.sources import continued, one_of, roles_of
 from inoc.outcomes import levels
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 MOST = 24
 """Runs named at most; the rest are drawn thin."""
 
 
-def training_curves_data(run: Run) -> xr.Dataset:
+def training_curves_data(store: Store) -> xr.Dataset:
     """mean, lower, upper, n (run, step, condition, trait) in pp, and the role of each run's prompt.
 
     Mean +/- 1.96 sd / sqrt(n) over instructions. Raises IncompleteStore without runs.
     """
-    table = levels(run)
-    later = continued(run, [str(name) for name in table["run"].values])
+    table = levels(store)
+    later = continued(store, [str(name) for name in table["run"].values])
     table = table.sel(run=[str(name) for name in table["run"].values if str(name) not in later])
     own = [str(c) for c in table["condition"].values if str(c) in ("default", "training")]
     table = table.sel(condition=own) if own else table  # conditions of a leak grid are no curves
-    roles = roles_of(run)
+    roles = roles_of(store)
     prompts = [str(p) for p in table["run_prompt"].values]
     table = table.assign_coords(role=("run", [roles.get(p, "") if p else "control" for p in prompts]))
     n = table["n"].values
@@ -38,7 +38,7 @@ def training_curves_data(run: Run) -> xr.Dataset:
 
 @house.styled
 def plot_training_curves(
-    run: Run,
+    store: Store,
     trait: str | None = None,
     condition: str = "default",
     *,
@@ -50,7 +50,7 @@ def plot_training_curves(
 
     `log`: logarithmic steps (step 0 at the left edge). `data`: what `training_curves_data` gave.
     """
-    table = training_curves_data(run) if data is None else data
+    table = training_curves_data(store) if data is None else data
     chosen = one_of("trait", trait or str(table["trait"].values[0]), [str(t) for t in table["trait"].values])
     one_of("condition", condition, [str(c) for c in table["condition"].values])
     cell = table.sel(trait=chosen, condition=condition)

@@ -1,4 +1,4 @@
-"""Base-model heuristics of inoculation prompts: `compute(run)` for the labelled table, one module per
+"""Base-model heuristics of inoculation prompts: `compute(store)` for the labelled table, one module per
 family below it for the same functions on bare arrays (`inoc.heuristics.pointwise.gamma(w)`).
 docs/heuristics.md lists them all.
 """

@@ -11,18 +11,12 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from inoc.heuristics.gram import Decomposition
-from inoc.heuristics.intervals import bootstrap_counts
 from inoc.heuristics.registry import Absent, Heuristic, Level, register
+from inoc.intervals import bootstrap_counts
 
 MINIMUM_NORM = 1e-10
 REPRESENTATIONS = ("raw", "svd2", "pca2")
-CATEGORIES = (
-    "within_negative",
-    "within_positive",
-    "cross",
-    "negative_neutral",
-    "positive_neutral",
-)
+CATEGORIES = ("within_negative", "within_positive", "cross", "negative_neutral", "positive_neutral")
 PREDICTORS = (
     "angle_from_pca_axis",
     "angle_from_svd_axis",
@@ -270,10 +264,7 @@ def correlation(
 
 
 def q1(
-    plane: Planar,
-    suppression: Float64[np.ndarray, "trait prompt"],
-    *,
-    show_from: int = SHOW_R_FROM,
+    plane: Planar, suppression: Float64[np.ndarray, "trait prompt"], *, show_from: int = SHOW_R_FROM
 ) -> list[list[Correlation]]:
     """Q1: signed Dim1 and Dim2 (outer list) against the suppression of each trait (inner list)."""
     return [

@@ -55,9 +55,7 @@ def composite(
         r1, r4, r5, r6 = (np.where(np.isfinite(h4), x, np.nan).ravel() for x in (h1, h4, h5, h6))
         return composite_rows(r1, r4, r5, r6, is_mix.ravel()).reshape(h4.shape)
 
-    def z(
-        values: Float64[np.ndarray, "trait prefix_type prompt"],
-    ) -> Cells:
+    def z(values: Float64[np.ndarray, "trait prefix_type prompt"]) -> Cells:
         within = np.where(np.isfinite(h4), values, np.nan)
         return np.apply_along_axis(lambda row: z_scores(row, ddof=1), -1, within)
 

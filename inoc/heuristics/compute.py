@@ -13,9 +13,10 @@ from inoc.heuristics.angles import CATEGORIES, PREDICTORS, REPRESENTATIONS
 from inoc.heuristics.engine import EngineName
 from inoc.heuristics.gap import is_constant
 from inoc.heuristics.gram import COMPONENTS
-from inoc.heuristics.inputs import Inputs, RecipeName
-from inoc.heuristics.protocols import RunLike
+from inoc.heuristics.inputs import Inputs
+from inoc.heuristics.protocols import StoreLike
 from inoc.heuristics.registry import Absent, Heuristic, find, heuristics, with_companions
+from inoc.values import Recipe
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -47,9 +48,9 @@ class Table:
 
 
 def compute(
-    run: RunLike,
+    store: StoreLike,
     *,
-    recipe: RecipeName = "corrected",
+    recipe: Recipe = "corrected",
     only: Sequence[str] | None = None,
     prompts: Sequence[str] | None = None,
     completion_set: str = "train",
@@ -67,15 +68,15 @@ def compute(
         BrokenStore: the store is damaged.
     """
     table = measure(
-        run, recipe=recipe, only=only, prompts=prompts, completion_set=completion_set, engine=engine
+        store, recipe=recipe, only=only, prompts=prompts, completion_set=completion_set, engine=engine
     )
     return dataset(table)
 
 
 def measure(
-    run: RunLike,
+    store: StoreLike,
     *,
-    recipe: RecipeName = "corrected",
+    recipe: Recipe = "corrected",
     only: Sequence[str] | None = None,
     prompts: Sequence[str] | None = None,
     completion_set: str = "train",
@@ -89,18 +90,18 @@ def measure(
     only, prompts = ([given] if isinstance(given, str) else given for given in (only, prompts))
     names = with_companions(only) if only else list(heuristics())
     with threadpool_limits(1, user_api="blas"):  # threads of BLAS make many small matrices slower, not faster
-        return _measure(names, recipe, prompts, completion_set, engine, run)
+        return _measure(names, recipe, prompts, completion_set, engine, store)
 
 
 def _measure(
     names: Sequence[str],
-    recipe: RecipeName,
+    recipe: Recipe,
     prompts: Sequence[str] | None,
     completion_set: str,
     engine: EngineName,
-    run: RunLike,
+    store: StoreLike,
 ) -> Table:
-    inputs = Inputs(run, recipe=recipe, prompts=prompts, completion_set=completion_set, engine=engine)
+    inputs = Inputs(store, recipe=recipe, prompts=prompts, completion_set=completion_set, engine=engine)
     resolver = Resolver(inputs)
     if "spectrum" in closure(names):
         resolver.try_input("spectrum")

@@ -10,7 +10,7 @@ from xarray.core import indexing
 
 from inoc.errors import BadInput, IncompleteStore
 from inoc.heuristics.prompt_inputs import strings
-from inoc.heuristics.protocols import Array, RunLike, TokenLike
+from inoc.heuristics.protocols import Array, StoreLike, TokenLike
 from inoc.heuristics.tokenwise import token_positions
 
 Level = Literal["token", "example"]
@@ -33,7 +33,7 @@ class _Lazy(BackendArray):
 
 
 def difference(
-    run: RunLike, prefix_type: str = "fixed", completion_set: str = "train", level: Level | None = None
+    store: StoreLike, prefix_type: str = "fixed", completion_set: str = "train", level: Level | None = None
 ) -> xr.DataArray:
     """Logprob with the prompt minus logprob without, labelled.
 
@@ -46,29 +46,29 @@ def difference(
         BadInput: the store has no such set, prefix type or level.
         IncompleteStore: the store holds no logprobs.
     """
-    if not run.completion_sets:
+    if not store.completion_sets:
         raise IncompleteStore("the store holds no logprobs yet; `inoc score` or `inoc import` adds them")
-    if completion_set not in run.completion_sets:
+    if completion_set not in store.completion_sets:
         raise BadInput(
-            f"no completion set '{completion_set}': the store has {', '.join(run.completion_sets)}."
+            f"no completion set '{completion_set}': the store has {', '.join(store.completion_sets)}."
         )
-    levels = run.levels(completion_set)
+    levels = store.levels(completion_set)
     chosen = level or ("token" if "token" in levels else "example")
     if chosen not in ("token", "example"):
         raise BadInput(f"no level '{chosen}': it is token or example.")
     if chosen == "token":
         if "token" not in levels:
             raise BadInput(f"the set '{completion_set}' is stored without tokens; level='example' works.")
-        return _tokens(run, run.token_logprobs(completion_set), prefix_type)
+        return _tokens(store, store.token_logprobs(completion_set), prefix_type)
     if "example" in levels:
-        stored = run.example_logprobs(completion_set)
+        stored = store.example_logprobs(completion_set)
         at = _place(prefix_type, stored.prefix_types)
         w, prompts, examples = stored.prefixed[at] - stored.default, stored.prompts, stored.example_ids
     else:
-        tokens = run.token_logprobs(completion_set)
+        tokens = store.token_logprobs(completion_set)
         w = example_differences(tokens, _place(prefix_type, tokens.prefix_types))
         prompts, examples = tokens.prompts, tokens.example_ids
-    coords: dict[str, object] = {"prompt": list(prompts), "example": list(examples), **_role(run, prompts)}
+    coords: dict[str, object] = {"prompt": list(prompts), "example": list(examples), **_role(store, prompts)}
     return _labelled(np.asarray(w), ("prompt", "example"), coords, "nats per token", prefix_type)
 
 
@@ -94,7 +94,7 @@ def example_differences(tokens: TokenLike, prefix_type: int) -> np.ndarray:
     return w
 
 
-def _tokens(run: RunLike, stored: TokenLike, prefix_type: str) -> xr.DataArray:
+def _tokens(store: StoreLike, stored: TokenLike, prefix_type: str) -> xr.DataArray:
     at = _place(prefix_type, stored.prefix_types)
     lazy = indexing.LazilyIndexedArray(_Lazy(stored.default, stored.prefixed, at))
     sizes = np.asarray(stored.row_size, dtype=np.int64)
@@ -103,7 +103,7 @@ def _tokens(run: RunLike, stored: TokenLike, prefix_type: str) -> xr.DataArray:
         "prompt": list(stored.prompts),
         "example": ("token", example),
         "position": ("token", token_positions(sizes)),
-        **_role(run, stored.prompts),
+        **_role(store, stored.prompts),
     }
     return _labelled(lazy, ("prompt", "token"), coords, "nats", prefix_type)
 
@@ -114,8 +114,8 @@ def _place(prefix_type: str, stored: tuple[str, ...]) -> int:
     return stored.index(prefix_type)
 
 
-def _role(run: RunLike, prompts: tuple[str, ...]) -> dict[str, object]:
-    roles = dict(zip(strings(run, "prompts/prompt"), strings(run, "prompts/role"), strict=True))
+def _role(store: StoreLike, prompts: tuple[str, ...]) -> dict[str, object]:
+    roles = dict(zip(strings(store, "prompts/prompt"), strings(store, "prompts/role"), strict=True))
     return {"role": ("prompt", [roles.get(p, "") for p in prompts])} if roles else {}
 
 

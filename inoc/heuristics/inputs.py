@@ -17,11 +17,11 @@ from inoc.heuristics.angles import Angles, angle, category_fit
 from inoc.heuristics.engine import EngineName
 from inoc.heuristics.gram import Decomposition, decompositions, gram_matrix, standardised
 from inoc.heuristics.prompt_inputs import PromptInputs, choose, strings
-from inoc.heuristics.protocols import Array, ExampleLike, RunLike, TokenLike
+from inoc.heuristics.protocols import Array, ExampleLike, StoreLike, TokenLike
 from inoc.heuristics.registry import Absent
 from inoc.heuristics.statistics import TokenStatistics, token_statistics
+from inoc.values import Recipe
 
-RecipeName = Literal["corrected", "published"]
 Cube = Float64[np.ndarray, "prefix_type prompt example"]
 Matrix = Float64[np.ndarray, "prompt example"]
 Grams = Float64[np.ndarray, "prefix_type prompt prompt"]
@@ -48,24 +48,24 @@ class Inputs(PromptInputs):
 
     def __init__(
         self,
-        run: RunLike,
+        store: StoreLike,
         *,
-        recipe: RecipeName = "corrected",
+        recipe: Recipe = "corrected",
         prompts: Sequence[str] | None = None,
         completion_set: str = "train",
         engine: EngineName = "auto",
     ) -> None:
         self._set = completion_set
         self._engine: EngineName = engine
-        self._tokens, self._examples = logprobs(run, completion_set)
+        self._tokens, self._examples = logprobs(store, completion_set)
         stored = self._tokens or self._examples
-        order = strings(run, "prompts/prompt")
+        order = strings(store, "prompts/prompt")
         scored = stored.prompts if stored else tuple(order)
         known = [p for p in order if p in set(scored)] + [p for p in scored if p not in set(order)]
-        super().__init__(run, choose(known, prompts))
+        super().__init__(store, choose(known, prompts))
         if not self.prompts:
             raise IncompleteStore("the store has no prompts yet; `inoc score` or `inoc import` adds them")
-        self.recipe: RecipeName = recipe
+        self.recipe: Recipe = recipe
         """corrected or published."""
         self.prefix_types: tuple[str, ...] = stored.prefix_types if stored else ()
         """fixed, mix, as stored."""
@@ -210,7 +210,7 @@ class Inputs(PromptInputs):
         """Token statistics with the position spectrum of the recipe."""
         return self._pass(self.recipe)
 
-    def _pass(self, spectrum: Literal[False] | RecipeName) -> TokenStatistics:
+    def _pass(self, spectrum: Literal[False] | Recipe) -> TokenStatistics:
         if self._tokens is None:
             reason = "stored as means over examples, without tokens" if self._examples else "not scored"
             raise Absent(f"the set '{self._set}' is {reason}; `inoc score` keeps every token")
@@ -308,23 +308,23 @@ class Inputs(PromptInputs):
         return category_fit(angles, self.roles, self.recipe)
 
 
-def logprobs(run: RunLike, completion_set: str) -> tuple[TokenLike | None, ExampleLike | None]:
+def logprobs(store: StoreLike, completion_set: str) -> tuple[TokenLike | None, ExampleLike | None]:
     """Token level and example level of a set; both None in a store without any logprobs."""
-    if not run.completion_sets:
+    if not store.completion_sets:
         return None, None
-    if completion_set not in run.completion_sets:
+    if completion_set not in store.completion_sets:
         raise BadInput(
-            f"no completion set '{completion_set}' in this store: it has {', '.join(run.completion_sets)}."
+            f"no completion set '{completion_set}' in this store: it has {', '.join(store.completion_sets)}."
         )
-    levels = run.levels(completion_set)
+    levels = store.levels(completion_set)
     return (
-        run.token_logprobs(completion_set) if "token" in levels else None,
-        run.example_logprobs(completion_set) if "example" in levels else None,
+        store.token_logprobs(completion_set) if "token" in levels else None,
+        store.example_logprobs(completion_set) if "example" in levels else None,
     )
 
 
 def statistics_of(
-    tokens: TokenLike, prompts: Sequence[str], engine: EngineName, spectrum: Literal[False] | RecipeName
+    tokens: TokenLike, prompts: Sequence[str], engine: EngineName, spectrum: Literal[False] | Recipe
 ) -> TokenStatistics:
     """One pass over the tokens of those of the prompts that this set has."""
     here = [p for p in prompts if p in set(tokens.prompts)]

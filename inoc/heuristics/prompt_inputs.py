@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 from inoc.errors import BadInput
-from inoc.heuristics.protocols import RunLike, TraitLike
+from inoc.heuristics.protocols import StoreLike, TraitLike
 from inoc.heuristics.registry import Absent
 
 Mask = Bool[np.ndarray, " prompt"]
@@ -18,11 +18,11 @@ Column = Float64[np.ndarray, " prompt"]
 class PromptInputs:
     """What a run knows about some of its prompts, "the prompts at hand"; NaN where nothing is stored."""
 
-    def __init__(self, run: RunLike, prompts: Sequence[str]) -> None:
-        self._run = run
+    def __init__(self, store: StoreLike, prompts: Sequence[str]) -> None:
+        self._run = store
         self.prompts: tuple[str, ...] = tuple(prompts)
         """Keys of the prompts at hand, in the order of the experiment."""
-        self.traits: tuple[TraitLike, ...] = tuple(run.traits)
+        self.traits: tuple[TraitLike, ...] = tuple(store.traits)
         """Name, role and family of the traits."""
 
     @cached_property
@@ -157,9 +157,9 @@ ELICITATION = "`inoc elicit` measures it, `inoc import --elicitation` takes it o
 EMBEDDINGS = "`inoc describe` makes them"
 
 
-def strings(run: RunLike, where: str) -> list[str]:
+def strings(store: StoreLike, where: str) -> list[str]:
     """A stored column of labels; empty if it is not there."""
-    return [str(value) for value in run.read(where)] if run.has(where) else []
+    return [str(value) for value in store.read(where)] if store.has(where) else []
 
 
 def choose(known: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, ...]:

@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
-from inoc.heuristics.intervals import mean_interval
 from inoc.heuristics.pointwise import mean_of_finite
 from inoc.heuristics.registry import heuristic
+from inoc.intervals import mean_interval
 
 PP = "pp"
 Scores = Float[np.ndarray, "trait prompt instruction"]

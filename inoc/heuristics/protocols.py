@@ -62,8 +62,8 @@ class ExampleLike(Protocol):
 
 
 @runtime_checkable
-class RunLike(Protocol):
-    """The part of `inoc.store.run.Run` that heuristics use."""
+class StoreLike(Protocol):
+    """The part of `inoc.store.store.Store` that heuristics use."""
 
     @property
     def traits(self) -> Sequence[TraitLike]: ...

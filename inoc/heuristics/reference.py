@@ -9,7 +9,7 @@ HEAD = """# Heuristics
 
 <!-- Written by `python -m inoc.heuristics.reference`; edit the modules of inoc/heuristics instead. -->
 
-Everything `inoc heuristics` prints and `inoc.heuristics.compute(run)` returns: what the base model alone says about
+Everything `inoc heuristics` prints and `inoc.heuristics.compute(store)` returns: what the base model alone says about
 an inoculation prompt, before any training. `w` is the mean logprob per completion token with the prompt minus without,
 one number per example; `delta` is the same difference of one token. f and m stand for the rows of the prefix types
 `fixed` and `mix` of one prompt, s for a standard deviation over examples.

@@ -10,13 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from inoc.heuristics.gram import (
-    COMPONENTS,
-    SIGN_RULE,
-    Decomposition,
-    trait_coordinates,
-    z_sum,
-)
+from inoc.heuristics.gram import COMPONENTS, SIGN_RULE, Decomposition, trait_coordinates, z_sum
 from inoc.heuristics.registry import Absent, Heuristic, Level, register
 
 Coordinates = Float64[np.ndarray, "prefix_type prompt component"]

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
-from inoc.backends.protocols import Scalar
 from inoc.errors import BackendUnavailable, BadInput
 from inoc.judge.protocols import Judgement, JudgeRequest
+from inoc.values import Scalar
 
 if TYPE_CHECKING:
     from lingua import LanguageDetector

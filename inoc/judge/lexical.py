@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Protocol, cast, runtime_checkable
 
-from inoc.backends.protocols import Scalar
 from inoc.errors import BadInput
 from inoc.judge.protocols import Judgement, JudgeRequest
+from inoc.values import Scalar
 
 
 @runtime_checkable

@@ -8,7 +8,6 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from inoc.backends.protocols import Scalar
 from inoc.errors import BadInput, BadResult
 from inoc.judge.cache import JudgementCache, cache_key, default_cache_path
 from inoc.judge.expected_score import MIN_COVERAGE, PERCENT, SCALES, Scale, expected_score, token_value
@@ -22,6 +21,7 @@ from inoc.services import (
     ServiceSettings,
     shared_service,
 )
+from inoc.values import Scalar
 
 DEFAULT_MODEL: Final = "gpt-4.1-mini"
 _OWN_OPTIONS: Final = {"model", "question", "scale", "coverage", "cache", "temperature"}

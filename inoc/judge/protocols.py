@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from inoc.backends.protocols import Scalar
+from inoc.values import Scalar
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Final, cast
 
-from inoc.backends.protocols import Scalar
 from inoc.errors import BadInput
 from inoc.judge.protocols import Judge, JudgeFactory
+from inoc.values import Scalar
 
 GROUP: Final = "inoc.judges"
 SHIPPED: Final[Mapping[str, tuple[str, str]]] = {

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Shaped
 from scipy import stats
 
-from inoc.outcomes.intervals import Interval, cluster_bootstrap, fisher_z_mean
+from inoc.intervals import Interval, cluster_bootstrap, fisher_z_mean
 
 SMALLEST = 4
 """Fewer rows than this carry no correlation."""

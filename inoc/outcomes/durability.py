@@ -14,10 +14,10 @@ import xarray as xr
 from jaxtyping import Float64
 
 from inoc.errors import IncompleteStore
+from inoc.intervals import Interval, mean_z, paired_t
 from inoc.outcomes.final import FinalScores, final_scores, other_judges
-from inoc.outcomes.intervals import Interval, mean_z, paired_t
 from inoc.outcomes.suppression import run_scores
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 Scores = Float64[np.ndarray, "trait instruction"]
 QUANTITIES: Mapping[str, str] = {
@@ -43,7 +43,7 @@ class _Point:
     """Training settings and depth of continuation, which a control continued alike shares."""
 
 
-def durability(run: Run, *, include_flagged: bool = False) -> xr.Dataset:
+def durability(store: Store, *, include_flagged: bool = False) -> xr.Dataset:
     """What continued training does to every run that was continued.
 
     Dims run (the continued runs), step (updates since the end of the first training; 0 is that end), trait. Variables,
@@ -62,12 +62,12 @@ def durability(run: Run, *, include_flagged: bool = False) -> xr.Dataset:
 
     Raises IncompleteStore where no run was continued, BadInput where two judges would be compared.
     """
-    scores = run_scores(run)
+    scores = run_scores(store)
     if not any(str(name) for name in scores["continues"].values):
         raise IncompleteStore(NONE)
     data: dict[str, str] = {}
     for name in map(str, scores["run"].values):
-        settings = run.attributes(f"runs/{name}").get("settings")
+        settings = store.attributes(f"runs/{name}").get("settings")
         data[name] = str((settings.get("data") if isinstance(settings, Mapping) else None) or "")
     return durability_of(scores, final_scores(scores, include_flagged=include_flagged), data)
 

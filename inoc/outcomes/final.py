@@ -4,15 +4,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float64, Int, Shaped
 
 from inoc.errors import BadInput, IncompleteStore
-
-Recipe = Literal["corrected", "published"]
+from inoc.values import Recipe
 
 LATE = 0.99
 """Stored steps of at least this share of the last one count as one late step."""

@@ -8,19 +8,11 @@ from jaxtyping import Bool, Float64, Shaped
 
 from inoc.errors import BadInput, IncompleteStore
 from inoc.outcomes.calibration import left_out_error
-from inoc.outcomes.correlation import (
-    SMALLEST,
-    bootstrap_r,
-    holm,
-    p_values,
-    pearson,
-    spearman,
-    within_cells,
-)
-from inoc.outcomes.final import Recipe
+from inoc.outcomes.correlation import SMALLEST, bootstrap_r, holm, p_values, pearson, spearman, within_cells
 from inoc.outcomes.rows import BASELINE, full_names, rows
 from inoc.outcomes.text import unknown
-from inoc.store.run import Run
+from inoc.store.store import Store
+from inoc.values import Recipe
 
 TARGETS = ("all", "fixed", "mix", "cross", "gap")
 """Suppression of all rows, of the fixed, of the mix rows; cross-trait suppression; gap (at the mix rows)."""
@@ -46,7 +38,7 @@ _ERRORS = ("family_error", "experiment_error")
 
 
 def performance(
-    runs: Run | Sequence[Run],
+    runs: Store | Sequence[Store],
     heuristics: Sequence[str] | None = None,
     *,
     recipe: Recipe = "corrected",

@@ -9,18 +9,18 @@ import xarray as xr
 from jaxtyping import Bool, Float64
 
 from inoc.errors import BadInput, IncompleteStore
-from inoc.outcomes.final import Recipe
-from inoc.outcomes.intervals import prediction_interval
+from inoc.intervals import prediction_interval
 from inoc.outcomes.learning import COVERED, FEATURES, FEWEST, RELATIONS, Model, errors_of, learn
 from inoc.outcomes.performance import choose
 from inoc.outcomes.rows import base_model, experiment_names, full_names, heuristic_columns, rows
 from inoc.outcomes.selection import far_outside, outside
-from inoc.store.run import Run
+from inoc.store.store import Store
+from inoc.values import Recipe
 
 
 def predict(
-    runs: Run | Sequence[Run],
-    untrained: Run | None = None,
+    runs: Store | Sequence[Store],
+    untrained: Store | None = None,
     *,
     heuristics: Sequence[str] | None = None,
     recipe: Recipe = "corrected",
@@ -39,7 +39,7 @@ def predict(
     prefix_type, left_out, predictor: `error` (pp, RMSE), and `prompts`, `rows`, `model` per relation and
     prefix type. Raises IncompleteStore below 4 distinct trained prompts.
     """
-    stores = [runs] if isinstance(runs, Run) else list(runs)
+    stores = [runs] if isinstance(runs, Store) else list(runs)
     wanted = None if heuristics is None else full_names(heuristics)
     computed = [base_model(run, wanted or FEATURES, recipe=recipe) for run in stores]
     table = rows(stores, computed, recipe=recipe, step=step, include_flagged=include_flagged)

@@ -10,10 +10,11 @@ import xarray as xr
 from jaxtyping import Float64
 
 from inoc.errors import BadInput, IncompleteStore
-from inoc.outcomes.final import Recipe, final_scores, other_judges
+from inoc.outcomes.final import final_scores, other_judges
 from inoc.outcomes.suppression import cross_of, gap_of, run_scores, suppression_of
-from inoc.store.run import Run
 from inoc.store.schema import TraitInfo
+from inoc.store.store import Store
+from inoc.values import Recipe
 
 BASELINE = "elicitation"
 """The heuristic every other one is measured against."""
@@ -23,7 +24,7 @@ SPREAD = {"component": 3, "trait_component": 3, "completion_set": None}
 
 
 def rows(
-    runs: Run | Sequence[Run],
+    runs: Store | Sequence[Store],
     heuristics: xr.Dataset | Sequence[xr.Dataset] | None = None,
     *,
     only: Sequence[str] | None = None,
@@ -40,7 +41,7 @@ def rows(
     `heuristics`: what `inoc.heuristics.compute` gives for each run; computed when not given. Raises BadInput
     where one trait was scored by different judges in different stores (unless `published`).
     """
-    stores = [runs] if isinstance(runs, Run) else list(runs)
+    stores = [runs] if isinstance(runs, Store) else list(runs)
     if heuristics is None:
         computed = [base_model(run, only, recipe=recipe) for run in stores]
     else:
@@ -71,20 +72,22 @@ def rows(
     return table
 
 
-def base_model(run: Run, only: Sequence[str] | None = None, *, recipe: Recipe = "corrected") -> xr.Dataset:
+def base_model(
+    store: Store, only: Sequence[str] | None = None, *, recipe: Recipe = "corrected"
+) -> xr.Dataset:
     """The heuristics of a store: all, or the named ones with elicitation.
 
     Raises IncompleteStore without logprobs, BadInput for an unknown name.
     """
     from inoc.heuristics.compute import compute
 
-    if not run.completion_sets:
+    if not store.completion_sets:
         raise IncompleteStore(
-            f"the store {run.path.name} has no base-model logprobs, so there are no heuristics; `inoc score` "
+            f"the store {store.path.name} has no base-model logprobs, so there are no heuristics; `inoc score` "
             "makes them, or `inoc import` reads them from a file."
         )
     names = None if only is None else list(dict.fromkeys([BASELINE, *(n.split("[")[0] for n in only)]))
-    return compute(run, recipe=recipe, only=names)
+    return compute(store, recipe=recipe, only=names)
 
 
 def full_names(names: Sequence[str]) -> list[str]:
@@ -174,7 +177,7 @@ def heuristic_columns(
     return names, np.array(columns, dtype=np.float64).reshape(len(names), len(cells))
 
 
-def experiment_names(runs: Sequence[Run]) -> list[str]:
+def experiment_names(runs: Sequence[Store]) -> list[str]:
     """A name per store: its experiment's, or its file's where that has none or another store has the same."""
     own = [str(run.experiment.get("name") or run.path.stem) for run in runs]
     names = [name if own.count(name) == 1 else run.path.stem for name, run in zip(own, runs, strict=True)]

@@ -14,9 +14,10 @@ import xarray as xr
 from jaxtyping import Float64, Int
 
 from inoc.errors import IncompleteStore
-from inoc.outcomes.final import FinalScores, Recipe, check_judges, final_scores
-from inoc.outcomes.intervals import Interval, mean_z, paired_t
-from inoc.store.run import Run
+from inoc.intervals import Interval, mean_z, paired_t
+from inoc.outcomes.final import FinalScores, check_judges, final_scores
+from inoc.store.store import Store
+from inoc.values import Recipe
 
 NO_RUNS = (
     "the store {path} has no training runs yet, so there is nothing to compare; `inoc train` and "
@@ -28,12 +29,12 @@ NOT_SHARED = ("checkpoints", "start", "trained_with")
 """Training settings in which a run and its control may differ."""
 
 
-def run_scores(run: Run) -> xr.Dataset:
+def run_scores(store: Store) -> xr.Dataset:
     """The scores of all training runs in the store; IncompleteStore where there are none."""
-    scores = run.scores
+    scores = store.scores
     if scores is None or scores.sizes.get("run", 0) == 0:
-        raise IncompleteStore(NO_RUNS.format(path=run.path.name))
-    return with_setup(scores, {str(name): _settings(run, str(name)) for name in scores["run"].values})
+        raise IncompleteStore(NO_RUNS.format(path=store.path.name))
+    return with_setup(scores, {str(name): _settings(store, str(name)) for name in scores["run"].values})
 
 
 def with_setup(scores: xr.Dataset, settings: Mapping[str, Mapping[str, object]]) -> xr.Dataset:
@@ -51,7 +52,7 @@ def with_setup(scores: xr.Dataset, settings: Mapping[str, Mapping[str, object]])
 
 
 def suppression(
-    run: Run, *, recipe: Recipe = "corrected", step: int | None = None, include_flagged: bool = False
+    store: Store, *, recipe: Recipe = "corrected", step: int | None = None, include_flagged: bool = False
 ) -> xr.Dataset:
     """How much each prompt kept each trait quiet: control-run score minus run score.
 
@@ -61,7 +62,7 @@ def suppression(
     keeps its row, with NaN. Raises IncompleteStore without runs or control, BadInput where two judges would
     be subtracted.
     """
-    chosen = final_scores(run_scores(run), recipe=recipe, step=step, include_flagged=include_flagged)
+    chosen = final_scores(run_scores(store), recipe=recipe, step=step, include_flagged=include_flagged)
     return suppression_of(chosen, recipe=recipe)
 
 
@@ -81,7 +82,7 @@ def suppression_of(final: FinalScores, *, recipe: Recipe = "corrected") -> xr.Da
 
 
 def cross_suppression(
-    run: Run, *, recipe: Recipe = "corrected", step: int | None = None, include_flagged: bool = False
+    store: Store, *, recipe: Recipe = "corrected", step: int | None = None, include_flagged: bool = False
 ) -> xr.Dataset:
     """Suppression of the *other* trait by the same run: row (run, trait) holds what happened to the other
     one.
@@ -89,7 +90,7 @@ def cross_suppression(
     Same variables as `suppression`, plus `other` (trait): the trait that was measured. NaN unless the
     experiment has exactly two traits.
     """
-    return cross_of(suppression(run, recipe=recipe, step=step, include_flagged=include_flagged))
+    return cross_of(suppression(store, recipe=recipe, step=step, include_flagged=include_flagged))
 
 
 def cross_of(table: xr.Dataset) -> xr.Dataset:
@@ -111,7 +112,7 @@ def cross_of(table: xr.Dataset) -> xr.Dataset:
 
 
 def gap(
-    run: Run, *, recipe: Recipe = "corrected", step: int | None = None, include_flagged: bool = False
+    store: Store, *, recipe: Recipe = "corrected", step: int | None = None, include_flagged: bool = False
 ) -> xr.Dataset:
     """What a prompt loses when it is reworded per example: fixed suppression minus mix suppression.
 
@@ -120,7 +121,7 @@ def gap(
     interval. Dims prompt, trait; coordinates `seed`, `fixed_run`, `mix_run` on prompt. A prompt trained with
     several seeds has one row per seed. Prompts without both runs are named in the attribute `left_out`.
     """
-    chosen = final_scores(run_scores(run), recipe=recipe, step=step, include_flagged=include_flagged)
+    chosen = final_scores(run_scores(store), recipe=recipe, step=step, include_flagged=include_flagged)
     return gap_of(chosen, recipe=recipe)
 
 
@@ -164,13 +165,13 @@ def gap_of(final: FinalScores, *, recipe: Recipe = "corrected") -> xr.Dataset:
     return result
 
 
-def levels(run: Run) -> xr.Dataset:
+def levels(store: Store) -> xr.Dataset:
     """The mean score of every run at every step, condition and trait, +/- 1.96 sd / sqrt(n) (ddof 1).
 
     Dims run, step, condition, trait; variables `mean`, `lower`, `upper`, `n`. Nothing is left out or flagged
     here.
     """
-    scores = run_scores(run)
+    scores = run_scores(store)
     dims = ("run", "step", "condition", "trait")
     values = np.asarray(scores["score"].transpose(*dims, "instruction").values, dtype=np.float64)
     flat = [[mean_z(row)] for row in values.reshape(-1, values.shape[-1])]
@@ -191,8 +192,8 @@ def _gap(final: FinalScores, fixed: int, mix: int, trait: int, recipe: Recipe) -
     return Interval(of_mix.estimate - of_fixed.estimate, np.nan, np.nan, min(of_fixed.n, of_mix.n))
 
 
-def _settings(run: Run, name: str) -> Mapping[str, object]:
-    return cast(Mapping[str, object], run.attributes(f"runs/{name}").get("settings") or {})
+def _settings(store: Store, name: str) -> Mapping[str, object]:
+    return cast(Mapping[str, object], store.attributes(f"runs/{name}").get("settings") or {})
 
 
 def _table(

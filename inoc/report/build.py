@@ -10,15 +10,15 @@ import numpy as np
 from inoc._version import __version__
 from inoc.errors import BadInput, IncompleteStore
 from inoc.heuristics.compute import Table, measure
-from inoc.heuristics.inputs import RecipeName
 from inoc.heuristics.table import Rows, is_per_prompt, label
 from inoc.heuristics.table import rows as table_rows
 from inoc.report.columns import Column, columns
 from inoc.report.outcomes import Outcomes, outcomes
 from inoc.report.tokens import TokenView, token_view
 from inoc.report.words import Fact, missing, summary
-from inoc.store.run import Run
+from inoc.store.store import Store
 from inoc.store.summary import summarise
+from inoc.values import Recipe
 
 MOST_PROMPTS_IN_MATRIX = 100
 
@@ -72,10 +72,10 @@ class Report:
 
 
 def build(
-    run: Run,
+    store: Store,
     *,
     completion_set: str = "train",
-    recipe: RecipeName = "corrected",
+    recipe: Recipe = "corrected",
     tokenizer: Path | None = None,
     seed: int = 0,
 ) -> Report:
@@ -86,25 +86,25 @@ def build(
             be read.
         BrokenStore: the store is damaged.
     """
-    sets = run.completion_sets
+    sets = store.completion_sets
     if sets and completion_set not in sets:
         raise BadInput(
-            f"{run.path} has no completion set '{completion_set}'; it has {', '.join(sets)} (--set)."
+            f"{store.path} has no completion set '{completion_set}'; it has {', '.join(sets)} (--set)."
         )
-    store = summarise(run)
-    table = measure(run, recipe=recipe, completion_set=completion_set) if sets else None
-    results = outcomes(run)
-    labels = prompt_labels(run)
+    stored = summarise(store)
+    table = measure(store, recipe=recipe, completion_set=completion_set) if sets else None
+    results = outcomes(store)
+    labels = prompt_labels(store)
     shown = _rows(table, labels, results)
-    view, reason = _tokens(run, completion_set, tokenizer, seed)
+    view, reason = _tokens(store, completion_set, tokenizer, seed)
     found = columns(table, shown, results)
-    model = _model(run)
+    model = _model(store)
     return Report(
-        str(run.experiment.get("name") or run.path.stem),
-        f"{f'Base model {model}. ' if model else ''}Run store {run.path.name}, completion set {completion_set}, "
+        str(store.experiment.get("name") or store.path.stem),
+        f"{f'Base model {model}. ' if model else ''}Store {store.path.name}, completion set {completion_set}, "
         f"recipe {recipe}, inoc {__version__}.",
-        summary(store, labels_by_key(labels), shown, found, results, completion_set),
-        missing(store, table, results, reason),
+        summary(stored, labels_by_key(labels), shown, found, results, completion_set),
+        missing(stored, table, results, reason),
         labels,
         list(shown.prompts),
         list(shown.prefix_types),
@@ -116,11 +116,11 @@ def build(
     )
 
 
-def prompt_labels(run: Run) -> list[PromptLabel]:
+def prompt_labels(store: Store) -> list[PromptLabel]:
     """All prompts of the store, in its order."""
-    if not run.has("prompts"):
+    if not store.has("prompts"):
         return []
-    prompts = run.prompts
+    prompts = store.prompts
     fields = [prompts[name].values for name in ("prompt", "text", "group", "family", "role")]
     return [PromptLabel(*(str(value) for value in row)) for row in zip(*fields, strict=True)]
 
@@ -170,9 +170,11 @@ def _rows(table: Table | None, labels: Sequence[PromptLabel], results: Outcomes)
     )
 
 
-def _tokens(run: Run, completion_set: str, tokenizer: Path | None, seed: int) -> tuple[TokenView | None, str]:
+def _tokens(
+    store: Store, completion_set: str, tokenizer: Path | None, seed: int
+) -> tuple[TokenView | None, str]:
     try:
-        view = token_view(run, completion_set, tokenizer, seed)
+        view = token_view(store, completion_set, tokenizer, seed)
     except IncompleteStore:
         return None, (
             f"The set {completion_set} is stored as means over examples, or not at all; `inoc score` keeps every token."
@@ -182,6 +184,6 @@ def _tokens(run: Run, completion_set: str, tokenizer: Path | None, seed: int) ->
     return view, ""
 
 
-def _model(run: Run) -> str:
-    model = run.experiment.get("model", "")
+def _model(store: Store) -> str:
+    model = store.experiment.get("model", "")
     return str(cast(dict[str, object], model).get("id", "")) if isinstance(model, dict) else str(model)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
 from inoc.errors import BackendUnavailable, BadInput
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 BROKEN = "\ufffd"
 """What a decoder writes for bytes that are no whole character."""
@@ -21,7 +21,7 @@ class Decodes(Protocol):
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str: ...
 
 
-def find_tokenizer(run: Run, given: Path | None) -> tuple[Decodes | None, str]:
+def find_tokenizer(store: Store, given: Path | None) -> tuple[Decodes | None, str]:
     """The tokenizer that was asked for, or else the model's own where it lies on this machine; and why not.
 
     A model that is named by an identifier of a hub is not looked for: nothing is downloaded.
@@ -32,7 +32,7 @@ def find_tokenizer(run: Run, given: Path | None) -> tuple[Decodes | None, str]:
     """
     if given is not None:
         return load_tokenizer(given), ""
-    model = run.experiment.get("model", "")
+    model = store.experiment.get("model", "")
     name = str(cast(Mapping[str, object], model).get("id", "") if isinstance(model, Mapping) else model)
     place = Path(name)
     if name == "testbed":

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from inoc.errors import BackendUnavailable, BadInput
 from inoc.report.build import Report, build
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 SCRIPTS = ("common.js", "table.js", "scatter.js", "angles.js", "outcomes.js", "tokens.js")
 """In the order they run; together one script."""
@@ -60,7 +60,7 @@ def page(report: Report) -> str:
 
 
 def write_report(
-    run: Run,
+    store: Store,
     path: Path,
     *,
     completion_set: str = "train",
@@ -88,7 +88,7 @@ def write_report(
         raise BadInput(f"{path} is a directory; name the HTML file to write (-o report.html).")
     if not path.parent.is_dir():
         raise BadInput(f"{path.parent}: no such directory to write {path.name} in.")
-    report = build(run, completion_set=completion_set, recipe=recipe, tokenizer=tokenizer, seed=seed)
+    report = build(store, completion_set=completion_set, recipe=recipe, tokenizer=tokenizer, seed=seed)
     text = page(report).encode("utf-8", "replace")
     partial = path.with_name(f"{path.name}.partial")
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inoc.errors import BadInput, BrokenStore, IncompleteStore
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,7 +48,7 @@ class Outcomes:
     absent: str
 
 
-def outcomes(run: Run) -> Outcomes:
+def outcomes(store: Store) -> Outcomes:
     """Suppression and gap of a store; of a store without runs, or whose scores cannot be compared, the reason.
 
     Raises:
@@ -57,7 +57,7 @@ def outcomes(run: Run) -> Outcomes:
     from inoc.outcomes import gap, suppression
 
     try:
-        suppressed, gaps = suppression(run), gap(run)
+        suppressed, gaps = suppression(store), gap(store)
     except BrokenStore:
         raise
     except (IncompleteStore, BadInput) as error:

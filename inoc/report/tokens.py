@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 
 from inoc.report.decode import Decodes, agrees, find_tokenizer, pieces
 from inoc.store.arrays import TokenArrays
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 UNIT = 10_000
 """Log-probabilities are written as whole numbers of 1/UNIT nats."""
@@ -56,20 +56,20 @@ class TokenView:
     notes: list[str]
 
 
-def token_view(run: Run, completion_set: str, tokenizer: Path | None, seed: int) -> TokenView:
+def token_view(store: Store, completion_set: str, tokenizer: Path | None, seed: int) -> TokenView:
     """Examples of a set that is stored at token level, as many as fit, drawn with the seed.
 
     Raises:
         IncompleteStore: the set is not stored at token level.
         BadInput: the tokenizer asked for cannot be read.
     """
-    arrays = run.token_logprobs(completion_set)
+    arrays = store.token_logprobs(completion_set)
     sizes = np.minimum(arrays.row_size, MOST_TOKENS)
     chosen = choose(sizes, int(arrays.done.sum()), seed)
     starts = np.concatenate([[0], np.cumsum(arrays.row_size)])
     spans = [slice(int(starts[k]), int(starts[k] + sizes[k])) for k in chosen]
-    decoder, why = find_tokenizer(run, tokenizer)
-    examples, wrong = _examples(run, completion_set, arrays, chosen, spans, decoder)
+    decoder, why = find_tokenizer(store, tokenizer)
+    examples, wrong = _examples(store, completion_set, arrays, chosen, spans, decoder)
     prefixed: list[list[list[Values] | None]] = [
         [_unit(arrays, f, p, spans) for p in range(len(arrays.prompts))]
         for f in range(len(arrays.prefix_types))
@@ -110,7 +110,7 @@ def _unit(arrays: TokenArrays, f: int, p: int, spans: Sequence[slice]) -> list[V
 
 
 def _examples(
-    run: Run,
+    store: Store,
     completion_set: str,
     arrays: TokenArrays,
     chosen: Sequence[int],
@@ -118,7 +118,7 @@ def _examples(
     decoder: Decodes | None,
 ) -> tuple[list[TokenExample], str]:
     """The examples, and the id of the first one that the tokenizer does not decode to its completion."""
-    stored = run.completions(completion_set) if run.has(f"completions/{completion_set}") else None
+    stored = store.completions(completion_set) if store.has(f"completions/{completion_set}") else None
     ids = stored["token_id"].values if stored is not None and "token_id" in stored else None
     texts: dict[str, np.ndarray] = {}
     for name in ("instruction", "completion"):

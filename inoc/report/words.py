@@ -162,11 +162,7 @@ def _suppressed(
         "(suppression in pp)."
     )
     items = [
-        Item(
-            f"{prompt}, {kind}",
-            texts.get(prompt, ""),
-            signed(e.mean, 1) + _interval(e.low, e.high, 1),
-        )
+        Item(f"{prompt}, {kind}", texts.get(prompt, ""), signed(e.mean, 1) + _interval(e.low, e.high, 1))
         for (prompt, kind), e in ((cell, cells[cell]) for cell in order)
     ]
     return Fact(f"Training: {trait}", [line], _ends("Held back most", "Held back least", items))

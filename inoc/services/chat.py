@@ -7,10 +7,10 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel
 
-from inoc.backends.protocols import Sampling, Scalar
 from inoc.errors import BackendRejected, BadInput
 from inoc.services.client import Service, shared_service
 from inoc.services.settings import OPTION_NAMES, ServiceSettings
+from inoc.values import Sampling, Scalar
 
 Messages = Sequence[Mapping[str, str]]
 

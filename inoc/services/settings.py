@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from inoc.backends.protocols import Scalar
 from inoc.errors import BackendUnavailable, BadInput
+from inoc.values import Scalar
 
 HOSTED_URL: Final = "https://api.openai.com/v1"
 Count = Annotated[int, Field(ge=1, strict=True)]

@@ -5,7 +5,7 @@ import xarray as xr
 from jaxtyping import Float64
 
 from inoc.backends import check_scores
-from inoc.backends.protocols import Embedder, ScoreRequest, TokenIds
+from inoc.backends.protocols import Embedder, ScoreRequest
 from inoc.chat import INSTRUCTION
 from inoc.errors import BackendRejected
 from inoc.experiment import Prompt, read_pools
@@ -13,6 +13,7 @@ from inoc.heuristics.prompt_level import pool_statistics
 from inoc.stages.progress import Unwatched, Watcher
 from inoc.stages.score import scorer_of
 from inoc.stages.study import Study
+from inoc.values import TokenIds
 
 
 def self_perplexity(study: Study) -> tuple[Float64[np.ndarray, " prompt"], Float64[np.ndarray, " prompt"]]:

@@ -10,7 +10,7 @@ from inoc.stages.judging import Scores
 from inoc.stages.progress import Unwatched, Watcher
 from inoc.stages.sampling import Answer, Question, kept_answers
 from inoc.stages.study import Study
-from inoc.store.writer import RunWriter
+from inoc.store.writer import StoreWriter
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _answers(study: Study, keys: Sequence[str]) -> tuple[tuple[Answer, ...], ...
 
 def _store(
     study: Study,
-    writer: RunWriter,
+    writer: StoreWriter,
     keys: Sequence[str],
     score: Float64[np.ndarray, "trait prompt instruction"],
     coverage: Float64[np.ndarray, "trait prompt instruction"],

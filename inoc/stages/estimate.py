@@ -8,13 +8,13 @@ from pathlib import Path
 from inoc.backends import check_scores
 from inoc.backends.pricing import Price, Priced
 from inoc.backends.protocols import Backend, ScoreRequest
-from inoc.chat import Alignment
 from inoc.experiment import Experiment
 from inoc.stages.changes import refuse_changes
 from inoc.stages.plan import ScorePlan, make_plan
 from inoc.stages.score import open_chat, scorer_of, store_identity
-from inoc.store.run import open_run
 from inoc.store.schema import Unit
+from inoc.store.store import open_store
+from inoc.values import Recipe
 
 PROBE = 32
 """Requests scored to measure the rate."""
@@ -60,14 +60,14 @@ def estimate(
     sets: Sequence[str] = (),
     prefix_types: Sequence[str] = (),
     prompts: Sequence[str] = (),
-    alignment: Alignment = "corrected",
+    recipe: Recipe = "corrected",
 ) -> Forecast:
     """Plan without writing, and time a few requests or ask the backend for its price.
 
     Raises:
         OtherSettings: the store exists and was made with other settings.
     """
-    chat = open_chat(experiment, backend, alignment)
+    chat = open_chat(experiment, backend, recipe)
     plan = make_plan(
         experiment, chat, backend.context_length, sets=sets, prefix_types=prefix_types, prompts=prompts
     )
@@ -95,7 +95,7 @@ def _done(store: Path) -> set[Unit]:
     """Units that are stored. A store that is not there has none."""
     if not store.exists():
         return set()
-    run = open_run(store)
+    run = open_store(store)
     done: set[Unit] = set()
     for name in run.completion_sets:
         arrays = run.token_logprobs(name)

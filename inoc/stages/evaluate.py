@@ -15,7 +15,7 @@ from inoc.stages.questions import LEAK, KeptQuestions, conditions_of, evaluation
 from inoc.stages.sampling import kept_answers
 from inoc.stages.study import Study
 from inoc.stages.train import Trained, plan_run, read_record, record_path, trained_with
-from inoc.store.writer import RunWriter
+from inoc.store.writer import StoreWriter
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,11 @@ def _base(name: str) -> str:
     return name.removesuffix(f"+{LEAK}")
 
 
-def _steps(writer: RunWriter, name: str) -> list[int]:
+def _steps(writer: StoreWriter, name: str) -> list[int]:
     return [int(step) for step in writer.run.read(f"runs/{name}/step")]
 
 
-def _plan_leak(writer: RunWriter, study: Study, run: Run, record: Trained) -> None:
+def _plan_leak(writer: StoreWriter, study: Study, run: Run, record: Trained) -> None:
     evaluation = study.experiment.evaluation
     if evaluation is None or not evaluation.leak_grid:
         return
@@ -100,7 +100,7 @@ def _plan_leak(writer: RunWriter, study: Study, run: Run, record: Trained) -> No
 
 def _evaluate_step(
     study: Study,
-    writer: RunWriter,
+    writer: StoreWriter,
     name: str,
     step: int,
     checkpoint: Checkpoint | None,

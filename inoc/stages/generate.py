@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from inoc.backends.protocols import Sampling
 from inoc.experiment import Example, Generate, read_completions, read_instructions, subset
 from inoc.stages.datasets import Generated, from_dataset, write_set
 from inoc.stages.progress import Unwatched, Watcher
 from inoc.stages.sampling import Question, kept_answers
 from inoc.stages.study import Study
+from inoc.values import Sampling
 
 
 def generate(study: Study, sets: Sequence[str] = (), watcher: Watcher | None = None) -> tuple[Generated, ...]:

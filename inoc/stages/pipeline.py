@@ -46,9 +46,7 @@ class _Scoring:
 
 
 def run_study(
-    study: Study,
-    stages: tuple[Stage, ...] = STAGES,
-    watcher: Watcher | None = None,
+    study: Study, stages: tuple[Stage, ...] = STAGES, watcher: Watcher | None = None
 ) -> tuple[StageDone, ...]:
     """Run the stages that the experiment and the backend have something for, in order.
 

@@ -7,11 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from inoc.backends.protocols import ScoreRequest, TokenIds
+from inoc.backends.protocols import ScoreRequest
 from inoc.chat import Chat, assign_rephrasings
 from inoc.errors import BadInput
 from inoc.experiment import Example, Experiment, Prompt, read_completions, read_pools, subset
 from inoc.store.schema import Unit
+from inoc.values import TokenIds
 
 TEMPLATE_SLACK = 16
 """Tokens by which joining a prefix to an instruction may differ from the sum of both."""
@@ -82,7 +83,7 @@ class ScorePlan:
         if unit.prefix_type == "mix":
             pool = self.pools[unit.prompt]
             names = [example.id for example in entry.examples]
-            picks = assign_rephrasings(self.seed, unit.prompt, names, len(pool), self.chat.alignment)
+            picks = assign_rephrasings(self.seed, unit.prompt, names, len(pool), self.chat.recipe)
             prefixes = [pool[int(pick)] for pick in picks]
             order.sort(key=lambda k: (int(picks[k]), k))
         requests: list[ScoreRequest] = []

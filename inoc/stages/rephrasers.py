@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from inoc.backends.protocols import Sampling
 from inoc.services import Service
 from inoc.stages.sampling import Question, sample_answers
 from inoc.stages.study import Study
+from inoc.values import Sampling
 
 ANSWER_TOKENS = 2048
 

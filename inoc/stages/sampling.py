@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from inoc.backends.protocols import Backend, Checkpoint, Completion, Sampler, SampleRequest, Sampling
+from inoc.backends.protocols import Backend, Checkpoint, Completion, Sampler, SampleRequest
 from inoc.chat import Chat
 from inoc.errors import BackendRejected, BadInput, BadResult
 from inoc.stages.work import fingerprint, read_rows, write_rows
+from inoc.values import Sampling
 
 
 class Question(NamedTuple):
@@ -39,11 +40,7 @@ Groups = Mapping[Path, Sequence[Question]]
 
 
 def kept_answers(
-    backend: Backend,
-    chat: Chat,
-    groups: Groups,
-    sampling: Sampling,
-    checkpoint: Checkpoint | None = None,
+    backend: Backend, chat: Chat, groups: Groups, sampling: Sampling, checkpoint: Checkpoint | None = None
 ) -> tuple[tuple[Answer, ...], ...]:
     """Answers of several groups of questions, group by group; what is missing is sampled in one batch.
 
@@ -73,11 +70,7 @@ def sample_answers(
 
 
 def make_requests(
-    chat: Chat,
-    groups: Groups,
-    sampling: Sampling,
-    context_length: int,
-    checkpoint: Checkpoint | None = None,
+    chat: Chat, groups: Groups, sampling: Sampling, context_length: int, checkpoint: Checkpoint | None = None
 ) -> tuple[SampleRequest, ...]:
     """The requests of all groups as one batch. Questions of the same id in several groups meet the same random
     stream, so that their answers are compared in pairs.

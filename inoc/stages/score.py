@@ -11,14 +11,15 @@ from jaxtyping import Float32, Int64
 
 from inoc._version import __version__
 from inoc.backends import check_scores
-from inoc.backends.protocols import Backend, Scalar, Scorer, ScoreRequest
-from inoc.chat import Alignment, Chat
+from inoc.backends.protocols import Backend, Scorer, ScoreRequest
+from inoc.chat import Chat
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput, InocError
 from inoc.experiment import Experiment
 from inoc.stages.changes import refuse_changes
 from inoc.stages.plan import ScorePlan, make_plan
 from inoc.store.schema import TraitInfo, Unit
-from inoc.store.writer import RunWriter
+from inoc.store.writer import StoreWriter
+from inoc.values import Recipe, Scalar
 
 GIVE_UP_AFTER = 3
 """Calls of the backend that may fail one after the other before the stage stops."""
@@ -66,12 +67,10 @@ class ScoreReport:
     tokens: int
 
 
-def open_chat(experiment: Experiment, backend: Backend, alignment: Alignment = "corrected") -> Chat:
+def open_chat(experiment: Experiment, backend: Backend, recipe: Recipe = "corrected") -> Chat:
     """How this experiment speaks to this backend's model."""
     model = experiment.model
-    return Chat(
-        backend.tokenizer, model.system_prompt, experiment.placement, alignment, model.template_options
-    )
+    return Chat(backend.tokenizer, model.system_prompt, experiment.placement, recipe, model.template_options)
 
 
 def store_identity(experiment: Experiment, backend: Backend, chat: Chat) -> dict[str, Scalar]:
@@ -82,7 +81,7 @@ def store_identity(experiment: Experiment, backend: Backend, chat: Chat) -> dict
     return {**backend.identity(), **chat.identity(), "seed": experiment.seed}
 
 
-def open_writer(experiment: Experiment, backend: Backend, chat: Chat, store: Path) -> RunWriter:
+def open_writer(experiment: Experiment, backend: Backend, chat: Chat, store: Path) -> StoreWriter:
     """The store of this experiment, made or gone on with. None is made for a backend that cannot be used.
 
     Raises:
@@ -92,7 +91,7 @@ def open_writer(experiment: Experiment, backend: Backend, chat: Chat, store: Pat
     if not (store / "zarr.json").exists():
         backend.check()
     traits = experiment.traits
-    return RunWriter.open(
+    return StoreWriter.open(
         store,
         identity=store_identity(experiment, backend, chat),
         experiment=experiment.model_dump(mode="json"),
@@ -112,7 +111,7 @@ def score(
     sets: Sequence[str] = (),
     prefix_types: Sequence[str] = (),
     prompts: Sequence[str] = (),
-    alignment: Alignment = "corrected",
+    recipe: Recipe = "corrected",
     listener: Listener | None = None,
 ) -> ScoreReport:
     """Score what is pending and store it. Called again after any kind of end it goes on where it stopped.
@@ -124,7 +123,7 @@ def score(
     """
     listener = listener or Silent()
     scorer = scorer_of(backend)
-    chat = open_chat(experiment, backend, alignment)
+    chat = open_chat(experiment, backend, recipe)
     plan = make_plan(
         experiment, chat, backend.context_length, sets=sets, prefix_types=prefix_types, prompts=prompts
     )
@@ -163,7 +162,7 @@ def error_log(store: Path) -> Path:
     return store.with_name(store.name + ".errors.jsonl")
 
 
-def _prepare(writer: RunWriter, experiment: Experiment, plan: ScorePlan) -> None:
+def _prepare(writer: StoreWriter, experiment: Experiment, plan: ScorePlan) -> None:
     """Put prompts, pools and completions into the store and make room for every unit of the experiment."""
     writer.put_prompts(
         [
@@ -185,10 +184,7 @@ def _prepare(writer: RunWriter, experiment: Experiment, plan: ScorePlan) -> None
             completions=[example.completion for example in entry.examples],
         )
         writer.plan(
-            entry.name,
-            prefix_types=entry.prefix_types,
-            prompts=experiment.select("all"),
-            rephrasings=True,
+            entry.name, prefix_types=entry.prefix_types, prompts=experiment.select("all"), rephrasings=True
         )
 
 
@@ -215,7 +211,7 @@ def _groups(plan: ScorePlan, units: Sequence[Unit]) -> list[list[Unit]]:
 
 
 def _score_units(
-    writer: RunWriter,
+    writer: StoreWriter,
     scorer: Scorer,
     plan: ScorePlan,
     calls: Sequence[Sequence[Unit]],

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from inoc.backends.protocols import Backend, Scalar
+from inoc.backends.protocols import Backend
 from inoc.chat import Chat
 from inoc.errors import BadInput, OtherSettings
 from inoc.experiment import Experiment, Run, read_instructions, read_pools, subset
 from inoc.stages.judging import Judges, open_judges
 from inoc.stages.score import open_chat, open_writer, store_identity
 from inoc.stages.work import work_folder
-from inoc.store.run import Run as Store
-from inoc.store.writer import RunWriter
+from inoc.store.store import Store
+from inoc.store.writer import StoreWriter
+from inoc.values import Scalar
 
 SPOKEN = ("model", "revision", "weights", "baseline", "baseline_context", "placement", "template", "seed")
 """Identity fields that every stage must share; the others (engine, dtype, ...) belong to the scores of one stage."""
@@ -39,7 +40,7 @@ class Study:
     def work(self) -> Path:
         return work_folder(self.store)
 
-    def open_writer(self) -> RunWriter:
+    def open_writer(self) -> StoreWriter:
         """The store for writing. What other backends wrote into it must have come from the same model, spoken to in
         the same way; the engine may differ.
 
@@ -61,7 +62,7 @@ class Study:
                 + "\n  ".join(lines)
             )
         return self._with_prompts(
-            RunWriter.open(
+            StoreWriter.open(
                 self.store,
                 identity=stored.identity,
                 experiment=self.experiment.model_dump(mode="json"),
@@ -70,7 +71,7 @@ class Study:
             )
         )
 
-    def _with_prompts(self, writer: RunWriter) -> RunWriter:
+    def _with_prompts(self, writer: StoreWriter) -> StoreWriter:
         try:
             fields = {"key", "text", "group", "family", "role"}
             writer.put_prompts([p.model_dump(include=fields) for p in self.experiment.prompt_list()])

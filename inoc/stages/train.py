@@ -26,7 +26,7 @@ from inoc.stages.sampling import keep_answers
 from inoc.stages.study import Study
 from inoc.stages.training_data import training_job
 from inoc.stages.work import fingerprint, one_at_a_time, write_whole
-from inoc.store.writer import RunWriter
+from inoc.store.writer import StoreWriter
 
 FLUSH_EVERY = 20
 """Updates between writes of the losses into the store."""
@@ -122,7 +122,7 @@ def make_job(study: Study, run: Run, start: Checkpoint | None) -> TrainingJob:
     return replace(job, questions=checkpoint_questions(study, run, steps, updates))
 
 
-def trained_with(writer: RunWriter, study: Study, run: Run) -> Mapping[str, object]:
+def trained_with(writer: StoreWriter, study: Study, run: Run) -> Mapping[str, object]:
     """The backend that trained a run, as the store has it: another one may evaluate. This one for a run not stored."""
     where = f"runs/{run.name}"
     if not writer.run.has(where):
@@ -131,7 +131,9 @@ def trained_with(writer: RunWriter, study: Study, run: Run) -> Mapping[str, obje
     return settings["trained_with"]
 
 
-def plan_run(writer: RunWriter, study: Study, run: Run, updates: int, trainer: Mapping[str, object]) -> None:
+def plan_run(
+    writer: StoreWriter, study: Study, run: Run, updates: int, trainer: Mapping[str, object]
+) -> None:
     """Make room in the store for a run's losses and evaluations. `trainer` is the record of what trains it."""
     evaluation = study.experiment.evaluation
     writer.put_run(
@@ -200,7 +202,7 @@ def _to_train(study: Study, run: Run, ready: Mapping[str, TrainingJob]) -> Train
 
 
 def _train_run(
-    study: Study, run: Run, job: TrainingJob, trainer: Trainer, writer: RunWriter, watcher: Watcher
+    study: Study, run: Run, job: TrainingJob, trainer: Trainer, writer: StoreWriter, watcher: Watcher
 ) -> Trained:
     mark = job_fingerprint(job, study.backend.identity())
     path = record_path(study, run)
@@ -257,7 +259,7 @@ def _keep_answers(
     keep_answers(study.chat, groups, sampling, checkpoint, event.completions)
 
 
-def _store_losses(writer: RunWriter, run: Run, waiting: list[TrainingStep]) -> None:
+def _store_losses(writer: StoreWriter, run: Run, waiting: list[TrainingStep]) -> None:
     if waiting:
         writer.append_losses(
             run.name,

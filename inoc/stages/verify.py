@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from inoc.errors import BrokenStore
-from inoc.store.run import open_run
+from inoc.store.store import open_store
 from inoc.store.validate import unit_problem
 
 
@@ -18,7 +18,7 @@ def verify_store(store: Path) -> int:
     Raises:
         BrokenStore: naming the first damaged unit.
     """
-    run = open_run(store)
+    run = open_store(store)
     count = 0
     for name in run.completion_sets:
         if "token" not in run.levels(name):

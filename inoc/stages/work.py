@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from inoc.errors import BadInput, InocError
-from inoc.experiment.yaml_file import Json
+from inoc.values import Json
 
 
 def work_folder(store: Path) -> Path:

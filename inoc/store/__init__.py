@@ -1,23 +1,23 @@
 """The run store: one Zarr directory that every stage writes to and every analysis reads from.
 
-`open_run` reads, `RunWriter` writes, `validate` verifies. Importing this package imports neither zarr nor xarray.
+`open_store` reads, `StoreWriter` writes, `validate` verifies. Importing this package imports neither zarr nor xarray.
 """
 
 from inoc.store.arrays import ExampleArrays, StoredArray, TokenArrays
-from inoc.store.run import Run, open_run
 from inoc.store.schema import SCHEMA_VERSION, Level, PromptInfo, TraitInfo, Unit
-from inoc.store.writer import RunWriter
+from inoc.store.store import Store, open_store
+from inoc.store.writer import StoreWriter
 
 __all__ = [
     "SCHEMA_VERSION",
     "ExampleArrays",
     "Level",
     "PromptInfo",
-    "Run",
-    "RunWriter",
+    "Store",
+    "StoreWriter",
     "StoredArray",
     "TokenArrays",
     "TraitInfo",
     "Unit",
-    "open_run",
+    "open_store",
 ]

@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 
 from inoc.errors import BadInput, OtherSettings
 from inoc.store.files import canonical_json, chunk_shape, open_for_writing, step, transaction
-from inoc.store.run import Run
 from inoc.store.schema import CONDITIONS, GROUPS, PENDING, check_name
+from inoc.store.store import Store
 from inoc.store.tables import put_group, stage_columns, stage_parent, strings, unique
 
 
@@ -31,7 +31,7 @@ def put_run(
     settings: Mapping[str, object] | None = None,
     generations: bool = False,
 ) -> None:
-    """Make room for a run's evaluations; called again with more steps it grows. See `RunWriter.put_run`."""
+    """Make room for a run's evaluations; called again with more steps it grows. See `StoreWriter.put_run`."""
     where = f"runs/{check_name(name, 'run')}"
     unique([str(s) for s in steps], f"run {name}: step")
     judge = [(judges or {}).get(t, "unknown") for t in traits]
@@ -48,7 +48,7 @@ def put_run(
         "nominal_step": nominal_step,
         "settings": dict(settings or {}),
     }
-    run = Run(path)
+    run = Store(path)
     if run.has(where):
         _grow(path, run, where, fixed, attributes, steps)
         return
@@ -79,33 +79,33 @@ def put_run(
 
 def _grow(
     path: Path,
-    run: Run,
+    store: Store,
     where: str,
     fixed: Mapping[str, list[str]],
     attributes: Mapping[str, object],
     steps: Sequence[int],
 ) -> None:
     for variable, values in fixed.items():
-        if strings(run, f"{where}/{variable}") != values:
+        if strings(store, f"{where}/{variable}") != values:
             raise OtherSettings(
                 f"{path}: /{where} is stored with another {variable}; give the run another name."
             )
-    stored = run.attributes(where)
+    stored = store.attributes(where)
     for key, value in attributes.items():
         if stored.get(key) != value:
             raise OtherSettings(
                 f"{path}: /{where} {key}: stored {stored.get(key)!r}, now {value!r}; give the changed run another name "
                 "(a tag), or choose another store."
             )
-    old = [int(s) for s in run.read(f"{where}/step")]
+    old = [int(s) for s in store.read(f"{where}/step")]
     new = list(dict.fromkeys([*old, *steps]))
     if new == old:
         return
     with transaction(path) as change:
         stage_columns(change, where, {"step": np.asarray(new, np.int64)})
         for variable in ("score", "coverage", "generation", "unit_crc"):
-            if run.has(f"{where}/{variable}"):
-                shape = run.shape(f"{where}/{variable}")
+            if store.has(f"{where}/{variable}"):
+                shape = store.shape(f"{where}/{variable}")
                 change.grow(f"{where}/{variable}", (len(new), *shape[1:]))
 
 
@@ -127,8 +127,8 @@ def put_scores(
     judges: Mapping[str, str] | None,
     generations: Sequence[str] | None,
 ) -> None:
-    """One evaluation: data, then marker. See `RunWriter.put_scores`."""
-    run, where = Run(path), f"runs/{name}"
+    """One evaluation: data, then marker. See `StoreWriter.put_scores`."""
+    run, where = Store(path), f"runs/{name}"
     if not run.has(where):
         raise BadInput(f"run {name!r} is not planned; put_run comes first.")
     steps, conditions = [int(s) for s in run.read(f"{where}/step")], strings(run, f"{where}/condition")
@@ -177,8 +177,8 @@ def append_losses(
     loss: Float[np.ndarray, " update"],
     learning_rate: Float[np.ndarray, " update"] | None,
 ) -> None:
-    """Losses by update; an update already stored is replaced. See `RunWriter.append_losses`."""
-    run, where = Run(path), f"runs/{name}"
+    """Losses by update; an update already stored is replaced. See `StoreWriter.append_losses`."""
+    run, where = Store(path), f"runs/{name}"
     if not run.has(where):
         raise BadInput(f"run {name!r} is not planned; put_run comes first.")
     rate = np.full(len(updates), np.nan) if learning_rate is None else learning_rate

@@ -8,8 +8,8 @@ import numpy as np
 
 from inoc.store.arrays import StoredArray
 from inoc.store.opening import steady
-from inoc.store.run import Run
 from inoc.store.schema import LOGPROB_GROUP, PENDING, Level, TraitInfo
+from inoc.store.store import Store
 
 
 @dataclass
@@ -68,9 +68,9 @@ class StoreSummary:
     provenance: dict[str, object] = field(default_factory=dict[str, object])
 
 
-def summarise(run: Run) -> StoreSummary:
+def summarise(store: Store) -> StoreSummary:
     """Count what is there, what is pending and what is missing; reads every value once, a row at a time."""
-    return steady(run.path, lambda: _summarise(run))
+    return steady(store.path, lambda: _summarise(store))
 
 
 def _size_on_disk(path: Path) -> int:
@@ -84,49 +84,51 @@ def _size_on_disk(path: Path) -> int:
     return total
 
 
-def _summarise(run: Run) -> StoreSummary:
-    roles = [str(r) for r in run.read("prompts/role")] if run.has("prompts") else []
+def _summarise(store: Store) -> StoreSummary:
+    roles = [str(r) for r in store.read("prompts/role")] if store.has("prompts") else []
     summary = StoreSummary(
-        store=str(run.path),
-        schema_version=run.schema_version,
-        complete=run.complete,
-        bytes_on_disk=_size_on_disk(run.path),
+        store=str(store.path),
+        schema_version=store.schema_version,
+        complete=store.complete,
+        bytes_on_disk=_size_on_disk(store.path),
         prompts={role: roles.count(role) for role in dict.fromkeys(roles)},
-        traits=list(run.traits),
-        rephrasings={key: len(pool) for key, pool in run.rephrasings.items()},
-        experiment=dict(run.experiment),
-        identity=dict(run.identity),
-        provenance=dict(run.provenance),
+        traits=list(store.traits),
+        rephrasings={key: len(pool) for key, pool in store.rephrasings.items()},
+        experiment=dict(store.experiment),
+        identity=dict(store.identity),
+        provenance=dict(store.provenance),
     )
     for level, group in LOGPROB_GROUP.items():
-        summary.sets += [_set(run, name, level) for name in run.completion_sets if run.has(f"{group}/{name}")]
-    summary.runs = [_run(run, name) for name in run.subgroups("runs")]
-    if run.has("elicitation"):
-        score, baseline = run.read("elicitation/score"), run.read("elicitation/baseline")
+        summary.sets += [
+            _set(store, name, level) for name in store.completion_sets if store.has(f"{group}/{name}")
+        ]
+    summary.runs = [_run(store, name) for name in store.subgroups("runs")]
+    if store.has("elicitation"):
+        score, baseline = store.read("elicitation/score"), store.read("elicitation/baseline")
         summary.elicitation = {
             "prompts": score.shape[1],
             "instructions": score.shape[2],
             "missing": int(np.isnan(score).sum() + np.isnan(baseline).sum()),
         }
     for name in ("self_perplexity", "embeddings"):
-        if run.has(name):
-            setattr(summary, name, run.shape(f"{name}/prompt")[0])
+        if store.has(name):
+            setattr(summary, name, store.shape(f"{name}/prompt")[0])
     return summary
 
 
-def _set(run: Run, name: str, level: Level) -> SetSummary:
+def _set(store: Store, name: str, level: Level) -> SetSummary:
     where = f"{LOGPROB_GROUP[level]}/{name}"
-    default_done, done = run.markers(level, name)
-    prefixed = StoredArray(run.path, f"{where}/prefixed", done)
+    default_done, done = store.markers(level, name)
+    prefixed = StoredArray(store.path, f"{where}/prefixed", done)
     missing = sum(int(np.isnan(prefixed[f, p]).sum()) for f, p in np.argwhere(done))
     if default_done:
-        missing += int(np.isnan(StoredArray(run.path, f"{where}/default")[...]).sum())
+        missing += int(np.isnan(StoredArray(store.path, f"{where}/default")[...]).sum())
     return SetSummary(
         completion_set=name,
         level=level,
         prompts=done.shape[1],
-        prefix_types=tuple(str(k) for k in run.read(f"{where}/prefix_type")),
-        examples=run.shape(f"{where}/example")[0],
+        prefix_types=tuple(str(k) for k in store.read(f"{where}/prefix_type")),
+        examples=store.shape(f"{where}/example")[0],
         tokens=prefixed.shape[-1] if level == "token" else None,
         units_done=int(done.sum()) + default_done,
         units_pending=int((~done).sum()) + (not default_done),
@@ -134,21 +136,21 @@ def _set(run: Run, name: str, level: Level) -> SetSummary:
     )
 
 
-def _run(run: Run, name: str) -> RunSummary:
-    where, about = f"runs/{name}", run.attributes(f"runs/{name}")
-    done = run.read(f"{where}/unit_crc") != PENDING
-    score = StoredArray(run.path, f"{where}/score", done)[...]
-    judges = zip(run.read(f"{where}/trait"), run.read(f"{where}/judge"), strict=True)
+def _run(store: Store, name: str) -> RunSummary:
+    where, about = f"runs/{name}", store.attributes(f"runs/{name}")
+    done = store.read(f"{where}/unit_crc") != PENDING
+    score = StoredArray(store.path, f"{where}/score", done)[...]
+    judges = zip(store.read(f"{where}/trait"), store.read(f"{where}/judge"), strict=True)
     return RunSummary(
         name=name,
         prompt=str(about["prompt"]),
         prefix_type=str(about["prefix_type"]),
         seed=int(str(about["seed"])),
-        steps=[int(s) for s in run.read(f"{where}/step")],
-        conditions=[str(c) for c in run.read(f"{where}/condition")],
+        steps=[int(s) for s in store.read(f"{where}/step")],
+        conditions=[str(c) for c in store.read(f"{where}/condition")],
         evaluations_done=int(done.sum()),
         evaluations_pending=int((~done).sum()),
         missing=int(np.isnan(score[done]).sum()),
         judges={str(t): str(j) for t, j in judges},
-        updates=run.shape(f"{where}/update")[0],
+        updates=store.shape(f"{where}/update")[0],
     )

@@ -12,15 +12,15 @@ from jaxtyping import Float, Int
 
 from inoc.errors import BadInput, OtherSettings
 from inoc.store.files import Transaction, transaction
-from inoc.store.run import Run
 from inoc.store.schema import GROUPS, PromptInfo
+from inoc.store.store import Store
 
 Columns = Mapping[str, np.ndarray | Sequence[str]]
 
 
 def stage_parent(change: Transaction, parent: str, child: str) -> None:
     """Make `parent` list `child` last in its order."""
-    run = Run(change.root)
+    run = Store(change.root)
     attributes = run.attributes(parent) if run.has(parent) else {}
     order = cast(list[str], attributes.get("order", []))
     if child not in order:
@@ -39,12 +39,12 @@ def stage_columns(
         change.array(f"{where}/{name}", values, dims, dtype=dtype, attributes=attributes)
 
 
-def same(run: Run, where: str, columns: Columns) -> bool:
+def same(store: Store, where: str, columns: Columns) -> bool:
     """Whether the group holds exactly these values (NaN equals NaN) in these variables."""
     for name, values in columns.items():
-        if not run.has(f"{where}/{name}"):
+        if not store.has(f"{where}/{name}"):
             return False
-        stored, new = run.read(f"{where}/{name}"), np.asarray(values)
+        stored, new = store.read(f"{where}/{name}"), np.asarray(values)
         if stored.shape != new.shape:
             return False
         equal = (
@@ -61,7 +61,7 @@ def put_group(
     path: Path, where: str, columns: Columns, attributes: Mapping[str, object] | None = None
 ) -> None:
     """Make the group hold these variables; those it had beside them stay."""
-    run = Run(path)
+    run = Store(path)
     if (
         run.has(where)
         and same(run, where, columns)
@@ -75,8 +75,8 @@ def put_group(
         stage_columns(change, where, columns)
 
 
-def strings(run: Run, where: str) -> list[str]:
-    return [str(v) for v in run.read(where)]
+def strings(store: Store, where: str) -> list[str]:
+    return [str(v) for v in store.read(where)]
 
 
 def unique(keys: Sequence[str], what: str) -> None:
@@ -90,7 +90,7 @@ def unique(keys: Sequence[str], what: str) -> None:
 
 def put_prompts(path: Path, rows: Sequence[PromptInfo]) -> None:
     unique([r.key for r in rows], "prompt")
-    run = Run(path)
+    run = Store(path)
     if run.has("prompts"):
         stored = [
             PromptInfo(*r) for r in zip(*(strings(run, f"prompts/{c}") for c in _PROMPT_COLUMNS), strict=True)
@@ -135,7 +135,7 @@ def put_completions(
             )
         columns["token_id"] = token_ids
     where = f"completions/{completion_set}"
-    run = Run(path)
+    run = Store(path)
     if run.has(where):
         for name in columns:
             if not same(run, where, {name: columns[name]}):
@@ -147,17 +147,17 @@ def put_completions(
 
 
 def merge_rows(
-    run: Run, where: str, keys: Sequence[str], columns: Mapping[str, np.ndarray], axis: Mapping[str, int]
+    store: Store, where: str, keys: Sequence[str], columns: Mapping[str, np.ndarray], axis: Mapping[str, int]
 ) -> tuple[list[str], dict[str, np.ndarray]]:
     """Stored rows updated by new ones: `keys` label the prompt axis (`axis` gives its position per variable)."""
-    if not run.has(where):
+    if not store.has(where):
         return list(keys), dict(columns)
-    old_keys = strings(run, f"{where}/prompt")
+    old_keys = strings(store, f"{where}/prompt")
     all_keys = list(dict.fromkeys([*old_keys, *keys]))
     merged: dict[str, np.ndarray] = {}
     for name, new in columns.items():
         at = axis.get(name, 0)
-        old = run.read(f"{where}/{name}") if run.has(f"{where}/{name}") else None
+        old = store.read(f"{where}/{name}") if store.has(f"{where}/{name}") else None
         shape = [*new.shape]
         shape[at] = len(all_keys)
         if old is not None and [*old.shape[:at], *old.shape[at + 1 :]] != [
@@ -184,7 +184,7 @@ def put_elicitation(
     judges: Sequence[str],
     coverage: Float[np.ndarray, "trait prompt instruction"] | None,
 ) -> None:
-    run, where = Run(path), "elicitation"
+    run, where = Store(path), "elicitation"
     fixed = {"trait": list(traits), "instruction": list(instructions), "judge": list(judges)}
     if run.has(where):
         for name, values in fixed.items():
@@ -204,12 +204,12 @@ def put_elicitation(
 
 def put_by_prompt(path: Path, where: str, prompts: Sequence[str], columns: Mapping[str, np.ndarray]) -> None:
     """Self-perplexity and embeddings: rows by prompt, new ones replacing stored ones of the same key."""
-    keys, merged = merge_rows(Run(path), where, prompts, columns, {})
+    keys, merged = merge_rows(Store(path), where, prompts, columns, {})
     put_group(path, where, {"prompt": keys, **merged})
 
 
 def put_rephrasings(path: Path, pools: Mapping[str, Sequence[str]]) -> None:
-    merged = {**Run(path).rephrasings, **pools}
+    merged = {**Store(path).rephrasings, **pools}
     put_group(
         path,
         "rephrasings",

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from inoc.errors import BadInput, BrokenStore
 from inoc.store.arrays import StoredArray
 from inoc.store.files import Transaction, flush, open_for_writing, step, transaction
-from inoc.store.run import Run
 from inoc.store.schema import GROUPS, LEVEL_DIM, LEVEL_DTYPE, LOGPROB_GROUP, PENDING, Level, Unit
+from inoc.store.store import Store
 from inoc.store.tables import stage_parent, strings, unique
 
 COLUMN_BYTES = 1 << 27
@@ -37,7 +37,7 @@ def unplanned(
     path: Path, completion_set: str, level: Level, prefix_types: Sequence[str], prompts: Sequence[str]
 ) -> bool:
     """Whether a plan asks for units the store has no room for yet."""
-    run, group = Run(path), group_of(completion_set, level)
+    run, group = Store(path), group_of(completion_set, level)
     if not run.has(group):
         return True
     kinds, keys = strings(run, f"{group}/prefix_type"), strings(run, f"{group}/prompt")
@@ -52,8 +52,8 @@ def plan(
     prompts: Sequence[str],
     rephrasings: bool,
 ) -> None:
-    """Make room for units. See `RunWriter.plan`."""
-    run, group = Run(path), group_of(completion_set, level)
+    """Make room for units. See `StoreWriter.plan`."""
+    run, group = Store(path), group_of(completion_set, level)
     unique(list(prompts), "prompt")
     stored = set(strings(run, "prompts/prompt")) if run.has("prompts") else set[str]()
     for key in prompts:
@@ -69,7 +69,7 @@ def plan(
 
 def _create(
     change: Transaction,
-    run: Run,
+    store: Store,
     completion_set: str,
     level: Level,
     prefix_types: Sequence[str],
@@ -77,18 +77,18 @@ def _create(
     rephrasings: bool,
 ) -> None:
     source, group, dim = f"completions/{completion_set}", group_of(completion_set, level), LEVEL_DIM[level]
-    if not run.has(source):
+    if not store.has(source):
         raise BadInput(f"the completion set {completion_set!r} must be stored before its log-probabilities.")
-    ids = run.read(f"{source}/example_id")
+    ids = store.read(f"{source}/example_id")
     size = len(ids)
     change.group(group, {})
     change.array(f"{group}/example", ids, ("example",), dtype="string")
     change.array(f"{group}/prefix_type", list(prefix_types), ("prefix_type",), dtype="string")
     change.array(f"{group}/prompt", list(prompts), ("prompt",), dtype="string")
     if level == "token":
-        if not run.has(f"{source}/row_size"):
+        if not store.has(f"{source}/row_size"):
             raise BadInput(f"the completion set {completion_set!r} has no token counts (row_size).")
-        rows = run.read(f"{source}/row_size")
+        rows = store.read(f"{source}/row_size")
         size = int(rows.sum())
         change.array(f"{group}/row_size", rows, ("example",), dtype="int64", attributes={"units": "token"})
     chunk = token_chunk(size, len(prompts)) if level == "token" else max(1, size)
@@ -119,21 +119,21 @@ def _stage_rephrasing(change: Transaction, group: str, n_prompts: int, n_example
 
 def _extend(
     change: Transaction,
-    run: Run,
+    store: Store,
     group: str,
     level: Level,
     prefix_types: Sequence[str],
     prompts: Sequence[str],
     rephrasings: bool,
 ) -> None:
-    kinds = list(dict.fromkeys([*strings(run, f"{group}/prefix_type"), *prefix_types]))
-    keys = list(dict.fromkeys([*strings(run, f"{group}/prompt"), *prompts]))
-    n_examples, size = run.shape(f"{group}/example")[0], run.shape(f"{group}/prefixed")[-1]
+    kinds = list(dict.fromkeys([*strings(store, f"{group}/prefix_type"), *prefix_types]))
+    keys = list(dict.fromkeys([*strings(store, f"{group}/prompt"), *prompts]))
+    n_examples, size = store.shape(f"{group}/example")[0], store.shape(f"{group}/prefixed")[-1]
     change.array(f"{group}/prefix_type", kinds, ("prefix_type",), dtype="string")
     change.array(f"{group}/prompt", keys, ("prompt",), dtype="string")
     change.grow(f"{group}/prefixed", (len(kinds), len(keys), size))
     change.grow(f"{group}/unit_crc", (len(kinds), len(keys)))
-    if run.has(f"{group}/rephrasing"):
+    if store.has(f"{group}/rephrasing"):
         change.grow(f"{group}/rephrasing", (len(keys), n_examples))
     elif rephrasings:
         _stage_rephrasing(change, group, len(keys), n_examples)
@@ -162,8 +162,8 @@ def put_unit(
     rephrasing: Int[np.ndarray, " example"] | None,
     level: Level,
 ) -> None:
-    """Data, flushed, then the marker. See `RunWriter.put_unit`."""
-    run, group = Run(path), group_of(unit.completion_set, level)
+    """Data, flushed, then the marker. See `StoreWriter.put_unit`."""
+    run, group = Store(path), group_of(unit.completion_set, level)
     what = f"{unit.completion_set}/{unit.prefix_type}/{unit.prompt or 'default'}"
     cell = _cell(run, group, unit)
     variable, marker = ("prefixed", "unit_crc") if cell else ("default", "default_crc")
@@ -199,33 +199,37 @@ def put_unit(
     step("marker")
 
 
-def _cell(run: Run, group: str, unit: Unit) -> tuple[int, ...]:
+def _cell(store: Store, group: str, unit: Unit) -> tuple[int, ...]:
     """Where a unit lies in `prefixed` and `unit_crc`; () is the default."""
-    if not run.has(group):
+    if not store.has(group):
         raise BadInput(f"{unit}: the set is not planned.")
     if unit.prefix_type == "none":
         return ()
-    kinds, keys = strings(run, f"{group}/prefix_type"), strings(run, f"{group}/prompt")
+    kinds, keys = strings(store, f"{group}/prefix_type"), strings(store, f"{group}/prompt")
     if unit.prefix_type not in kinds or unit.prompt not in keys:
         raise BadInput(f"{unit} is not planned.")
     return kinds.index(unit.prefix_type), keys.index(unit.prompt)
 
 
-def unit_problem(run: Run, group: str, cell: tuple[int, ...]) -> str | None:
+def unit_problem(store: Store, group: str, cell: tuple[int, ...]) -> str | None:
     """What is wrong with a unit that is marked done: its data against the marker and the range of log-probabilities.
 
     None if nothing is, or if it is pending.
     """
     variable, marker = ("prefixed", "unit_crc") if cell else ("default", "default_crc")
     try:
-        stored = int(StoredArray(run.path, f"{group}/{marker}")[cell])
+        stored = int(StoredArray(store.path, f"{group}/{marker}")[cell])
         if stored == PENDING:
             return None
         done = np.ones((), dtype=bool)
-        values = StoredArray(run.path, f"{group}/{variable}", done)[(*cell, slice(None))]
+        values = StoredArray(store.path, f"{group}/{variable}", done)[(*cell, slice(None))]
         picks = None
-        if cell and run.has(f"{group}/rephrasing") and strings(run, f"{group}/prefix_type")[cell[0]] == "mix":
-            picks = StoredArray(run.path, f"{group}/rephrasing", done)[cell[1]]
+        if (
+            cell
+            and store.has(f"{group}/rephrasing")
+            and strings(store, f"{group}/prefix_type")[cell[0]] == "mix"
+        ):
+            picks = StoredArray(store.path, f"{group}/rephrasing", done)[cell[1]]
     except BrokenStore as error:
         return str(error)
     if unit_crc(values, picks) != stored:
@@ -238,14 +242,14 @@ def unit_problem(run: Run, group: str, cell: tuple[int, ...]) -> str | None:
     )
 
 
-def cells(run: Run, group: str) -> list[tuple[int, ...]]:
+def cells(store: Store, group: str) -> list[tuple[int, ...]]:
     """Every unit of a group: the default, then prefix types x prompts."""
-    return [(), *(tuple(int(i) for i in index) for index in np.ndindex(*run.shape(f"{group}/unit_crc")))]
+    return [(), *(tuple(int(i) for i in index) for index in np.ndindex(*store.shape(f"{group}/unit_crc")))]
 
 
 def reset_broken(path: Path) -> tuple[Unit, ...]:
-    """Make marked units pending whose data are wrong. See `RunWriter.verify`."""
-    run = Run(path)
+    """Make marked units pending whose data are wrong. See `StoreWriter.verify`."""
+    run = Store(path)
     found: list[Unit] = []
     for parent in LOGPROB_GROUP.values():
         for name in run.subgroups(parent):

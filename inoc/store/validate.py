@@ -13,8 +13,8 @@ from inoc.store.chunks import Layout, read_layout
 from inoc.store.evaluations import cell_crc
 from inoc.store.lock import is_locked
 from inoc.store.opening import steady
-from inoc.store.run import Run
 from inoc.store.schema import GROUPS, LOGPROB_GROUP, NESTED, PENDING, PREFIX_TYPES, ROLES, Level
+from inoc.store.store import Store
 from inoc.store.units import cells, unit_problem
 
 ROOT_ATTRIBUTES = ("schema", "schema_version", "experiment", "identity", "provenance", "traits", "complete")
@@ -31,7 +31,7 @@ def validate(path: str | Path) -> list[str]:
         BadInput: there is no store at all.
         BrokenStore: the root is damaged or of a newer schema, so that nothing else can be trusted.
     """
-    run = Run(Path(path))
+    run = Store(Path(path))
 
     def problems() -> list[str]:
         check = _Validator(run)
@@ -48,8 +48,8 @@ def validate(path: str | Path) -> list[str]:
 
 
 class _Validator:
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, store: Store) -> None:
+        self.run = store
         self.problems: list[str] = []
 
     def say(self, where: str, what: str) -> None:

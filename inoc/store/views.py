@@ -8,8 +8,8 @@ import xarray as xr
 
 from inoc.errors import IncompleteStore
 from inoc.store.arrays import StoredArray
-from inoc.store.run import Run
 from inoc.store.schema import GROUPS, PENDING, VariableSpec
+from inoc.store.store import Store
 
 _LONG_NAMES: Mapping[str, str] = {
     "score": "judge score",
@@ -30,51 +30,53 @@ def _attributes(name: str, spec: VariableSpec | None) -> dict[str, str]:
     return out
 
 
-def _group(run: Run, where: str, kind: str) -> xr.Dataset:
+def _group(store: Store, where: str, kind: str) -> xr.Dataset:
     """All variables of a group; variables named like their dim become coordinates."""
     data: dict[str, xr.Variable] = {}
     for name in sorted(
-        p.name for p in (run.path / where).iterdir() if p.is_dir() and run.has(f"{where}/{p.name}")
+        p.name for p in (store.path / where).iterdir() if p.is_dir() and store.has(f"{where}/{p.name}")
     ):
         spec = GROUPS[kind].get(name)
-        values = run.read(f"{where}/{name}")
+        values = store.read(f"{where}/{name}")
         shape = spec.dims if spec else ("prompt",)
         data[name] = xr.Variable(shape, values, _attributes(name, spec))
     coords = {n: v for n, v in data.items() if v.dims == (n,)}
     return xr.Dataset({n: v for n, v in data.items() if n not in coords}, coords=coords)
 
 
-def prompts(run: Run) -> xr.Dataset:
-    if not run.has("prompts"):
-        raise IncompleteStore(f"{run.path} holds no prompts yet; `inoc score` or `inoc import` writes them.")
-    return _group(run, "prompts", "prompts")
+def prompts(store: Store) -> xr.Dataset:
+    if not store.has("prompts"):
+        raise IncompleteStore(
+            f"{store.path} holds no prompts yet; `inoc score` or `inoc import` writes them."
+        )
+    return _group(store, "prompts", "prompts")
 
 
-def completions(run: Run, completion_set: str) -> xr.Dataset:
+def completions(store: Store, completion_set: str) -> xr.Dataset:
     where = f"completions/{completion_set}"
-    if not run.has(where):
-        raise IncompleteStore(f"{run.path} holds no completions of the set {completion_set!r}.")
-    return _group(run, where, "completions")
+    if not store.has(where):
+        raise IncompleteStore(f"{store.path} holds no completions of the set {completion_set!r}.")
+    return _group(store, where, "completions")
 
 
-def elicitation(run: Run) -> xr.Dataset | None:
-    return _group(run, "elicitation", "elicitation") if run.has("elicitation") else None
+def elicitation(store: Store) -> xr.Dataset | None:
+    return _group(store, "elicitation", "elicitation") if store.has("elicitation") else None
 
 
-def by_prompt(run: Run, group: str) -> xr.Dataset | None:
-    return _group(run, group, group) if run.has(group) else None
+def by_prompt(store: Store, group: str) -> xr.Dataset | None:
+    return _group(store, group, group) if store.has(group) else None
 
 
 def _union(lists: Sequence[Sequence[str]]) -> list[str]:
     return list(dict.fromkeys(item for items in lists for item in items))
 
 
-def scores(run: Run) -> xr.Dataset | None:
+def scores(store: Store) -> xr.Dataset | None:
     """All runs on common axes; what a run was not evaluated at, and evaluations not done, are NaN."""
-    names = run.subgroups("runs")
+    names = store.subgroups("runs")
     if not names:
         return None
-    parts = {name: _evaluations(run, name) for name in names}
+    parts = {name: _evaluations(store, name) for name in names}
     axes = {
         dim: _union([list(p[dim]) for p in parts.values()]) for dim in ("condition", "trait", "instruction")
     }
@@ -84,13 +86,12 @@ def scores(run: Run) -> xr.Dataset | None:
     judge = np.full((len(names), len(axes["trait"])), "", dtype=object)
     for r, part in enumerate(parts.values()):
         at = np.ix_(
-            [steps.index(int(s)) for s in part["step"]],
-            *([axes[d].index(v) for v in part[d]] for d in axes),
+            [steps.index(int(s)) for s in part["step"]], *([axes[d].index(v) for v in part[d]] for d in axes)
         )
         score[r][at], coverage[r][at] = part["score"], part["coverage"]
         judge[r, [axes["trait"].index(t) for t in part["trait"]]] = part["judge"]
     dims = ("run", "step", *axes)
-    about = [run.attributes(f"runs/{name}") for name in names]
+    about = [store.attributes(f"runs/{name}") for name in names]
     spec = GROUPS["runs"]
     return xr.Dataset(
         {
@@ -107,12 +108,12 @@ def scores(run: Run) -> xr.Dataset | None:
     )
 
 
-def _evaluations(run: Run, name: str) -> dict[str, np.ndarray]:
+def _evaluations(store: Store, name: str) -> dict[str, np.ndarray]:
     """The variables of one run; evaluations not done are NaN."""
     where = f"runs/{name}"
-    done = run.read(f"{where}/unit_crc") != PENDING
-    part = {v: run.read(f"{where}/{v}") for v in ("step", "condition", "trait", "instruction", "judge")}
-    return part | {v: StoredArray(run.path, f"{where}/{v}", done)[...] for v in ("score", "coverage")}
+    done = store.read(f"{where}/unit_crc") != PENDING
+    part = {v: store.read(f"{where}/{v}") for v in ("step", "condition", "trait", "instruction", "judge")}
+    return part | {v: StoredArray(store.path, f"{where}/{v}", done)[...] for v in ("score", "coverage")}
 
 
 def _run_coords(about: Sequence[Mapping[str, object]]) -> dict[str, tuple[str, np.ndarray, dict[str, str]]]:
@@ -127,11 +128,11 @@ def _run_coords(about: Sequence[Mapping[str, object]]) -> dict[str, tuple[str, n
     }
 
 
-def losses(run: Run) -> xr.Dataset | None:
+def losses(store: Store) -> xr.Dataset | None:
     """Training losses of all runs on the union of their updates; None where no run has any."""
     parts = {
-        name: {v: run.read(f"runs/{name}/{v}") for v in ("update", "loss", "learning_rate")}
-        for name in run.subgroups("runs")
+        name: {v: store.read(f"runs/{name}/{v}") for v in ("update", "loss", "learning_rate")}
+        for name in store.subgroups("runs")
     }
     parts = {name: part for name, part in parts.items() if part["update"].size}
     if not parts:

@@ -27,7 +27,6 @@ from inoc.store.files import (
 from inoc.store.fingerprint import difference
 from inoc.store.lock import Lock
 from inoc.store.opening import clear_staged, read_root
-from inoc.store.run import Run
 from inoc.store.schema import (
     CONDITIONS,
     SCHEMA,
@@ -38,6 +37,7 @@ from inoc.store.schema import (
     Unit,
     check_name,
 )
+from inoc.store.store import Store
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def _writing(path: Path) -> Generator[None]:
         ) from error
 
 
-class RunWriter:
+class StoreWriter:
     """The one writer of a store. Use as a context manager; every method may be called again with the same content.
 
     `notes` are sentences for the user (a lock taken over, say).
@@ -82,7 +82,7 @@ class RunWriter:
         experiment: Mapping[str, object],
         provenance: Mapping[str, object],
         traits: Sequence[TraitInfo] = (),
-    ) -> "RunWriter":
+    ) -> "StoreWriter":
         """Create a store or go on with one.
 
         Args:
@@ -136,7 +136,7 @@ class RunWriter:
             self._root = root
             self._write_root()
             return
-        run = Run(self.path)
+        run = Store(self.path)
         lines = difference(run.identity, identity)
         if lines:
             raise OtherSettings(
@@ -150,10 +150,7 @@ class RunWriter:
                 raise OtherSettings(
                     f"{self.path}: trait {trait.name} is stored as {known[trait.name]}, now {trait}."
                 )
-        changed = {
-            "experiment": dict(experiment),
-            "traits": [t._asdict() for t in known.values()],
-        }
+        changed = {"experiment": dict(experiment), "traits": [t._asdict() for t in known.values()]}
         if any(self._root[k] != v for k, v in changed.items()):
             self._root.update(changed)
             self._write_root()
@@ -168,9 +165,9 @@ class RunWriter:
             self._write_root()
 
     @property
-    def run(self) -> Run:
+    def run(self) -> Store:
         """The store as it is now, for reading."""
-        return Run(self.path)
+        return Store(self.path)
 
     def pending(self) -> tuple[Unit, ...]:
         """Units planned and not done."""
@@ -185,7 +182,7 @@ class RunWriter:
         finally:
             self._lock.release()
 
-    def __enter__(self) -> "RunWriter":
+    def __enter__(self) -> "StoreWriter":
         return self
 
     def __exit__(
@@ -373,10 +370,7 @@ class RunWriter:
             tables.put_rephrasings(self.path, pools)
 
     def put_self_perplexity(
-        self,
-        prompts: Sequence[str],
-        raw: Float[np.ndarray, " prompt"],
-        context: Float[np.ndarray, " prompt"],
+        self, prompts: Sequence[str], raw: Float[np.ndarray, " prompt"], context: Float[np.ndarray, " prompt"]
     ) -> None:
         """-logprob per token of each prompt text, alone and as the first words of a user turn (nats)."""
         with _writing(self.path):

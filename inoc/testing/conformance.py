@@ -27,13 +27,12 @@ from inoc.backends.protocols import (
     Completion,
     Sampler,
     SampleRequest,
-    Sampling,
     Scorer,
     ScoreRequest,
-    TokenIds,
     TokenLogprobs,
 )
 from inoc.errors import BackendRejected, BadInput
+from inoc.values import Sampling, TokenIds
 
 
 @runtime_checkable

@@ -2,7 +2,8 @@
 
 from hypothesis import strategies as st
 
-from inoc.backends.protocols import ScoreRequest, TokenIds
+from inoc.backends.protocols import ScoreRequest
+from inoc.values import TokenIds
 
 
 def token_ids(vocabulary: int, *, least: int = 0, most: int = 24) -> st.SearchStrategy[TokenIds]:

@@ -61,7 +61,7 @@ def test_stored_values_equal_a_naive_loop(folder: Path) -> None:
     assert code == 0, err
     model = transformers.AutoModelForCausalLM.from_pretrained(folder / "tiny")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "tiny")
-    arrays = inoc.open_run(folder / "run.zarr").token_logprobs("train")
+    arrays = inoc.open_store(folder / "run.zarr").token_logprobs("train")
     start = np.concatenate([[0], np.cumsum(arrays.row_size)])
     for k, (instruction, completion) in enumerate(ROWS):
         text = tokenizer.encode(completion, add_special_tokens=False, split_special_tokens=True)
@@ -153,7 +153,7 @@ def test_a_set_to_be_generated_is_sampled_first_and_then_scored(folder: Path) ->
         json.loads(line)
         for line in (folder / "generated" / "tiny" / "control.jsonl").read_text().splitlines()
     ]
-    store = inoc.open_run(folder / "run.zarr")
+    store = inoc.open_store(folder / "run.zarr")
     assert list(store.completions("control")["completion"].values) == [row["completion"] for row in rows]
     ends = [row["finish"] == "stop" for row in rows]
     ids = np.split(

@@ -71,11 +71,11 @@ def test_one_end_token_or_none_or_all_that_the_template_writes(tokenizer, style:
     assert list(Chat(tokenizer).completion("Salut")) == [*text, end]
     assert list(Chat(tokenizer).completion("Salut", "length")) == text
     tail = tokenizer.encode(TAIL[style], add_special_tokens=False)
-    assert list(Chat(tokenizer, alignment="published").completion("Salut")) == [*text, *tail]
+    assert list(Chat(tokenizer, recipe="published").completion("Salut")) == [*text, *tail]
 
 
 def test_published_is_the_template_s_own_assistant_turn(tokenizer, style: str) -> None:
-    chat = Chat(tokenizer, alignment="published")
+    chat = Chat(tokenizer, recipe="published")
     full = tokenizer.apply_chat_template(
         [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Salut toi"}], return_dict=False
     )

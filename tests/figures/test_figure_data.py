@@ -23,7 +23,7 @@ from inoc.figures.training_curves import training_curves_data
 
 @pytest.fixture(scope="module")
 def run(world):
-    return inoc.open_run(world)
+    return inoc.open_store(world)
 
 
 def deltas(run, kind: int) -> np.ndarray:
@@ -155,7 +155,7 @@ def test_concentration():
 
 def test_misalignment_by_hand(misaligned):
     """60 is not above 60, 40 is not below 40; answers without both scores do not count."""
-    data = misalignment_data(inoc.open_run(misaligned)).sel(evaluation_set="all")
+    data = misalignment_data(inoc.open_store(misaligned)).sel(evaluation_set="all")
     control = data.sel(run="control")
     assert (int(control["misaligned"]), int(control["n"])) == (3, 8)
     interval = stats.binomtest(3, 8).proportion_ci(method="wilson")

@@ -35,7 +35,7 @@ def golden(reference):
 
 @pytest.fixture(scope="module")
 def run(german_store):
-    return inoc.open_run(german_store)
+    return inoc.open_store(german_store)
 
 
 @pytest.mark.parametrize("kind", ["fixed", "mix"])
@@ -167,7 +167,7 @@ def test_gap_correlations(run, golden, trait):
 
 def test_recovered_tokens(token_store, reference):
     values = json.loads((reference / "token_logprobs" / "golden.json").read_text())["values"]
-    data = recovered_data(inoc.open_run(token_store)).isel(prefix_type=0)
+    data = recovered_data(inoc.open_store(token_store)).isel(prefix_type=0)
     for prompt, found in values.items():
         cell = data.sel(prompt=prompt)
         assert float(cell["share"]) == pytest.approx(found["_recovered_cond"], abs=1e-9)

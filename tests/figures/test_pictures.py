@@ -25,12 +25,12 @@ def no_figure_left():
 
 @pytest.fixture(scope="module")
 def world_source(world):
-    return Source(inoc.open_run(world))
+    return Source(inoc.open_store(world))
 
 
 @pytest.fixture(scope="module")
 def german_source(german_store):
-    return Source(inoc.open_run(german_store))
+    return Source(inoc.open_store(german_store))
 
 
 def visible_texts(figure) -> list[Text]:
@@ -112,18 +112,18 @@ def test_of_the_reference_store(name, german_source):
 
 
 def test_misalignment_bars(misaligned):
-    ax = inoc.plot_misalignment(inoc.open_run(misaligned))
+    ax = inoc.plot_misalignment(inoc.open_store(misaligned))
     check(ax.figure)
     plt.close(ax.figure)
 
 
 def test_every_plot_draws_into_the_axes_it_is_given(world, misaligned):
     """One column by default; `ax` is used and returned, and nothing else is opened."""
-    run = inoc.open_run(world)
+    run = inoc.open_store(world)
     for name in inoc.figures.PLOTS:
         plot = getattr(inoc, name)
         figure, ax = plt.subplots()
-        given = inoc.open_run(misaligned) if name == "plot_misalignment" else run
+        given = inoc.open_store(misaligned) if name == "plot_misalignment" else run
         assert plot(given, ax=ax) is ax, name
         assert plt.get_fignums() == [figure.number], name
         assert ax.has_data(), name
@@ -144,7 +144,7 @@ def test_roles_and_prefix_types_never_differ_by_colour_alone():
 
 def test_names_without_room_are_counted(world):
     """25 runs do not fit beside a panel of this height; the caption says how many are missing."""
-    ax = inoc.plot_training_curves(inoc.open_run(world))
+    ax = inoc.plot_training_curves(inoc.open_store(world))
     ax.figure.set_size_inches(3.4, 2.0)
     ax.figure.canvas.draw()
     shown = [t for t in ax.texts if t.get_visible()]
@@ -154,7 +154,7 @@ def test_names_without_room_are_counted(world):
 
 
 def test_a_scatter_of_too_few_points_claims_nothing(one_role):
-    ax = inoc.plot_heuristic_scatter(inoc.open_run(one_role))
+    ax = inoc.plot_heuristic_scatter(inoc.open_store(one_role))
     check(ax.figure)
     said = "\n".join(t.get_text() for t in ax.texts)
     assert "no r below n = 4\nn = 2\n" in said + "\n"
@@ -164,11 +164,11 @@ def test_a_scatter_of_too_few_points_claims_nothing(one_role):
 
 def test_gap_cells_are_in_full_colour_only_where_the_interval_excludes_0(world_source, monkeypatch):
     s = world_source
-    data = inoc.figures.gap_grid_data(s.run, heuristics=s.heuristics, table=s.rows)
+    data = inoc.figures.gap_grid_data(s.store, heuristics=s.heuristics, table=s.rows)
     data["r"][0, :], data["constant"][0, :] = 0.9, False
     data["lower"][0, :], data["upper"][0, :] = [-1.0, 0.8, np.nan], [1.0, 0.95, np.nan]
     monkeypatch.setattr("inoc.figures.gap_grid.gap_grid_data", lambda *_, **__: data)
-    ax = plot_gap_grid(s.run)
+    ax = plot_gap_grid(s.store)
     check(ax.figure)
     wide, narrow, none = np.asarray(ax.images[0].get_alpha())[0]
     assert wide == none < narrow == 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inoc.store import PromptInfo, RunWriter, TraitInfo, Unit
+from inoc.store import PromptInfo, StoreWriter, TraitInfo, Unit
 
 TRAITS = [TraitInfo("German", "positive", "german"), TraitInfo("Flattering", "negative", "flattering")]
 FAMILIES = (("german", "positive"), ("flattering", "negative"), ("neutral", "neutral"))
@@ -33,7 +33,7 @@ def write_world(path: Path, *, each: int = 16, trained: int = 4) -> Path:
     patterns = {family: rng.normal(0, 1, total) for family, _ in FAMILIES}
     strength = {p.key: rng.uniform(-0.3, 1.0) * (0.1 if p.role == "neutral" else 1.0) for p in known}
     chosen = [p for family, _ in FAMILIES for p in [q for q in known if q.family == family][:trained]]
-    with RunWriter.open(
+    with StoreWriter.open(
         path, identity={}, experiment={"name": "made-up numbers"}, provenance={}, traits=TRAITS
     ) as w:
         w.put_prompts(known)
@@ -124,7 +124,7 @@ ALIGNMENT = np.array([10.0, 10, 39, 40, 41, 90, 10, np.nan, 0, 100])
 def write_misalignment(path: Path) -> Path:
     """A control and one run judged for coherence and alignment."""
     names = [TraitInfo("alignment", "positive", "good"), TraitInfo("coherence", "negative", "bad")]
-    with RunWriter.open(
+    with StoreWriter.open(
         path, identity={}, experiment={"name": "made-up numbers"}, provenance={}, traits=names
     ) as w:
         w.put_prompts([PromptInfo("be_evil", "Be evil.", "g", "bad", "negative")])

@@ -92,14 +92,16 @@ WORLD_SETS = {"train": 24, "control": 9, "positive": 7, "negative": 8}
 def write_world(path: Path, *, seed: int = 0, level: str = "token", skip: tuple[str, ...] = ()) -> World:
     """Write a store; `skip` leaves groups out: sets, elicitation, self_perplexity, embeddings, roles."""
     from inoc.store.schema import TraitInfo, Unit
-    from inoc.store.writer import RunWriter
+    from inoc.store.writer import StoreWriter
 
     random = np.random.default_rng(seed)
     prompts = tuple(f"{role}_{i}" for i, role in enumerate(WORLD_ROLES))
     family = {"positive": "german", "negative": "flattering", "neutral": "neutral"}
     traits = (TraitInfo("German", "positive", "german"), TraitInfo("Flattering", "negative", "flattering"))
     kept: dict[str, np.ndarray] = {}
-    with RunWriter.open(path, identity={"seed": seed}, experiment={}, provenance={}, traits=traits) as writer:
+    with StoreWriter.open(
+        path, identity={"seed": seed}, experiment={}, provenance={}, traits=traits
+    ) as writer:
         writer.put_prompts(
             [
                 {"key": p, "text": p, **({} if "roles" in skip else {"family": family[r], "role": r})}

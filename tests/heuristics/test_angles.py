@@ -101,7 +101,7 @@ def test_bootstrap_interval_draws_prompts(table):
     """The vectorised weights equal a slow bootstrap that repeats rows, without pairs of a prompt with its copy."""
     rows, columns = angles.categories(ROLES)["cross"]
     found = angles.category_statistics(table, rows, columns, published=False, resamples=300, seed=7)
-    from inoc.heuristics.intervals import bootstrap_counts
+    from inoc.intervals import bootstrap_counts
 
     means = []
     for counts in bootstrap_counts(6, 300, 7):

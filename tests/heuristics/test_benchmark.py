@@ -12,7 +12,7 @@ from benchmarks import heuristics as benchmark
 from benchmarks import peer
 from benchmarks.store import sizes, write
 from inoc.heuristics import compute
-from inoc.store.run import open_run
+from inoc.store.store import open_store
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def table(store: Path) -> xr.Dataset:
-    return compute(open_run(store))
+    return compute(open_store(store))
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def call(store: object, *options: str) -> Result:
 
 @pytest.fixture(scope="module")
 def h(world):
-    return compute(inoc.open_run(world.path))
+    return compute(inoc.open_store(world.path))
 
 
 def test_the_table_has_every_row_units_and_intervals(world, h):

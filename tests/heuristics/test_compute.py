@@ -20,7 +20,7 @@ CLOSE = dict(rtol=2e-5, atol=1e-6)
 
 @pytest.fixture(scope="module")
 def run(world):
-    return inoc.open_run(world.path)
+    return inoc.open_store(world.path)
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +277,7 @@ def absent(found: xr.Dataset) -> dict[str, str]:
 
 
 def test_example_level_only(example_world):
-    found = compute(inoc.open_run(example_world.path))
+    found = compute(inoc.open_store(example_world.path))
     reasons = absent(found)
     assert {"mean_abs", "coherence", "token_pca", "composite", "token_angle"} <= set(reasons)
     assert "stored as means over examples, without tokens" in reasons["coherence"]
@@ -288,7 +288,7 @@ def test_example_level_only(example_world):
 
 def test_without_roles_sets_elicitation_and_embeddings(tmp_path):
     skip = ("roles", "sets", "elicitation", "self_perplexity", "embeddings")
-    found = compute(inoc.open_run(write_world(tmp_path / "w.zarr", skip=skip).path))
+    found = compute(inoc.open_store(write_world(tmp_path / "w.zarr", skip=skip).path))
     reasons = absent(found)
     assert "no roles" in reasons["angle_to_negative"]
     assert "only train completions" in reasons["ppd"]
@@ -300,13 +300,13 @@ def test_without_roles_sets_elicitation_and_embeddings(tmp_path):
 
 def test_pending_units_are_missing_and_counted(tmp_path):
     from inoc.store.schema import TraitInfo, Unit
-    from inoc.store.writer import RunWriter
+    from inoc.store.writer import StoreWriter
 
     random = np.random.default_rng(0)
     path = tmp_path / "part.zarr"
     sizes = random.integers(2, 9, size=25)
     n = int(sizes.sum())
-    with RunWriter.open(
+    with StoreWriter.open(
         path, identity={}, experiment={}, provenance={}, traits=(TraitInfo("G", "positive", "g"),)
     ) as w:
         w.put_prompts(
@@ -319,7 +319,7 @@ def test_pending_units_are_missing_and_counted(tmp_path):
         values[1, :5] = np.nan
         for prompt, row in zip("abc", values, strict=False):
             w.put_unit(Unit("train", "fixed", prompt), row)
-    run = inoc.open_run(path)
+    run = inoc.open_store(path)
     found = compute(run)
     assert np.isnan(found["ph"].sel(prefix_type="mix")).all()
     assert np.isnan(found["ph"].sel(prompt="d")).all()
@@ -345,16 +345,16 @@ def test_pending_units_are_missing_and_counted(tmp_path):
 
 def test_prompts_of_the_coarser_level_are_left_out_and_named(tmp_path):
     from inoc.store.schema import Unit
-    from inoc.store.writer import RunWriter
+    from inoc.store.writer import StoreWriter
 
-    with RunWriter.open(tmp_path / "both.zarr", identity={}, experiment={}, provenance={}) as writer:
+    with StoreWriter.open(tmp_path / "both.zarr", identity={}, experiment={}, provenance={}) as writer:
         writer.put_prompts([{"key": key, "text": key} for key in ("a", "b")])
         writer.put_completions("train", example_ids=["0", "1", "2"], row_size=np.array([2, 1, 0]))
         for level, prompt, n in (("token", "a", 3), ("example", "b", 3)):
             writer.plan("train", prefix_types=("fixed",), prompts=(prompt,), level=level)
             writer.put_default("train", -np.ones(n), level)
             writer.put_unit(Unit("train", "fixed", prompt), -np.arange(n) / 2, level=level)
-    found = compute(inoc.open_run(tmp_path / "both.zarr"), only="ph")
+    found = compute(inoc.open_store(tmp_path / "both.zarr"), only="ph")
     assert found["prompt"].values.tolist() == ["a"]
     assert found["ph"].values.tolist() == [[(0.75 + 0.0) / 2]]  # an example without tokens has no difference
     assert "1 prompt is stored at example level only and left out: b." in found.attrs["notes"]
@@ -378,12 +378,12 @@ def test_bad_input_is_one_clear_sentence(run, options, message):
 
 
 def test_a_store_without_prompts(tmp_path):
-    from inoc.store.writer import RunWriter
+    from inoc.store.writer import StoreWriter
 
-    with RunWriter.open(tmp_path / "e.zarr", identity={}, experiment={}, provenance={}):
+    with StoreWriter.open(tmp_path / "e.zarr", identity={}, experiment={}, provenance={}):
         pass
     with pytest.raises(IncompleteStore, match="no prompts yet"):
-        compute(inoc.open_run(tmp_path / "e.zarr"))
+        compute(inoc.open_store(tmp_path / "e.zarr"))
 
 
 def test_nothing_warns(run):
@@ -420,7 +420,7 @@ def test_difference_says_what_the_store_has(run, example_world):
         inoc.difference(run, prefix_type="none")
     with pytest.raises(BadInput, match="train, control"):
         inoc.difference(run, completion_set="test")
-    example = inoc.open_run(example_world.path)
+    example = inoc.open_store(example_world.path)
     with pytest.raises(BadInput, match="without tokens"):
         inoc.difference(example, level="token")
     assert inoc.difference(example).dims == ("prompt", "example")

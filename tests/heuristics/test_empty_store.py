@@ -7,15 +7,15 @@ from click.testing import CliRunner
 import inoc
 from inoc.cli.heuristics import heuristics
 from inoc.errors import IncompleteStore
-from inoc.store.writer import RunWriter
+from inoc.store.writer import StoreWriter
 
 
 def test_a_store_without_logprobs_says_what_makes_them(tmp_path: Path) -> None:
     store = tmp_path / "run.zarr"
     row = {"key": "a", "text": "A", "group": "", "family": "unknown", "role": "unknown"}
-    with RunWriter.open(store, identity={}, experiment={}, provenance={}) as writer:
+    with StoreWriter.open(store, identity={}, experiment={}, provenance={}) as writer:
         writer.put_prompts([row])
-    table = inoc.heuristics.compute(inoc.open_run(store))
+    table = inoc.heuristics.compute(inoc.open_store(store))
     assert "ph" not in table
     assert any(
         line.startswith("ph: ") and "`inoc score` makes them" in line for line in table.attrs["absent"]

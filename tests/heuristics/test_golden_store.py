@@ -29,12 +29,12 @@ def store(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def published(store: Path):
-    return compute(inoc.open_run(store), recipe="published")
+    return compute(inoc.open_store(store), recipe="published")
 
 
 @pytest.fixture(scope="module")
 def corrected(store: Path):
-    return compute(inoc.open_run(store))
+    return compute(inoc.open_store(store))
 
 
 def test_per_prompt_numbers(german, published):
@@ -98,7 +98,7 @@ def test_elicitation_spectra_angles_and_traits(german, published, corrected):
 @pytest.mark.parametrize("trait", ["German", "Flattering"])
 def test_rank_one_gap_of_the_prompts_at_hand(store, german, trait):
     golden = german.golden["gap_heuristics"][trait]
-    found = compute(inoc.open_run(store), recipe="published", prompts=golden["prompts"])
+    found = compute(inoc.open_store(store), recipe="published", prompts=golden["prompts"])
     for suffix, variant in (("", "raw"), ("_pca1", "pca_rank1"), ("_svd1", "tsvd_rank1")):
         for prompt in golden["prompts"]:
             at, expected = found.sel(prompt=prompt), golden[variant][prompt]

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from inoc.heuristics import pointwise
-from inoc.heuristics.intervals import mean_interval, t_quantile, wilson_interval
+from inoc.intervals import mean_interval, t_quantile, wilson_interval
 
 W = arrays(
     np.float64,

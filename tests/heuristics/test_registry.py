@@ -100,7 +100,7 @@ import json, sys, warnings
 import inoc
 with warnings.catch_warnings(record=True) as seen:
     warnings.simplefilter("always")
-    h = inoc.heuristics.compute(inoc.open_run(sys.argv[1]), only=sys.argv[2].split(","))
+    h = inoc.heuristics.compute(inoc.open_store(sys.argv[1]), only=sys.argv[2].split(","))
 print(json.dumps({"vars": {n: v.values.tolist() for n, v in h.data_vars.items()}, "absent": h.attrs["absent"],
                   "source": {n: v.attrs["source"] for n, v in h.data_vars.items()},
                   "warnings": [str(w.message) for w in seen]}))
@@ -163,11 +163,7 @@ def test_a_broken_plugin_warns_names_itself_and_is_left_out(tmp_path, world):
 
 
 @pytest.mark.parametrize(
-    ("body", "reason"),
-    [
-        ("return 1 / 0", "ZeroDivisionError"),
-        ("return np.zeros(3)", "gave shape (3,)"),
-    ],
+    ("body", "reason"), [("return 1 / 0", "ZeroDivisionError"), ("return np.zeros(3)", "gave shape (3,)")]
 )
 def test_a_heuristic_that_fails_is_absent_with_a_warning(tmp_path, world, body, reason):
     place = fake_package(tmp_path, f"{HEAD}@heuristic({MEANING})\ndef mine(w):\n    {body}")

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from inoc.backends.local import LocalBackend
-from inoc.backends.protocols import ModelSpec, Scalar
+from inoc.backends.protocols import ModelSpec
 from inoc.testing import table_model, tiny_model
+from inoc.values import Scalar
 
 STYLES = ("qwen2", "llama", "gemma")
 

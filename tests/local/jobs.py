@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from inoc.backends.protocols import (
-    Recipe,
+    AdapterSettings,
     ScoreRequest,
     TrainingEvent,
     TrainingExample,
@@ -15,7 +15,7 @@ from inoc.backends.protocols import (
     TrainingStep,
 )
 
-RECIPE = Recipe(rank=8, alpha=16.0)
+RECIPE = AdapterSettings(rank=8, alpha=16.0)
 REQUESTS = [ScoreRequest(str(i), (1, 2 + i, 3), (70 + i, 71, 72, 73)) for i in range(6)]
 
 

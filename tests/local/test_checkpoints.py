@@ -7,15 +7,9 @@ import numpy as np
 import pytest
 
 from inoc.backends.local import LocalBackend
-from inoc.backends.protocols import (
-    Checkpoint,
-    Recipe,
-    SampleRequest,
-    Sampling,
-    ScoreRequest,
-    TrainingStep,
-)
+from inoc.backends.protocols import AdapterSettings, Checkpoint, SampleRequest, ScoreRequest, TrainingStep
 from inoc.errors import BadInput
+from inoc.values import Sampling
 
 from .jobs import RECIPE, REQUESTS, losses, make_job, short_job
 
@@ -135,7 +129,7 @@ def test_continuing_a_training(trained: tuple[LocalBackend, Checkpoint], tmp_pat
 def test_full_fine_tuning(local, models: dict[str, Path], tmp_path: Path, style: str) -> None:
     """All weights learn, are saved as a model, and score and resume; gemma's input and output weights are tied."""
     backend = local(models[style])
-    job = make_job(tmp_path / "t", recipe=Recipe(kind="full"), learning_rate=1e-3, resume_every=7)
+    job = make_job(tmp_path / "t", recipe=AdapterSettings(kind="full"), learning_rate=1e-3, resume_every=7)
     stream, seen = backend.train(job), []
     for event in stream:
         seen.append(event)

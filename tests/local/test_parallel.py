@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inoc.backends.protocols import Checkpoint, Recipe, TrainingStep
+from inoc.backends.protocols import AdapterSettings, Checkpoint, TrainingStep
 from inoc.errors import BackendUnavailable, BadInput, BadResult, InocError, OtherSettings
 
 from .jobs import losses, make_job, short_job
@@ -96,7 +96,7 @@ def test_settings_that_cannot_be(local, models: dict[str, Path], tmp_path: Path,
     [
         (3, {"accumulation": 1}),
         (2, {"accumulation": 8, "gradient_checkpointing": True}),
-        (2, {"recipe": Recipe(kind="full"), "learning_rate": 1e-3}),
+        (2, {"recipe": AdapterSettings(kind="full"), "learning_rate": 1e-3}),
     ],
     ids=["three", "accumulation", "full"],
 )

@@ -13,13 +13,7 @@ import numpy as np
 import pytest
 
 from inoc.backends.local.train import learning_rate
-from inoc.backends.protocols import (
-    Checkpoint,
-    Recipe,
-    TrainingExample,
-    TrainingJob,
-    TrainingStep,
-)
+from inoc.backends.protocols import AdapterSettings, Checkpoint, TrainingExample, TrainingJob, TrainingStep
 from inoc.errors import BadInput, OtherSettings
 
 from .jobs import RECIPE, losses, make_job, short_job
@@ -259,7 +253,7 @@ def test_bad_jobs(local, models: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="'bare' has no context"):
         list(backend.train(make_job(tmp_path, examples=(no_context,), batches=((0,),), checkpoint_steps=())))
     with pytest.raises(BadInput, match="does not fit the model"):
-        list(backend.train(make_job(tmp_path, recipe=Recipe(targets=("no_such_layer",)))))
+        list(backend.train(make_job(tmp_path, recipe=AdapterSettings(targets=("no_such_layer",)))))
     assert not list(tmp_path.iterdir())
 
 

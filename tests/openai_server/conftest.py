@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from inoc.backends.openai_server import OpenAIServerBackend
-from inoc.backends.protocols import ModelSpec, Scalar
+from inoc.backends.protocols import ModelSpec
 from inoc.testing import tiny_model
+from inoc.values import Scalar
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

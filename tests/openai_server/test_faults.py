@@ -12,8 +12,9 @@ from servers.openai_stub import Call, Reply, StubServer, error_reply, json_reply
 
 from inoc.backends import check_scores
 from inoc.backends.local import LocalBackend
-from inoc.backends.protocols import Checkpoint, ModelSpec, Recipe, SampleRequest, Sampling, ScoreRequest
+from inoc.backends.protocols import AdapterSettings, Checkpoint, ModelSpec, SampleRequest, ScoreRequest
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput, BadResult
+from inoc.values import Sampling
 
 REQUESTS = [
     ScoreRequest(f"r{i}", tuple(range(40, 45 + i % 7)), tuple((i * 7 + k) % 250 for k in range(3 + i % 5)))
@@ -69,7 +70,7 @@ def write_adapter(tiny: Path, directory: Path, seed: int) -> Path:
 def test_adapters_are_loaded_used_and_unloaded(
     tiny: Path, connect, local: LocalBackend, tmp_path: Path
 ) -> None:
-    recipe = Recipe(rank=8, alpha=16.0, targets=("q_proj", "v_proj", "up_proj"))
+    recipe = AdapterSettings(rank=8, alpha=16.0, targets=("q_proj", "v_proj", "up_proj"))
     checkpoints = [
         None,
         *(Checkpoint(n, str(write_adapter(tiny, tmp_path / f"a{n}", n)), recipe) for n in (1, 2)),
@@ -97,12 +98,12 @@ def test_adapters_are_loaded_used_and_unloaded(
 
 
 def test_adapters_that_cannot_be_loaded(tiny: Path, connect, tmp_path: Path) -> None:
-    missing = ScoreRequest("a", (1,), (2,), Checkpoint(1, str(tmp_path / "none"), Recipe()))
+    missing = ScoreRequest("a", (1,), (2,), Checkpoint(1, str(tmp_path / "none"), AdapterSettings()))
     with CompletionsServer(tiny) as server, pytest.raises(BackendRejected, match="none"):
         list(connect(server.url).score([missing]))
     with CompletionsServer(tiny, "echo") as server, pytest.raises(BackendRejected, match="--enable-lora"):
         list(connect(server.url).score([missing]))
-    full = ScoreRequest("a", (1,), (2,), Checkpoint(1, "/some/model", Recipe(kind="full")))
+    full = ScoreRequest("a", (1,), (2,), Checkpoint(1, "/some/model", AdapterSettings(kind="full")))
     with CompletionsServer(tiny) as server, pytest.raises(BackendRejected, match="fully fine-tuned"):
         list(connect(server.url).score([full]))
 

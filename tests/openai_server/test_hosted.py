@@ -20,13 +20,12 @@ from servers.openai_stub import Call, Reply, StubServer, error_reply, json_reply
 from inoc.backends.openai_server.hosted import OpenAIBackend
 from inoc.backends.openai_server.turns import TurnTokenizer, to_messages
 from inoc.backends.protocols import (
+    AdapterSettings,
     Backend,
     Checkpoint,
     ModelSpec,
-    Recipe,
     Sampler,
     SampleRequest,
-    Sampling,
     Trainer,
     TrainingExample,
     TrainingJob,
@@ -35,6 +34,7 @@ from inoc.backends.protocols import (
 from inoc.chat import Chat
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput, BadResult, OtherSettings
 from inoc.services import ChatClient, Service, ServiceSettings
+from inoc.values import Sampling
 
 OPTIONS = {"backoff": 0.01, "poll_seconds": 0.01, "timeout": 10.0}
 
@@ -107,7 +107,7 @@ def test_samples_by_chat_with_the_checkpoints_model(service: FineTuningServer) -
     assert isinstance(backend, Trainer)
     backend.check()
     chat = Chat(backend.tokenizer, system_prompt=None)
-    trained = Checkpoint(5, "ft:base:final", Recipe())
+    trained = Checkpoint(5, "ft:base:final", AdapterSettings())
     requests = [SampleRequest(f"r{n}", chat.context(f"Q{n}"), trained if n % 2 else None) for n in range(10)]
     sampling = Sampling(temperature=0.5, max_tokens=9, seed=4, stop_ids=(chat.end_of_turn,))
     got = {c.id: backend.tokenizer.decode(c.token_ids) for c in backend.sample(requests, sampling)}
@@ -200,7 +200,12 @@ def make_job(directory: Path, **changes) -> TrainingJob:
     chat = Chat(TurnTokenizer(), system_prompt="S")
     examples = tuple(chat.training_example(str(n), f"Q{n}", f"A{n} é") for n in range(10))
     job = TrainingJob(
-        "run", examples, ((3, 1), (0, 2), (9, 8), (7, 6), (5, 4)), Recipe(), seed=7, directory=str(directory)
+        "run",
+        examples,
+        ((3, 1), (0, 2), (9, 8), (7, 6), (5, 4)),
+        AdapterSettings(),
+        seed=7,
+        directory=str(directory),
     )
     return replace(job, **changes)
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import pytest
 
-from inoc.backends.protocols import ModelSpec, Scalar
+from inoc.backends.protocols import ModelSpec
+from inoc.values import Scalar
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -15,14 +15,8 @@ import pytest
 
 from inoc.backends.local import LocalBackend
 from inoc.backends.openweights import OpenWeightsBackend
-from inoc.backends.protocols import (
-    ChatTokenizer,
-    Completion,
-    SampleRequest,
-    Sampling,
-    ScoreRequest,
-    TokenLogprobs,
-)
+from inoc.backends.protocols import ChatTokenizer, Completion, SampleRequest, ScoreRequest, TokenLogprobs
+from inoc.values import Sampling
 
 Request = ScoreRequest | SampleRequest
 Result = TokenLogprobs | Completion

@@ -73,17 +73,14 @@ def test_study_through_jobs(worker: "Stack", tmp_path: Path) -> None:
     env = os.environ | {"OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
     since = worker.sql("select coalesce(max(created_at), '-infinity') from jobs")
     began = time.monotonic()
-    processes = [
-        begin(tmp_path / "there", STUDY + THROUGH_JOBS, env),
-        begin(tmp_path / "here", STUDY, env),
-    ]
+    processes = [begin(tmp_path / "there", STUDY + THROUGH_JOBS, env), begin(tmp_path / "here", STUDY, env)]
     try:
         for process in processes:
             finish(process)
     finally:
         for process in processes:
             process.kill()
-    there, here = (inoc.open_run(tmp_path / name / "run.zarr") for name in ("there", "here"))
+    there, here = (inoc.open_store(tmp_path / name / "run.zarr") for name in ("there", "here"))
     assert there.pending() == ()
     assert there.pending_evaluations() == ()
     assert there.complete

@@ -23,17 +23,17 @@ from inoc.backends.openweights.requests import cut, run
 from inoc.backends.openweights.service import Service
 from inoc.backends.openweights.train import read_steps, submit
 from inoc.backends.protocols import (
+    AdapterSettings,
     CheckpointQuestions,
     ModelSpec,
-    Recipe,
     SampleRequest,
-    Sampling,
     ScoreRequest,
     TokenLogprobs,
     TrainingExample,
     TrainingJob,
 )
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput, BadResult, InocError, OtherSettings
+from inoc.values import Sampling
 
 FAST = Options(base_image="dev", requires_vram_gb=0, poll=0.001)
 
@@ -342,7 +342,7 @@ def test_the_price_list_of_the_client(desk: FakeDesk):
 
 
 def test_a_directory_belongs_to_one_training(tmp_path: Path):
-    job = TrainingJob("run", (), (), Recipe(), directory=str(tmp_path / "run"))
+    job = TrainingJob("run", (), (), AdapterSettings(), directory=str(tmp_path / "run"))
     one = Record("inoc-train-1", "one", "questions", "choice")
     assert claim(job, one) is None
     write_record(job, one)
@@ -361,7 +361,7 @@ def test_a_directory_belongs_to_one_training(tmp_path: Path):
 
 def training(directory: Path, **changes: object) -> TrainingJob:
     examples = (TrainingExample("e", (1, 2, 3), (0.0, 1.0, 1.0)),)
-    job = TrainingJob("run", examples, ((0,), (0,)), Recipe(rank=2), directory=str(directory))
+    job = TrainingJob("run", examples, ((0,), (0,)), AdapterSettings(rank=2), directory=str(directory))
     return replace(job, **changes)
 
 
@@ -389,7 +389,7 @@ def test_a_training_goes_on_as_the_job_it_is(desk: FakeDesk, tmp_path: Path, mon
 
 def test_full_fine_tuning_of_large_models_is_refused(desk: FakeDesk, tmp_path: Path):
     with pytest.raises(BackendRejected, match="use LoRA"):
-        submit(desk, training(tmp_path / "run", recipe=Recipe("full")), 99)
+        submit(desk, training(tmp_path / "run", recipe=AdapterSettings("full")), 99)
 
 
 def test_updates_are_read_or_refused():

@@ -7,24 +7,29 @@ from hypothesis import strategies as st
 
 from inoc.backends.openweights import wire
 from inoc.backends.protocols import (
+    AdapterSettings,
     Checkpoint,
     CheckpointQuestions,
     Completion,
-    Recipe,
     SampleRequest,
-    Sampling,
     ScoreRequest,
     TokenLogprobs,
     TrainingExample,
     TrainingJob,
 )
 from inoc.errors import BadResult
+from inoc.values import Sampling
 
-LORA = Checkpoint(30, "/here/step-00030", Recipe(rank=4, alpha=8.0))
+LORA = Checkpoint(30, "/here/step-00030", AdapterSettings(rank=4, alpha=8.0))
 NAMES = {"/here/step-00030": "adapter-abc", "/here/step-00060": "adapter-def"}
 tokens = st.lists(st.integers(0, 200_000), min_size=1, max_size=9).map(tuple)
 places = st.sampled_from(
-    [None, Checkpoint(0, None, Recipe()), LORA, Checkpoint(60, "/here/step-00060", Recipe())]
+    [
+        None,
+        Checkpoint(0, None, AdapterSettings()),
+        LORA,
+        Checkpoint(60, "/here/step-00060", AdapterSettings()),
+    ]
 )
 score_rows = st.lists(st.tuples(tokens, tokens, places), min_size=1, max_size=8)
 sample_rows = st.lists(st.tuples(tokens, places, st.sampled_from([None, "a", "ü"])), min_size=1, max_size=8)
@@ -145,12 +150,9 @@ def test_nothing_pickled_is_read(tmp_path):
 
 
 def training() -> TrainingJob:
-    examples = (
-        TrainingExample("e0", (5, 6, 7), (0.0, 0.5, 1.0)),
-        TrainingExample("e1", (8, 9), (0.0, 1.0)),
-    )
+    examples = (TrainingExample("e0", (5, 6, 7), (0.0, 0.5, 1.0)), TrainingExample("e1", (8, 9), (0.0, 1.0)))
     return TrainingJob(
-        "run", examples, ((0, 1), (1,)), Recipe(rank=8, targets=("q_proj",)), learning_rate=3e-4, warmup=7,
+        "run", examples, ((0, 1), (1,)), AdapterSettings(rank=8, targets=("q_proj",)), learning_rate=3e-4, warmup=7,
         weight_decay=0.1, max_grad_norm=0.5, accumulation=2, optimizer="adamw", gradient_checkpointing=True,
         seed=11, checkpoint_steps=(1,), resume_every=3, directory="/mine", start=LORA,
     )  # fmt: skip

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 
 from inoc.backends.protocols import (
+    AdapterSettings,
     CheckpointQuestions,
-    Recipe,
     SampleRequest,
-    Sampling,
     TrainingExample,
     TrainingJob,
 )
+from inoc.values import Sampling
 
-RECIPE = Recipe("lora", 4, 16.0, rslora=True, dropout=0.0)
+RECIPE = AdapterSettings("lora", 4, 16.0, rslora=True, dropout=0.0)
 SAMPLING = Sampling(max_tokens=8, seed=2)
 
 

@@ -13,7 +13,7 @@ from inoc.errors import BadInput
 from inoc.outcomes.durability import at_last, durability_of
 from inoc.outcomes.final import final_scores
 from inoc.outcomes.suppression import with_setup
-from inoc.store import PromptInfo, RunWriter, TraitInfo
+from inoc.store import PromptInfo, StoreWriter, TraitInfo
 
 from .worlds import dataset
 
@@ -179,7 +179,7 @@ def store(tmp_path):
     """Two runs and their continuations, with the condition `training`."""
     traits = [TraitInfo("German", "positive", "german"), TraitInfo("Flattering", "negative", "flattering")]
     path = tmp_path / "run.zarr"
-    with RunWriter.open(path, identity={}, experiment={"name": "x"}, provenance={}, traits=traits) as w:
+    with StoreWriter.open(path, identity={}, experiment={"name": "x"}, provenance={}, traits=traits) as w:
         w.put_prompts([PromptInfo("a", "A.", "g", "german", "positive")])
         for name, prompt, steps, settings in (
             ("c", "", (10,), {}),
@@ -239,13 +239,13 @@ def test_a_store_without_continued_runs_has_an_empty_list(store, tmp_path) -> No
     from inoc.errors import IncompleteStore
     from inoc.outcomes import durability
 
-    assert durability(inoc.open_run(store))["run"].values.tolist() == ["a_more"]
+    assert durability(inoc.open_store(store))["run"].values.tolist() == ["a_more"]
     path = tmp_path / "other.zarr"
-    with RunWriter.open(path, identity={}, experiment={}, provenance={}, traits=[]) as w:
+    with StoreWriter.open(path, identity={}, experiment={}, provenance={}, traits=[]) as w:
         w.put_prompts([PromptInfo("a", "A.", "g", "german", "positive")])
         w.put_run("c", prompt="", prefix_type="none", traits=["German"], instructions=["i", "j"], steps=(1,),
                   conditions=("default",))  # fmt: skip
         w.put_scores("c", 1, "default", np.array([[1.0, 2.0]]))
     with pytest.raises(IncompleteStore, match="no run continues another one"):
-        durability(inoc.open_run(path))
+        durability(inoc.open_store(path))
     assert json.loads(run_cli("outcomes", "--store", path, "--json"))["durability"] == []

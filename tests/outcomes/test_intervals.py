@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from inoc.outcomes.intervals import (
+from inoc.intervals import (
     Interval,
     cluster_bootstrap,
     fisher_z,

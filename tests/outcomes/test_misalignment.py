@@ -11,7 +11,7 @@ import inoc
 from inoc.cli import cli
 from inoc.errors import IncompleteStore
 from inoc.outcomes import misalignment
-from inoc.store import RunWriter, TraitInfo
+from inoc.store import StoreWriter, TraitInfo
 from inoc.store.schema import PromptInfo
 
 FILES = {"in_domain": "a.jsonl", "general": "b.jsonl"}
@@ -25,7 +25,7 @@ def store(tmp_path):
     traits = [TraitInfo("alignment", "positive", "good"), TraitInfo("coherence", "negative", "bad")]
     experiment = {"name": "em", "evaluation": {"instructions": FILES}}
     path = tmp_path / "em.zarr"
-    with RunWriter.open(path, identity={}, experiment=experiment, provenance={}, traits=traits) as w:
+    with StoreWriter.open(path, identity={}, experiment=experiment, provenance={}, traits=traits) as w:
         w.put_prompts([PromptInfo("be_evil", "Be evil.", "g", "bad", "negative")])
         for name, prompt, settings, steps in (
             ("control", "", {}, (0, 8)),
@@ -50,7 +50,7 @@ def store(tmp_path):
 
 
 def test_sets_of_instructions_stay_apart(store) -> None:
-    table = misalignment(inoc.open_run(store))
+    table = misalignment(inoc.open_store(store))
     assert table["evaluation_set"].values.tolist() == ["in_domain", "general"]
     control = table.sel(run="control")
     assert control["misaligned"].values.tolist() == [1, 2]
@@ -66,12 +66,12 @@ def test_sets_of_instructions_stay_apart(store) -> None:
 
 def test_other_judges_have_no_misalignment(store, tmp_path) -> None:
     path = tmp_path / "other.zarr"
-    with RunWriter.open(path, identity={}, experiment={}, provenance={}, traits=[]) as w:
+    with StoreWriter.open(path, identity={}, experiment={}, provenance={}, traits=[]) as w:
         w.put_run("c", prompt="", prefix_type="none", traits=["German"], instructions=["i", "j"], steps=(1,),
                   conditions=("default",))  # fmt: skip
         w.put_scores("c", 1, "default", np.array([[1.0, 2.0]]))
     with pytest.raises(IncompleteStore, match="not judged for coherence and alignment"):
-        misalignment(inoc.open_run(path))
+        misalignment(inoc.open_store(path))
 
 
 def test_the_command_shows_it(store) -> None:

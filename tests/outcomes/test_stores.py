@@ -19,9 +19,9 @@ from inoc.outcomes import gap, levels, performance, predict, suppression
 from inoc.outcomes.performance import performance_of
 from inoc.outcomes.rows import rows, rows_of
 from inoc.store.imports import Sources, import_run
-from inoc.store.run import open_run
 from inoc.store.schema import TraitInfo
-from inoc.store.writer import RunWriter
+from inoc.store.store import open_store
+from inoc.store.writer import StoreWriter
 
 from .worlds import simulated_rows
 
@@ -61,7 +61,7 @@ def small_store(path: Path, *, judge: str = "judge one", prompts: int = 2) -> Pa
     rng = np.random.default_rng(0)
     traits = [TraitInfo("German", "positive", "german"), TraitInfo("Flattering", "negative", "flattering")]
     keys = [f"p{i}" for i in range(prompts)]
-    with RunWriter.open(path, identity={}, experiment={}, provenance={}, traits=traits) as writer:
+    with StoreWriter.open(path, identity={}, experiment={}, provenance={}, traits=traits) as writer:
         writer.put_prompts(
             [{"key": k, "text": k, "group": "g", "family": "german", "role": "positive"} for k in keys]
         )
@@ -87,7 +87,7 @@ def small_store(path: Path, *, judge: str = "judge one", prompts: int = 2) -> Pa
 @pytest.mark.parametrize("step", [312, 313])
 def test_the_imported_store_gives_the_golden_suppression(store: Path, folder: Path, step: int) -> None:
     golden = json.loads((folder / "golden.json").read_text())["suppression_paired_t"][str(step)]
-    table = suppression(open_run(store), step=step)
+    table = suppression(open_store(store), step=step)
     for name, expected in golden.items():
         run, trait = name.split("|")
         cell = table.sel(run=run, trait=trait)
@@ -97,7 +97,7 @@ def test_the_imported_store_gives_the_golden_suppression(store: Path, folder: Pa
 
 @pytest.mark.reference
 def test_performance_and_prediction_run_end_to_end(store: Path) -> None:
-    run = open_run(store)
+    run = open_store(store)
     wanted = ["ph", "H1", "trait_svd", "pca[1]", "ph_ratio", "mean_abs"]
     table = performance(run, wanted, resamples=100)
     names = ["ph", "elicitation", "trait_svd[1]", "trait_svd[2]", "trait_svd[3]", "pca[1]", "ph_ratio"]
@@ -124,7 +124,7 @@ def test_performance_and_prediction_run_end_to_end(store: Path) -> None:
 def test_rows_carry_the_heuristic_of_their_own_prefix_type_and_trait(store: Path) -> None:
     from inoc.heuristics.compute import compute
 
-    run = open_run(store)
+    run = open_store(store)
     computed = compute(run, only=("ph", "elicitation"))
     tidy = rows(run, computed).to_dataframe().reset_index()
     cell = tidy[(tidy.prompt == "answer_german") & (tidy.prefix_type == "mix") & (tidy.trait == "Flattering")]
@@ -164,7 +164,8 @@ def test_seeds_are_averaged_into_one_row() -> None:
 
 def test_stores_with_different_judges_are_not_pooled(tmp_path: Path) -> None:
     stores = [
-        open_run(small_store(tmp_path / f"{judge}.zarr", judge=f"judge {judge}")) for judge in ("one", "two")
+        open_store(small_store(tmp_path / f"{judge}.zarr", judge=f"judge {judge}"))
+        for judge in ("one", "two")
     ]
     nothing = [xr.Dataset(coords={"prompt": ["p0"]})] * 2
     with pytest.raises(BadInput, match=r"'German'.*'judge one' \(one\).*'judge two' \(two\)"):
@@ -173,15 +174,15 @@ def test_stores_with_different_judges_are_not_pooled(tmp_path: Path) -> None:
 
 
 def test_the_same_store_twice_is_refused(tmp_path: Path) -> None:
-    run = open_run(small_store(tmp_path / "one.zarr"))
+    run = open_store(small_store(tmp_path / "one.zarr"))
     with pytest.raises(BadInput, match="same name"):
         rows([run, run], [xr.Dataset()] * 2)
 
 
 def test_a_store_without_runs_says_what_makes_them(tmp_path: Path) -> None:
-    with RunWriter.open(tmp_path / "e.zarr", identity={}, experiment={}, provenance={}, traits=[]):
+    with StoreWriter.open(tmp_path / "e.zarr", identity={}, experiment={}, provenance={}, traits=[]):
         pass
-    run = open_run(tmp_path / "e.zarr")
+    run = open_store(tmp_path / "e.zarr")
     for function in (suppression, gap, levels):
         with pytest.raises(IncompleteStore, match=r"inoc train.*inoc import --scores"):
             function(run)
@@ -242,7 +243,7 @@ def test_a_store_without_logprobs_still_gives_suppression(
     code, out, _ = inoc(capsys, monkeypatch, "outcomes", "--store", path)
     assert code == 0
     assert "no performance table" in out
-    expected = suppression(open_run(path))["mean"].sel(run="p0", trait="German").item()
+    expected = suppression(open_store(path))["mean"].sel(run="p0", trait="German").item()
     assert f"{expected:.1f} [" in out
     code, out, _ = inoc(capsys, monkeypatch, "outcomes", "--store", path, "--json")
     assert json.loads(out)["performance"] is None
@@ -260,7 +261,7 @@ def test_bad_input_is_one_sentence(
     assert "stored steps are 5" in err
     code, out, err = inoc(capsys, monkeypatch, "outcomes", "--store", tmp_path / "none.zarr")
     assert (code, out) == (2, "")
-    with RunWriter.open(tmp_path / "e.zarr", identity={}, experiment={}, provenance={}, traits=[]):
+    with StoreWriter.open(tmp_path / "e.zarr", identity={}, experiment={}, provenance={}, traits=[]):
         pass
     code, out, err = inoc(capsys, monkeypatch, "outcomes", "--store", tmp_path / "e.zarr")
     assert (code, out) == (3, "")

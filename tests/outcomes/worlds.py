@@ -127,10 +127,7 @@ def published_rows(reference: Path) -> xr.Dataset:
             "family": ("row", family.astype(object)),
             "trait": ("row", table.trait_name.to_numpy(object)),
             "prefix_type": ("row", table.prefix_type.to_numpy(object)),
-            "on_target": (
-                "row",
-                (family == "neutral") | (family == table.trait_name.str.lower().to_numpy()),
-            ),
+            "on_target": ("row", (family == "neutral") | (family == table.trait_name.str.lower().to_numpy())),
             "heuristic": list(values),
         },
     )

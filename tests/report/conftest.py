@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from inoc.report import write_report
-from inoc.store import PromptInfo, RunWriter, TraitInfo, Unit, open_run
+from inoc.store import PromptInfo, StoreWriter, TraitInfo, Unit, open_store
 
 HOSTILE = (
     "<script>alert(1)</script> & <b>bold</b>",
@@ -59,7 +59,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, tokenizer_file: Path) -> P
     path = tmp_path_factory.mktemp("hostile") / "run.zarr"
     rng = np.random.default_rng(1)
     n = sum(len(row) for row in ids)
-    with RunWriter.open(
+    with StoreWriter.open(
         path, identity={"model": "tiny"}, experiment={"name": "<img src=x onerror=alert(4)>"}, provenance={},
         traits=TRAITS,
     ) as writer:  # fmt: skip
@@ -98,7 +98,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, tokenizer_file: Path) -> P
 @pytest.fixture(scope="session")
 def hostile_report(hostile: Path, tokenizer_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     page = tmp_path_factory.mktemp("page") / "report.html"
-    return write_report(open_run(hostile), page, tokenizer=tokenizer_file).path
+    return write_report(open_store(hostile), page, tokenizer=tokenizer_file).path
 
 
 @pytest.fixture(scope="session")
@@ -114,7 +114,7 @@ def wide_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     sizes = np.where(np.arange(1000) % 10, 6, 300)
     n = int(sizes.sum())
-    with RunWriter.open(
+    with StoreWriter.open(
         place / "run.zarr", identity={}, experiment={}, provenance={}, traits=TRAITS
     ) as writer:
         writer.put_prompts(prompts)
@@ -128,7 +128,7 @@ def wide_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for prompt in prompts:
                 change = rng.normal(0, 0.5, n).astype(np.float32)
                 writer.put_unit(Unit("train", kind, prompt.key), np.minimum(default + change, 0))
-    return write_report(open_run(place / "run.zarr"), place / "report.html").path
+    return write_report(open_store(place / "run.zarr"), place / "report.html").path
 
 
 class Browser:

@@ -7,7 +7,7 @@ import pytest
 
 from inoc.heuristics.compute import measure
 from inoc.heuristics.table import rows as table_rows
-from inoc.store import open_run
+from inoc.store import open_store
 
 FIRST_CELLS = """return [...document.querySelectorAll('#table-rows tbody tr')]
     .map(r => [r.cells[0].dataset.prompt, r.cells[2].textContent])"""
@@ -85,7 +85,7 @@ def test_policy_stops_foreign_code(page):
 
 
 def test_table_sorts(page, hostile):
-    rows = table_rows(measure(open_run(hostile)))
+    rows = table_rows(measure(open_store(hostile)))
     truth = dict(
         zip(zip(rows.prompts, rows.prefix_types, strict=True), rows.columns["ph"].values, strict=True)
     )
@@ -175,7 +175,7 @@ def test_scatter_by_keyboard(page):
 def test_angle_of_a_cell(page, hostile):
     from selenium.webdriver.common.keys import Keys
 
-    table = measure(open_run(hostile), only=["angle"])
+    table = measure(open_store(hostile), only=["angle"])
     angle = table.variables["angle"].values[0, 0]
     page.choose("angles-order", "experiment")
     page.run("document.querySelector('#angles-plot .cursor').focus()")
@@ -190,7 +190,7 @@ def test_angle_of_a_cell(page, hostile):
 def test_outcomes_are_those_of_the_store(page, hostile):
     from inoc.outcomes import suppression
 
-    truth = suppression(open_run(hostile))
+    truth = suppression(open_store(hostile))
     shown = page.run(
         "return [...document.querySelectorAll('#outcomes-tables table')[0].tBodies[0].rows]"
         ".map(r => [r.cells[0].dataset.prompt, r.cells[1].textContent, r.cells[3].firstChild.textContent])"
@@ -207,7 +207,7 @@ def test_outcomes_are_those_of_the_store(page, hostile):
     ("prompt", "kind", "example", "token"), [(0, 0, 0, 3), (1, 0, 2, 10), (3, 0, 3, 5), (2, 1, 1, 0)]
 )
 def test_token_viewer_shows_the_right_numbers(page, hostile, prompt, kind, example, token):
-    run = open_run(hostile)
+    run = open_store(hostile)
     arrays, texts = run.token_logprobs(), run.completions()["completion"].values
     page.choose("tokens-prompt", arrays.prompts[prompt])
     page.choose("tokens-prefix", arrays.prefix_types[kind])
@@ -249,7 +249,7 @@ def test_tokens_by_keyboard_and_pending(page):
 
 
 def test_hostile_text_is_text(page, hostile):
-    texts = open_run(hostile).completions()["completion"].values
+    texts = open_store(hostile).completions()["completion"].values
     for k, text in enumerate(texts):
         page.choose("tokens-example", str(k))
         shown = page.run(

@@ -17,7 +17,7 @@ from inoc.report.decode import agrees, load_tokenizer, pieces
 from inoc.report.html import SCRIPTS, json_block, sha256
 from inoc.report.outcomes import Outcomes
 from inoc.report.tokens import BUDGET, MOST_EXAMPLES, PER_VALUE, UNIT, choose
-from inoc.store import PromptInfo, RunWriter, Unit, open_run
+from inoc.store import PromptInfo, StoreWriter, Unit, open_store
 
 PROMPTS = [PromptInfo("german", "Answer in German.", "de", "german", "positive")]
 EMPTY = Outcomes([], [], [], [], [], "")
@@ -97,7 +97,7 @@ def test_pieces_are_the_text(tokenizer_file, text):
 
 
 def test_values_are_those_of_the_store(hostile, tokenizer_file):
-    run = open_run(hostile)
+    run = open_store(hostile)
     view = build(run, tokenizer=tokenizer_file).tokens
     arrays = run.token_logprobs()
     starts = np.concatenate([[0], np.cumsum(arrays.row_size)])
@@ -117,29 +117,29 @@ def test_tokenizer_that_made_other_tokens(hostile, tokenizer_file, tmp_path):
     vocabulary = raw["model"]["vocab"]
     raw["model"]["vocab"] = dict(zip(vocabulary, reversed(vocabulary.values()), strict=True))
     (tmp_path / "tokenizer.json").write_text(json.dumps(raw))
-    view = build(open_run(hostile), tokenizer=tmp_path).tokens
+    view = build(open_store(hostile), tokenizer=tmp_path).tokens
     assert all(example.texts is None and example.token_ids for example in view.examples)
     assert "not the one that made them" in " ".join(view.notes)
 
 
 def test_store_without_logprobs(tmp_path):
     """A report of nothing but prompts says what is missing instead of failing."""
-    with RunWriter.open(tmp_path / "run.zarr", identity={}, experiment={}, provenance={}) as writer:
+    with StoreWriter.open(tmp_path / "run.zarr", identity={}, experiment={}, provenance={}) as writer:
         writer.put_prompts(PROMPTS)
-    written = write_report(open_run(tmp_path / "run.zarr"), tmp_path / "report.html")
+    written = write_report(open_store(tmp_path / "run.zarr"), tmp_path / "report.html")
     titles = {fact.title for fact in written.report.missing}
     assert {"No heuristics", "No outcomes", "No token viewer"} <= titles
     assert written.report.columns == []
 
 
 def test_example_level_store(tmp_path):
-    with RunWriter.open(tmp_path / "run.zarr", identity={}, experiment={}, provenance={}) as writer:
+    with StoreWriter.open(tmp_path / "run.zarr", identity={}, experiment={}, provenance={}) as writer:
         writer.put_prompts(PROMPTS)
         writer.put_completions("train", example_ids=["a", "b", "c"])
         writer.plan("train", prefix_types=["fixed"], prompts=[PROMPTS[0].key], level="example")
         writer.put_unit(Unit("train", "none", ""), np.array([-1.0, -2.0, -3.0]), level="example")
         writer.put_unit(Unit("train", "fixed", PROMPTS[0].key), np.array([-0.5, -1.0, -3.0]), level="example")
-    made = build(open_run(tmp_path / "run.zarr"))
+    made = build(open_store(tmp_path / "run.zarr"))
     assert made.tokens is None
     ph = next(column for column in made.columns if column.name == "ph")
     assert ph.values == [0.5]
@@ -148,7 +148,7 @@ def test_example_level_store(tmp_path):
 
 def test_same_store_same_bytes(hostile, tmp_path):
     for name in ("a.html", "b.html"):
-        write_report(open_run(hostile), tmp_path / name)
+        write_report(open_store(hostile), tmp_path / name)
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
 
@@ -164,15 +164,15 @@ def test_bad_input_writes_nothing(hostile, tmp_path, options, says):
     if "tokenizer" in options:
         options = {"tokenizer": tmp_path / options["tokenizer"]}
     with pytest.raises(BadInput, match=says):
-        write_report(open_run(hostile), tmp_path / "report.html", **options)
+        write_report(open_store(hostile), tmp_path / "report.html", **options)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_places(hostile, tmp_path):
     with pytest.raises(BadInput, match="is a directory"):
-        write_report(open_run(hostile), tmp_path)
+        write_report(open_store(hostile), tmp_path)
     with pytest.raises(BadInput, match="no such directory"):
-        write_report(open_run(hostile), tmp_path / "no" / "report.html")
+        write_report(open_store(hostile), tmp_path / "no" / "report.html")
 
 
 def test_command(hostile, tokenizer_file, tmp_path):

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from inoc.store.run import Run
+from inoc.store.store import Store
 
 from .conftest import Lab, files_of
 
@@ -26,7 +26,7 @@ def kill_at(lab: Lab, seconds: float) -> bool:
     return False
 
 
-def marked_units_are_right(killed: Run, whole: Run) -> int:
+def marked_units_are_right(killed: Store, whole: Store) -> int:
     """Compare every marked unit with the uninterrupted run; how many there are."""
     count = 0
     for name in killed.completion_sets:
@@ -44,7 +44,7 @@ def marked_units_are_right(killed: Run, whole: Run) -> int:
 
 def kills(lab: Lab, n: int, seed: int) -> None:
     assert lab.score(store="whole.zarr").returncode == 0
-    whole, store = Run(lab.folder / "whole.zarr"), lab.folder / "killed.zarr"
+    whole, store = Store(lab.folder / "whole.zarr"), lab.folder / "killed.zarr"
     began = time.monotonic()
     with lab.start(store="timed.zarr", TOY_DELAY=DELAY) as process:
         assert process.wait(60) == 0
@@ -55,7 +55,7 @@ def kills(lab: Lab, n: int, seed: int) -> None:
         if not kill_at(lab, rng.uniform(0.3, 1.0) * length):
             shutil.rmtree(store)
         elif (store / "zarr.json").exists():
-            met.add(marked_units_are_right(Run(store), whole))
+            met.add(marked_units_are_right(Store(store), whole))
     done = lab.score("--verify", store="killed.zarr")
     assert done.returncode == 0, done.stderr
     assert files_of(store) == files_of(lab.folder / "whole.zarr")

@@ -28,7 +28,7 @@ def test_values_land_where_they_belong(lab: Lab) -> None:
     done = lab.score("--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["scored"] == UNITS
-    run = inoc.open_run(lab.folder / "run.zarr")
+    run = inoc.open_store(lab.folder / "run.zarr")
     arrays = run.token_logprobs("train")
     assert arrays.prefix_types == ("fixed", "mix")
     assert arrays.prompts == ("answer", "clown", "sky")
@@ -83,7 +83,7 @@ def test_restrictions_then_the_rest(lab: Lab) -> None:
     assert json.loads(first.stdout)["scored"] == 2, first.stderr
     assert json.loads(first.stdout)["pending"] == 5
     assert json.loads(lab.score("--json").stdout)["scored"] == UNITS - 2
-    assert inoc.open_run(lab.folder / "run.zarr").token_logprobs("train").prompts == (
+    assert inoc.open_store(lab.folder / "run.zarr").token_logprobs("train").prompts == (
         "answer",
         "clown",
         "sky",
@@ -135,7 +135,7 @@ def test_other_recipe_and_changed_pool_are_refused(lab: Lab) -> None:
     assert lab.score().returncode == 0
     published = lab.score("--recipe", "published")
     assert published.returncode == 4
-    assert "alignment: stored 'corrected', now 'published'" in published.stderr
+    assert "recipe: stored 'corrected', now 'published'" in published.stderr
     (lab.folder / "pools" / "sky.jsonl").write_text('"a"\n"b"\n"c"\n"d"\n')
     pool = lab.score()
     assert pool.returncode == 4
@@ -174,7 +174,7 @@ def test_a_failed_unit_stays_pending_and_is_logged(lab: Lab, kind: str, message:
     failed = lab.score("--prefix-type", "fixed", TOY_WRONG=f"{kind}:clown")
     assert failed.returncode == 1, failed.stderr
     assert "2 of 8 units failed and stay pending" in failed.stderr
-    run = inoc.open_run(lab.folder / "run.zarr")
+    run = inoc.open_store(lab.folder / "run.zarr")
     assert {(unit.completion_set, unit.prompt) for unit in run.pending() if unit.prefix_type == "fixed"} == {
         ("train", "clown"),
         ("control", "clown"),
@@ -189,7 +189,7 @@ def test_a_failed_unit_stays_pending_and_is_logged(lab: Lab, kind: str, message:
 
 def test_rounding_above_zero_is_stored_as_zero(lab: Lab) -> None:
     assert lab.score("--set", "control", "--prefix-type", "fixed", TOY_WRONG="rounding:clown").returncode == 0
-    arrays = inoc.open_run(lab.folder / "run.zarr").token_logprobs("control")
+    arrays = inoc.open_store(lab.folder / "run.zarr").token_logprobs("control")
     assert arrays.prefixed[0, 1, :][0] == 0.0
 
 

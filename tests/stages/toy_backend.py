@@ -13,8 +13,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from inoc.backends.protocols import Capabilities, ModelSpec, Scalar, ScoreRequest, TokenLogprobs
+from inoc.backends.protocols import Capabilities, ModelSpec, ScoreRequest, TokenLogprobs
 from inoc.errors import BackendUnavailable
+from inoc.values import Scalar
 
 SPECIAL = ("<start>", "<end>")
 

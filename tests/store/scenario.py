@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from inoc.errors import InocError
-from inoc.store import PromptInfo, RunWriter, TraitInfo, Unit, evaluations, files, open_run, units
+from inoc.store import PromptInfo, StoreWriter, TraitInfo, Unit, evaluations, files, open_store, units
 from inoc.store.validate import validate
 
 ROWS = np.array([3, 0, 5, 1, 7])
@@ -62,7 +62,7 @@ def write(path: Path, *, small_chunks: bool = True) -> None:
 
 
 def _write(path: Path) -> None:
-    with RunWriter.open(
+    with StoreWriter.open(
         path, identity=IDENTITY, experiment={"name": "tiny"}, provenance={"inoc": "0"}, traits=TRAITS
     ) as w:
         for known in (PROMPTS[:2], PROMPTS):
@@ -124,7 +124,7 @@ def _write(path: Path) -> None:
 
 def contents(path: Path) -> dict[str, object]:
     """Every attribute and every value of a store, as it is read (comparable with ==)."""
-    run = open_run(path)
+    run = open_store(path)
     found: dict[str, object] = {"": dict(run.root)}
     for node in sorted(p.parent for p in path.rglob("zarr.json")):
         where = str(node.relative_to(path))
@@ -149,7 +149,7 @@ def wrong_marks(path: Path) -> list[str]:
         return []
     try:
         found = validate(path)
-        run = open_run(path)
+        run = open_store(path)
         for name in run.completion_sets:
             for level in run.levels(name):
                 arrays = run.token_logprobs(name) if level == "token" else run.example_logprobs(name)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from inoc.errors import BrokenStore, InocError
-from inoc.store import chunks, files, open_run
+from inoc.store import chunks, files, open_store
 from inoc.store.validate import validate
 
 
@@ -68,13 +68,13 @@ def test_reading_any_flipped_chunk_fails_by_name(scenario: ModuleType, tiny: Pat
             if (array / "c").is_dir() else array / "c"  # fmt: skip
         old = flip(file, 0, 3)
         with pytest.raises(BrokenStore, match=f"/{where}"):
-            open_run(tiny).read(where)
+            open_store(tiny).read(where)
         file.write_bytes(old)
 
 
 def test_flipped_token_logprobs_are_never_returned(tiny: Path) -> None:
     flip(tiny / "logprobs/train/prefixed/c/0/1/1", 2, 4)
-    prefixed = open_run(tiny).token_logprobs().prefixed
+    prefixed = open_store(tiny).token_logprobs().prefixed
     assert np.isfinite(prefixed[0, 0, 2:]).all()
     for key in (np.s_[0, 1], np.s_[:, :, 9:10], np.s_[0, [0, 1], 15], np.s_[0, 1, 8:], np.s_[...]):
         with pytest.raises(BrokenStore, match="/logprobs/train/prefixed"):
@@ -102,14 +102,14 @@ def test_without_checksums_flips_go_unnoticed(
 
 
 def test_a_lost_file_is_found_or_leaves_data_pending(scenario: ModuleType, tiny: Path) -> None:
-    before = open_run(tiny)
+    before = open_store(tiny)
     right = before.token_logprobs().prefixed[...]
     had = len(before.pending()) + len(before.pending_evaluations())
     for file in sorted(p for p in tiny.rglob("*") if p.is_file())[::4]:
         content = file.read_bytes()
         file.unlink()
         if not reported(tiny):
-            run = open_run(tiny)
+            run = open_store(tiny)
             lost = len(run.pending()) + len(run.pending_evaluations())
             assert lost > had, f"{file.relative_to(tiny)} was lost and nobody noticed"
             now = run.token_logprobs().prefixed[...]
@@ -137,32 +137,32 @@ def test_two_swapped_units_are_found(tiny: Path) -> None:
 
 def test_half_written_stores_are_one_sentence(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(InocError, match="no such run store"):
-        open_run(tmp_path / "nothing")
+        open_store(tmp_path / "nothing")
     (tmp_path / "folder").mkdir()
     with pytest.raises(InocError, match="not a run store"):
-        open_run(tmp_path / "folder")
+        open_store(tmp_path / "folder")
     (tiny / "zarr.json").write_text('{"attributes": {}, "node_type": "group", "zarr_format": 3}')
     with pytest.raises(InocError, match="not a run store"):
-        open_run(tiny)
+        open_store(tiny)
     (tiny / "zarr.json").write_text('{"attri')
     with pytest.raises(BrokenStore, match="damaged"):
-        open_run(tiny)
+        open_store(tiny)
 
 
 def test_a_newer_schema_is_refused_by_version(tiny: Path) -> None:
-    run = open_run(tiny)
+    run = open_store(tiny)
     (tiny / "zarr.json").write_bytes(
         files.node_bytes(files.group_document({**run.root, "schema_version": 2, "surprise": 1}))
     )
     with pytest.raises(BrokenStore, match="schema version 2; this inoc reads up to 1"):
-        open_run(tiny)
+        open_store(tiny)
 
 
 def test_verify_makes_damaged_units_pending_again(scenario: ModuleType, tiny: Path) -> None:
     right = scenario.tree_bytes(tiny)
     flip(tiny / "logprobs/train/prefixed/c/0/1/0", 1, 1)
     flip(tiny / "logprobs/train/default_crc/c", 1, 1)
-    with scenario.RunWriter.open(
+    with scenario.StoreWriter.open(
         tiny, identity=scenario.IDENTITY, experiment={"name": "tiny"}, provenance={"inoc": "0"}
     ) as writer:
         broken = writer.verify()

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from inoc.cli.import_ import import_
 from inoc.errors import BadInput
-from inoc.store import TraitInfo, Unit, open_run
+from inoc.store import TraitInfo, Unit, open_store
 from inoc.store.imports import ImportSummary, Sources, import_run
 from inoc.store.validate import validate
 
@@ -98,7 +98,7 @@ def refused(store: Path, pattern: str, *logprobs: Path, **sources: object) -> No
 def test_example_means(write: Write, tmp_path: Path) -> None:
     summary = run_import(tmp_path / "s.zarr", write("a.json", means()))
     assert (summary.prompts, summary.units, summary.units_missing) == (2, 8, 0)
-    run = open_run(tmp_path / "s.zarr")
+    run = open_store(tmp_path / "s.zarr")
     assert run.completion_sets == ("train", "control")
     train, control = run.example_logprobs(), run.example_logprobs("control")
     assert train.default.tolist() == [-2.0, -1.0, -3.0]
@@ -118,7 +118,7 @@ def test_token_lists_and_both_levels_in_one_file(write: Write, tmp_path: Path) -
     baseline["lp_train_default"] = [-1.5, None, -3.5 / 3]
     prompts["p"]["lp_train_inoc"] = [-0.75, None, -0.75]
     summary = run_import(tmp_path / "s.zarr", write("a.json", both))
-    run = open_run(tmp_path / "s.zarr")
+    run = open_store(tmp_path / "s.zarr")
     assert run.levels() == ("token", "example")
     stored = run.token_logprobs()
     assert stored.row_size.tolist() == [2, 0, 3]
@@ -133,7 +133,7 @@ def test_all_that_is_optional_may_be_absent(write: Write, tmp_path: Path) -> Non
     lean = {"baseline": {"lp_train_default": [-1.0]}, "prompts": {"p": {"lp_train_inoc": [-0.5]}, "q": {}}}
     summary = run_import(tmp_path / "s.zarr", write("a.json", lean))
     assert summary.units == 2
-    run = open_run(tmp_path / "s.zarr")
+    run = open_store(tmp_path / "s.zarr")
     assert run.example_logprobs().prompts == ("p",)
     assert [str(k) for k in run.prompts["prompt"].values] == ["p", "q"]
     assert set(run.prompts["role"].values) == {"unknown"}
@@ -145,7 +145,7 @@ def test_a_prompt_without_mix_among_others_is_pending(write: Write, tmp_path: Pa
     del data["prompts"]["q"]["lp_train_mix"]  # pyright: ignore[reportIndexIssue]
     summary = run_import(tmp_path / "s.zarr", write("a.json", data))
     assert summary.units_missing == 1
-    run = open_run(tmp_path / "s.zarr")
+    run = open_store(tmp_path / "s.zarr")
     assert run.pending() == (Unit("train", "mix", "q"),)
     assert np.isnan(run.example_logprobs().prefixed[1, 1]).all()
     assert not run.complete
@@ -161,7 +161,7 @@ def test_positive_and_negative_sets_and_completions(write: Write, tmp_path: Path
     }  # pyright: ignore[reportOperatorIssue]
     data["prompts"]["p"] |= {"lp_pos_inoc": [-0.5], "lp_neg_inoc": [-1.0, -1.0]}  # pyright: ignore[reportIndexIssue]
     run_import(tmp_path / "s.zarr", write("a.json", data))
-    run = open_run(tmp_path / "s.zarr")
+    run = open_store(tmp_path / "s.zarr")
     assert run.completion_sets == ("train", "control", "positive", "negative")
     assert run.example_logprobs("negative").prompts == ("p",)
     assert run.completions("control")["completion"].values.tolist() == ["a", "b"]
@@ -172,7 +172,7 @@ def test_nan_is_missing_data_and_counted(write: Write, tmp_path: Path) -> None:
     summary = run_import(tmp_path / "s.zarr", write("a.json", text))
     assert summary.missing_values["train, fixed, example level"] == 1
     assert summary.missing_values["control, fixed, example level"] == 1
-    assert np.isnan(open_run(tmp_path / "s.zarr").example_logprobs().prefixed[0, 0, 0])
+    assert np.isnan(open_store(tmp_path / "s.zarr").example_logprobs().prefixed[0, 0, 0])
 
 
 def test_stored_scalars_that_contradict_are_reported(write: Write, tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_stored_scalars_that_contradict_are_reported(write: Write, tmp_path: Pat
     assert "p.scores.German.mean says 99" in text
     assert "n_nan says 1" in text
     assert "perplexity_heuristic" not in text  # 0.5 is right
-    assert open_run(tmp_path / "s.zarr").provenance["warnings"] == summary.warnings
+    assert open_store(tmp_path / "s.zarr").provenance["warnings"] == summary.warnings
 
 
 def test_unknown_keys_are_listed_not_fatal(write: Write, tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_jsonl_rows(write: Write, tmp_path: Path) -> None:
     summary = run_import(
         tmp_path / "s.zarr", write("a.jsonl", "\n\n".join(json.dumps(r) for r in rows) + "\n")
     )
-    run = open_run(tmp_path / "s.zarr")
+    run = open_store(tmp_path / "s.zarr")
     stored = run.token_logprobs()
     assert stored.example_ids == ("b", "7")
     assert run.completions()["token_id"].values.tolist() == [4, 5, 6]
@@ -240,7 +240,7 @@ def test_scores_tell_their_runs(write: Write, tmp_path: Path) -> None:
     assert summary.traits == [
         TraitInfo("German", "positive", "german"), TraitInfo("Flattering", "negative", "flattering"),
     ]  # fmt: skip
-    run = open_run(tmp_path / "s.zarr")
+    run = open_store(tmp_path / "s.zarr")
     assert [str(k) for k in run.prompts["prompt"].values] == list(PROMPTS)
     table = run.scores
     assert table is not None
@@ -281,7 +281,7 @@ def test_the_user_can_say_baseline_traits_and_step(write: Write, tmp_path: Path)
         baseline="plain", nominal_step=13,
     )  # fmt: skip
     assert summary.traits[1] == TraitInfo("Flattering", "negative", "praise")
-    run = open_run(tmp_path / "s.zarr")
+    run = open_store(tmp_path / "s.zarr")
     assert run.scores is not None
     assert set(run.scores["nominal_step"].values) == {13}
     assert run.elicitation is not None
@@ -458,11 +458,11 @@ def test_an_existing_store_is_left_alone(write: Write, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="exists and is not a run store"):
         import_run(Sources((file,)), tmp_path / "mine", overwrite=True)
     import_run(Sources((write("b.json", tokens()),)), store, overwrite=True)
-    assert open_run(store).levels() == ("token",)
+    assert open_store(store).levels() == ("token",)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "b.json", "mine", "s.zarr"]
     with pytest.raises(BadInput):
         import_run(Sources((write("c.json", changed("baseline", {})),)), store, overwrite=True)
-    assert open_run(store).levels() == ("token",)
+    assert open_store(store).levels() == ("token",)
 
 
 def test_what_a_killed_import_left_is_cleared(write: Write, tmp_path: Path) -> None:
@@ -473,7 +473,7 @@ def test_what_a_killed_import_left_is_cleared(write: Write, tmp_path: Path) -> N
     with pytest.raises(BadInput):
         import_run(Sources((write("c.json", changed("baseline", {})),)), store, overwrite=True)
     import_run(Sources((write("b.json", tokens()),)), store, overwrite=True)
-    assert open_run(store).levels() == ("token",)
+    assert open_store(store).levels() == ("token",)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "b.json", "c.json", "s.zarr"]
 
 
@@ -494,7 +494,7 @@ def test_reference_example_means(reference: Path, tmp_path: Path) -> None:
     assert (summary["prompts"], summary["scored_prompts"], summary["runs"]) == (59, 48, 15)
     assert summary["missing_values"]["elicitation"] == 12
     source = json.loads((home / "logprobs_by_example.json").read_text())
-    run = open_run(store)
+    run = open_store(store)
     stored = run.example_logprobs()
     assert list(stored.prompts) == list(source["prompts"])
     assert stored.default.tolist() == source["baseline"]["lp_train_default"]  # bit for bit
@@ -525,7 +525,7 @@ def test_reference_token_lists(reference: Path, tmp_path: Path) -> None:
     file = reference / "token_logprobs" / "logprobs_by_token.json"
     run_import(tmp_path / "t.zarr", file)
     source = json.loads(file.read_text())
-    stored = open_run(tmp_path / "t.zarr").token_logprobs()
+    stored = open_store(tmp_path / "t.zarr").token_logprobs()
     rows = source["baseline"]["lp_train_default_tokens"]
     assert stored.row_size.tolist() == [len(r) for r in rows]
     flat = np.array([v for r in rows for v in r], np.float32)

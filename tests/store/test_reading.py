@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inoc.errors import IncompleteStore
-from inoc.store import RunWriter, StoredArray, Unit, open_run
+from inoc.store import StoredArray, StoreWriter, Unit, open_store
 from inoc.store.units import token_chunk
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -31,7 +31,7 @@ def index(n: int) -> st.SearchStrategy[object]:
 @QUICK
 @given(st.tuples(index(2), index(3), index(16)), st.integers(0, 3))
 def test_slicing_equals_numpy(tiny_store: Path, key: tuple[object, ...], given_dims: int) -> None:
-    array = open_run(tiny_store).token_logprobs().prefixed
+    array = open_store(tiny_store).token_logprobs().prefixed
     whole = array[...]
     assert whole.shape == (2, 3, 16)
     key = key[:given_dims]
@@ -45,7 +45,7 @@ def test_slicing_equals_numpy(tiny_store: Path, key: tuple[object, ...], given_d
 
 
 def test_wrong_indices_raise(tiny_store: Path) -> None:
-    array = open_run(tiny_store).token_logprobs().prefixed
+    array = open_store(tiny_store).token_logprobs().prefixed
     for key in ((5,), (0, [3]), (0, 0, -17), (0, 0, 0, 0)):
         with pytest.raises(IndexError):
             array[key]
@@ -85,13 +85,13 @@ def test_plain_xarray_reads_the_store(scenario: ModuleType, tiny_store: Path) ->
     assert np.array_equal(got, scenario.logprobs(Unit("train", "mix", "sky"), 16), equal_nan=True)
     assert group["prefixed"].attrs["units"] == "nat"
     assert list(tree["/prompts"]["text"].values) == [p.text for p in scenario.PROMPTS]
-    assert open_run(tiny_store).tree["/runs/german_mix"]["score"].dims == (
+    assert open_store(tiny_store).tree["/runs/german_mix"]["score"].dims == (
         "step", "condition", "trait", "instruction",
     )  # fmt: skip
 
 
 def test_what_is_read_is_what_was_written(scenario: ModuleType, tiny_store: Path) -> None:
-    run = open_run(tiny_store)
+    run = open_store(tiny_store)
     assert run.completion_sets == ("train", "control")
     assert run.levels() == ("token",)
     assert run.levels("control") == ("example",)
@@ -116,7 +116,7 @@ def test_what_is_read_is_what_was_written(scenario: ModuleType, tiny_store: Path
 
 
 def test_labelled_views(scenario: ModuleType, tiny_store: Path) -> None:
-    run = open_run(tiny_store)
+    run = open_store(tiny_store)
     assert run.prompts.sel(prompt="flatter")["role"].item() == "negative"
     scores = run.scores
     assert scores is not None
@@ -146,13 +146,13 @@ def test_labelled_views(scenario: ModuleType, tiny_store: Path) -> None:
 
 def test_pending_units_read_as_missing(scenario: ModuleType, tmp_path: Path) -> None:
     path = tmp_path / "half.zarr"
-    with RunWriter.open(path, identity={}, experiment={}, provenance={}) as writer:
+    with StoreWriter.open(path, identity={}, experiment={}, provenance={}) as writer:
         writer.put_prompts(scenario.PROMPTS)
         writer.put_completions("train", example_ids=["a", "b"], row_size=np.array([2, 1]))
         planned = writer.plan("train", prefix_types=["fixed"], prompts=["sky", "german"])
         assert len(planned) == 3
         writer.put_unit(Unit("train", "fixed", "german"), np.array([-1.0, -2.0, -3.0]))
-    run = open_run(path)
+    run = open_store(path)
     assert not run.complete
     assert run.pending() == (Unit("train", "none", ""), Unit("train", "fixed", "sky"))
     tokens = run.token_logprobs()
@@ -166,11 +166,11 @@ def test_pending_units_read_as_missing(scenario: ModuleType, tmp_path: Path) -> 
     (path / "logprobs/train/prefixed/c/0/0/0").write_bytes(
         (path / "logprobs/train/prefixed/c/0/1/0").read_bytes()
     )
-    assert np.isnan(open_run(path).token_logprobs().prefixed[0, [0]]).all()
+    assert np.isnan(open_store(path).token_logprobs().prefixed[0, [0]]).all()
 
 
 def test_what_is_not_there_says_which_command_makes_it(tiny_store: Path) -> None:
-    run = open_run(tiny_store)
+    run = open_store(tiny_store)
     with pytest.raises(IncompleteStore, match=r"no token-level .* 'control'.*inoc score"):
         run.token_logprobs("control")
     with pytest.raises(IncompleteStore, match="'positive'"):
@@ -179,8 +179,8 @@ def test_what_is_not_there_says_which_command_makes_it(tiny_store: Path) -> None
 
 def test_opening_imports_nothing_heavy(tiny_store: Path) -> None:
     code = (
-        "import sys, time; from inoc.store.run import open_run; t = time.perf_counter()\n"
-        f"run = open_run({str(tiny_store)!r}); tokens = run.token_logprobs(); tokens.prefixed[0, 0]\n"
+        "import sys, time; from inoc.store.store import open_store; t = time.perf_counter()\n"
+        f"run = open_store({str(tiny_store)!r}); tokens = run.token_logprobs(); tokens.prefixed[0, 0]\n"
         "seconds = time.perf_counter() - t\n"
         "heavy = [m for m in ('zarr', 'xarray', 'pandas', 'jax', 'numcodecs', 'torch') if m in sys.modules]\n"
         "print(heavy, seconds)"
@@ -211,7 +211,7 @@ def test_reading_beside_a_living_writer(scenario: ModuleType, quick_dir: Path) -
         if not (path / "zarr.json").exists():
             continue
         assert scenario.wrong_marks(path) == []
-        run = open_run(path)
+        run = open_store(path)
         if "token" in run.levels():
             tokens = run.token_logprobs()
             assert tokens.prefixed[...].shape == (2, len(tokens.prompts), 16)

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from inoc.cli.info import info
 from inoc.cli.validate import validate as validate_command
 from inoc.errors import BrokenStore
-from inoc.store import files, open_run
+from inoc.store import files, open_store
 from inoc.store.validate import validate
 
 Change = Callable[[Path], None]
@@ -91,10 +91,10 @@ def test_each_problem_is_named(tiny: Path, name: str) -> None:
 def test_positive_logprobs_are_found_though_their_marker_agrees(
     tiny: Path, scenario: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from inoc.store import RunWriter, Unit, units
+    from inoc.store import StoreWriter, Unit, units
 
     monkeypatch.setattr(units, "checked", lambda v, dtype, where: np.array(v, dtype))
-    with RunWriter.open(tiny, identity=scenario.IDENTITY, experiment={}, provenance={}) as writer:
+    with StoreWriter.open(tiny, identity=scenario.IDENTITY, experiment={}, provenance={}) as writer:
         writer.put_unit(Unit("train", "fixed", "sky"), np.full(16, 0.5))
     assert any("16 infinite or positive log-probabilities" in p for p in validate(tiny))
 
@@ -153,4 +153,4 @@ def test_without_a_store_both_ask_for_one() -> None:
         result = CliRunner().invoke(command, [])
         assert result.exit_code == 2
         assert "name the run store" in result.output
-    assert open_run  # imported lazily by the commands
+    assert open_store  # imported lazily by the commands

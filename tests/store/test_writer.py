@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from inoc.errors import BadInput, InocError, OtherSettings
-from inoc.store import PromptInfo, RunWriter, TraitInfo, Unit, fingerprint, open_run
+from inoc.store import PromptInfo, StoreWriter, TraitInfo, Unit, fingerprint, open_store
 from inoc.store.lock import lock_path
 from inoc.store.validate import validate
 
 SCENARIO = Path(__file__).with_name("scenario.py")
 
 
-def opened(path: Path, **identity: object) -> RunWriter:
-    return RunWriter.open(path, identity=identity, experiment={}, provenance={})
+def opened(path: Path, **identity: object) -> StoreWriter:
+    return StoreWriter.open(path, identity=identity, experiment={}, provenance={})
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_another_identity_is_refused_field_by_field(scenario: ModuleType, tiny: 
     other = {"model": "tiny", "template": {"hash": "abd", "system": None}, "seed": 1}
     before = scenario.tree_bytes(tiny)
     with pytest.raises(OtherSettings) as caught:
-        RunWriter.open(tiny, identity=other, experiment={}, provenance={})
+        StoreWriter.open(tiny, identity=other, experiment={}, provenance={})
     text = str(caught.value)
     assert "template.hash: stored 'abc', now 'abd'" in text
     assert "seed: stored nothing, now 1" in text
@@ -74,7 +74,7 @@ def test_other_content_is_refused(started: Path) -> None:
         with pytest.raises(OtherSettings, match="another example_id"):
             writer.put_completions("train", example_ids=["x", "z"], row_size=np.array([2, 1]))
     with pytest.raises(OtherSettings, match="trait"):
-        RunWriter.open(
+        StoreWriter.open(
             started, identity={"model": "a"}, experiment={}, provenance={},
             traits=[TraitInfo("T", "positive", "t"), TraitInfo("T", "negative", "t")],
         )  # fmt: skip
@@ -91,7 +91,7 @@ def test_growing_keeps_what_is_there(started: Path) -> None:
             Unit("train", "fixed", "q")
         }
         writer.put_unit(Unit("train", "mix", "new"), values, np.array([1, 0]))
-    run = open_run(started)
+    run = open_store(started)
     assert [str(k) for k in run.prompts["prompt"].values] == ["new", "p", "q"]
     tokens = run.token_logprobs()
     assert tokens.prompts == ("p", "q", "new")
@@ -116,7 +116,7 @@ def test_values_that_cannot_be_right_are_refused(started: Path, values: list[flo
     unit = Unit("train", "fixed", "p")
     with opened(started, model="a") as writer, pytest.raises(BadInput, match=what):
         writer.put_unit(unit, np.array(values))
-    assert unit in open_run(started).pending()
+    assert unit in open_store(started).pending()
 
 
 def test_units_must_be_planned(started: Path) -> None:
@@ -138,7 +138,9 @@ def test_a_unit_may_be_replaced(started: Path) -> None:
     with opened(started, model="a") as writer:
         writer.put_unit(unit, np.array([-1.0, -2.0, -3.0]))
         writer.put_unit(unit, np.array([-4.0, -5.0, np.nan]))
-    assert np.array_equal(open_run(started).token_logprobs().prefixed[0, 0], [-4, -5, np.nan], equal_nan=True)
+    assert np.array_equal(
+        open_store(started).token_logprobs().prefixed[0, 0], [-4, -5, np.nan], equal_nan=True
+    )
     assert validate(started) == []
 
 
@@ -146,7 +148,7 @@ def test_all_missing_data_are_stored_as_data(started: Path) -> None:
     """Chunks of NaN look like chunks that were never written; they must be written all the same."""
     with opened(started, model="a") as writer:
         writer.put_unit(Unit("train", "fixed", "p"), np.full(3, np.nan))
-    run = open_run(started)
+    run = open_store(started)
     assert run.token_logprobs().done.tolist() == [[True, False]]
     assert (started / "logprobs/train/prefixed/c/0/0/0").exists()
     assert validate(started) == []
@@ -160,12 +162,12 @@ def test_an_empty_set_can_be_stored(tmp_path: Path) -> None:
         writer.plan("train", prefix_types=["fixed"], prompts=["p"])
         writer.put_default("train", np.zeros(0))
         writer.put_unit(Unit("train", "fixed", "p"), np.zeros(0))
-    assert open_run(path).complete
+    assert open_store(path).complete
     assert validate(path) == []
 
 
 def test_runs_refuse_other_judges_and_unplanned_cells(tiny: Path, scenario: ModuleType) -> None:
-    with RunWriter.open(tiny, identity=scenario.IDENTITY, experiment={}, provenance={}) as writer:
+    with StoreWriter.open(tiny, identity=scenario.IDENTITY, experiment={}, provenance={}) as writer:
         texts = ["", "", "", ""]
         with pytest.raises(OtherSettings, match="judged by 'judge-1' in the store, now by 'other'"):
             writer.put_scores(
@@ -183,7 +185,7 @@ def test_runs_refuse_other_judges_and_unplanned_cells(tiny: Path, scenario: Modu
                 score=np.zeros((2, 1, 2)), judges=["judge-1", "judge-9"],
             )  # fmt: skip
         writer.append_losses("german_mix", np.array([6, 7]), np.array([9.0, 8.0]), np.array([1e-4, 0.0]))
-    losses = open_run(tiny).losses
+    losses = open_store(tiny).losses
     assert losses is not None
     assert losses["loss"].values[0].tolist() == [1, 1 / 2, 1 / 3, 1 / 4, 1 / 5, 9.0, 8.0]
 
@@ -194,8 +196,8 @@ def test_runs_refuse_other_judges_and_unplanned_cells(tiny: Path, scenario: Modu
 def hold(path: Path) -> subprocess.Popen[str]:
     """Another process that writes the store and waits."""
     code = (
-        "import sys; from inoc.store import RunWriter\n"
-        f"w = RunWriter.open({str(path)!r}, identity={{'model': 'a'}}, experiment={{}}, provenance={{}})\n"
+        "import sys; from inoc.store import StoreWriter\n"
+        f"w = StoreWriter.open({str(path)!r}, identity={{'model': 'a'}}, experiment={{}}, provenance={{}})\n"
         "print('ready', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(
@@ -211,7 +213,7 @@ def test_two_writers_are_refused_and_a_dead_one_is_replaced(started: Path) -> No
     try:
         with pytest.raises(BadInput, match=rf"being written by process {other.pid} on .*; wait for it"):
             opened(started, model="a")
-        assert open_run(started).pending()  # readers are welcome
+        assert open_store(started).pending()  # readers are welcome
     finally:
         other.send_signal(signal.SIGKILL)
         other.communicate()
@@ -259,12 +261,12 @@ import os, resource, sys
 from pathlib import Path
 import numpy as np, zarr
 from inoc.errors import InocError
-from inoc.store import PromptInfo, RunWriter, Unit
+from inoc.store import PromptInfo, StoreWriter, Unit
 path, mode = Path(sys.argv[1]), sys.argv[2]
 if mode == "nobody":
     os.setgid(65534); os.setuid(65534)
 try:
-    with RunWriter.open(path, identity={}, experiment={}, provenance={}) as w:
+    with StoreWriter.open(path, identity={}, experiment={}, provenance={}) as w:
         w.put_prompts([PromptInfo("p", "one")])
         w.put_completions("train", example_ids=["x"], row_size=np.array([50_000]))
         w.plan("train", prefix_types=["fixed"], prompts=["p"])
@@ -291,12 +293,12 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
     said = small(path, "full")
     assert said.startswith("InocError 1 ")
     assert "What is marked done is safe" in said
-    run = open_run(path)
+    run = open_store(path)
     assert run.token_logprobs().default_done
     assert run.pending() == (Unit("train", "fixed", "p"),)
     assert validate(path) == []
     assert small(path, "enough") == "written"
-    assert open_run(path).complete
+    assert open_store(path).complete
     assert not [p for p in path.rglob("*") if "partial" in p.name or p.name.startswith(".")]
 
 

@@ -42,7 +42,7 @@ def run(path: Path) -> tuple[Listener, Study]:
 
 def pool_columns(study: Study) -> dict[str, np.ndarray]:
     """Pool statistics by prompt."""
-    table = inoc.open_run(study.store).embeddings
+    table = inoc.open_store(study.store).embeddings
     assert table is not None
     return {
         str(key): np.array([float(table[c].sel(prompt=key)) for c in COLUMNS])
@@ -66,8 +66,7 @@ def test_complete_pools_need_no_note(study_file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "reason"),
-    [(None, "has no pool"), (2, "has 2 rephrasings, fewer than rephrasings.size = 3")],
+    ("rows", "reason"), [(None, "has no pool"), (2, "has 2 rephrasings, fewer than rephrasings.size = 3")]
 )
 def test_an_unusable_pool_is_said_and_its_statistics_are_nan(
     study_file: Path, rows: int | None, reason: str

@@ -15,7 +15,6 @@ from inoc.backends.protocols import (
     CheckpointAnswers,
     Completion,
     SampleRequest,
-    Sampling,
     ScoreRequest,
     TokenLogprobs,
     TrainingEvent,
@@ -24,6 +23,7 @@ from inoc.backends.protocols import (
 from inoc.experiment import load_experiment
 from inoc.stages.pipeline import run_study
 from inoc.stages.study import Study
+from inoc.values import Sampling
 
 
 class JobsBackend(LocalBackend):
@@ -68,7 +68,7 @@ def run(path: Path, kind: type[LocalBackend], name: str) -> tuple[LocalBackend, 
     backend = kind(experiment.model_spec())
     study = Study(experiment, backend, path.parent / name / "run.zarr")
     run_study(study, ("score", "elicit", "train", "evaluate"))
-    return backend, inoc.open_run(study.store).tree
+    return backend, inoc.open_store(study.store).tree
 
 
 def test_all_the_work_of_a_stage_is_one_job_with_the_same_results(study_file: Path) -> None:

@@ -20,7 +20,6 @@ from inoc.backends.protocols import (
     Checkpoint,
     Completion,
     SampleRequest,
-    Sampling,
     TrainingEvent,
     TrainingJob,
     TrainingStep,
@@ -35,6 +34,7 @@ from inoc.stages.progress import Unwatched
 from inoc.stages.questions import evaluation_pools, kept_questions
 from inoc.stages.study import Study
 from inoc.stages.train import train
+from inoc.values import Sampling
 
 
 class Counting(LocalBackend):
@@ -82,7 +82,7 @@ def done(whole_study_file: Path) -> Study:
 
 
 def test_everything_is_in_the_store(done: Study) -> None:
-    run = inoc.open_run(done.store)
+    run = inoc.open_store(done.store)
     assert run.pending() == ()
     assert run.pending_evaluations() == ()
     assert run.complete
@@ -113,7 +113,7 @@ def test_nothing_is_paid_twice(done: Study) -> None:
 
 
 def test_generations_are_what_was_judged(done: Study) -> None:
-    run = inoc.open_run(done.store)
+    run = inoc.open_store(done.store)
     texts = run.read("runs/say_a-fixed-s0/generation")
     scores = run.read("runs/say_a-fixed-s0/score")
     flat = [str(text) for text in texts[1, 0]]
@@ -135,7 +135,7 @@ def test_self_perplexity_is_the_mean_logprob_of_the_prompt(done: Study) -> None:
     with torch.no_grad():
         raw = torch.log_softmax(model(torch.tensor([ids])).logits[0].double(), -1)
         context = torch.log_softmax(model(torch.tensor([head + ids])).logits[0].double(), -1)
-    table = inoc.open_run(done.store).self_perplexity
+    table = inoc.open_store(done.store).self_perplexity
     assert table is not None
     expected = -np.mean([raw[i, t].item() for i, t in enumerate(ids[1:])])
     assert float(table["raw"].sel(prompt="say_a")) == pytest.approx(expected, abs=1e-5)
@@ -169,7 +169,7 @@ def test_interrupted_study_ends_equal(done: Study, study_file: Path, what: str, 
 
 
 def same_scores(store: Path, other: Path) -> None:
-    left, right = inoc.open_run(store), inoc.open_run(other)
+    left, right = inoc.open_store(store), inoc.open_store(other)
     for name in ("scores", "losses", "elicitation"):
         a, b = getattr(left, name), getattr(right, name)
         for variable in a:
@@ -243,7 +243,7 @@ def test_unjudged_cell_is_named_and_stays_pending(study_file: Path) -> None:
         BadResult, match=r"run no_inoculation-s0, step 2, condition default, trait Digit: 4 of 4"
     ):
         evaluate(study, ["no_inoculation-s0"])
-    run = inoc.open_run(study.store)
+    run = inoc.open_store(study.store)
     assert ("no_inoculation-s0", 2, "default") in run.pending_evaluations()
 
 
@@ -255,7 +255,7 @@ def test_leak_grid_is_a_run_of_its_own(study_file: Path) -> None:
     study = open_study(study_file)
     train(study, ["say_a-fixed-s0"])
     evaluate(study, ["say_a-fixed-s0"])
-    run = inoc.open_run(study.store)
+    run = inoc.open_store(study.store)
     assert list(run.read("runs/say_a-fixed-s0+leak/condition")) == ["use_digits"]
     assert run.pending_evaluations() == ()
     assert np.isfinite(run.read("runs/say_a-fixed-s0+leak/score")).all()
@@ -269,7 +269,7 @@ def test_continued_run_starts_from_the_other_runs_weights(study_file: Path) -> N
     with pytest.raises(BadInput, match="not trained yet"):
         train(study, ["no_inoculation-s0-more"])
     first, second = train(study, ["no_inoculation-s0", "no_inoculation-s0-more"])
-    losses = inoc.open_run(study.store).losses
+    losses = inoc.open_store(study.store).losses
     assert losses is not None
     table = losses["loss"].values
     assert table[1, 0] != table[0, 0], "the continued run starts where the first ended"
@@ -285,7 +285,7 @@ def test_continued_run_is_asked_under_the_prefix_of_the_run_it_continues(study_f
     names = ["no_inoculation-s0", "say_a-mix-s0", "no_inoculation-s0-more"]
     train(study, names)
     evaluate(study, names)
-    run = inoc.open_run(study.store)
+    run = inoc.open_store(study.store)
     assert list(run.read(f"runs/{names[1]}/step")) == [0, 2, 3]
     assert list(run.read(f"runs/{names[2]}/step")) == [2, 3], "step 0 is the end of the other run"
     pools = evaluation_pools(study, study.runs(names))
@@ -323,7 +323,7 @@ def test_another_backend_may_evaluate_what_one_trained(done: Study, study_file: 
     watcher = Notes()
     evaluate(other, watcher=watcher)
     assert "no_inoculation-s0: trained with local, sampled with elsewhere" in watcher.notes
-    stored, alone = inoc.open_run(trained.store), inoc.open_run(done.store)
+    stored, alone = inoc.open_store(trained.store), inoc.open_store(done.store)
     settings = stored.attributes("runs/no_inoculation-s0")["settings"]
     assert isinstance(settings, dict)
     assert settings["trained_with"]["backend"] == "local"

@@ -38,7 +38,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
     experiment = load_experiment(path)
     study = Study(experiment, load_backend("local", experiment.model_spec()), path.with_name("run.zarr"))
     run_study(study, ("train", "evaluate"))
-    return levels(inoc.open_run(study.store)).isel(step=-1)
+    return levels(inoc.open_store(study.store)).isel(step=-1)
 
 
 def mean(table: xr.Dataset, prompt: str, kind: str, condition: str, trait: str) -> float:

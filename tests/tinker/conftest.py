@@ -12,9 +12,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from contract import KEY, TinkerServer, Trained
 
-from inoc.backends.protocols import ModelSpec, Scalar
+from inoc.backends.protocols import ModelSpec
 from inoc.backends.tinker import TinkerBackend
 from inoc.testing import table_model, tiny_model
+from inoc.values import Scalar
 
 
 @pytest.fixture(autouse=True)

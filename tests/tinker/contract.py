@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 
-from inoc.backends.protocols import Checkpoint, Recipe, TrainingExample, TrainingJob, TrainingStep
+from inoc.backends.protocols import AdapterSettings, Checkpoint, TrainingExample, TrainingJob, TrainingStep
 from inoc.backends.tinker import TinkerBackend
 
 KEY = "tml-a-key-nobody-may-see"
@@ -51,7 +51,7 @@ class TinkerServer:
         self.process.wait()
 
 
-SERVICE = Recipe("lora", 4, 32.0, rslora=False, dropout=0.0)
+SERVICE = AdapterSettings("lora", 4, 32.0, rslora=False, dropout=0.0)
 UPDATES = 6
 
 

@@ -15,16 +15,16 @@ from contract import KEY, Trained, make_job, steps_of
 
 from inoc.backends import check_scores
 from inoc.backends.protocols import (
+    AdapterSettings,
     Checkpoint,
     ModelSpec,
-    Recipe,
     SampleRequest,
-    Sampling,
     ScoreRequest,
     TrainingStep,
 )
 from inoc.backends.tinker import TinkerBackend
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput, BadResult
+from inoc.values import Sampling
 
 pytestmark = pytest.mark.xdist_group("tinker")
 
@@ -140,7 +140,7 @@ def test_unknown_options_and_checkpoints(connect, server, backend: TinkerBackend
         ("/local/adapter", BadInput, "is not on a Tinker service"),
         ("tinker://run/sampler_weights/gone", BackendRejected, "no sampler_weights at tinker://run"),
     ):
-        checkpoint = Checkpoint(1, place, Recipe())
+        checkpoint = Checkpoint(1, place, AdapterSettings())
         with pytest.raises(error, match=text):
             list(backend.score([ScoreRequest("x", ask.context, ask.completion, checkpoint)]))
 

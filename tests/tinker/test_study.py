@@ -31,13 +31,13 @@ def write_study(folder: Path, backend: str) -> Path:
     return module.write_study(folder, module.STUDY.replace("learning_rate: 1e-3", SAME) + backend)
 
 
-def run(path: Path) -> inoc.Run:
+def run(path: Path) -> inoc.Store:
     experiment = load_experiment(path)
     backend = load_backend(experiment.backend.name, experiment.model_spec())
     study = Study(experiment, backend, path.with_name("run.zarr"))
     run_study(study)
     backend.close()
-    return inoc.open_run(study.store)
+    return inoc.open_store(study.store)
 
 
 def test_study_through_the_service(server, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_scores_and_trainings_are_the_same(stores: tuple[Path, Path]) -> None:
-    there, here = (inoc.open_run(store) for store in stores)
+    there, here = (inoc.open_store(store) for store in stores)
     assert there.pending() == here.pending() == ()
     a, b = there.token_logprobs("train"), here.token_logprobs("train")
     np.testing.assert_allclose(a.default[:], b.default[:], atol=5e-5)
@@ -90,7 +90,7 @@ def test_scores_and_trainings_are_the_same(stores: tuple[Path, Path]) -> None:
 
 def mean_scores(store: Path) -> tuple[tuple[str, ...], np.ndarray]:
     """Names and means (0 to 1) of every cell: run, condition, trait at the last step."""
-    scores = inoc.open_run(store).scores
+    scores = inoc.open_store(store).scores
     assert scores is not None
     final = scores["score"].isel(step=-1)
     assert final.sizes["instruction"] == QUESTIONS

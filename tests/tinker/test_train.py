@@ -22,11 +22,10 @@ from transformers import AutoModelForCausalLM
 from inoc.backends.local import LocalBackend
 from inoc.backends.local import train as local_train
 from inoc.backends.protocols import (
+    AdapterSettings,
     Checkpoint,
     ModelSpec,
-    Recipe,
     SampleRequest,
-    Sampling,
     ScoreRequest,
     TrainingExample,
     TrainingJob,
@@ -35,6 +34,7 @@ from inoc.backends.protocols import (
 from inoc.backends.tinker import TinkerBackend
 from inoc.backends.tinker.train import learning_rate
 from inoc.errors import BackendRejected, BadInput, OtherSettings
+from inoc.values import Sampling
 
 pytestmark = pytest.mark.xdist_group("tinker")
 
@@ -135,11 +135,11 @@ def test_changed_job_is_refused(backend: TinkerBackend, trained: Trained) -> Non
 def test_recipe_is_what_the_service_does(
     backend: TinkerBackend, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    asked = Recipe(rank=4, alpha=8.0, rslora=True, targets=("q_proj", "v_proj"))
+    asked = AdapterSettings(rank=4, alpha=8.0, rslora=True, targets=("q_proj", "v_proj"))
     job = make_job(tmp_path, recipe=asked, batches=((0, 1),), checkpoint_steps=())
     with caplog.at_level(logging.WARNING, "inoc.backends.tinker"):
         events = list(backend.train(job))
-    used = Recipe("lora", 4, 32.0, False, 0.0, ("q_proj", "k_proj", "v_proj", "o_proj"))
+    used = AdapterSettings("lora", 4, 32.0, False, 0.0, ("q_proj", "k_proj", "v_proj", "o_proj"))
     assert isinstance(events[-1], Checkpoint)
     assert events[-1].recipe == used
     differs = json.loads((tmp_path / "tinker.json").read_text())["differs"]

@@ -10,9 +10,10 @@ from typing import Protocol
 import numpy as np
 import pytest
 
-from inoc.backends.protocols import ModelSpec, Scalar
+from inoc.backends.protocols import ModelSpec
 from inoc.backends.vllm import VllmBackend
 from inoc.testing import table_model, tiny_model
+from inoc.values import Scalar
 
 sys.path.insert(0, str(Path(__file__).parent))
 

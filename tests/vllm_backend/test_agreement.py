@@ -9,13 +9,14 @@ from vllm_adapters import write_adapter
 
 from inoc.backends import check_scores
 from inoc.backends.local import LocalBackend
-from inoc.backends.protocols import Checkpoint, ModelSpec, Recipe, SampleRequest, Sampling, ScoreRequest
+from inoc.backends.protocols import AdapterSettings, Checkpoint, ModelSpec, SampleRequest, ScoreRequest
 from inoc.backends.vllm import VllmBackend
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput
 from inoc.testing.conformance import sample_by_id, score_by_id
+from inoc.values import Sampling
 
 LIMIT = 5e-5
-RECIPE = Recipe(rank=8)
+RECIPE = AdapterSettings(rank=8)
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +67,7 @@ def checkpoints(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Ch
 
 
 def test_adapters(
-    backend: VllmBackend,
-    local: LocalBackend,
-    requests: list[ScoreRequest],
-    checkpoints: list[Checkpoint],
+    backend: VllmBackend, local: LocalBackend, requests: list[ScoreRequest], checkpoints: list[Checkpoint]
 ) -> None:
     """Several adapters and the base model in one call, the same prompts under each: no cache mixes them."""
     everything = list(requests[::3])

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from inoc.backends import check_scores
-from inoc.backends.protocols import ModelSpec, ScoreRequest, TokenIds, TokenLogprobs
+from inoc.backends.protocols import ModelSpec, ScoreRequest, TokenLogprobs
 from inoc.backends.vllm import VllmBackend
 from inoc.backends.vllm.adapters import Adapter
 from inoc.backends.vllm.engine import Engine, Scored
 from inoc.backends.vllm.score import score
 from inoc.errors import BadInput, BadResult
+from inoc.values import TokenIds
 
 REQUESTS = [ScoreRequest(str(i), (*range(40), i), (50 + i, 60, 70)) for i in range(6)]
 

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from inoc.backends.protocols import ScoreRequest, TokenIds
+from inoc.backends.protocols import ScoreRequest
 from inoc.backends.vllm import VllmBackend
 from inoc.backends.vllm.adapters import Adapter
 from inoc.backends.vllm.engine import Engine, Scored
 from inoc.backends.vllm.score import acceptable, sharing
 from inoc.testing.conformance import score_by_id
+from inoc.values import TokenIds
 
 BLOCK = 32
 

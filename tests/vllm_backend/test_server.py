@@ -20,7 +20,7 @@ from vllm_adapters import write_adapter
 from inoc.backends import check_scores
 from inoc.backends.local import LocalBackend
 from inoc.backends.openai_server import OpenAIServerBackend
-from inoc.backends.protocols import Checkpoint, ModelSpec, Recipe, ScoreRequest, TokenLogprobs
+from inoc.backends.protocols import AdapterSettings, Checkpoint, ModelSpec, ScoreRequest, TokenLogprobs
 from inoc.errors import BackendUnavailable
 from inoc.testing import SamplerConformance, ScorerConformance
 from inoc.testing.conformance import score_by_id
@@ -103,7 +103,9 @@ class TestSampling(SamplerConformance):
 
 def test_agreement_with_an_adapter(backend: OpenAIServerBackend, tiny: Path, tmp_path: Path) -> None:
     """The server loads the adapter at run time and honours its rank-stabilised scale."""
-    checkpoint = Checkpoint(1, str(write_adapter(tiny, tmp_path / "adapter", rank=8)), Recipe(rank=8))
+    checkpoint = Checkpoint(
+        1, str(write_adapter(tiny, tmp_path / "adapter", rank=8)), AdapterSettings(rank=8)
+    )
     rng = np.random.default_rng(0)
     draws = [tuple(int(token) for token in rng.integers(0, 256, 40)) for _ in range(8)]
     requests = [

@@ -17,8 +17,6 @@ from inoc.backends.protocols import (
     Completion,
     ModelSpec,
     SampleRequest,
-    Sampling,
-    Scalar,
     ScoreRequest,
     TokenLogprobs,
     TrainingEvent,
@@ -27,6 +25,7 @@ from inoc.backends.protocols import (
 from inoc.backends.requests import check_sampling, refuse_impossible
 from inoc.backends.tokenizers import template_hash, tokenizer_hash
 from inoc.errors import BackendUnavailable, BadInput
+from inoc.values import Sampling, Scalar
 
 if TYPE_CHECKING:
     from inoc.backends.local.engine import Engine

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from inoc.backends.protocols import Scalar
 from inoc.errors import BadInput
+from inoc.values import Scalar
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 

@@ -22,16 +22,10 @@ from pydantic import TypeAdapter
 
 from inoc import errors
 from inoc.backends.local.options import Device
-from inoc.backends.protocols import (
-    Checkpoint,
-    ModelSpec,
-    Scalar,
-    TrainingEvent,
-    TrainingJob,
-    TrainingStep,
-)
+from inoc.backends.protocols import Checkpoint, ModelSpec, TrainingEvent, TrainingJob, TrainingStep
 from inoc.backends.training import check_job
 from inoc.errors import BackendUnavailable, InocError
+from inoc.values import Scalar
 
 if TYPE_CHECKING:
     from inoc.backends.local.backend import LocalBackend

@@ -20,8 +20,9 @@ from transformers import DynamicCache
 from inoc.backends.local.engine import Engine
 from inoc.backends.local.score import is_out_of_memory
 from inoc.backends.local.slots import Slots
-from inoc.backends.protocols import Checkpoint, Completion, SampleRequest, Sampling
+from inoc.backends.protocols import Checkpoint, Completion, SampleRequest
 from inoc.errors import BackendRejected
+from inoc.values import Sampling
 
 log = logging.getLogger("inoc.backends.local")
 

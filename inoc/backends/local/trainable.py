@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from inoc.backends.local.engine import Engine, without_peft_deprecation
 from inoc.backends.local.load import DTYPES, quiet
-from inoc.backends.protocols import Recipe, TrainingJob
+from inoc.backends.protocols import AdapterSettings, TrainingJob
 from inoc.errors import BackendRejected, BadInput
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def make_trainable(backend: "LocalBackend", job: TrainingJob) -> Trainable:
     return Adapter(backend.engine, job, backend.spec.id, half)
 
 
-def adapter_config(recipe: Recipe, model_id: str) -> peft.LoraConfig:
+def adapter_config(recipe: AdapterSettings, model_id: str) -> peft.LoraConfig:
     """PEFT's configuration of a recipe."""
     return peft.LoraConfig(
         task_type=peft.TaskType.CAUSAL_LM,

@@ -21,9 +21,10 @@ from typing import cast
 import torch
 from safetensors.torch import load_file, save_file
 
-from inoc.backends.protocols import Scalar, TrainingJob, TrainingStep
+from inoc.backends.protocols import TrainingJob, TrainingStep
 from inoc.backends.training import write_whole
 from inoc.errors import BadInput, OtherSettings
+from inoc.values import Scalar
 
 Json = Mapping[str, object]
 NOT_HASHED = (

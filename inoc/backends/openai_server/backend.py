@@ -21,16 +21,14 @@ from inoc.backends.protocols import (
     Completion,
     ModelSpec,
     SampleRequest,
-    Sampling,
-    Scalar,
     ScoreRequest,
-    TokenIds,
     TokenLogprobs,
 )
 from inoc.backends.requests import check_sampling, refuse_impossible, stream_seed
 from inoc.backends.tokenizers import load_tokenizer, template_hash, tokenizer_hash
 from inoc.errors import BackendRejected, BadInput, BadResult
 from inoc.services import RequestRefused, Service
+from inoc.values import Sampling, Scalar, TokenIds
 
 log = logging.getLogger("inoc.backends.openai_server")
 

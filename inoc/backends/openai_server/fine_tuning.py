@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import BaseModel
 
 from inoc.backends.openai_server.turns import ROLES, to_messages
-from inoc.backends.protocols import Checkpoint, Recipe, TrainingEvent, TrainingJob, TrainingStep
+from inoc.backends.protocols import AdapterSettings, Checkpoint, TrainingEvent, TrainingJob, TrainingStep
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput, BadResult, OtherSettings
 from inoc.services import Service
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from inoc.backends.openai_server.hosted import HostedOptions
 
-UNKNOWN_RECIPE: Final = Recipe(rank=0, alpha=0.0, rslora=False, targets=("chosen by the service",))
+UNKNOWN_RECIPE: Final = AdapterSettings(rank=0, alpha=0.0, rslora=False, targets=("chosen by the service",))
 RECORD: Final = "openai_job.json"
 
 

@@ -15,13 +15,12 @@ from inoc.backends.protocols import (
     Completion,
     ModelSpec,
     SampleRequest,
-    Sampling,
-    Scalar,
     TrainingEvent,
     TrainingJob,
 )
 from inoc.errors import BackendRejected, BadInput
 from inoc.services import OPTION_NAMES, ChatClient, Service, ServiceSettings
+from inoc.values import Sampling, Scalar
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

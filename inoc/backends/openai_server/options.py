@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from inoc.backends.protocols import Scalar
 from inoc.errors import BadInput
 from inoc.services import OPTION_NAMES, ServiceSettings
+from inoc.values import Scalar
 
 Count = Annotated[int, Field(ge=1, strict=True)]
 

@@ -7,8 +7,8 @@ text itself and turn back into exactly the messages they came from.
 from collections.abc import Sequence
 from typing import Final
 
-from inoc.backends.protocols import TokenIds
 from inoc.errors import BadInput
+from inoc.values import TokenIds
 
 ROLES: Final = {"system": 256, "user": 257, "assistant": 258}
 END: Final = 259

@@ -15,7 +15,8 @@ from jaxtyping import Float32
 from pydantic import BaseModel
 
 from inoc.backends.checks import ROUNDING
-from inoc.backends.protocols import Completion, SampleRequest, Sampling, ScoreRequest, TokenIds, TokenLogprobs
+from inoc.backends.protocols import Completion, SampleRequest, ScoreRequest, TokenLogprobs
+from inoc.values import Sampling, TokenIds
 
 ID_PREFIX: Final = "token_id:"
 

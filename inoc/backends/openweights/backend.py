@@ -21,8 +21,6 @@ from inoc.backends.protocols import (
     Completion,
     ModelSpec,
     SampleRequest,
-    Sampling,
-    Scalar,
     ScoreRequest,
     TokenLogprobs,
     TrainingEvent,
@@ -31,6 +29,7 @@ from inoc.backends.protocols import (
 from inoc.backends.requests import check_sampling, refuse_impossible
 from inoc.backends.tokenizers import load_tokenizer, template_hash, tokenizer_hash
 from inoc.errors import BackendUnavailable, BadInput
+from inoc.values import Sampling, Scalar
 
 
 class OpenWeightsBackend:

@@ -12,7 +12,12 @@ from inoc.errors import BadResult
 SOURCE: Final = (
     "__init__.py",
     "_version.py",
+    "atomic.py",
     "errors.py",
+    "hashing.py",
+    "names.py",
+    "plugins.py",
+    "values.py",
     "backends/*.py",
     "backends/local/*.py",
     "backends/openweights/*.py",

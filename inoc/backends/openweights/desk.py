@@ -15,8 +15,9 @@ from inoc.backends.openweights.model import FOLDER, Model, check_size, zip_model
 from inoc.backends.openweights.options import Options
 from inoc.backends.openweights.record import Record
 from inoc.backends.openweights.service import Row, Service
-from inoc.backends.protocols import Checkpoint, ModelSpec, Sampling, Scalar
+from inoc.backends.protocols import Checkpoint, ModelSpec
 from inoc.errors import BadInput, BadResult
+from inoc.values import Sampling, Scalar
 
 if TYPE_CHECKING:
     from inoc.backends.openweights.client import OpenWeights

@@ -9,8 +9,9 @@ from jaxtyping import Float32
 from inoc.backends.openweights import wire
 from inoc.backends.openweights.command import REQUESTS
 from inoc.backends.openweights.desk import Desk
-from inoc.backends.protocols import Sampling, ScoreRequest
+from inoc.backends.protocols import ScoreRequest
 from inoc.errors import BadResult
+from inoc.values import Sampling
 
 DIGEST = 8
 """Bytes that name a request in the index of a job."""

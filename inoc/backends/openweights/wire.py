@@ -12,19 +12,18 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from inoc.backends.protocols import (
+    AdapterSettings,
     Checkpoint,
     CheckpointQuestions,
     Completion,
-    Recipe,
     SampleRequest,
-    Sampling,
     ScoreRequest,
-    TokenIds,
     TokenLogprobs,
     TrainingExample,
     TrainingJob,
 )
 from inoc.errors import BadResult
+from inoc.values import Sampling, TokenIds
 
 Json = Mapping[str, object]
 Arrays = Mapping[str, np.ndarray]
@@ -87,7 +86,7 @@ class Places:
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self.names = names
-        self.rows: dict[tuple[str, int, Recipe], int] = {}
+        self.rows: dict[tuple[str, int, AdapterSettings], int] = {}
 
     def number(self, checkpoint: Checkpoint | None) -> int:
         """-1 is the base model."""
@@ -108,10 +107,10 @@ def checkpoints_of(rows: object) -> list[Checkpoint]:
     ]
 
 
-def recipe_of(fields: object) -> Recipe:
+def recipe_of(fields: object) -> AdapterSettings:
     known = dict(cast(Mapping[str, object], fields))
     known["targets"] = tuple(cast(list[str], known["targets"]))
-    return Recipe(**known)  # pyright: ignore[reportArgumentType]
+    return AdapterSettings(**known)  # pyright: ignore[reportArgumentType]
 
 
 def digest(request: Request, names: Mapping[str, str]) -> bytes:

@@ -17,8 +17,6 @@ from inoc.backends.protocols import (
     Completion,
     ModelSpec,
     SampleRequest,
-    Sampling,
-    Scalar,
     ScoreRequest,
     TokenLogprobs,
     TrainingEvent,
@@ -29,6 +27,7 @@ from inoc.backends.tinker.options import parse_options
 from inoc.backends.tinker.service import Service
 from inoc.backends.tokenizers import load_tokenizer, template_hash, tokenizer_hash
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput, BadResult
+from inoc.values import Sampling, Scalar
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

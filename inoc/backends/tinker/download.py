@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 from urllib.request import urlopen
 
-from inoc.backends.protocols import Checkpoint, Recipe
+from inoc.backends.protocols import AdapterSettings, Checkpoint
 from inoc.backends.tinker.train import training_weights
 from inoc.errors import BackendUnavailable, BadInput, BadResult
 
@@ -93,13 +93,13 @@ def fetch(url: str, target: Path, timeout: float) -> None:
         ) from None
 
 
-def exported_recipe(path: Path) -> Recipe:
+def exported_recipe(path: Path) -> AdapterSettings:
     """The recipe in a PEFT configuration; BadResult where it is none."""
     try:
         config = cast(Mapping[str, object], json.loads(path.read_text()))
         found = set(cast(list[str], config["target_modules"]))
-        order = [name for name in Recipe().targets if name in found]
-        return Recipe(
+        order = [name for name in AdapterSettings().targets if name in found]
+        return AdapterSettings(
             "lora",
             rank=int(cast(int, config["r"])),
             alpha=float(cast(float, config["lora_alpha"])),

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Final, NamedTuple
 
-from inoc.backends.protocols import Recipe, TrainingJob
+from inoc.backends.protocols import AdapterSettings, TrainingJob
 from inoc.errors import BackendRejected
 
 ALPHA: Final = 32.0
@@ -17,7 +17,7 @@ MLP: Final = ("gate_proj", "up_proj", "down_proj")
 class ServiceRecipe(NamedTuple):
     """The adapter the service trains: `recipe` in inoc's words, and its own switches."""
 
-    recipe: Recipe
+    recipe: AdapterSettings
     train_attn: bool
     train_mlp: bool
     differences: tuple[str, ...]
@@ -43,7 +43,7 @@ def service_recipe(job: TrainingJob) -> ServiceRecipe:
             f"attention ({', '.join(ATTENTION)}) and MLP layers ({', '.join(MLP)})."
         )
     targets = (ATTENTION if attention else ()) + (MLP if mlp else ())
-    used = Recipe("lora", asked.rank, ALPHA, rslora=False, dropout=0.0, targets=targets)
+    used = AdapterSettings("lora", asked.rank, ALPHA, rslora=False, dropout=0.0, targets=targets)
     differences = [
         f"{name}: {value} -> {asdict(used)[name]}"
         for name, value in asdict(asked).items()

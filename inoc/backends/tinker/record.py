@@ -13,10 +13,11 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from inoc.backends.protocols import Checkpoint, Recipe, Scalar, TrainingJob, TrainingStep
+from inoc.backends.protocols import AdapterSettings, Checkpoint, TrainingJob, TrainingStep
 from inoc.backends.tinker.recipe import OPTIMIZER, ServiceRecipe
 from inoc.backends.training import write_whole
 from inoc.errors import BadInput, OtherSettings
+from inoc.values import Scalar
 
 FILE: Final = "tinker.json"
 NOT_HASHED: Final = (
@@ -39,7 +40,7 @@ class Record(BaseModel):
 
     schema_name: str = "inoc.tinker/1"
     settings: dict[str, str]
-    recipe: Recipe
+    recipe: AdapterSettings
     differs: tuple[str, ...]
     optimizer: str = OPTIMIZER
     state: str | None = None

@@ -16,8 +16,6 @@ from inoc.backends.protocols import (
     Completion,
     ModelSpec,
     SampleRequest,
-    Sampling,
-    Scalar,
     ScoreRequest,
     TokenLogprobs,
 )
@@ -27,6 +25,7 @@ from inoc.backends.vllm.adapters import Adapter, engine_rank, read_adapter, trai
 from inoc.backends.vllm.known_bad import DATA_PARALLEL, NEWEST, check_version, version_text
 from inoc.backends.vllm.options import parse_options
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput
+from inoc.values import Sampling, Scalar
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase

@@ -14,10 +14,10 @@ from typing import Final, NamedTuple, cast
 import numpy as np
 from jaxtyping import Float32
 
-from inoc.backends.protocols import Scalar, TokenIds
 from inoc.backends.vllm.adapters import Adapter
 from inoc.backends.vllm.known_bad import CPU_HEAD_SIZE, CPU_HEAD_SIZES
 from inoc.errors import BackendRejected, BackendUnavailable
+from inoc.values import Scalar, TokenIds
 
 log = logging.getLogger("inoc.backends.vllm")
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from inoc.backends.protocols import Completion, SampleRequest, Sampling
+from inoc.backends.protocols import Completion, SampleRequest
 from inoc.backends.requests import stream_seed
 from inoc.backends.vllm.adapters import Adapter
 from inoc.backends.vllm.engine import Draw, Engine
 from inoc.errors import BadResult
+from inoc.values import Sampling
 
 CALL_REQUESTS = 1024
 """Completions asked for at once, so that results stream."""

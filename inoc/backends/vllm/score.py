@@ -7,9 +7,10 @@ from itertools import pairwise
 import numpy as np
 
 from inoc.backends.checks import ROUNDING
-from inoc.backends.protocols import ScoreRequest, TokenIds, TokenLogprobs
+from inoc.backends.protocols import ScoreRequest, TokenLogprobs
 from inoc.backends.vllm.adapters import Adapter
 from inoc.backends.vllm.engine import Engine, Scored
+from inoc.values import TokenIds
 
 log = logging.getLogger("inoc.backends.vllm")
 

@@ -10,7 +10,7 @@ from inoc.errors import BadInput
 from inoc.store.imports.logprobs import LogprobSource
 from inoc.store.imports.outcomes import ElicitationSource, RunSource
 from inoc.store.schema import COMPLETION_SETS, PREFIX_TYPES, Level, PromptInfo, TraitInfo, Unit
-from inoc.store.writer import RunWriter
+from inoc.store.writer import StoreWriter
 
 
 @dataclass
@@ -50,7 +50,7 @@ def write(
 ) -> None:
     """Write everything parsed to a new store at `place` and complete the summary."""
     experiment = {"source": "import", "model": identity["model"]}
-    with RunWriter.open(
+    with StoreWriter.open(
         place, identity=identity, experiment=experiment, provenance=provenance, traits=parsed.traits
     ) as writer:
         writer.put_prompts(list(parsed.prompts.values()))
@@ -64,7 +64,7 @@ def write(
     summary.prompts, summary.runs, summary.traits = len(parsed.prompts), len(parsed.runs), parsed.traits
 
 
-def _write_logprobs(parsed: Parsed, writer: RunWriter, summary: ImportSummary) -> None:
+def _write_logprobs(parsed: Parsed, writer: StoreWriter, summary: ImportSummary) -> None:
     values: dict[tuple[Level, Unit], np.ndarray] = {}
     for part in parsed.logprobs:
         for key, array in part.values.items():
@@ -129,7 +129,7 @@ def _set_order(name: str) -> tuple[int, str]:
 
 
 def _write_elicitation(
-    source: ElicitationSource, order: list[str], writer: RunWriter, summary: ImportSummary
+    source: ElicitationSource, order: list[str], writer: StoreWriter, summary: ImportSummary
 ) -> None:
     prompts = [k for k in order if k in source.prompts]
     size = len(next(iter(source.scores.values()), next(iter((source.baseline or {}).values()), np.zeros(0))))
@@ -147,7 +147,7 @@ def _write_elicitation(
     summary.missing_values["elicitation"] = int(np.isnan(score).sum() + np.isnan(baseline).sum())
 
 
-def _write_run(run: RunSource, writer: RunWriter, summary: ImportSummary) -> None:
+def _write_run(run: RunSource, writer: StoreWriter, summary: ImportSummary) -> None:
     writer.put_run(
         run.name,
         prompt=run.prompt,

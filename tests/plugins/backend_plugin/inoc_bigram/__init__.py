@@ -12,12 +12,11 @@ from inoc.backends.protocols import (
     Completion,
     ModelSpec,
     SampleRequest,
-    Sampling,
-    Scalar,
     ScoreRequest,
     TokenLogprobs,
 )
 from inoc.errors import BackendRejected, BadInput
+from inoc.values import Sampling, Scalar
 
 END = 256  # end of turn; the other ids are bytes
 

@@ -1,21 +1,23 @@
-"""Every 95 % interval of the outcome tables, as one small function on arrays.
+"""Every 95 % interval, as small functions on arrays.
 
-All of them leave non-finite values out, say how many values they used (`n`), and answer NaN where the data
-cannot carry an interval. `estimate` is in the unit of the input (scores, suppressions: percentage points,
-pp).
+All of them leave non-finite values out and answer NaN where the data cannot carry an interval. The functions
+that return an `Interval` take the values of one estimate; `mean_interval` and `wilson_interval` take many rows
+at once. SciPy is imported when first needed, since the heuristics command starts without it.
 """
 
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
+from functools import lru_cache
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float64, Int, Shaped
-from scipy import stats
+from jaxtyping import Float, Float64, Int, Int64, Shaped
 
 LEVEL = 0.95
 Z = 1.96
 """Normal quantile used for level intervals, as published (not 1.95996...)."""
+Z95 = 1.959963984540054
+"""The 97.5 % quantile of the standard normal distribution."""
 
 
 class Interval(NamedTuple):
@@ -36,6 +38,54 @@ class WeightedStatistic(Protocol):
     ) -> Float64[np.ndarray, "resample value"]: ...
 
 
+def t_quantile(degrees: Shaped[np.ndarray, "*cells"]) -> Float64[np.ndarray, "*cells"]:
+    """The 97.5 % quantile of Student's t; NaN below one degree of freedom."""
+    from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
+
+    degrees = np.asarray(degrees, dtype=np.float64)
+    safe = np.maximum(degrees, 1.0)
+    return np.where(degrees >= 1, np.asarray(stdtrit(safe, (1 + LEVEL) / 2)), np.nan)
+
+
+def mean_interval(values: Float[np.ndarray, "*cells sample"]) -> Float64[np.ndarray, "*cells bound"]:
+    """mean +/- t(.975, n-1) sd(ddof=1)/sqrt(n) over the finite values; NaN where fewer than two are.
+
+    Units of the values. On paired differences this is the paired t interval.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    finite = np.isfinite(values)
+    n = finite.sum(-1)
+    filled = np.where(finite, values, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = filled.sum(-1) / n
+        spread = np.where(finite, filled - mean[..., None], 0.0)
+        half = t_quantile(np.asarray(n - 1)) * np.sqrt((spread**2).sum(-1) / (n - 1) / n)
+    return np.stack([mean - half, mean + half], axis=-1)
+
+
+def wilson_interval(
+    successes: Shaped[np.ndarray, "*cells"], n: Shaped[np.ndarray, "*cells"]
+) -> Float64[np.ndarray, "*cells bound"]:
+    """Wilson's score interval of a rate; NaN where n = 0."""
+    n = np.asarray(n, dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rate = np.asarray(successes, dtype=np.float64) / n
+        centre = (rate + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+        half = Z95 / (1 + Z95**2 / n) * np.sqrt(rate * (1 - rate) / n + Z95**2 / (4 * n**2))
+    lower = np.where(rate == 0, 0.0, np.maximum(centre - half, 0.0))
+    upper = np.where(rate == 1, 1.0, np.minimum(centre + half, 1.0))
+    return np.stack([lower, upper], axis=-1)
+
+
+@lru_cache(maxsize=4)
+def bootstrap_counts(size: int, resamples: int, seed: int) -> Int64[np.ndarray, "resample prompt"]:
+    """How often each of `size` prompts is drawn in each of `resamples` draws with replacement."""
+    random = np.random.default_rng(seed)
+    counts = random.multinomial(size, np.full(size, 1 / size), size=resamples).astype(np.int64)
+    counts.flags.writeable = False
+    return counts
+
+
 def paired_t(minuend: Float64[np.ndarray, " pair"], subtrahend: Float64[np.ndarray, " pair"]) -> Interval:
     """Mean of `minuend - subtrahend` over the pairs finite in both, +/- t(.975, n-1) sd / sqrt(n), ddof 1.
 
@@ -44,14 +94,10 @@ def paired_t(minuend: Float64[np.ndarray, " pair"], subtrahend: Float64[np.ndarr
     """
     difference = minuend - subtrahend
     difference = difference[np.isfinite(difference)]
-    n = difference.size
-    if n == 0:
+    if difference.size == 0:
         return Interval(np.nan, np.nan, np.nan, 0)
-    mean = float(difference.mean())
-    if n == 1:
-        return Interval(mean, np.nan, np.nan, 1)
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1) * difference.std(ddof=1) / np.sqrt(n))
-    return Interval(mean, mean - half, mean + half, n)
+    lower, upper = mean_interval(difference)
+    return Interval(float(difference.mean()), float(lower), float(upper), difference.size)
 
 
 def mean_z(scores: Float64[np.ndarray, " answer"]) -> Interval:
@@ -74,13 +120,8 @@ def wilson(successes: int, n: int) -> Interval:
     """
     if n == 0:
         return Interval(np.nan, np.nan, np.nan, 0)
-    z2 = float(stats.norm.ppf(0.5 + LEVEL / 2)) ** 2
-    rate = successes / n
-    centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
-    half = float(np.sqrt(z2 * (rate * (1 - rate) / n + z2 / (4 * n * n))) / (1 + z2 / n))
-    lower = 0.0 if successes == 0 else max(0.0, centre - half)
-    upper = 1.0 if successes == n else min(1.0, centre + half)
-    return Interval(rate, lower, upper, n)
+    lower, upper = wilson_interval(np.asarray(successes), np.asarray(n))
+    return Interval(successes / n, float(lower), float(upper), n)
 
 
 def fisher_z(r: float, n: int) -> Interval:
@@ -92,7 +133,7 @@ def fisher_z(r: float, n: int) -> Interval:
         return Interval(r, np.nan, np.nan, n)
     with np.errstate(divide="ignore"):
         z = np.arctanh(np.clip(r, -1.0, 1.0))
-    half = stats.norm.ppf(0.5 + LEVEL / 2) / np.sqrt(n - 3)
+    half = Z95 / np.sqrt(n - 3)
     return Interval(r, float(np.tanh(z - half)), float(np.tanh(z + half)), n)
 
 
@@ -108,7 +149,7 @@ def fisher_z_mean(r: Float64[np.ndarray, " cell"], n: Int[np.ndarray, " cell"]) 
     weight = (n[used] - 3).astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         z = float(np.sum(weight * np.arctanh(np.clip(r[used], -1.0, 1.0))) / weight.sum())
-    half = float(stats.norm.ppf(0.5 + LEVEL / 2) / np.sqrt(weight.sum()))
+    half = float(Z95 / np.sqrt(weight.sum()))
     return Interval(float(np.tanh(z)), float(np.tanh(z - half)), float(np.tanh(z + half)), int(n[used].sum()))
 
 
@@ -157,12 +198,14 @@ def _bca_levels(
 ) -> tuple[Float64[np.ndarray, " value"], Float64[np.ndarray, " value"]]:
     """The two quantile levels of the BCa interval, per value."""
     with np.errstate(invalid="ignore", divide="ignore"):
+        from scipy.special import ndtr, ndtri
+
         below = np.nanmean((values < whole) + 0.5 * (values == whole), axis=0)
-        bias = stats.norm.ppf(below)
+        bias = ndtri(below)
         deviation = np.nanmean(left_out, axis=0) - left_out
         acceleration = np.nansum(deviation**3, axis=0) / (6 * np.nansum(deviation**2, axis=0) ** 1.5)
-        z = stats.norm.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2])[:, None]
-        levels = stats.norm.cdf(bias + (bias + z) / (1 - acceleration * (bias + z)))
+        z = np.array([[-Z95], [Z95]])
+        levels = ndtr(bias + (bias + z) / (1 - acceleration * (bias + z)))
     return levels[0], levels[1]
 
 
@@ -178,5 +221,5 @@ def prediction_interval(centre: float, residuals: Float64[np.ndarray, " left_out
     if n < 3 or not np.isfinite(centre):
         return Interval(centre, np.nan, np.nan, n)
     s = float(np.sqrt(np.mean(finite**2)))
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1) * s * np.sqrt(1 + 1 / n))
+    half = float(float(t_quantile(np.asarray(n - 1))) * s * np.sqrt(1 + 1 / n))
     return Interval(centre, centre - half, centre + half, n)

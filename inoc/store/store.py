@@ -20,27 +20,27 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def open_run(path: str | Path) -> "Run":
+def open_store(path: str | Path) -> "Store":
     """Open a run store for reading.
 
     Raises:
         BadInput: nothing is there, or it is no run store.
         BrokenStore: the store is damaged or of a newer schema.
     """
-    return Run(Path(path))
+    return Store(Path(path))
 
 
-def _steadily(method: Callable[Concatenate["Run", P], T]) -> Callable[Concatenate["Run", P], T]:
+def _steadily(method: Callable[Concatenate["Store", P], T]) -> Callable[Concatenate["Store", P], T]:
     """The method tried again where a living writer was just changing what it reads."""
 
     @wraps(method)
-    def read(self: "Run", *args: P.args, **kwargs: P.kwargs) -> T:
+    def read(self: "Store", *args: P.args, **kwargs: P.kwargs) -> T:
         return steady(self.path, lambda: method(self, *args, **kwargs))
 
     return read
 
 
-class Run:
+class Store:
     """A run store, read-only. Properties are read on first use and kept.
 
     Data of a unit that is not marked done read as NaN. Every read verifies checksums and raises BrokenStore, naming
@@ -53,7 +53,7 @@ class Run:
         settle(path)
 
     def __repr__(self) -> str:
-        return f"<Run {self.path} sets {', '.join(self.completion_sets) or 'none'}>"
+        return f"<Store {self.path} sets {', '.join(self.completion_sets) or 'none'}>"
 
     @property
     def root(self) -> Mapping[str, object]:

@@ -1,0 +1,53 @@
+"""Files that are whole or absent: written beside, flushed, renamed, and the directory flushed."""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+_flushing = True
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Replace a file so that a kill or a power cut leaves the old content or the new, never a part.
+
+    Args:
+        path: The file to write; missing parent directories are made.
+        content: Bytes, or text that is written as UTF-8.
+
+    Raises:
+        OSError: The file cannot be written; the old one is unchanged.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.partial")
+    try:
+        part.write_bytes(data)
+        flush(part)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    flush(path.parent)
+
+
+def flush(path: Path) -> None:
+    """Wait until the disk holds a file's content, or a directory's list of names."""
+    if not _flushing or (os.name == "nt" and path.is_dir()):  # Windows cannot open a directory
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def without_flushing() -> Generator[None]:
+    """Do not wait for the disk: for a directory that only counts once it is renamed into place."""
+    global _flushing
+    before, _flushing = _flushing, False
+    try:
+        yield
+    finally:
+        _flushing = before

@@ -1,0 +1,29 @@
+"""One canonical text and one hash for plain values and files."""
+
+import hashlib
+import json
+from pathlib import Path
+
+SHORT = 16
+"""Hex digits of a short hash: 64 bits, enough to name the files and settings of one study."""
+
+
+def canonical_json(value: object) -> str:
+    """One text for one JSON value: sorted keys, no spaces, NaN refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def content_hash(*values: object) -> str:
+    """A short hash of JSON values: equal values have equal hashes in every process and on every machine."""
+    return bytes_hash(canonical_json(values).encode("utf-8", "surrogatepass"))[:SHORT]
+
+
+def bytes_hash(data: bytes) -> str:
+    """The SHA-256 of bytes, 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file's content, 64 hex digits, read in blocks."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
