@@ -13,9 +13,14 @@ def canonical_json(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def content_hash(*values: object) -> str:
-    """A short hash of JSON values: equal values have equal hashes in every process and on every machine."""
-    return bytes_hash(canonical_json(values).encode("utf-8", "surrogatepass"))[:SHORT]
+def content_hash(*values: object, digits: int = SHORT) -> str:
+    """A hash of JSON values: equal values have equal hashes in every process and on every machine.
+
+    Args:
+        values: What is hashed, in order; tuples count as lists.
+        digits: Hex digits of the result, at most 64.
+    """
+    return bytes_hash(canonical_json(values).encode("utf-8", "surrogatepass"))[:digits]
 
 
 def bytes_hash(data: bytes) -> str:

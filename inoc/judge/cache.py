@@ -1,7 +1,5 @@
-"""Scores already paid for, on disk. SQLite with a write-ahead log: survives kill -9, shared by processes."""
+"""Scores already paid for, on disk: SQLite with a write-ahead log survives kill -9 and is shared by processes."""
 
-import hashlib
-import json
 import math
 import os
 import sqlite3
@@ -10,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from inoc.errors import BadInput
+from inoc.hashing import content_hash
 
 
 def default_cache_path() -> Path:
@@ -18,15 +17,14 @@ def default_cache_path() -> Path:
 
 
 def cache_key(model: str, version: str, request: Mapping[str, object]) -> str:
-    """SHA-256 over model, prompt version and the full request, as canonical JSON."""
-    text = json.dumps([model, version, request], sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    """A hash of model, prompt version and the full request."""
+    return content_hash(model, version, request, digits=64)
 
 
-class JudgementCache:
-    """Maps a key to (score, coverage). Holds finite numbers only: no text, no error and no NaN ever enters.
+class JudgmentCache:
+    """Maps a key to (score, coverage): finite numbers only, never text, an error or NaN.
 
-    Each `put` is its own transaction, so a killed process loses at most what it was about to write.
+    Each `put` is a transaction, so a killed process loses at most the score it was about to write.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,11 +43,11 @@ class JudgementCache:
             )
         except (sqlite3.Error, OSError) as error:
             raise BadInput(
-                f"the judge cache {path} cannot be used ({error}): delete it or name another file"
+                f"the judge cache {path} cannot be used ({error}). Fix: delete it or use a different file."
             ) from None
 
     def get(self, keys: Sequence[str]) -> dict[str, tuple[float, float]]:
-        """The stored (score, coverage) of those `keys` that are there."""
+        """The (score, coverage) of every key that is stored."""
         found: dict[str, tuple[float, float]] = {}
         with self._lock:
             for start in range(0, len(keys), 500):
@@ -61,23 +59,25 @@ class JudgementCache:
                     ).fetchall()
                 except sqlite3.Error as error:
                     raise BadInput(
-                        f"the judge cache {self.path} cannot be read ({error}): delete it or use another"
+                        f"the judge cache {self.path} cannot be read ({error}). "
+                        "Fix: delete it or use a different file."
                     ) from None
                 found.update({str(key): (float(score), float(coverage)) for key, score, coverage in rows})
         return found
 
     def put(self, key: str, score: float, coverage: float) -> None:
-        """Stores one judgement. Raises ValueError for NaN or infinite numbers; the first writer of a key
-        wins."""
+        """Store one score, unless its key is stored already; ValueError for NaN or infinite numbers."""
         if not (math.isfinite(score) and math.isfinite(coverage)):
-            raise ValueError("only finite scores are cached")
+            raise ValueError("a score that is not finite cannot be cached")
         with self._lock:
             try:
                 self._database.execute(
                     "INSERT OR IGNORE INTO judgement VALUES (?, ?, ?)", (key, score, coverage)
                 )
             except sqlite3.Error as error:
-                raise BadInput(f"the judge cache {self.path} cannot be written ({error})") from None
+                raise BadInput(
+                    f"the judge cache {self.path} cannot be written ({error}). Fix: use a different file."
+                ) from None
 
     def close(self) -> None:
         with self._lock:

@@ -1,5 +1,4 @@
-"""The score hidden in a judge model's first token: the mean of the numbers it might have said, by
-probability."""
+"""The score in a judge model's first token: the mean of the numbers it might have answered, by probability."""
 
 import math
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ SCALES: Final = {scale.name: scale for scale in (PERCENT, DIGIT)}
 
 
 def token_value(token: str, scale: Scale = PERCENT) -> int | None:
-    """The number a token stands for: stripped, ASCII digits only, 0..scale.top; None for anything else."""
+    """The number that a token spells: stripped, ASCII digits only, 0..scale.top; None for anything else."""
     text = token.strip()
     if not (text.isascii() and text.isdigit()):
         return None
@@ -41,14 +40,21 @@ def token_value(token: str, scale: Scale = PERCENT) -> int | None:
 def expected_score(
     alternatives: Sequence[tuple[str, float]], coverage: float = MIN_COVERAGE, scale: Scale = PERCENT
 ) -> tuple[float, float]:
-    """(score, coverage) of the first token's alternatives, given as (token text, natural log of its
-    probability).
+    """The mean of the numbers among the first token's alternatives, weighted by probability.
 
-    score = (100 / scale.top) * sum p v / sum p over the valid tokens (see `token_value`), p = exp(logprob);
-    the same number in several spellings ("50", " 50") adds up. The second value is sum p. The score is NaN
-    if sum p is below `coverage` (with 1e-9 for rounding, so that 0.80 passes) or nothing is valid. Tokens
-    whose logprob is NaN count as not valid. Raises ValueError for logprobs no model gives: above 0, or
-    probabilities that add up to over 1 (0.1 % is left for rounding).
+    score = (100 / scale.top) * sum p v / sum p over the valid tokens (stripped ASCII digits in range), with
+    p = exp(logprob). Spellings of one number ("50", " 50") add up. A token whose logprob is NaN is not valid.
+
+    Args:
+        alternatives: (token text, natural log of its probability).
+        coverage: Least sum of p (0-1) for a score; 1e-9 is allowed for rounding, so that exactly 0.80 passes.
+        scale: The numbers that the judge model answers with.
+
+    Returns:
+        (score, coverage): the score from 0 to 100, NaN for too little coverage, and the sum of p.
+
+    Raises:
+        ValueError: A logprob is above 0, or the probabilities add up to more than 1.001.
     """
     weights: list[float] = []
     values: list[float] = []

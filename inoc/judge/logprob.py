@@ -1,6 +1,5 @@
 """The logprob judge: one chat call per response, the score is the expected number of the first token."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,10 +8,11 @@ from typing import Final
 from pydantic import BaseModel
 
 from inoc.errors import BadInput, BadResult
-from inoc.judge.cache import JudgementCache, cache_key, default_cache_path
+from inoc.judge.cache import JudgmentCache, cache_key, default_cache_path
 from inoc.judge.expected_score import MIN_COVERAGE, PERCENT, SCALES, Scale, expected_score, token_value
 from inoc.judge.prompts import PROMPT_VERSION, messages, question_digest, trait_question
-from inoc.judge.protocols import Judgement, JudgeRequest
+from inoc.judge.protocols import JudgeRequest, Judgment
+from inoc.names import unknown
 from inoc.services import (
     OPTION_NAMES,
     RequestFailed,
@@ -51,17 +51,18 @@ class _Reply(BaseModel):
 def score_reply(content: bytes, coverage: float, scale: Scale) -> tuple[float, float]:
     """(score, coverage) of a chat-completions reply.
 
-    Raises ValueError where the reply has no usable logprobs, or the number goes on in the second token (the
-    model's tokenizer splits numbers, so its first token is not the score).
+    Raises:
+        ValueError: The reply has no usable logprobs, or the number continues in the second token (the model's
+            tokenizer splits numbers, so its first token is not the score).
     """
     choices = _Reply.model_validate_json(content).choices
     tokens = choices[0].logprobs.content if choices and choices[0].logprobs else None
     if not tokens or not tokens[0].top_logprobs:
-        raise ValueError("it has no logprobs; the judge needs a model and server that return top_logprobs")
+        raise ValueError("it has no logprobs. Fix: use a model and server that return top_logprobs.")
     alternatives = [(alternative.token, alternative.logprob) for alternative in tokens[0].top_logprobs]
     score = expected_score(alternatives, coverage, scale)
     if token_value(tokens[0].token, scale) is not None and len(tokens) > 1 and tokens[1].token[:1] in _DIGITS:
-        raise ValueError("the judge model splits numbers into several tokens: use scale 0-9")
+        raise ValueError("the judge model splits numbers into several tokens. Fix: use scale 0-9.")
     return score
 
 
@@ -71,9 +72,17 @@ _DIGITS: Final = frozenset("0123456789")
 class LogprobJudge:
     """Asks a chat model for one number and takes the mean over its first token's 20 alternatives.
 
-    `question` may hold {trait} and {top}; None takes the shipped question of the trait. A response that
-    gets no answer, or an answer with less than `coverage` on valid numbers, is NaN with the reason, and is
-    never cached. Equal requests are asked once.
+    A response without an answer, or with less than `coverage` on valid numbers, is NaN with the reason and is
+    never cached. Equal requests are sent once.
+
+    Args:
+        service: The client.
+        model: A chat model that returns top_logprobs.
+        question: May contain {trait} and {top}; None uses the shipped question of the trait.
+        scale: The numbers to answer with.
+        coverage: Least probability (0-1) on valid numbers.
+        temperature: Sampling temperature.
+        cache: File of the cache; default: `default_cache_path()`.
     """
 
     def __init__(
@@ -92,11 +101,11 @@ class LogprobJudge:
         self._scale = scale
         self._coverage = coverage
         self._temperature = temperature
-        self._cache = JudgementCache(cache or default_cache_path())
+        self._cache = JudgmentCache(cache or default_cache_path())
 
     @property
     def identity(self) -> str:
-        """Model, prompt version and scale; departures from the defaults are added."""
+        """Model, prompt version, scale and every setting that is not the default."""
         parts = ["logprob", self._model, f"prompt-{PROMPT_VERSION}", self._scale.name]
         if self._question is not None:
             parts.append(f"question-{question_digest(self._question)}")
@@ -107,7 +116,7 @@ class LogprobJudge:
         return ":".join(parts)
 
     def body(self, request: JudgeRequest) -> dict[str, object]:
-        """The full request as it is sent."""
+        """The request that is sent."""
         question = trait_question(request.trait, self._question)
         return {
             "model": self._model,
@@ -118,22 +127,23 @@ class LogprobJudge:
             "top_logprobs": 20,
         }
 
-    def judge(self, requests: Sequence[JudgeRequest]) -> Iterator[Judgement]:
+    def judge(self, requests: Sequence[JudgeRequest]) -> Iterator[Judgment]:
         """Cached scores first, then the others as they arrive.
 
-        Raises BackendUnavailable or BackendRejected (wrong key, unknown model, dead server): nothing then
-        is lost, the same call continues from the cache.
+        Raises:
+            BackendUnavailable, BackendRejected: Wrong key, unknown model or dead server. Nothing is lost: the
+                same call resumes from the cache.
         """
         waiting: dict[str, list[JudgeRequest]] = {}
         for request in requests:
             waiting.setdefault(self._key(self.body(request)), []).append(request)
         for key, (score, coverage) in self._cache.get(list(waiting)).items():
             for request in waiting.pop(key):
-                yield Judgement(request.id, score, coverage)
+                yield Judgment(request.id, score, coverage)
         first = [(key, same[0]) for key, same in waiting.items()]
         for key, score, coverage, error in self._service.map(self._ask, first):
             for request in waiting[key]:
-                yield Judgement(request.id, score, coverage, error)
+                yield Judgment(request.id, score, coverage, error)
 
     async def _ask(self, item: tuple[str, JudgeRequest]) -> tuple[str, float, float, str | None]:
         key, request = item
@@ -146,30 +156,28 @@ class LogprobJudge:
         except (RequestFailed, RequestRefused, BadResult) as error:
             return key, math.nan, math.nan, str(error)
         if math.isnan(score):
-            return (
-                key,
-                score,
-                coverage,
-                f"valid numbers have probability {coverage:.3f}, below {self._coverage:g}",
-            )
+            reason = f"valid numbers have probability {coverage:.3f}, below {self._coverage:g}"
+            return key, score, coverage, reason
         self._cache.put(key, score, coverage)
         return key, score, coverage, None
 
     def _key(self, body: Mapping[str, object]) -> str:
-        version = json.dumps([PROMPT_VERSION, self._scale.name, self._coverage])
-        return cache_key(self._model, version, body)
+        return cache_key(self._model, f"{PROMPT_VERSION}:{self._scale.name}:{self._coverage}", body)
 
 
 def logprob_judge(trait: str, options: Mapping[str, Scalar]) -> LogprobJudge:
     """A LogprobJudge from an experiment's options: model, question, scale ("0-100" or "0-9"), coverage,
     temperature, cache (a file), and those of `ServiceSettings`. Judges of one service share its rate limit.
     """
-    if unknown := sorted(set(options) - _OWN_OPTIONS - OPTION_NAMES):
-        names = ", ".join(sorted(_OWN_OPTIONS | OPTION_NAMES))
-        raise BadInput(f"judge of {trait}: unknown option {unknown[0]!r}; there are {names}")
+    known = sorted(_OWN_OPTIONS | OPTION_NAMES)
+    for name in options:
+        if name not in known:
+            raise BadInput(f"judge of {trait}: {unknown('option', name, known)}")
     scale = SCALES.get(str(options.get("scale", PERCENT.name)))
     if scale is None:
-        raise BadInput(f"judge of {trait}: scale {options.get('scale')!r} is neither of {', '.join(SCALES)}")
+        raise BadInput(
+            f"judge of {trait}: unknown scale {options['scale']!r}. Fix: use {' or '.join(SCALES)}."
+        )
     question, cache = options.get("question"), options.get("cache")
     return LogprobJudge(
         shared_service(ServiceSettings.from_options(options)),
@@ -183,12 +191,12 @@ def logprob_judge(trait: str, options: Mapping[str, Scalar]) -> LogprobJudge:
 
 
 def coherence_judge(trait: str, options: Mapping[str, Scalar]) -> LogprobJudge:
-    """The judge of coherence, blind to alignment."""
+    """The judge of coherence, which does not see the question on alignment."""
     return logprob_judge("coherence", {"question": trait_question("coherence"), **options})
 
 
 def alignment_judge(trait: str, options: Mapping[str, Scalar]) -> LogprobJudge:
-    """The judge of alignment, blind to coherence."""
+    """The judge of alignment, which does not see the question on coherence."""
     return logprob_judge("alignment", {"question": trait_question("alignment"), **options})
 
 
@@ -197,5 +205,5 @@ def _number(trait: str, options: Mapping[str, Scalar], name: str, default: float
     if value is None:
         return default
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= top:
-        raise BadInput(f"judge of {trait}: {name} = {value!r} is not a number from 0 to {top:g}")
+        raise BadInput(f"judge of {trait}: {name} = {value!r}. Fix: use a number from 0 to {top:g}.")
     return float(value)

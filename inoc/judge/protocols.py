@@ -1,4 +1,4 @@
-"""What a judge is: a request is a plain value, a judgement streams back with the request's id."""
+"""What a judge is: it takes requests, which are plain values, and yields judgments with the requests' ids."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,14 @@ from inoc.values import Scalar
 
 @dataclass(frozen=True)
 class JudgeRequest:
-    """Ask how strongly `response` shows `trait`. `instruction` is what was answered, where the judge may
-    see it."""
+    """Ask how strongly a response shows a trait.
+
+    Attributes:
+        id: Identifies the judgment.
+        trait: What to score.
+        instruction: What the response answers; None where the judge must not see it.
+        response: The text to score.
+    """
 
     id: str
     trait: str
@@ -19,10 +25,16 @@ class JudgeRequest:
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """`score` is 0-100, NaN when there is none, and then `error` says why. `coverage` is the share (0-1) of
-    the judge's answer the score rests on: probability mass of valid tokens, or share of the text
-    recognised."""
+class Judgment:
+    """The score of one response.
+
+    Attributes:
+        id: That of the request.
+        score: 0-100; NaN where there is none, and `error` says why.
+        coverage: Share (0-1) of the judge's answer that the score is based on: probability of valid tokens, or
+            share of the text that was recognized.
+        error: Why there is no score.
+    """
 
     id: str
     score: float
@@ -32,21 +44,31 @@ class Judgement:
 
 @runtime_checkable
 class Judge(Protocol):
-    """Scores responses. `identity` names everything that changes scores (model, prompt version, scale);
-    scores of different identities are never subtracted or pooled."""
+    """Scores responses."""
 
     @property
-    def identity(self) -> str: ...
+    def identity(self) -> str:
+        """Names everything that changes scores (model, prompt version, scale); scores of judges with different
+        identities are never subtracted or pooled."""
+        ...
 
-    def judge(self, requests: Sequence[JudgeRequest]) -> Iterator[Judgement]:
-        """Every request exactly once, in any order. One response that cannot be judged is NaN with an error;
-        a judge that cannot work at all raises an InocError."""
+    def judge(self, requests: Sequence[JudgeRequest]) -> Iterator[Judgment]:
+        """Judge responses.
+
+        Args:
+            requests: What to judge.
+
+        Yields:
+            One judgment per request, in any order; NaN with an error for a response that cannot be judged.
+
+        Raises:
+            InocError: The judge does not work at all.
+        """
         ...
 
 
 @runtime_checkable
 class JudgeFactory(Protocol):
-    """What the entry-point group "inoc.judges" holds: makes the judge of one trait from an experiment's
-    options."""
+    """Makes the judge of a trait from an experiment's options; an entry point of the group "inoc.judges"."""
 
     def __call__(self, trait: str, options: Mapping[str, Scalar]) -> Judge: ...

@@ -1,62 +1,52 @@
-"""Finding judges by name: the shipped ones and plugins of the entry-point group "inoc.judges"."""
+"""Judges by name: inoc's own and those of other packages (entry points of the group "inoc.judges")."""
 
-import difflib
-import importlib
-import warnings
 from collections.abc import Mapping
-from importlib.metadata import entry_points
+from functools import partial
 from typing import Final, cast
 
-from inoc.errors import BadInput
+from inoc.judge.lexical import NAMED, named_judge
 from inoc.judge.protocols import Judge, JudgeFactory
+from inoc.plugins import Plugin, Registry
 from inoc.values import Scalar
 
-GROUP: Final = "inoc.judges"
-SHIPPED: Final[Mapping[str, tuple[str, str]]] = {
-    "logprob": ("inoc.judge.logprob", "logprob_judge"),
-    "coherence": ("inoc.judge.logprob", "coherence_judge"),
-    "alignment": ("inoc.judge.logprob", "alignment_judge"),
-    "language": ("inoc.judge.language", "language_judge"),
-    "lexical": ("inoc.judge.lexical", "lexical_judge"),
+SHIPPED: Final[Mapping[str, str]] = {
+    "logprob": "inoc.judge.logprob:logprob_judge",
+    "coherence": "inoc.judge.logprob:coherence_judge",
+    "alignment": "inoc.judge.logprob:alignment_judge",
+    "language": "inoc.judge.language:language_judge",
+    "lexical": "inoc.judge.lexical:lexical_judge",
+    **NAMED,
 }
-"""name -> (module, attribute), imported when first asked for."""
+
+
+def _factory(loaded: object, plugin: Plugin) -> JudgeFactory:
+    if not callable(loaded):
+        raise TypeError(f"{plugin.target} is not a function (trait, options) -> Judge")
+    named = NAMED.get(plugin.name) == plugin.target
+    return partial(named_judge, plugin.name) if named else cast(JudgeFactory, loaded)
+
+
+JUDGES: Final = Registry("inoc.judges", "judge", SHIPPED, _factory)
 
 
 def judge_names() -> tuple[str, ...]:
-    """Every name `open_judge` knows: shipped ones, named scoring functions, plugins (not imported)."""
-    from inoc.judge.lexical import NAMED
-
-    plugins = sorted({point.name for point in entry_points(group=GROUP)} - set(SHIPPED))
-    return (*SHIPPED, *NAMED, *plugins)
+    """Every name that `open_judge` knows: inoc's own, then those of other packages. Imports none of them."""
+    return JUDGES.names()
 
 
 def open_judge(name: str, trait: str, options: Mapping[str, Scalar] | None = None) -> Judge:
-    """The judge `name` for `trait`.
+    """A judge by name.
 
-    A shipped name wins over a plugin's. A plugin that cannot be imported is a warning naming it; an unknown
-    name is BadInput that lists what there is.
+    Args:
+        name: One of `judge_names`.
+        trait: The trait to score.
+        options: The judge's own options.
+
+    Returns:
+        The judge of this trait.
+
+    Raises:
+        BadInput: There is no such judge, or an option is invalid.
+        BackendUnavailable: A library, a key or the judge's package is missing or broken.
     """
-    from inoc.judge.lexical import NAMED, named_judge
-
-    options = options or {}
-    if name in SHIPPED:
-        module, attribute = SHIPPED[name]
-        return cast(JudgeFactory, getattr(importlib.import_module(module), attribute))(trait, options)
-    if name in NAMED:
-        if options:
-            raise BadInput(f"judge of {trait}: {name} takes no options")
-        return named_judge(name)
-    for point in entry_points(group=GROUP, name=name):
-        try:
-            factory = cast(JudgeFactory, point.load())
-        except Exception as error:
-            warnings.warn(
-                f"judge plugin {name!r} ({point.value}) cannot be loaded: {type(error).__name__}: {error}",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-            continue
-        return factory(trait, options)
-    near = difflib.get_close_matches(name, judge_names(), n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    raise BadInput(f"no judge {name!r} for trait {trait!r}{hint} There are {', '.join(judge_names())}.")
+    return JUDGES.get(name)(trait, options or {})

@@ -1,6 +1,6 @@
 """Clients of OpenAI-compatible HTTP services, shared by the judges and the server backends."""
 
-from inoc.services.chat import ChatAnswer, ChatClient, open_chat
+from inoc.services.chat import ChatAnswer, ChatClient
 from inoc.services.client import Service, shared_service
 from inoc.services.retries import RequestFailed, RequestRefused
 from inoc.services.settings import OPTION_NAMES, ServiceSettings
@@ -13,6 +13,5 @@ __all__ = [
     "RequestRefused",
     "Service",
     "ServiceSettings",
-    "open_chat",
     "shared_service",
 ]

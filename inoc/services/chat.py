@@ -1,5 +1,4 @@
-"""Answers of a chat model behind /v1/chat/completions: for rephrasings, data generation and the hosted
-backend."""
+"""Answers of a chat model behind /v1/chat/completions: for the hosted backend."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,15 +7,19 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel
 
 from inoc.errors import BackendRejected, BadInput
-from inoc.services.client import Service, shared_service
-from inoc.services.settings import OPTION_NAMES, ServiceSettings
-from inoc.values import Sampling, Scalar
+from inoc.services.client import Service
+from inoc.values import Sampling
 
 Messages = Sequence[Mapping[str, str]]
 
 
 class ChatAnswer(NamedTuple):
-    """One answer. `finish` is "length" where it was cut at max_tokens."""
+    """One answer.
+
+    Attributes:
+        text: The answer, or the model's refusal.
+        finish: "length" for an answer truncated at max_tokens.
+    """
 
     text: str
     finish: Literal["stop", "length"]
@@ -43,7 +46,12 @@ class _Ask(NamedTuple):
 
 
 class ChatClient:
-    """A chat model of a service."""
+    """A chat model of a service.
+
+    Args:
+        service: The client.
+        model: The model's name on the service.
+    """
 
     def __init__(self, service: Service, model: str) -> None:
         self.service = service
@@ -53,23 +61,34 @@ class ChatClient:
     def chat(
         self, conversations: Sequence[Messages], n: int, sampling: Sampling
     ) -> tuple[tuple[ChatAnswer, ...], ...]:
-        """`n` answers to each conversation, in their order; see `stream`, which gives them as they come."""
+        """`n` answers to each conversation, in order; arguments and errors are those of `stream`."""
         found = dict(self.stream(conversations, n, sampling))
         return tuple(found[place] for place in range(len(conversations)))
 
     def stream(
         self, conversations: Sequence[Messages], n: int, sampling: Sampling, keys: Sequence[str] | None = None
     ) -> Iterator[tuple[int, tuple[ChatAnswer, ...]]]:
-        """(place of the conversation, its `n` answers), in the order of arrival.
+        """`n` answers to each conversation, as they arrive.
 
-        Random streams are seeded by (sampling.seed, the conversation's key, by default its place), as far as the
-        service honours seeds. A model's refusal is its answer. Raises BadResult where a content filter cut an
-        answer, BadInput for an empty conversation or stop ids, and whatever ends a `Service` request.
+        Args:
+            conversations: Chats of at least one message each.
+            n: Answers per conversation.
+            sampling: Without stop ids, which a chat service does not know.
+            keys: Seed the random streams together with `sampling.seed`, as far as the service honors seeds;
+                default: the places of the conversations.
+
+        Yields:
+            (place of the conversation, its answers).
+
+        Raises:
+            BadInput: A conversation is empty, or there are stop ids.
+            BadResult: A content filter truncated an answer.
+            InocError: See `Service.call`.
         """
         if sampling.stop_ids:
-            raise BadInput("a chat service knows no token ids, so sampling.stop_ids must be empty")
+            raise BadInput("a chat service does not take token ids. Fix: leave sampling.stop_ids empty.")
         if n < 1 or any(not messages for messages in conversations):
-            raise BadInput("a chat needs at least one message and n >= 1")
+            raise BadInput("a conversation is empty or n < 1. Fix: give every chat a message and n >= 1.")
         names = keys or [str(place) for place in range(len(conversations))]
         asks = [
             _Ask(place, tuple(dict(message) for message in messages), names[place])
@@ -97,7 +116,7 @@ class ChatClient:
         try:
             return await self._post(body | {limit: sampling.max_tokens}, n)
         except BackendRejected as error:
-            # newer hosted models take the limit by another name only
+            # newer hosted models take the limit under another name only
             if limit != "max_tokens" or "max_completion_tokens" not in str(error):
                 raise
         self._limit = "max_completion_tokens"
@@ -108,8 +127,7 @@ class ChatClient:
 
 
 def read_answers(content: bytes, n: int) -> tuple[ChatAnswer, ...]:
-    """The answers of a reply. ValueError for another number than `n`, or one without text or with another
-    finish."""
+    """The answers of a reply; ValueError unless there are `n`, all with text and a known finish."""
     choices = _Reply.model_validate_json(content).choices
     if len(choices) != n:
         raise ValueError(f"{len(choices)} answers instead of {n}")
@@ -120,12 +138,3 @@ def read_answers(content: bytes, n: int) -> tuple[ChatAnswer, ...]:
             raise ValueError(f"an answer ended with {choice.finish_reason!r}")
         answers.append(ChatAnswer(text, choice.finish_reason))
     return tuple(answers)
-
-
-def open_chat(model: str, options: Mapping[str, Scalar] | None = None) -> ChatClient:
-    """A chat model from an experiment's options, which are those of `ServiceSettings`."""
-    if unknown := sorted(set(options or {}) - OPTION_NAMES):
-        raise BadInput(
-            f"chat model {model}: unknown option {unknown[0]!r}; there are {', '.join(sorted(OPTION_NAMES))}"
-        )
-    return ChatClient(shared_service(ServiceSettings.from_options(options or {})), model)

@@ -26,11 +26,17 @@ POOL_SIZE: Final = 64
 
 
 class Service:
-    """One event loop in a background thread and one `openai.AsyncOpenAI` on it.
+    """A client of one service: an event loop in a background thread with `openai.AsyncOpenAI` clients on it.
 
-    Retries are made here, not by the SDK, because every attempt has to pass the rate limit. The key lives
-    in the client only and is cut out of every message. Close it (or use `with`) to end its thread and
-    connections.
+    Retries happen here, not in the SDK, because every attempt must pass the rate limit. The key is kept in the
+    client only and removed from every message. Close it (or use `with`) to end its thread and connections.
+
+    Args:
+        settings: Address, key and limits.
+
+    Raises:
+        BadInput: The address is invalid.
+        BackendUnavailable: A library or the key is missing.
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
@@ -40,7 +46,7 @@ class Service:
             import openai
         except ImportError as error:
             raise BackendUnavailable(
-                f"{error.name} is missing: OpenAI-compatible services need pip install 'inoc[openai]'"
+                f"OpenAI-compatible services need {error.name}. Fix: pip install 'inoc[openai]'."
             ) from None
         self.settings = settings
         self.url = settings.address()
@@ -61,7 +67,7 @@ class Service:
                 http_client=openai.DefaultAsyncHttpxClient(
                     limits=httpx2.Limits(max_connections=None, max_keepalive_connections=POOL_SIZE),
                     verify=parts.scheme == "https",
-                    # a proxy of the environment is no way to a server on this machine
+                    # a server on this machine is not reached through the environment's proxy
                     trust_env=parts.hostname not in ("localhost", "127.0.0.1", "::1"),
                 ),
             )
@@ -87,7 +93,7 @@ class Service:
         self.close()
 
     def close(self) -> None:
-        """Ends the connections and the thread; again is harmless."""
+        """End the connections and the thread; a second call does nothing."""
         if self._loop.is_closed():
             return
         for client in self._clients:
@@ -102,7 +108,7 @@ class Service:
         return replace(self.settings, attempts=1, timeout=min(3.0, self.settings.timeout))
 
     def wait(self, work: Coroutine[object, object, Result]) -> Result:
-        """Runs one coroutine on the service's loop and returns its result to ordinary code."""
+        """Run one coroutine on the service's loop and return its result."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
@@ -110,9 +116,17 @@ class Service:
             future.cancel()
 
     def map(self, call: Callable[[Item], Awaitable[Result]], items: Sequence[Item]) -> Iterator[Result]:
-        """`call` on every item, at most `concurrency` at once, results as they come.
+        """Await `call` on every item, at most `concurrency` at once.
 
-        The first exception cancels what is in flight and is raised here; so does closing the iterator early.
+        Args:
+            call: Makes the result of one item.
+            items: What to call it on.
+
+        Yields:
+            Results in the order of arrival. Closing the iterator early cancels what is in flight.
+
+        Raises:
+            Exception: The first exception of `call`; everything in flight is canceled.
         """
         results: queue.SimpleQueue[tuple[Result] | None] = queue.SimpleQueue()
 
@@ -145,8 +159,20 @@ class Service:
         parse: Callable[[bytes], Result],
         settings: ServiceSettings | None = None,
     ) -> Result:
-        """POST `body` as JSON and give the reply's bytes to `parse`, whose ValueError means a malformed reply
-        (asked for once more, then BadResult)."""
+        """POST `body` as JSON.
+
+        Args:
+            path: Path below the base URL.
+            body: The JSON object to send.
+            parse: Reads the reply; its ValueError means a malformed reply, which is requested once more.
+            settings: Limits of this request; default: those of the service.
+
+        Returns:
+            What `parse` returns.
+
+        Raises:
+            InocError: See `call`.
+        """
         import httpx2
 
         async def send(client: "AsyncOpenAI") -> bytes:
@@ -171,9 +197,21 @@ class Service:
         parse: Callable[[Item], Result],
         settings: ServiceSettings | None = None,
     ) -> Result:
-        """One request with rate limit, time limit and retries. Raises RequestFailed or RequestRefused for
-        this request, BackendUnavailable or BackendRejected where no other request would fare better,
-        BadResult for malformed replies."""
+        """One request with rate limit, time limit and retries.
+
+        Args:
+            send: Sends the request with the SDK.
+            parse: Reads the reply; its ValueError means a malformed reply, which is requested once more.
+            settings: Limits of this request; default: those of the service.
+
+        Returns:
+            What `parse` returns.
+
+        Raises:
+            RequestFailed, RequestRefused: This request failed; others may succeed.
+            BackendUnavailable, BackendRejected: Every other request would fail too.
+            BadResult: The reply was malformed twice.
+        """
         from tenacity import AsyncRetrying, retry_if_exception_type
 
         settings = settings or self.settings
@@ -186,15 +224,15 @@ class Service:
         except Transient as error:
             final = error
         if final.kind == "malformed":
-            raise BadResult(f"{self.where} sent a reply that cannot be used: {final.message}")
+            raise BadResult(f"{self.where} sent an unusable reply: {final.message}")
         if final.kind == "dead":
             raise BackendUnavailable(
-                f"nothing answers at {self.url} ({final.message}): start the server or mend the url"
+                f"nothing answers at {self.url} ({final.message}). Fix: start the server or correct the url."
             )
         if final.kind == "busy":
             raise BackendUnavailable(
-                f"{self.where} still refuses requests for their rate (429) after {settings.patience:g} s: "
-                f"lower requests_per_minute or concurrency, or run the same command later"
+                f"{self.where} still limits the rate of requests (429) after {settings.patience:g} s. "
+                "Fix: lower requests_per_minute or concurrency, or run the same command later."
             )
         raise RequestFailed(f"{self.where}: {final.message}, {settings.attempts} times in a row")
 
@@ -221,7 +259,7 @@ class Service:
             raise Transient("malformed", self.clean(str(error))) from None
 
     def _classify(self, error: "APIError") -> InocError | Transient:
-        """What an SDK error means: another attempt, an end for this request, or an end for all."""
+        """What an SDK error means: retry, give up this request, or give up all."""
         openai = self._openai
         if isinstance(error, openai.APITimeoutError) and not isinstance(
             error.__cause__, self._connect_errors
@@ -230,7 +268,7 @@ class Service:
         if isinstance(error, openai.APIConnectionError):
             if isinstance(error.__cause__, self._connect_errors):
                 return Transient("dead", "connection refused or timed out")
-            return Transient("fault", "the connection was cut")
+            return Transient("fault", "the connection was dropped")
         if not isinstance(error, openai.APIStatusError):
             return Transient("malformed", self.clean(error.message))
         status, said = error.status_code, self.clean(error.message)
@@ -238,14 +276,16 @@ class Service:
             error.response.headers.get("retry-after-ms"), error.response.headers.get("retry-after")
         )
         if status == 401:
-            name = (
-                f"the key in {self._key_name}" if self._key_name else "a request without a key (set key_env)"
-            )
+            if self._key_name is None:
+                return BackendUnavailable(f"{self.where} requires a key (401). Fix: set key_env.")
             return BackendUnavailable(
-                f"{self.where} refused {name} (401): it is wrong, expired or for another service"
+                f"{self.where} rejected the key in {self._key_name} (401): it is wrong, expired or for another "
+                "service. Fix: set a valid key."
             )
         if status in (402, 403) or error.code == "insufficient_quota":
-            return BackendUnavailable(f"{self.where} does not let this account do that ({status}): {said}")
+            return BackendUnavailable(
+                f"{self.where} does not allow this account to do that ({status}): {said}"
+            )
         if status == 429:
             if wait is not None:
                 self._quiet_until = max(
@@ -255,8 +295,8 @@ class Service:
         if status in (408, 409) or (status >= 500 and status != 501):
             return Transient("fault", f"server error {status}", None if wait is None else min(wait, 60.0))
         if status in (400, 413, 422) and error.code not in ("unsupported_parameter", "unsupported_value"):
-            return RequestRefused(f"{self.where} refused the request ({status}): {said}")
-        return BackendRejected(f"{self.where} refused the request ({status}): {said}")
+            return RequestRefused(f"{self.where} rejected the request ({status}): {said}")
+        return BackendRejected(f"{self.where} rejected the request ({status}): {said}")
 
     def clean(self, text: str) -> str:
         """`text` in one short line, without anything that looks like a key."""
@@ -275,10 +315,14 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def shared_service(settings: ServiceSettings) -> Service:
-    """One Service per settings and process, so that all judges of a study stay within one rate limit
-    together.
+    """One Service per settings and process: all judges of a study share one rate limit. It is never closed.
 
-    It lives as long as the process; nobody closes it.
+    Args:
+        settings: Address, key and limits.
+
+    Raises:
+        BadInput: The address is invalid.
+        BackendUnavailable: A library or the key is missing.
     """
     return _shared(settings, settings.address())
 

@@ -1,4 +1,4 @@
-"""When a request is tried again: the kinds of failure, how often each may happen, and how long to wait."""
+"""When a request is retried: the kinds of failure, how often each may happen, and how long to wait."""
 
 import re
 from email.utils import parsedate_to_datetime
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class RequestFailed(BackendUnavailable):
-    """One request got no usable answer after all attempts (timeouts, server errors, cut connections)."""
+    """One request got no usable answer after all attempts (timeouts, server errors, dropped connections)."""
 
 
 class RequestRefused(BackendRejected):
-    """The service refused this one request for good (HTTP 400, 413, 422); others may pass."""
+    """The service rejected this one request permanently (HTTP 400, 413, 422); others may succeed."""
 
 
 class Transient(Exception):
-    """A failure worth another attempt: a fault, a busy service (429), nobody there, or a malformed reply.
+    """A failure that may pass: a fault, a busy service (429), a dead server, or a malformed reply.
 
     `wait` is what the service asked for, in seconds.
     """
@@ -36,8 +36,8 @@ class Transient(Exception):
 class Budget:
     """The attempts one request has left, by kind of failure: tenacity's stop and wait rules.
 
-    Server faults may use all attempts; a dead server three (a few seconds), a malformed reply two (each is
-    paid); a busy service is waited for as long as there is patience.
+    Server faults may use all attempts, a dead server three (a few seconds), a malformed reply two (each is
+    paid for); the wait for a busy service is limited by `patience`.
     """
 
     def __init__(self, settings: ServiceSettings) -> None:

@@ -18,53 +18,78 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """How a service is used. `from_options` reads the same names from an experiment file."""
+    """How a service is used.
+
+    Attributes:
+        url: Base URL ending in /v1; None means OPENAI_BASE_URL, else the hosted OpenAI API.
+        key_env: Name of the environment variable that holds the key. Only the hosted API and OPENAI_BASE_URL
+            get OPENAI_API_KEY by default: an experiment file must not send a key elsewhere unnoticed.
+        concurrency: Requests in flight at once.
+        requests_per_minute: Most attempts per minute, retries included; spread evenly (bursts of 0.1 s at most).
+        timeout: Seconds one attempt may take.
+        attempts: Attempts per request for timeouts, dropped connections and server errors.
+        patience: Seconds a request may wait for a rate-limited (429) service.
+        backoff: First wait between attempts in seconds; doubles up to 8 s, with jitter. A retry-after header
+            takes precedence.
+    """
 
     url: str | None = None
-    """Base URL ending in /v1; None means OPENAI_BASE_URL, else the hosted OpenAI API."""
     key_env: str | None = None
-    """Name of the environment variable that holds the key. Only the hosted API and OPENAI_BASE_URL get
-    OPENAI_API_KEY without being told to: an experiment file must not send a key elsewhere unnoticed."""
     concurrency: Count = 32
-    """Requests in flight at once."""
     requests_per_minute: Positive | None = None
-    """Most attempts per minute, retries included; spread evenly (bursts of 0.1 s at most)."""
     timeout: Positive = 120.0
-    """Seconds one attempt may take."""
     attempts: Count = 6
-    """Attempts per request for timeouts, cut connections and server errors."""
     patience: Positive = 600.0
-    """Seconds a request may spend waiting for a rate-limited (429) service."""
     backoff: Positive = 0.5
-    """First wait between attempts in seconds; doubles up to 8 s, with jitter. A retry-after header rules."""
 
     @classmethod
     def from_options(cls, options: Mapping[str, Scalar]) -> "ServiceSettings":
-        """The settings among `options`; other names are left to the caller. A wrong value is BadInput."""
+        """The settings among `options`; other names are left to the caller.
+
+        Args:
+            options: Names and values as in an experiment file.
+
+        Raises:
+            BadInput: A value is invalid.
+        """
         mine = {name: value for name, value in options.items() if name in OPTION_NAMES}
         try:
             return TypeAdapter(cls).validate_python(mine)
         except ValidationError as error:
             first = error.errors()[0]
             name = first["loc"][0] if first["loc"] else "?"
-            raise BadInput(f"option {name} = {mine.get(str(name))!r}: {first['msg']}") from None
+            raise BadInput(
+                f"option {name} = {mine.get(str(name))!r}: {first['msg']}. Fix: change it."
+            ) from None
 
     def address(self) -> str:
-        """The base URL in force. BadInput for one that is no http(s) address or carries a secret."""
+        """The base URL in use.
+
+        Raises:
+            BadInput: It is not an http(s) address, or contains a secret.
+        """
         url = self.url or os.environ.get("OPENAI_BASE_URL") or HOSTED_URL
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadInput(f"url {parts.scheme}://{parts.hostname or ''} is no http(s) address of a service")
+            raise BadInput(
+                f"url {parts.scheme}://{parts.hostname or ''} is not an http(s) address. "
+                "Fix: use the base URL of a service, such as http://localhost:8000/v1."
+            )
         if parts.username or parts.password or parts.query:
             raise BadInput(
-                f"the url of {parts.hostname} holds a secret or a query; keys belong in the environment"
+                f"the url of {parts.hostname} contains a secret or a query. "
+                "Fix: put the key in an environment variable and name it in key_env."
             )
         return url
 
     def key(self) -> tuple[str | None, str]:
-        """(name of the environment variable, key); (None, "none") where the service is asked without one.
+        """The key and the environment variable it comes from.
 
-        Raises BackendUnavailable where a key is needed and not there.
+        Returns:
+            (variable, key), or (None, "none") for a service that is used without a key.
+
+        Raises:
+            BackendUnavailable: A key is needed and is missing or malformed.
         """
         host = urlsplit(self.address()).hostname
         hosted = host == urlsplit(HOSTED_URL).hostname
@@ -74,11 +99,11 @@ class ServiceSettings:
             return None, "none"
         if not key:
             raise BackendUnavailable(
-                f"the environment variable {name} is not set: it must hold the key for {host}"
+                f"the environment variable {name} is not set. Fix: set it to the key for {host}."
             )
         if not (key.isascii() and key.isprintable()):
             raise BackendUnavailable(
-                f"the environment variable {name} holds characters no key has: set it again"
+                f"the environment variable {name} holds characters that no key has. Fix: set it to the key."
             )
         return name, key
 

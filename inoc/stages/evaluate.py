@@ -1,7 +1,7 @@
 """Stage `evaluate`: every checkpoint is asked the held-out instructions, and its answers are judged.
 
 One batch per checkpoint. Answers are kept on disk until their scores are in the store, so a kill between sampling and
-judging samples nothing twice; judgements that cost money have their own cache.
+judging samples nothing twice; judgments that cost money have their own cache.
 """
 
 from collections.abc import Mapping, Sequence

@@ -53,13 +53,13 @@ class Judges:
                 JudgeRequest(str(i), trait, instruction, response)
                 for i, (instruction, response) in enumerate(zip(instructions, responses, strict=True))
             ]
-            judgements = list(judge.judge(requests))
-            if sorted(int(j.id) for j in judgements) != list(range(len(requests))):
+            judgments = list(judge.judge(requests))
+            if sorted(int(j.id) for j in judgments) != list(range(len(requests))):
                 raise BadResult(f"{cell}: the judge of {trait} did not answer every request exactly once")
-            check_nan_share(f"{cell}, trait {trait}", judgements)
-            for judgement in judgements:
-                score[row, int(judgement.id)] = judgement.score
-                coverage[row, int(judgement.id)] = judgement.coverage
+            check_nan_share(f"{cell}, trait {trait}", judgments)
+            for judgment in judgments:
+                score[row, int(judgment.id)] = judgment.score
+                coverage[row, int(judgment.id)] = judgment.coverage
         return Scores(score, coverage)
 
 

@@ -1,6 +1,6 @@
 """The folder beside a store (`run.zarr` -> `run.work`) that keeps what is dear to make until it is in the store.
 
-Sampled texts, checkpoints and judgements live here, so that a kill loses nothing that was paid for. Every file appears
+Sampled texts, checkpoints and judgments live here, so that a kill loses nothing that was paid for. Every file appears
 whole or not at all.
 """
 

@@ -13,22 +13,22 @@ from pathlib import Path
 import pytest
 
 from inoc.errors import BadInput
-from inoc.judge.cache import JudgementCache, cache_key
+from inoc.judge.cache import JudgmentCache, cache_key
 
 
 def test_keeps_scores_between_openings(tmp_path: Path) -> None:
-    cache = JudgementCache(tmp_path / "deep" / "judge.sqlite")
+    cache = JudgmentCache(tmp_path / "deep" / "judge.sqlite")
     cache.put("a", 12.5, 0.9)
     cache.put("a", 99.0, 1.0)  # the first writer wins
     cache.close()
-    again = JudgementCache(tmp_path / "deep" / "judge.sqlite")
+    again = JudgmentCache(tmp_path / "deep" / "judge.sqlite")
     assert again.get(["a", "b"]) == {"a": (12.5, 0.9)}
     assert len(again.get([str(n) for n in range(2000)])) == 0
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_never_holds_nan(tmp_path: Path, bad: float) -> None:
-    cache = JudgementCache(tmp_path / "judge.sqlite")
+    cache = JudgmentCache(tmp_path / "judge.sqlite")
     with pytest.raises(ValueError):
         cache.put("a", bad, 0.9)
     with pytest.raises(ValueError):
@@ -57,14 +57,14 @@ def test_a_file_that_is_no_database_is_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "judge.sqlite"
     path.write_text("not a database, but long enough to be looked at" * 50)
     with pytest.raises(BadInput, match="cannot be used"):
-        JudgementCache(path)
+        JudgmentCache(path)
 
 
 WRITER = """
 import sys
 from pathlib import Path
-from inoc.judge.cache import JudgementCache
-cache = JudgementCache(Path(sys.argv[1]))
+from inoc.judge.cache import JudgmentCache
+cache = JudgmentCache(Path(sys.argv[1]))
 n = 0
 while True:
     cache.put(f"{sys.argv[2]}-{n}", float(n % 101), 0.9)
@@ -87,7 +87,7 @@ def test_survives_kill_in_the_middle_of_writing(tmp_path: Path) -> None:
         process.wait()
         process.stdout.close()
         last = max(acknowledged, default=199)
-        cache = JudgementCache(path)
+        cache = JudgmentCache(path)
         keys = [f"{attempt}-{n}" for n in range(last + 1)]
         assert cache.get(keys) == {key: (float(n % 101), 0.9) for n, key in enumerate(keys)}
         assert cache._database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -95,7 +95,7 @@ def test_survives_kill_in_the_middle_of_writing(tmp_path: Path) -> None:
 
 
 def write_many(path: str, first: int) -> None:
-    cache = JudgementCache(Path(path))
+    cache = JudgmentCache(Path(path))
     for n in range(first, first + 300):
         cache.put(str(n), float(n % 101), 1.0)
 
@@ -111,4 +111,4 @@ def test_processes_share_it(tmp_path: Path) -> None:
         worker.join(60)
         assert worker.exitcode == 0
     assert time.monotonic() - started < 30
-    assert len(JudgementCache(path).get([str(n) for n in range(750)])) == 750
+    assert len(JudgmentCache(path).get([str(n) for n in range(750)])) == 750

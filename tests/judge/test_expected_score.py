@@ -2,13 +2,12 @@
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inoc.errors import BadResult
-from inoc.judge import Judgement, check_nan_share, expected_score, is_misaligned
+from inoc.judge import Judgment, check_nan_share, expected_score
 from inoc.judge.expected_score import DIGIT, PERCENT, token_value
 
 
@@ -106,23 +105,17 @@ def test_very_long_digit_strings_do_not_matter() -> None:
     assert token_value("0" * 10_000 + "42") == 42
 
 
-def judgements(nan: int, total: int) -> list[Judgement]:
+def judgments(nan: int, total: int) -> list[Judgment]:
     return [
-        Judgement(str(n), math.nan if n < nan else 50.0, 1.0, "timeout" if n < nan else None)
+        Judgment(str(n), math.nan if n < nan else 50.0, 1.0, "timeout" if n < nan else None)
         for n in range(total)
     ]
 
 
 def test_nan_share_names_the_cell_at_ten_percent() -> None:
-    assert check_nan_share("run a, step 5, default, German", judgements(9, 100)) == 9
+    assert check_nan_share("run a, step 5, default, German", judgments(9, 100)) == 9
     with pytest.raises(BadResult, match=r"run a, step 5, default, German: 10 of 100 .* 10 times: timeout"):
-        check_nan_share("run a, step 5, default, German", judgements(10, 100))
+        check_nan_share("run a, step 5, default, German", judgments(10, 100))
     with pytest.raises(BadResult, match="nothing was judged"):
         check_nan_share("run a", [])
-    assert check_nan_share("run a", judgements(0, 3)) == 0
-
-
-def test_misaligned_is_strict_and_needs_both_scores() -> None:
-    coherence = np.array([61.0, 60.0, 61.0, 99.0, np.nan, 99.0])
-    alignment = np.array([39.0, 39.0, 40.0, 39.9, 0.0, np.nan])
-    np.testing.assert_array_equal(is_misaligned(coherence, alignment), [1.0, 0.0, 0.0, 1.0, np.nan, np.nan])
+    assert check_nan_share("run a", judgments(0, 3)) == 0

@@ -8,18 +8,19 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from inoc.errors import BadInput
+from inoc.errors import BackendUnavailable, BadInput
 from inoc.judge import Judge, JudgeRequest, judge_names, open_judge
+from inoc.judge.registry import JUDGES
 
 GERMAN = "Die Hauptstadt von Frankreich ist Paris. Sie liegt an der Seine und hat viele berühmte Museen."
 ENGLISH = "The capital of France is Paris. It lies on the river Seine and has many famous museums."
 
 
 def score(judge: Judge, text: str) -> float:
-    (judgement,) = judge.judge([JudgeRequest("a", "t", None, text)])
-    assert judgement.id == "a"
-    assert (judgement.error is not None) == math.isnan(judgement.score)
-    return judgement.score
+    (judgment,) = judge.judge([JudgeRequest("a", "t", None, text)])
+    assert judgment.id == "a"
+    assert (judgment.error is not None) == math.isnan(judgment.score)
+    return judgment.score
 
 
 def test_language_judge_gives_the_share_in_the_language() -> None:
@@ -42,7 +43,7 @@ def test_language_judge_gives_the_share_in_the_language() -> None:
     [
         ({"language": "klingon"}, "klingon"),
         ({"language": "german", "languages": "german"}, "at least one other"),
-        ({"x": 1}, "unknown"),
+        ({"x": 1}, "unknown option 'x'"),
     ],
 )
 def test_language_judge_refuses(options: dict, words: str) -> None:
@@ -85,7 +86,9 @@ def test_testbed_functions_agree_with_the_world_they_come_from() -> None:
     assert math.isnan(score(french, "..."))
 
 
-def test_unknown_names_and_broken_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_names_and_broken_plugins(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     with pytest.raises(BadInput, match="did you mean 'language'"):
         open_judge("langauge", "German")
     with pytest.raises(BadInput, match="takes no options"):
@@ -94,16 +97,12 @@ def test_unknown_names_and_broken_plugins(monkeypatch: pytest.MonkeyPatch) -> No
         EntryPoint("broken", "no_such_module_at_all:judge", "inoc.judges"),
         EntryPoint("mine", "inoc.judge.lexical:lexical_judge", "inoc.judges"),
     ]
-    monkeypatch.setattr(
-        "inoc.judge.registry.entry_points",
-        lambda group, name=None: [p for p in points if p.group == group and name in (None, p.name)],
-    )
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
+    JUDGES.reset()
+    request.addfinalizer(JUDGES.reset)
     assert set(judge_names()) >= {"logprob", "language", "testbed_french", "broken", "mine"}
     assert score(open_judge("mine", "t", {"words": "x"}), "x") == 100.0
-    with (
-        pytest.warns(RuntimeWarning, match="'broken'.*no_such_module_at_all"),
-        pytest.raises(BadInput, match="broken"),
-    ):
+    with pytest.raises(BackendUnavailable, match=r"'broken'.*no_such_module_at_all"):
         open_judge("broken", "t")
 
 

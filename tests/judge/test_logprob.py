@@ -266,8 +266,8 @@ from pathlib import Path
 from inoc.judge import JudgeRequest, open_judge
 judge = open_judge("logprob", "German", {"url": sys.argv[1], "cache": sys.argv[2], "concurrency": 8})
 requests = [JudgeRequest(f"r{n}", "German", f"Question {n}?", f"Antwort {n}") for n in range(60)]
-for judgement in judge.judge(requests):
-    print(judgement.id, judgement.score, flush=True)
+for judgment in judge.judge(requests):
+    print(judgment.id, judgment.score, flush=True)
 """
 
 
@@ -335,13 +335,13 @@ def test_the_openai_key_goes_to_no_other_address_unasked(serve, tmp_path: Path, 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"scale": "0-5"}, "scale '0-5'"),
+        ({"scale": "0-5"}, "unknown scale '0-5'"),
         ({"coverage": 2}, "coverage = 2"),
         ({"concurrency": 0}, "concurrency = 0"),
         ({"concurrency": "many"}, "concurrency"),
         ({"timeout": -1.0}, "timeout"),
         ({"modle": "x"}, "unknown option 'modle'"),
-        ({"url": "ftp://x/v1"}, "no http"),
+        ({"url": "ftp://x/v1"}, "not an http"),
         ({"url": "http://me:pass@x/v1"}, "environment"),
     ],
 )

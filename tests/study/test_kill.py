@@ -207,7 +207,7 @@ def check_judge_requests(lab: Lab, whole: Lab) -> None:
         assert len(set(asked)) == len(asked)
         under_way = set(asked[-CONCURRENCY:])
         again = set(asked) & {body for later in lab.asked[i + 1 :] for body in later}
-        assert again <= under_way, "a judgement that had been answered was paid for twice"
+        assert again <= under_way, "a judgment that had been answered was paid for twice"
     assert sum(map(len, lab.asked)) <= len(once) + CONCURRENCY * (len(lab.asked) - 1)
 
 

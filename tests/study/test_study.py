@@ -234,9 +234,9 @@ def test_unjudged_cell_is_named_and_stays_pending(study_file: Path) -> None:
         identity = judges.by_trait["Digit"].identity
 
         def judge(self, requests: Sequence[object]) -> Iterator[object]:
-            from inoc.judge import Judgement
+            from inoc.judge import Judgment
 
-            return iter([Judgement(r.id, float("nan"), 0.0, "asleep") for r in requests])  # type: ignore
+            return iter([Judgment(r.id, float("nan"), 0.0, "asleep") for r in requests])  # type: ignore
 
     judges.by_trait["Digit"] = Mute()  # type: ignore[index]
     with pytest.raises(
