@@ -46,9 +46,7 @@ def make_zip(entries: Iterable[tuple[str, bytes]], *, compress: bool = True) -> 
 
 def zip_source() -> bytes:
     """inoc as it is installed here, as far as a worker needs it; Python imports from the archive."""
-    import inoc
-
-    root = Path(inoc.__file__).parent
+    root = Path(__file__).parents[2]
     files = sorted({file for pattern in SOURCE for file in root.glob(pattern)})
     return make_zip((f"inoc/{file.relative_to(root).as_posix()}", file.read_bytes()) for file in files)
 

@@ -1,13 +1,12 @@
-"""What imports what: the arrows of docs/design.md, and that the command line starts quickly."""
+"""What is loaded when: `import inoc` and `inoc --help` cost nothing, heuristics need no JAX."""
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1] / "inoc"
+ROOT = Path(__file__).parents[2] / "inoc"
 HEAVY = {
     "jax",
     "xarray",
@@ -20,48 +19,6 @@ HEAVY = {
     "matplotlib",
     "pydantic",
 }
-GROUND = {"atomic", "errors", "hashing", "intervals", "names", "plugins", "values"}
-# room -> rooms of inoc it may import; cli, stages and testing may import all
-ALLOWED = {
-    "heuristics": {"heuristics", *GROUND},
-    "store": {"store", *GROUND, "_version"},
-    "backends": {"backends", *GROUND, "_version", "chat", "experiment", "services", "testbed"},
-    "judge": {"judge", *GROUND, "backends", "chat", "experiment", "services", "_version"},
-    "outcomes": {"outcomes", "store", "heuristics", *GROUND},
-}
-
-
-def rooms(path: Path) -> set[str]:
-    """First-level modules of inoc that a file imports, wherever in the file."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module == "inoc":
-            names = [f"inoc.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            names = [node.module or ""]
-        else:
-            continue
-        found |= {name.split(".")[1] for name in names if name.startswith("inoc.")}
-    return found
-
-
-@pytest.mark.parametrize("room", list(ALLOWED))
-def test_arrows(room):
-    for path in (ROOT / room).rglob("*.py"):
-        extra = rooms(path) - ALLOWED[room]
-        assert not extra, f"{path.relative_to(ROOT)} imports {', '.join(sorted(extra))}"
-
-
-def test_only_inputs_and_difference_read_a_run():
-    """All other files of heuristics see arrays."""
-    for path in (ROOT / "heuristics").glob("*.py"):
-        if path.stem in ("inputs", "prompt_inputs", "compute", "difference", "protocols", "__init__"):
-            continue
-        text = path.read_text()
-        assert "StoreLike" not in text, path.stem
-        assert "open_store" not in text, path.stem
 
 
 def imported(code: str) -> set[str]:
@@ -87,7 +44,7 @@ def test_heuristics_import_no_jax_xarray_or_pandas():
     assert not imported("import inoc.heuristics, inoc.heuristics.table") & (HEAVY - {"numpy"})
 
 
-def test_opening_a_run_and_computing_needs_no_xarray(tmp_path):
+def test_opening_a_store_and_computing_needs_no_xarray(tmp_path):
     code = (
         "from inoc.store.writer import StoreWriter\nimport numpy as np, inoc\n"
         "from inoc.store.schema import Unit\nfrom inoc.heuristics.compute import measure\n"
