@@ -80,7 +80,7 @@ demo: install        ## the shipped study, from scoring to outcomes and figures
 	$(BIN)/inoc demo --out demo-out
 
 docs: install        ## regenerate the pages made from the code
-	$(BIN)/python -m inoc.heuristics.reference > docs/heuristics.md
+	$(BIN)/python -m inoc.heuristics.frame.reference > docs/heuristics.md
 	$(BIN)/python -m inoc.backends.table > docs/backends/README.md
 
 clean:               ## remove what the targets made

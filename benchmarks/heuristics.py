@@ -83,7 +83,7 @@ def imported_by_the_command(store: Path) -> str:
 
 def warm(store: Path, times: int) -> None:
     """Print the seconds of one in-process computation, engine by engine, after one that warms up."""
-    from inoc.heuristics.compute import measure
+    from inoc.heuristics.frame.resolve import measure
     from inoc.store.store import open_store
 
     seconds: dict[str, float] = {}
@@ -211,7 +211,7 @@ def one(n_prompts: int, n_tokens: int, spectrum: bool) -> None:
     import numpy as np
 
     from benchmarks.store import sizes
-    from inoc.heuristics.statistics import token_statistics
+    from inoc.heuristics.tokens.one_pass import token_statistics
 
     rng = np.random.default_rng(0)
     base = -rng.exponential(1, 1 << 20).astype(np.float32)

@@ -10,12 +10,12 @@ from inoc._version import __version__
 
 if TYPE_CHECKING:
     from inoc import errors, figures, heuristics, outcomes
-    from inoc.heuristics.difference import difference
+    from inoc.heuristics.frame.differences import difference
     from inoc.store.store import Store, open_store
 
 _PLACES = {
     "Store": "inoc.store.store",
-    "difference": "inoc.heuristics.difference",
+    "difference": "inoc.heuristics.frame.differences",
     "open_store": "inoc.store.store",
 }
 _MODULES = ("errors", "figures", "heuristics", "outcomes")

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    from inoc.heuristics.compute import Table
-    from inoc.heuristics.table import Column, Rows
+    from inoc.heuristics.frame.resolve import Table
+    from inoc.heuristics.frame.rows import Column, Rows
 
 DEFAULT = (
     "ph", "gamma", "snr", "ppd", "top_quarter", "coherence", "elicitation", "pca[1]", "pca[2]", "ph_ratio", "mald",
@@ -63,9 +63,9 @@ def heuristics(
     import json
 
     from inoc.errors import BadInput, IncompleteStore
-    from inoc.heuristics.compute import measure
-    from inoc.heuristics.registry import find
-    from inoc.heuristics.table import document, rows
+    from inoc.heuristics.frame.registry import find
+    from inoc.heuristics.frame.resolve import measure
+    from inoc.heuristics.frame.rows import document, rows
     from inoc.store.store import open_store
 
     if as_json and as_csv:
@@ -138,7 +138,7 @@ def _print_table(table: "Table", shown: "Rows", wanted: Sequence[str] | None) ->
 
 def _chosen(shown: "Rows", wanted: Sequence[str] | None) -> list["Column"]:
     """Columns in the order asked for; interval bounds stand in the cell of their estimate."""
-    from inoc.heuristics.registry import find
+    from inoc.heuristics.frame.registry import find
 
     if wanted:
         names = {find(name).name for name in wanted}
@@ -214,7 +214,7 @@ def _print_array(console: "Console", table: "Table", name: str) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
 
-    from inoc.heuristics.table import label
+    from inoc.heuristics.frame.rows import label
 
     variable = table.variables[name]
     *down, across = variable.dims
@@ -230,7 +230,7 @@ def _print_array(console: "Console", table: "Table", name: str) -> None:
 
 
 def _print_notes(table: "Table") -> None:
-    from inoc.heuristics.table import absences, nan_counts
+    from inoc.heuristics.frame.rows import absences, nan_counts
 
     for note in table.notes:
         _err(note)

@@ -12,7 +12,7 @@ from inoc.figures import fits, house
 from inoc.figures.labels import PointLabels, extremes
 from inoc.figures.sources import one_of
 from inoc.figures.spectrum import Kind, spectrum_data
-from inoc.heuristics.angles import SHOW_R_FROM, correlation
+from inoc.heuristics.maths.angles import SHOW_R_FROM, correlation
 from inoc.store.store import Store
 
 

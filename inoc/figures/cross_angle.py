@@ -11,7 +11,7 @@ from inoc.errors import IncompleteStore
 from inoc.figures import fits, house
 from inoc.figures.labels import PointLabels
 from inoc.figures.sources import heuristics_of, level_prefix, one_of, roles_of
-from inoc.heuristics.angles import SHOW_R_FROM, correlation
+from inoc.heuristics.maths.angles import SHOW_R_FROM, correlation
 from inoc.outcomes import suppression
 from inoc.store.store import Store
 

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from inoc.errors import IncompleteStore
 from inoc.figures import house
-from inoc.heuristics.gap import is_constant
+from inoc.heuristics.maths.gap import is_constant
 from inoc.outcomes import rows
 from inoc.outcomes.correlation import SMALLEST, bootstrap_r, pearson, spearman
 from inoc.store.store import Store

@@ -174,6 +174,6 @@ def _bounds(store: Store, table: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _units(store: Store, name: str, heuristics: xr.Dataset | None) -> str:
-    from inoc.heuristics.registry import find
+    from inoc.heuristics.frame.registry import find
 
     return find(name.split("[")[0]).units

@@ -45,7 +45,7 @@ class Source:
     @cached_property
     def heuristics(self) -> xr.Dataset:
         """All heuristics."""
-        from inoc.heuristics.compute import compute
+        from inoc.heuristics.frame.resolve import compute
 
         if not self.store.completion_sets:
             raise IncompleteStore("the store has no base-model logprobs; `inoc score` makes them")

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from inoc.figures import house
 from inoc.figures.labels import PointLabels, extremes
 from inoc.figures.sources import heuristics_of
-from inoc.heuristics.difference import difference
+from inoc.heuristics.frame.differences import difference
 from inoc.store.store import Store
 
 Kind = Literal["pca", "svd"]

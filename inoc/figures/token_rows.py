@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from inoc.errors import IncompleteStore
-from inoc.heuristics.tokenwise import token_positions
+from inoc.heuristics.maths.tokenwise import token_positions
 from inoc.store.store import Store
 
 

@@ -79,7 +79,7 @@ def base_model(
 
     Raises IncompleteStore without logprobs, BadInput for an unknown name.
     """
-    from inoc.heuristics.compute import compute
+    from inoc.heuristics.frame.resolve import compute
 
     if not store.completion_sets:
         raise IncompleteStore(
@@ -92,7 +92,7 @@ def base_model(
 
 def full_names(names: Sequence[str]) -> list[str]:
     """Names of heuristics given by name or symbol (`H1`), with a label in brackets or without."""
-    from inoc.heuristics.registry import find
+    from inoc.heuristics.frame.registry import find
 
     return [find(name.split("[")[0]).name + name[len(name.split("[")[0]) :] for name in names]
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from inoc._version import __version__
 from inoc.errors import BadInput, IncompleteStore
-from inoc.heuristics.compute import Table, measure
-from inoc.heuristics.table import Rows, is_per_prompt, label
-from inoc.heuristics.table import rows as table_rows
+from inoc.heuristics.frame.resolve import Table, measure
+from inoc.heuristics.frame.rows import Rows, is_per_prompt, label
+from inoc.heuristics.frame.rows import rows as table_rows
 from inoc.report.columns import Column, columns
 from inoc.report.outcomes import Outcomes, outcomes
 from inoc.report.tokens import TokenView, token_view

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inoc.heuristics.compute import Table
-from inoc.heuristics.registry import find
-from inoc.heuristics.table import Column as TableColumn
-from inoc.heuristics.table import Rows
+from inoc.heuristics.frame.registry import find
+from inoc.heuristics.frame.resolve import Table
+from inoc.heuristics.frame.rows import Column as TableColumn
+from inoc.heuristics.frame.rows import Rows
 from inoc.report.outcomes import Outcomes, over_seeds
 
 SHOWN = ("ph", "gamma", "snr", "ppd", "elicitation", "pca[1]", "pca[2]", "top_quarter", "suppression", "gap")

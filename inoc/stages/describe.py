@@ -9,7 +9,7 @@ from inoc.backends.protocols import Embedder, ScoreRequest
 from inoc.chat import INSTRUCTION
 from inoc.errors import BackendRejected
 from inoc.experiment import Prompt, read_pools
-from inoc.heuristics.prompt_level import pool_statistics
+from inoc.heuristics.maths.prompt_level import pool_statistics
 from inoc.stages.progress import Unwatched, Watcher
 from inoc.stages.score import scorer_of
 from inoc.stages.study import Study

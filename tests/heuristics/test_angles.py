@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from inoc.heuristics import angles
-from inoc.heuristics.gram import decompose, gram_matrix
+from inoc.heuristics.maths import angles
+from inoc.heuristics.maths.gram import decompose, gram_matrix
 
 ROWS = st.builds(
     lambda seed, prompts, examples: np.random.default_rng(seed).normal(0.3, 1, size=(prompts, examples)),

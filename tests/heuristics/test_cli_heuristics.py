@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 import inoc
 from inoc.cli import cli
 from inoc.errors import BadInput, IncompleteStore
-from inoc.heuristics.compute import compute
+from inoc.heuristics.frame.resolve import compute
 
 
 def call(store: object, *options: str) -> Result:

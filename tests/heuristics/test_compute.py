@@ -8,10 +8,10 @@ import xarray as xr
 
 import inoc
 from inoc.errors import BadInput, IncompleteStore
-from inoc.heuristics import angles, composite, gap, pointwise, prompt_level, tokenwise
-from inoc.heuristics.compute import compute
-from inoc.heuristics.gram import decompose, gram_matrix
-from inoc.heuristics.registry import heuristics
+from inoc.heuristics.frame.registry import heuristics
+from inoc.heuristics.frame.resolve import compute
+from inoc.heuristics.maths import angles, composite, gap, pointwise, prompt_level, tokenwise
+from inoc.heuristics.maths.gram import decompose, gram_matrix
 
 from .conftest import WORLD_SETS, write_world
 
@@ -246,7 +246,7 @@ def test_one_prompt_and_one_prefix_type(world, run):
 
 
 def test_only_computes_only_what_is_asked_for(run, monkeypatch):
-    from inoc.heuristics import inputs
+    from inoc.heuristics.frame import inputs
 
     asked: list[object] = []
     real = inputs.token_statistics

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.decomposition import PCA, TruncatedSVD
 
-from inoc.heuristics import gap
+from inoc.heuristics.maths import gap
 
 PLAIN = [f for f, *_ in gap.TEN + gap.EXTRAS]
 

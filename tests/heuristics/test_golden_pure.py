@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from inoc.heuristics import angles, gap, pointwise, prompt_level
-from inoc.heuristics.gram import decompose, gram_matrix, standardised, trait_coordinates
+from inoc.heuristics.maths import angles, gap, pointwise, prompt_level
+from inoc.heuristics.maths.gram import decompose, gram_matrix, standardised, trait_coordinates
 
 pytestmark = pytest.mark.reference
 EXACT = dict(rtol=1e-9, atol=1e-12)

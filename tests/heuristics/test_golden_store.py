@@ -9,9 +9,9 @@ from click.testing import CliRunner
 
 import inoc
 from inoc.cli import cli
-from inoc.heuristics.composite import composite_rows
-from inoc.heuristics.compute import compute
-from inoc.heuristics.gram import z_sum
+from inoc.heuristics.frame.resolve import compute
+from inoc.heuristics.maths.composite import composite_rows
+from inoc.heuristics.maths.gram import z_sum
 
 pytestmark = pytest.mark.reference
 THROUGH_STORE = dict(rtol=1e-6, atol=1e-9)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from inoc.heuristics.angles import angles_from_gram, category_statistics
-from inoc.heuristics.pointwise import gamma_ci, ph_ci
-from inoc.heuristics.prompt_level import elicitation_ci
+from inoc.heuristics.maths.angles import angles_from_gram, category_statistics
+from inoc.heuristics.maths.pointwise import gamma_ci, ph_ci
+from inoc.heuristics.maths.prompt_level import elicitation_ci
 from inoc.intervals import bootstrap_counts, mean_interval, t_quantile, wilson_interval
 
 SETS = 1000

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from inoc.heuristics import pointwise
+from inoc.heuristics.maths import pointwise
 from inoc.intervals import mean_interval, t_quantile, wilson_interval
 
 W = arrays(

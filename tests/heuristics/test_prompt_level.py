@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import entropy, zscore
 
-from inoc.heuristics import composite, prompt_level
+from inoc.heuristics.maths import composite, prompt_level
 
 
 def test_elicitation_is_paired_unless_published():

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from inoc.errors import BadInput
-from inoc.heuristics import reference, registry
-from inoc.heuristics.inputs import Inputs
-from inoc.heuristics.registry import FAMILIES, Absent, Heuristic, find, heuristics
+from inoc.heuristics.frame import reference, registry
+from inoc.heuristics.frame.inputs import Inputs
+from inoc.heuristics.frame.registry import FAMILIES, Absent, Heuristic, find, heuristics
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = ROOT / "tests" / "plugins" / "heuristic_plugin"
@@ -60,7 +60,7 @@ def test_the_reference_page_is_complete_and_fresh():
     for name in heuristics():
         assert f"| `{name}` |" in page, f"{name} is not documented"
     assert page == reference.page(reference.own()), (
-        "run `python -m inoc.heuristics.reference > docs/heuristics.md`"
+        "run `python -m inoc.heuristics.frame.reference > docs/heuristics.md`"
     )
 
 

@@ -9,7 +9,7 @@ from scipy.stats import zscore
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.preprocessing import StandardScaler
 
-from inoc.heuristics.gram import (
+from inoc.heuristics.maths.gram import (
     decompose,
     fix_signs,
     gram_matrix,

@@ -16,10 +16,16 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks import peer
 from inoc.errors import BadInput
-from inoc.heuristics import tokenwise
-from inoc.heuristics.engine import NumpyEngine, accelerator_present, block_tokens, choose
-from inoc.heuristics.statistics import TokenStatistics, finalise, row_statistics, token_statistics, token_sums
-from inoc.heuristics.token_sums import TokenSums
+from inoc.heuristics.maths import tokenwise
+from inoc.heuristics.tokens.engine import NumpyEngine, accelerator_present, block_tokens, choose
+from inoc.heuristics.tokens.one_pass import (
+    TokenStatistics,
+    finalise,
+    row_statistics,
+    token_statistics,
+    token_sums,
+)
+from inoc.heuristics.tokens.sums import TokenSums
 
 
 @dataclass(frozen=True)
@@ -404,7 +410,7 @@ def test_published_numbers(reference: Path, engine: str) -> None:
 @pytest.mark.parametrize(("tasks", "missing"), [(1, 0.0), (3, 0.1), (8, 0.1)])
 def test_map_reduce_over_dask_tasks(tmp_path: Path, tasks: int, missing: float) -> None:
     dask = pytest.importorskip("dask")
-    from inoc.heuristics.distributed import map_reduce
+    from inoc.heuristics.tokens.distributed import map_reduce
 
     case = make(19, 2, 3, [30, 7, 120, 1] * 8, missing=missing)
     stored = zarr.create_array(tmp_path / "z", shape=case.prefixed.shape, dtype="float32", chunks=(1, 1, 500))

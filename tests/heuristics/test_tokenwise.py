@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.decomposition import TruncatedSVD
 
-from inoc.heuristics import tokenwise
-from inoc.heuristics.kernels import decay_polynomial
+from inoc.heuristics.maths import tokenwise
+from inoc.heuristics.tokens.terms import decay_polynomial
 
 DELTA = np.array([-2.0, 0.25, 0.5, 0.75, np.nan, 0.0, 1.0, np.inf])  # six finite tokens
 

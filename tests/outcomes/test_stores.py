@@ -122,7 +122,7 @@ def test_performance_and_prediction_run_end_to_end(store: Path) -> None:
 
 @pytest.mark.reference
 def test_rows_carry_the_heuristic_of_their_own_prefix_type_and_trait(store: Path) -> None:
-    from inoc.heuristics.compute import compute
+    from inoc.heuristics.frame.resolve import compute
 
     run = open_store(store)
     computed = compute(run, only=("ph", "elicitation"))

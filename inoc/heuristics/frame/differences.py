@@ -9,9 +9,9 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from inoc.errors import BadInput, IncompleteStore
-from inoc.heuristics.prompt_inputs import strings
-from inoc.heuristics.protocols import Array, StoreLike, TokenLike
-from inoc.heuristics.tokenwise import token_positions
+from inoc.heuristics.frame.prompt_inputs import strings
+from inoc.heuristics.frame.protocols import Array, StoreLike, TokenLike
+from inoc.heuristics.maths.tokenwise import token_positions
 
 Level = Literal["token", "example"]
 

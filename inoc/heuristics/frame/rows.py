@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 
 from inoc.errors import BadInput
-from inoc.heuristics.compute import Attribute, Table, Variable
+from inoc.heuristics.frame.resolve import Attribute, Table, Variable
 
 CELL = ("prompt", "prefix_type")
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from inoc.heuristics.engine import NumpyEngine, block_tokens
-from inoc.heuristics.kernels import FEATURES, BlockSums, standardised, token_features
+from inoc.heuristics.tokens.engine import NumpyEngine, block_tokens
+from inoc.heuristics.tokens.terms import FEATURES, BlockSums, standardised, token_features
 
 
 class JaxEngine:

@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
-from inoc.heuristics.pointwise import mean_of_finite
-from inoc.heuristics.registry import heuristic
+from inoc.heuristics.frame.registry import heuristic
+from inoc.heuristics.maths.pointwise import mean_of_finite
 from inoc.intervals import mean_interval
 
 PP = "pp"

@@ -1,13 +1,13 @@
-"""The reference page, written from the registry: `python -m inoc.heuristics.reference > docs/heuristics.md`."""
+"""The reference page, written from the registry: `python -m inoc.heuristics.frame.reference > docs/heuristics.md`."""
 
 import sys
 from collections.abc import Iterable
 
-from inoc.heuristics.registry import FAMILIES, Heuristic, heuristics
+from inoc.heuristics.frame.registry import FAMILIES, Heuristic, heuristics
 
 HEAD = """# Heuristics
 
-<!-- Written by `python -m inoc.heuristics.reference`; edit the modules of inoc/heuristics instead. -->
+<!-- Written by `python -m inoc.heuristics.frame.reference`; edit the modules of inoc/heuristics instead. -->
 
 Everything `inoc heuristics` prints and `inoc.heuristics.compute(store)` returns: what the base model alone says about
 an inoculation prompt, before any training. `w` is the mean logprob per completion token with the prompt minus without,
@@ -37,7 +37,7 @@ name, decorate it with `inoc.heuristics.heuristic(...)`, and name its module und
 mine = "my_package.my_heuristics"
 ```
 
-The inputs are the public attributes of `inoc.heuristics.inputs.Inputs`.
+The inputs are the public attributes of `inoc.heuristics.frame.inputs.Inputs`.
 """
 
 TITLES = {

@@ -2,7 +2,7 @@
 tables are generated from it.
 
 A heuristic is a function of arrays whose *parameter names say what it needs*: an input of a run (`w`,
-`token_gram`, `roles`, ...: the attributes of `inoc.heuristics.inputs.Inputs`) or another heuristic by name.
+`token_gram`, `roles`, ...: the attributes of `inoc.heuristics.frame.inputs.Inputs`) or another heuristic by name.
 Decorating it registers it, and touches one file:
 
     @heuristic(symbol="HX", family="pointwise", level="example", units="nats", long_name="median difference",
@@ -153,7 +153,7 @@ def heuristics() -> Mapping[str, Heuristic]:
     if not _loaded:
         _loaded = True
         for module in FAMILIES.values():
-            importlib.import_module(f"inoc.heuristics.{module}")
+            importlib.import_module(f"inoc.heuristics.maths.{module}")
         _load_plugins()
     if not _ordered:
         order = list(FAMILIES)

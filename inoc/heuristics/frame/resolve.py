@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from inoc.errors import BadInput
-from inoc.heuristics.angles import CATEGORIES, PREDICTORS, REPRESENTATIONS
-from inoc.heuristics.engine import EngineName
-from inoc.heuristics.gap import is_constant
-from inoc.heuristics.gram import COMPONENTS
-from inoc.heuristics.inputs import Inputs
-from inoc.heuristics.protocols import StoreLike
-from inoc.heuristics.registry import Absent, Heuristic, find, heuristics, with_companions
+from inoc.heuristics.frame.inputs import Inputs
+from inoc.heuristics.frame.protocols import StoreLike
+from inoc.heuristics.frame.registry import Absent, Heuristic, find, heuristics, with_companions
+from inoc.heuristics.maths.angles import CATEGORIES, PREDICTORS, REPRESENTATIONS
+from inoc.heuristics.maths.gap import is_constant
+from inoc.heuristics.maths.gram import COMPONENTS
+from inoc.heuristics.tokens.engine import EngineName
 from inoc.values import Recipe
 
 if TYPE_CHECKING:

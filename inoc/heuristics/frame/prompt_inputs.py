@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 from inoc.errors import BadInput
-from inoc.heuristics.protocols import StoreLike, TraitLike
-from inoc.heuristics.registry import Absent
+from inoc.heuristics.frame.protocols import StoreLike, TraitLike
+from inoc.heuristics.frame.registry import Absent
 
 Mask = Bool[np.ndarray, " prompt"]
 Column = Float64[np.ndarray, " prompt"]

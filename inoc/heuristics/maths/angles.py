@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from inoc.heuristics.gram import Decomposition
-from inoc.heuristics.registry import Absent, Heuristic, Level, register
+from inoc.heuristics.frame.registry import Absent, Heuristic, Level, register
+from inoc.heuristics.maths.gram import Decomposition
 from inoc.intervals import bootstrap_counts
 
 MINIMUM_NORM = 1e-10

@@ -3,7 +3,7 @@
 `delta` is the token difference, log p(token | with prompt) - log p(token | without), in nats, as `[token]`
 or `[prompt, token]`; the result has the leading axes. Means are token-weighted. Pairs that are not finite are
 left out of numerator and denominator; nothing left gives NaN. Thresholds are strict and compared in the dtype
-of `delta`: give the float32 differences of a store to get exactly what `inoc.heuristics.statistics` computes
+of `delta`: give the float32 differences of a store to get exactly what `inoc.heuristics.tokens.one_pass` computes
 from it in one pass.
 """
 

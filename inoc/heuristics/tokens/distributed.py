@@ -15,9 +15,8 @@ import numpy as np
 from jaxtyping import Int64, Integer
 
 from inoc.errors import BackendUnavailable
-from inoc.heuristics.engine import NumpyEngine
-from inoc.heuristics.position_spectrum import SpectrumChoice
-from inoc.heuristics.statistics import (
+from inoc.heuristics.tokens.engine import NumpyEngine
+from inoc.heuristics.tokens.one_pass import (
     RowStatistics,
     TokenArray,
     TokenStatistics,
@@ -27,7 +26,8 @@ from inoc.heuristics.statistics import (
     row_statistics,
     token_sums,
 )
-from inoc.heuristics.token_sums import TokenSums
+from inoc.heuristics.tokens.position_spectrum import SpectrumChoice
+from inoc.heuristics.tokens.sums import TokenSums
 
 
 def map_reduce(

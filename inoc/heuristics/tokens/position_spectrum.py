@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from inoc.heuristics.tokenwise import CONSTANT, POSITIONS, PUBLISHED_COMPONENTS, rank_at_half
+from inoc.heuristics.maths.tokenwise import CONSTANT, POSITIONS, PUBLISHED_COMPONENTS, rank_at_half
 
 EXAMPLES_AT_A_TIME = 1024
 

@@ -17,11 +17,11 @@ import numpy as np
 from jaxtyping import Float64, Int64, Integer
 
 from inoc.errors import BadInput
-from inoc.heuristics.engine import Engine, EngineName, block_tokens, choose
-from inoc.heuristics.kernels import FEATURES
-from inoc.heuristics.position_spectrum import PositionSpectrum, SpectrumChoice, position_spectrum
-from inoc.heuristics.token_sums import RaggedLayout, TokenSums, differences, example_means
-from inoc.heuristics.tokenwise import DECAY_RATE, MIN_EXAMPLES, share_of_persistent, top_quarter
+from inoc.heuristics.maths.tokenwise import DECAY_RATE, MIN_EXAMPLES, share_of_persistent, top_quarter
+from inoc.heuristics.tokens.engine import Engine, EngineName, block_tokens, choose
+from inoc.heuristics.tokens.position_spectrum import PositionSpectrum, SpectrumChoice, position_spectrum
+from inoc.heuristics.tokens.sums import RaggedLayout, TokenSums, differences, example_means
+from inoc.heuristics.tokens.terms import FEATURES
 
 MEMORY = 512 << 20
 """bytes of logprobs held at a time; so are the states of all workers together."""

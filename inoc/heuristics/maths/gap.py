@@ -12,8 +12,8 @@ from typing import Concatenate, ParamSpec
 import numpy as np
 from jaxtyping import Float, Float64
 
-from inoc.heuristics.pointwise import mald, mean_of_finite, sigma, snr
-from inoc.heuristics.registry import Heuristic, register
+from inoc.heuristics.frame.registry import Heuristic, register
+from inoc.heuristics.maths.pointwise import mald, mean_of_finite, sigma, snr
 
 Rows = Float[np.ndarray, "*cells example"]
 Values = Float64[np.ndarray, "*cells"]

@@ -7,7 +7,7 @@ token. All means are example-weighted. Missing examples (NaN) are left out; noth
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
-from inoc.heuristics.registry import heuristic
+from inoc.heuristics.frame.registry import heuristic
 from inoc.intervals import mean_interval, wilson_interval
 
 LLS = "LLS weight of arXiv 2602.04863, averaged"

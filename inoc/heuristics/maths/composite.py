@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
-from inoc.heuristics.gram import z_scores
-from inoc.heuristics.registry import heuristic
+from inoc.heuristics.frame.registry import heuristic
+from inoc.heuristics.maths.gram import z_scores
 
 Rows = Float[np.ndarray, " row"]
 Cells = Float64[np.ndarray, "trait prefix_type prompt"]

@@ -10,9 +10,9 @@ from typing import NamedTuple, cast
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32, Int64
 
-from inoc.heuristics.engine import Engine
-from inoc.heuristics.kernels import FEATURES
-from inoc.heuristics.tokenwise import PERSISTENT, RARE
+from inoc.heuristics.maths.tokenwise import PERSISTENT, RARE
+from inoc.heuristics.tokens.engine import Engine
+from inoc.heuristics.tokens.terms import FEATURES
 
 RARE_LOGPROB = float(np.log(RARE))
 

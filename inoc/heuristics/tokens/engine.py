@@ -1,6 +1,6 @@
 """Where the per-token work runs: NumPy blocks, or one jitted JAX kernel. Chosen in one place, here.
 
-Both execute the formulas of `inoc.heuristics.kernels` on a block of differences and return `BlockSums`.
+Both execute the formulas of `inoc.heuristics.tokens.terms` on a block of differences and return `BlockSums`.
 """
 
 import os
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from inoc.errors import BadInput
-from inoc.heuristics.kernels import FEATURES, BlockSums, standardised, token_features
+from inoc.heuristics.tokens.terms import FEATURES, BlockSums, standardised, token_features
 
 EngineName = Literal["auto", "numpy", "jax"]
 
@@ -47,7 +47,7 @@ def choose(engine: str = "auto") -> Engine:
     if engine == "numpy":
         return NumpyEngine()
     if engine == "jax":
-        from inoc.heuristics.jax_engine import JaxEngine
+        from inoc.heuristics.tokens.jax_engine import JaxEngine
 
         return JaxEngine()
     raise BadInput(f"no engine '{engine}'; use auto, numpy or jax.")

@@ -1,7 +1,7 @@
 """Spectra of the prompts: PCA and SVD of the pointwise (w) and tokenwise (delta) matrices, and trait
 coordinates.
 
-Everything follows from Gram matrices (`inoc.heuristics.gram`). Variables that start with `token_` are of the
+Everything follows from Gram matrices (`inoc.heuristics.maths.gram`). Variables that start with `token_` are of the
 tokenwise matrix (prompts x all tokens), the others of w (prompts x examples).
 """
 
@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from inoc.heuristics.gram import COMPONENTS, SIGN_RULE, Decomposition, trait_coordinates, z_sum
-from inoc.heuristics.registry import Absent, Heuristic, Level, register
+from inoc.heuristics.frame.registry import Absent, Heuristic, Level, register
+from inoc.heuristics.maths.gram import COMPONENTS, SIGN_RULE, Decomposition, trait_coordinates, z_sum
 
 Coordinates = Float64[np.ndarray, "prefix_type prompt component"]
 Shares = Float64[np.ndarray, "prefix_type component"]

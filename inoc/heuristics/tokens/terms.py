@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar, cast
 import numpy as np
 from jaxtyping import Float64
 
-from inoc.heuristics.tokenwise import DECAY_RATE, DECAY_STEPS, FILTER, simulate_decay
+from inoc.heuristics.maths.tokenwise import DECAY_RATE, DECAY_STEPS, FILTER, simulate_decay
 
 A = TypeVar("A")
 

@@ -1,6 +1,6 @@
 """The tokenwise heuristics as rows of the table: each is one field of the one pass over tokens.
 
-Formulas on bare arrays are in `inoc.heuristics.tokenwise`; the pass is `inoc.heuristics.statistics`.
+Formulas on bare arrays are in `inoc.heuristics.maths.tokenwise`; the pass is `inoc.heuristics.tokens.one_pass`.
 `published` computes the HB family from fixed differences only; `corrected` uses the row's own prefix type.
 """
 
@@ -9,8 +9,8 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from inoc.heuristics.registry import Heuristic, register
-from inoc.heuristics.statistics import TokenStatistics
+from inoc.heuristics.frame.registry import Heuristic, register
+from inoc.heuristics.tokens.one_pass import TokenStatistics
 
 Cells = Float64[np.ndarray, "prefix_type prompt"]
 Maker = Callable[..., np.ndarray]

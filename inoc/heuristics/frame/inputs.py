@@ -12,14 +12,14 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from inoc.errors import BadInput, IncompleteStore
-from inoc.heuristics import gap, pointwise, spectra
-from inoc.heuristics.angles import Angles, angle, category_fit
-from inoc.heuristics.engine import EngineName
-from inoc.heuristics.gram import Decomposition, decompositions, gram_matrix, standardised
-from inoc.heuristics.prompt_inputs import PromptInputs, choose, strings
-from inoc.heuristics.protocols import Array, ExampleLike, StoreLike, TokenLike
-from inoc.heuristics.registry import Absent
-from inoc.heuristics.statistics import TokenStatistics, token_statistics
+from inoc.heuristics.frame.prompt_inputs import PromptInputs, choose, strings
+from inoc.heuristics.frame.protocols import Array, ExampleLike, StoreLike, TokenLike
+from inoc.heuristics.frame.registry import Absent
+from inoc.heuristics.maths import gap, pointwise, spectra
+from inoc.heuristics.maths.angles import Angles, angle, category_fit
+from inoc.heuristics.maths.gram import Decomposition, decompositions, gram_matrix, standardised
+from inoc.heuristics.tokens.engine import EngineName
+from inoc.heuristics.tokens.one_pass import TokenStatistics, token_statistics
 from inoc.values import Recipe
 
 Cube = Float64[np.ndarray, "prefix_type prompt example"]

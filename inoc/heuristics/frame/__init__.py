@@ -1,0 +1,1 @@
+"""From a store to the table of heuristics: registry, stored inputs, resolution, rows, reference page."""

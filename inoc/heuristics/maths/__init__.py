@@ -1,0 +1,1 @@
+"""Heuristics as functions of arrays, one family per module."""
