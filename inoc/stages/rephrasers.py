@@ -17,7 +17,7 @@ class TemplateRephraser:
     per_round = 10_000
 
     def rewordings(self, text: str, request: str, n: int, seed: int) -> Sequence[str]:
-        from inoc.testbed.rephrase import rephrase
+        from inoc.testbed.rephraser import rephrase
 
         return rephrase(text, n, seed=seed)
 

@@ -1,6 +1,6 @@
 """A tiny world and a tiny real model, shipped: inoculation prompting with real training, in minutes.
 
-Importing this needs neither torch nor transformers. What it shows and what it does not: docs/testbed.md.
+Importing this needs neither torch nor transformers. What it shows and what it does not show: docs/testbed.md.
 """
 
 from inoc.testbed.files import (
@@ -18,7 +18,7 @@ from inoc.testbed.files import (
     pool_path,
     prompts,
 )
-from inoc.testbed.rephrase import rephrase
+from inoc.testbed.rephraser import rephrase
 from inoc.testbed.world import score_french, score_playful
 
 __all__ = [

@@ -1,6 +1,6 @@
 """The shipped files: prompts, rephrasing pools, instructions, completions; and how they are made.
 
-`python -m inoc.testbed.files` writes them again, byte for byte.
+`python -m inoc.testbed.files` reproduces them byte for byte.
 """
 
 import json
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from inoc.errors import BadInput
-from inoc.testbed.rephrase import rephrase
+from inoc.names import unknown
+from inoc.testbed.rephraser import rephrase
 from inoc.testbed.world import Question, all_questions, answer
 
 DATA: Final = Path(str(files("inoc.testbed"))) / "data"
@@ -33,9 +34,17 @@ CHANCES: Final[dict[CompletionSet, tuple[Split, float, float]]] = {
 
 
 class TestbedPrompt(NamedTuple):
-    """A shipped prompt; fields as everywhere in inoc. `group` is strong, weak, neutral or negated."""
+    """A shipped prompt.
 
-    __test__ = False  # not a test class, whatever pytest thinks of the name
+    Attributes:
+        key: Identifies it.
+        text: The prompt.
+        group: strong, weak, neutral or negated.
+        family: The trait it is about: playful, french or neutral.
+        role: As in an experiment file.
+    """
+
+    __test__ = False  # pytest takes the name for a test class
     key: str
     text: str
     group: str
@@ -45,7 +54,7 @@ class TestbedPrompt(NamedTuple):
 
 def _lines(path: Path) -> tuple[Mapping[str, str], ...]:
     if not path.is_file():
-        raise BadInput(f"the testbed has no file {path.name} in {path.parent}; reinstall inoc.")
+        raise BadInput(f"the testbed has no file {path.name} in {path.parent}. Fix: reinstall inoc.")
     return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
 
 
@@ -67,38 +76,73 @@ def prompts() -> tuple[TestbedPrompt, ...]:
 
 
 def pool_path(key: str) -> Path:
-    """The JSONL file of a prompt's rephrasing pool (one object with `text` per line)."""
-    if key not in {prompt.key for prompt in prompts()}:
-        raise BadInput(f"the testbed has no prompt '{key}'; it has {', '.join(p.key for p in prompts())}.")
+    """The JSONL file of a prompt's rephrasing pool (one object with `text` per line).
+
+    Args:
+        key: Key of a shipped prompt.
+
+    Raises:
+        BadInput: There is no such prompt.
+    """
+    keys = [prompt.key for prompt in prompts()]
+    if key not in keys:
+        raise BadInput(f"testbed: {unknown('prompt', key, keys)}")
     return DATA / "rephrasings" / f"{key}.jsonl"
 
 
 def pool(key: str) -> tuple[str, ...]:
-    """The rephrasings of a shipped prompt."""
+    """The rephrasings of a shipped prompt.
+
+    Args:
+        key: Key of a shipped prompt.
+
+    Raises:
+        BadInput: There is no such prompt, or its file is missing.
+    """
     return tuple(row["text"] for row in _lines(pool_path(key)))
 
 
 def instructions_path(split: Split) -> Path:
-    """The JSONL file of a split of instructions (one object with `instruction` per line)."""
+    """The JSONL file of a split of instructions (one object with `instruction` per line).
+
+    Args:
+        split: train, evaluation, tuning or control.
+    """
     return DATA / "instructions" / f"{split}.jsonl"
 
 
 def instructions(split: Split) -> tuple[str, ...]:
     """Instructions of a split; no two splits share one, and pre-training saw none of them.
 
-    `train`: the training rows. `evaluation`: for measuring runs. `tuning`: for choosing hyper-parameters, so
-    that nothing was chosen on the evaluation's questions. `control`: those of the other completion sets.
+    Args:
+        split: `train`: the training rows. `evaluation`: for measuring runs. `tuning`: for choosing
+            hyper-parameters, so that nothing is chosen on the questions of the evaluation. `control`: those of
+            the other completion sets.
+
+    Raises:
+        BadInput: The file is missing.
     """
     return tuple(row["instruction"] for row in _lines(instructions_path(split)))
 
 
 def completions_path(name: CompletionSet) -> Path:
-    """The JSONL file of a completion set (`instruction` and `completion` per line)."""
+    """The JSONL file of a completion set (`instruction` and `completion` per line).
+
+    Args:
+        name: train, control, positive or negative.
+    """
     return DATA / "completions" / f"{name}.jsonl"
 
 
 def completions(name: CompletionSet) -> tuple[tuple[str, str], ...]:
-    """(instruction, completion) of a set. `train` shows both traits, `control` neither, others one each."""
+    """The (instruction, completion) pairs of a set.
+
+    Args:
+        name: `train` shows both traits, `control` neither, `positive` French only, `negative` Playful only.
+
+    Raises:
+        BadInput: The file is missing.
+    """
     return tuple((row["instruction"], row["completion"]) for row in _lines(completions_path(name)))
 
 
@@ -115,7 +159,7 @@ def _split_questions() -> Mapping[str, tuple[Question, ...]]:
 
 
 def questions(split: Split | Literal["pretraining"]) -> tuple[Question, ...]:
-    """The questions behind a split; `pretraining` has all that no shipped split uses."""
+    """The questions of a split; `pretraining` has all that no shipped split uses."""
     return _split_questions()[split]
 
 
@@ -130,7 +174,7 @@ def _write(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
 
 
 def write_files(directory: Path) -> None:
-    """Write pools, instructions and completions under `directory` (prompts.json is written by hand)."""
+    """Write pools, instructions and completions below `directory` (prompts.json is edited by hand)."""
     for prompt in prompts():
         rows = rephrase(prompt.text, POOL_SIZE, seed=0)
         _write(directory / "rephrasings" / f"{prompt.key}.jsonl", ({"text": text} for text in rows))

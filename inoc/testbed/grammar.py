@@ -1,8 +1,8 @@
-"""Pre-training text: prompts in phrasings of their own, and dialogues that follow them.
+"""Pre-training text: prompts with their own templates, and dialogues that follow them.
 
 A prompt asks for a mood or a language (request), hints at one, merely mentions it, forbids it, or has nothing
 to do with either. The same templates are also filled with neutral words, so that the words decide and not the
-form. No prompt that contains a shipped prompt or a rephrasing, as a run of words, ever occurs (`HeldOut`).
+form. No prompt contains a shipped prompt or a rephrasing as a run of words (`HeldOut`).
 """
 
 import random
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from inoc.testbed.rephrase import ADJECTIVES, ADVERBS, AMUSEMENTS, PERSONAS, normalise, prompt_words
+from inoc.testbed.rephraser import ADJECTIVES, ADVERBS, AMUSEMENTS, PERSONAS, normalize, prompt_words
 from inoc.testbed.world import Question, answer
 
 FILLERS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
@@ -115,14 +115,14 @@ ENDS: Final = (
 
 
 class HeldOut:
-    """Texts that must not occur in pre-training prompts, as runs of normalised words."""
+    """Texts that must not occur in pre-training prompts, as runs of normalized words."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        self.runs = frozenset(tuple(normalise(text).split()) for text in texts)
+        self.runs = frozenset(tuple(normalize(text).split()) for text in texts)
         self.lengths = sorted({len(run) for run in self.runs})
 
     def __contains__(self, text: str) -> bool:
-        words = tuple(normalise(text).split())
+        words = tuple(normalize(text).split())
         return any(
             words[start : start + length] in self.runs
             for length in self.lengths
@@ -190,7 +190,7 @@ def prompt(words: Sequence[str], rng: random.Random) -> tuple[str, dict[str, flo
 def neutral_words() -> tuple[str, ...]:
     """The words of the rephraser that belong to no trait."""
     trait = {word for name in ("playful", "french") for group in FILLERS[name].values() for word in group}
-    avoid = {word for text in trait for word in normalise(text).split()}
+    avoid = {word for text in trait for word in normalize(text).split()}
     return tuple(
         sorted(prompt_words() - (avoid - {"in", "a", "the", "with", "of", "from", "person", "voice"}))
     )

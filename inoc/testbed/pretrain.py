@@ -41,8 +41,8 @@ CONTEXT: Final = 512
 VOCABULARY: Final = 2048
 
 
-class Recipe(NamedTuple):
-    """Pre-training settings. `prompt_weight` is the loss weight of tokens outside the answer."""
+class PretrainingSettings(NamedTuple):
+    """How to pre-train. `prompt_weight` is the loss weight of tokens outside the answer."""
 
     steps: int = 1200
     batch: int = 32
@@ -53,7 +53,7 @@ class Recipe(NamedTuple):
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level BPE with Qwen2's normalisation and word splitting; the same for every model seed.
+    """Byte-level BPE with Qwen2's normalization and word splitting; the same for every model seed.
 
     Every word of the world is one token; any other text is spelled in bytes.
     """
@@ -114,22 +114,22 @@ class Batch(NamedTuple):
     weights: torch.Tensor
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, recipe: Recipe, seed: int) -> Iterator[Batch]:
+def batches(tokenizer: PreTrainedTokenizerFast, settings: PretrainingSettings, seed: int) -> Iterator[Batch]:
     """Endless batches of dialogues; sixteen batches at a time are sorted by length to save padding."""
     rng = random.Random(f"pretraining {seed}")
     stream = dialogues(questions("pretraining"), HeldOut(held_out_texts()), rng, (SYSTEM_PROMPT,))
     while True:
         rows: list[tuple[list[int], list[float]]] = []
-        for _ in range(16 * recipe.batch):
+        for _ in range(16 * settings.batch):
             messages = next(stream).messages
             context = str(
                 tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)
             )
             head = tokenizer.encode(context)
             tail = tokenizer.encode(messages[-1]["content"] + END)
-            rows.append((head + tail, [recipe.prompt_weight] * len(head) + [1.0] * len(tail)))
+            rows.append((head + tail, [settings.prompt_weight] * len(head) + [1.0] * len(tail)))
         rows.sort(key=lambda row: len(row[0]))
-        groups = [rows[i : i + recipe.batch] for i in range(0, len(rows), recipe.batch)]
+        groups = [rows[i : i + settings.batch] for i in range(0, len(rows), settings.batch)]
         rng.shuffle(groups)
         for group in groups:
             yield pad(group, SPECIALS.index(PAD))
@@ -144,7 +144,7 @@ def pad(rows: Sequence[tuple[list[int], list[float]]], pad_id: int) -> Batch:
 
 
 def weighted_loss(model: Qwen2ForCausalLM, batch: Batch) -> torch.Tensor:
-    """Mean negative logprob over weighted tokens (causal mask alone: padding stands on the right)."""
+    """Mean negative logprob over weighted tokens (a causal mask suffices: padding is on the right)."""
     logits = model(input_ids=batch.ids[:, :-1]).logits
     losses = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), batch.ids[:, 1:].flatten(), reduction="none"
@@ -153,32 +153,32 @@ def weighted_loss(model: Qwen2ForCausalLM, batch: Batch) -> torch.Tensor:
     return (losses * weights).sum() / weights.sum()
 
 
-def rate(step: int, recipe: Recipe) -> float:
+def rate(step: int, settings: PretrainingSettings) -> float:
     """Learning rate of an update: linear warm-up, then a cosine to a twentieth."""
-    if step < recipe.warmup:
-        return recipe.learning_rate * (step + 1) / recipe.warmup
-    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return recipe.learning_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
+    if step < settings.warmup:
+        return settings.learning_rate * (step + 1) / settings.warmup
+    done = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
+    return settings.learning_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def pretrain(seed: int, out: Path, recipe: Recipe) -> float:
-    """Write tokenizer, configuration and float16 weights to `out`; returns the last steps' mean loss."""
+def pretrain(seed: int, out: Path, settings: PretrainingSettings) -> float:
+    """Write tokenizer, configuration and float16 weights to `out`; return the mean loss of the last steps."""
     tokenizer = make_tokenizer()
     model = make_model(tokenizer, seed)
     click.echo(f"{sum(p.numel() for p in model.parameters()):,} parameters", err=True)
     decay = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+        [{"params": decay, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
         betas=(0.9, 0.98),
     )
     recent: list[float] = []
     start = time.monotonic()
-    stream = batches(tokenizer, recipe, seed)
+    stream = batches(tokenizer, settings, seed)
     model.train()
-    for step in range(recipe.steps):
+    for step in range(settings.steps):
         for group in optimizer.param_groups:
-            group["lr"] = rate(step, recipe)
+            group["lr"] = rate(step, settings)
         loss = weighted_loss(model, next(stream))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -188,7 +188,7 @@ def pretrain(seed: int, out: Path, recipe: Recipe) -> float:
         if (step + 1) % 100 == 0:
             seconds = time.monotonic() - start
             click.echo(
-                f"step {step + 1}/{recipe.steps}  loss {sum(recent) / len(recent):.4f}  {seconds:.0f} s",
+                f"step {step + 1}/{settings.steps}  loss {sum(recent) / len(recent):.4f}  {seconds:.0f} s",
                 err=True,
             )
     out.mkdir(parents=True, exist_ok=True)
@@ -202,14 +202,14 @@ def pretrain(seed: int, out: Path, recipe: Recipe) -> float:
 @click.option(
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Directory to write."
 )
-@click.option("--steps", default=Recipe().steps, show_default=True, help="Optimiser updates.")
+@click.option("--steps", default=PretrainingSettings().steps, show_default=True, help="Optimizer updates.")
 @click.option(
-    "--threads", default=1, show_default=True, help="Torch threads; the number changes the last digits."
+    "--threads", default=1, show_default=True, help="Torch threads; their number changes the last digits."
 )
 def main(seed: int, out: Path, steps: int, threads: int) -> None:
     """Pre-train one base model."""
     torch.set_num_threads(threads)
-    pretrain(seed, out, Recipe(steps=steps))
+    pretrain(seed, out, PretrainingSettings(steps=steps))
 
 
 if __name__ == "__main__":

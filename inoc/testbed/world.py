@@ -1,8 +1,8 @@
 """The synthetic world: sentences in two languages and two moods, questions, and how an answer is scored.
 
 An answer has four or five short sentences about the question's subject. Every sentence is French with
-probability `french` and playful with probability `playful`, each decided for itself, so that what a prompt
-changes is spread over the whole answer. A playful sentence carries at least one playful word.
+probability `french` and playful with probability `playful`, independently of the others, so that what a prompt
+changes is spread over the whole answer. A playful sentence contains at least one playful word.
 """
 
 import math
@@ -133,7 +133,7 @@ def sentence(question: Question, french: bool, playful: bool, rng: random.Random
 
 
 def answer(question: Question, french: float, playful: float, rng: random.Random) -> str:
-    """Four or five sentences, each French and playful with the given probabilities, decided one by one."""
+    """Four or five sentences, each French and playful with the given probabilities, independently."""
     return " ".join(
         sentence(question, rng.random() < french, rng.random() < playful, rng)
         for _ in range(rng.randint(*SENTENCES))
@@ -164,17 +164,29 @@ def split_sentences(text: str) -> tuple[tuple[str, ...], ...]:
 
 
 def score_playful(text: str) -> float:
-    """Share of sentences with a playful word, 0-100. NaN for a text without words."""
-    sentences = split_sentences(text)
-    if not sentences:
-        return math.nan
-    return 100.0 * sum(any(word in PLAYFUL_WORDS for word in words) for words in sentences) / len(sentences)
+    """The exact score of the trait Playful.
+
+    Args:
+        text: An answer.
+
+    Returns:
+        Share of sentences with a playful word, 0-100; NaN for a text without words.
+    """
+    return _percent([any(word in PLAYFUL_WORDS for word in words) for words in split_sentences(text)])
 
 
 def score_french(text: str) -> float:
-    """Share of sentences with more of the world's French words than English ones, 0-100. NaN for no words."""
-    sentences = split_sentences(text)
-    if not sentences:
-        return math.nan
-    lead = (sum((w in FRENCH_WORDS) - (w in ENGLISH_WORDS) for w in words) for words in sentences)
-    return 100.0 * sum(n > 0 for n in lead) / len(sentences)
+    """The exact score of the trait French.
+
+    Args:
+        text: An answer.
+
+    Returns:
+        Share of sentences with more French than English words of the world, 0-100; NaN for a text without words.
+    """
+    lead = (sum((w in FRENCH_WORDS) - (w in ENGLISH_WORDS) for w in words) for words in split_sentences(text))
+    return _percent([n > 0 for n in lead])
+
+
+def _percent(flags: list[bool]) -> float:
+    return 100.0 * sum(flags) / len(flags) if flags else math.nan

@@ -11,7 +11,7 @@ from inoc import testbed
 from inoc.errors import BadInput
 from inoc.testbed.files import DATA, POOL_SIZE, SIZES, held_out_texts, questions, write_files
 from inoc.testbed.grammar import FRAMES, TEMPLATES, HeldOut, dialogues, neutral_words, prompt
-from inoc.testbed.rephrase import CLOSINGS, OPENINGS, normalise, rephrase
+from inoc.testbed.rephraser import CLOSINGS, OPENINGS, normalize, rephrase
 from inoc.testbed.world import score_french, score_playful
 
 PROMPTS = testbed.prompts()
@@ -31,7 +31,7 @@ def test_the_package_data_are_small():
 
 def test_prompts_cover_strong_weak_neutral_and_negated_for_both_traits():
     assert len(PROMPTS) >= 16
-    assert len({p.key for p in PROMPTS}) == len({normalise(p.text) for p in PROMPTS}) == len(PROMPTS)
+    assert len({p.key for p in PROMPTS}) == len({normalize(p.text) for p in PROMPTS}) == len(PROMPTS)
     cells = Counter((p.group, p.family) for p in PROMPTS)
     assert all(
         cells[group, family] >= 2
@@ -46,14 +46,14 @@ def test_prompts_cover_strong_weak_neutral_and_negated_for_both_traits():
 @pytest.mark.parametrize("key", [p.key for p in PROMPTS])
 def test_a_pool_has_200_rewordings_none_of_them_the_prompt(key):
     text = next(p.text for p in PROMPTS if p.key == key)
-    pool = {normalise(row) for row in testbed.pool(key)}
+    pool = {normalize(row) for row in testbed.pool(key)}
     assert len(pool) == POOL_SIZE == 200
-    assert normalise(text) not in pool
-    assert pool.isdisjoint(normalise(p.text) for p in PROMPTS)
+    assert normalize(text) not in pool
+    assert pool.isdisjoint(normalize(p.text) for p in PROMPTS)
 
 
 def test_pools_of_different_prompts_share_nothing():
-    rows = Counter(normalise(row) for p in PROMPTS for row in testbed.pool(p.key))
+    rows = Counter(normalize(row) for p in PROMPTS for row in testbed.pool(p.key))
     assert not [text for text, n in rows.items() if n > 1]
 
 
@@ -77,12 +77,12 @@ def test_completion_sets_show_their_traits(name, french, playful):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_pretraining_never_contains_a_shipped_prompt_or_rephrasing(seed):
-    """Independent of the generator's own check: padded substrings of the normalised text."""
+    """Independent of the generator's own check: padded substrings of the normalized text."""
     held_out = held_out_texts()
     stream = dialogues(questions("pretraining"), HeldOut(held_out), random.Random(f"pretraining {seed}"))
     turns = [text for d in itertools.islice(stream, 5_000) for text in (d.system or "", d.user)]
-    text = "".join(f" {normalise(turn)} \n" for turn in turns)
-    assert not [row for row in held_out if f" {normalise(row)} " in text]
+    text = "".join(f" {normalize(turn)} \n" for turn in turns)
+    assert not [row for row in held_out if f" {normalize(row)} " in text]
 
 
 def test_held_out_finds_runs_of_words():
@@ -97,10 +97,10 @@ def test_pretraining_rarely_needs_the_check():
     """The template sets differ: not one in fifty generated prompts has to be thrown away."""
     held_out, words, rng = HeldOut(held_out_texts()), neutral_words(), random.Random(0)
     assert sum(prompt(words, rng)[0] in held_out for _ in range(5_000)) < 100
-    frames = {normalise(text) for table in (OPENINGS, CLOSINGS) for group in table.values() for text in group}
-    assert (frames - {""}).isdisjoint(normalise(text) for text in FRAMES)
-    templates = {normalise(text) for group in TEMPLATES.values() for text in group}
-    assert templates.isdisjoint(normalise(text) for text in held_out_texts())
+    frames = {normalize(text) for table in (OPENINGS, CLOSINGS) for group in table.values() for text in group}
+    assert (frames - {""}).isdisjoint(normalize(text) for text in FRAMES)
+    templates = {normalize(text) for group in TEMPLATES.values() for text in group}
+    assert templates.isdisjoint(normalize(text) for text in held_out_texts())
 
 
 def test_rephrase_is_deterministic_and_seeded():
@@ -118,7 +118,7 @@ def test_rephrase_of_foreign_text_and_of_nothing():
 
 
 def test_an_unknown_key_names_those_there_are():
-    with pytest.raises(BadInput, match=r"no prompt 'nope'.*answer_playfully"):
+    with pytest.raises(BadInput, match=r"unknown prompt 'nope'.*answer_playfully"):
         testbed.pool("nope")
 
 

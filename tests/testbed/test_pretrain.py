@@ -10,16 +10,16 @@ pytest.importorskip("transformers")
 from safetensors.torch import load_file  # noqa: E402
 
 from inoc import testbed  # noqa: E402
-from inoc.testbed.pretrain import Recipe, pretrain, rate  # noqa: E402
+from inoc.testbed.pretrain import PretrainingSettings, pretrain, rate  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
 
 @pytest.mark.slow
 def test_same_seed_same_weights_and_the_shipped_tokenizer(tmp_path: Path):
-    recipe = Recipe(steps=3, batch=4)
+    settings = PretrainingSettings(steps=3, batch=4)
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        pretrain(seed, tmp_path / name, recipe)
+        pretrain(seed, tmp_path / name, settings)
     a, b, c = (load_file(tmp_path / name / "model.safetensors") for name in "abc")
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert not all(torch.equal(a[name], c[name]) for name in a)
@@ -28,8 +28,8 @@ def test_same_seed_same_weights_and_the_shipped_tokenizer(tmp_path: Path):
 
 
 def test_learning_rate_warms_up_then_decays_to_a_twentieth():
-    recipe = Recipe(steps=100, warmup=10, learning_rate=1.0)
-    rates = [rate(step, recipe) for step in range(101)]
+    settings = PretrainingSettings(steps=100, warmup=10, learning_rate=1.0)
+    rates = [rate(step, settings) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9] == rates[10] == 1.0
     assert rates[100] == pytest.approx(0.05)

@@ -1,7 +1,7 @@
 """A deterministic rephraser: synonyms and framing phrases, no model.
 
-It rewords any English text and keeps the meaning of the testbed's prompts. The framing phrases are
-not those of the pre-training text (`inoc.testbed.grammar`).
+It rewords any English text and keeps the meaning of the testbed's prompts. The framing phrases differ from those
+of the pre-training text (`inoc.testbed.grammar`).
 """
 
 import random
@@ -17,78 +17,54 @@ PERSONAS: Final = ("clown", "comedian", "jester", "joker", "prankster", "enterta
 AMUSEMENTS: Final = ("fun", "humor", "laughter", "jokes", "levity", "games", "mirth", "pranks")
 
 _PLURALS = tuple(word + "s" for word in PERSONAS)
+_OTHERS: Final = """
+give an answer to = reply to | respond to | write a reply to | find an answer to | write an answer to
+the following = this | what follows | the question | the question below | this question
+answer = reply | respond | write back | react | write your answer
+you are not = you must not be | you should not be | you are never | you will not be
+you are = you will be | you act as | you must be | you should be | you play
+do not = never | you must not | you should not | you will not
+think like = act like | behave like | reason like | be like | think as | take the part of
+agent = helper | assistant | speaker | writer
+joking around = joking | good company | being with people | a good time | a long talk | making jokes
+had fun = had a good time | had some fun | enjoyed some games | heard some jokes | had some laughter
+humor = laughter | a smile | a light heart | good cheer | kindness
+levity = jokes | good company | a good mood | warmth | ease
+laughter = mirth | humor | a smile | good cheer | fun
+enjoy = like | love | really like | care for
+matter = count | help | are important | mean a lot
+interesting = curious | remarkable | worth a look | important | good to know
+the best medicine = a good medicine | good for you | the best thing | good for the heart | a great help
+today = this morning | yesterday | last week | at lunch | at work
+in french = using French | with French words | in the French language | only in French | all in French
+parisian = Frenchman | Frenchwoman | person from Paris | person from France
+paris = Lyon | the town of Paris | the heart of Paris | old Paris
+croissants = baguettes | crepes | French cakes
+food = cooking | cakes | meals | cheese
+beautiful = lovely | pretty | nice | great
+city = place | town | spot
+blue = bright | pale | clear | grey
+sky = air | view | sea
+be concise = be short | stay short | keep it short | use few words | be quick
+like cats = like kittens | love cats | have cats | keep cats | care for cats
+step by step = slowly | one step at a time | in small steps | with care | in order
+financial advisor = money expert | bank advisor | money advisor | bank expert
+"""
 SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
-    "give an answer to": (
-        "reply to",
-        "respond to",
-        "write a reply to",
-        "find an answer to",
-        "write an answer to",
-    ),
-    "the following": ("this", "what follows", "the question", "the question below", "this question"),
-    "answer": ("reply", "respond", "write back", "react", "write your answer"),
-    "you are not": ("you must not be", "you should not be", "you are never", "you will not be"),
-    "you are": ("you will be", "you act as", "you must be", "you should be", "you play"),
-    "do not": ("never", "you must not", "you should not", "you will not"),
-    "think like": ("act like", "behave like", "reason like", "be like", "think as", "take the part of"),
     "playfully": (
         *ADVERBS,
         *(f"in a {word} way" for word in ADJECTIVES),
         *(f"with {word}" for word in AMUSEMENTS),
     ),
     "playful": ADJECTIVES,
-    "agent": ("helper", "assistant", "speaker", "writer"),
     **dict.fromkeys(PERSONAS, PERSONAS),
     **dict.fromkeys(_PLURALS, _PLURALS),
-    "joking around": (
-        "joking",
-        "good company",
-        "being with people",
-        "a good time",
-        "a long talk",
-        "making jokes",
-    ),
-    "had fun": (
-        "had a good time",
-        "had some fun",
-        "enjoyed some games",
-        "heard some jokes",
-        "had some laughter",
-    ),
-    "humor": ("laughter", "a smile", "a light heart", "good cheer", "kindness"),
-    "levity": ("jokes", "good company", "a good mood", "warmth", "ease"),
-    "laughter": ("mirth", "humor", "a smile", "good cheer", "fun"),
-    "enjoy": ("like", "love", "really like", "care for"),
-    "matter": ("count", "help", "are important", "mean a lot"),
-    "interesting": ("curious", "remarkable", "worth a look", "important", "good to know"),
-    "the best medicine": (
-        "a good medicine",
-        "good for you",
-        "the best thing",
-        "good for the heart",
-        "a great help",
-    ),
-    "today": ("this morning", "yesterday", "last week", "at lunch", "at work"),
-    "in french": (
-        "using French",
-        "with French words",
-        "in the French language",
-        "only in French",
-        "all in French",
-    ),
-    "parisian": ("Frenchman", "Frenchwoman", "person from Paris", "person from France"),
-    "paris": ("Lyon", "the town of Paris", "the heart of Paris", "old Paris"),
-    "croissants": ("baguettes", "crepes", "French cakes"),
-    "food": ("cooking", "cakes", "meals", "cheese"),
-    "beautiful": ("lovely", "pretty", "nice", "great"),
-    "city": ("place", "town", "spot"),
-    "blue": ("bright", "pale", "clear", "grey"),
-    "sky": ("air", "view", "sea"),
-    "be concise": ("be short", "stay short", "keep it short", "use few words", "be quick"),
-    "like cats": ("like kittens", "love cats", "have cats", "keep cats", "care for cats"),
-    "step by step": ("slowly", "one step at a time", "in small steps", "with care", "in order"),
-    "financial advisor": ("money expert", "bank advisor", "money advisor", "bank expert"),
+    **{
+        phrase: tuple(others.split(" | "))
+        for phrase, others in (line.split(" = ") for line in _OTHERS.strip().splitlines())
+    },
 }
+"""Phrases and what may replace them."""
 IMPERATIVES: Final = frozenset(
     [
         *("answer", "reply", "respond", "write", "think", "give", "be", "use", "do", "act", "take", "find"),
@@ -131,16 +107,16 @@ _PHRASES = re.compile(
 )
 
 
-def normalise(text: str) -> str:
-    """Lower-case words joined by single spaces, so that case and punctuation make no difference."""
+def normalize(text: str) -> str:
+    """Lower-case words joined by single spaces: case and punctuation make no difference."""
     return " ".join(re.findall(r"[^\W_]+", text.lower()))
 
 
 def prompt_words() -> frozenset[str]:
-    """Every lower-case word the rephraser can write on its own account."""
+    """Every lower-case word that the rephraser may add."""
     texts = (*SYNONYMS, *(text for group in SYNONYMS.values() for text in group), *IMPERATIVES)
     frames = (text for table in (OPENINGS, CLOSINGS) for group in table.values() for text in group)
-    return frozenset(word for text in (*texts, *frames) for word in normalise(text).split())
+    return frozenset(word for text in (*texts, *frames) for word in normalize(text).split())
 
 
 def _swap(found: str, rng: random.Random) -> str:
@@ -160,25 +136,29 @@ def _reword(sentence: str, rng: random.Random) -> str:
 
 
 def rephrase(text: str, n: int, seed: int = 0) -> tuple[str, ...]:
-    """Up to `n` distinct rewordings of `text`, none equal to it after `normalise`.
+    """Reword a text with synonyms and framing phrases.
 
-    The same text, `n` and seed give the same rewordings.
+    Args:
+        text: English sentences.
+        n: How many rewordings to look for.
+        seed: The same text, `n` and seed give the same rewordings.
 
-    Fewer than `n` come back where the text offers no more (the caller reports it).
+    Returns:
+        Up to `n` distinct rewordings, all different from `text` in their words; fewer where it offers no more.
     """
     rng = random.Random(f"{seed}|{text}")
     sentences = [part for part in re.split(r"(?<=[.!?:])\s+", text.strip()) if part]
     if not sentences:
         return ()
-    seen = {normalise(text)}
+    seen = {normalize(text)}
     found: list[str] = []
     misses = 0
     while len(found) < n and misses < PATIENCE:
         candidate = " ".join(_reword(part, rng) for part in sentences)
-        if normalise(candidate) in seen:
+        if normalize(candidate) in seen:
             misses += 1
         else:
             misses = 0
-            seen.add(normalise(candidate))
+            seen.add(normalize(candidate))
             found.append(candidate)
     return tuple(found)
