@@ -30,7 +30,7 @@ JUDGES: Final = Registry("inoc.judges", "judge", SHIPPED, _factory)
 
 
 def judge_names() -> tuple[str, ...]:
-    """Every name that `open_judge` knows: inoc's own, then those of other packages. Imports none of them."""
+    """Every name that `open_judge` knows: inoc's own, then those of other packages. Nothing is imported."""
     return JUDGES.names()
 
 

@@ -56,7 +56,7 @@ class Service:
         self._openai = openai
         self._connect_errors = (httpx2.ConnectError, httpx2.ConnectTimeout)
         # A connection pool's cost per request grows with its size (measured: 12 ms with 1000 connections,
-        # 4.5 with pools of 64), so many connections are spread over several pools.
+        # 4.5 with pools of 64), therefore the connections are spread over several pools.
         pools = -(-settings.concurrency // POOL_SIZE)
         self._clients = tuple(
             openai.AsyncOpenAI(

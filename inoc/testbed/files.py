@@ -112,7 +112,7 @@ def instructions_path(split: Split) -> Path:
 
 
 def instructions(split: Split) -> tuple[str, ...]:
-    """Instructions of a split; no two splits share one, and pre-training saw none of them.
+    """Instructions of a split; no two splits share one, and pre-training did not see any.
 
     Args:
         split: `train`: the training rows. `evaluation`: for measuring runs. `tuning`: for choosing

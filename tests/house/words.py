@@ -54,7 +54,7 @@ def words(path: Path = WORDS) -> Words:
         for name in ("phrases", "spelling")
     }
     data = {
-        place.strip(): frozenset(rest.split())
+        place.strip(): frozenset(word.replace("_", " ") for word in rest.split())
         for place, _, rest in (x.partition(":") for x in sections["data"])
     }
     return Words(
