@@ -33,12 +33,8 @@ def losses_data(store: Store) -> xr.Dataset:
     roles = roles_of(store)
     later = continued(store, [str(name) for name in table["run"].values])
     table = table.sel(run=[str(name) for name in table["run"].values if str(name) not in later])
-    prompts: list[str] = []
-    kinds: list[str] = []
-    for name in table["run"].values:
-        attributes = store.attributes(f"runs/{name}")
-        prompts.append(str(attributes.get("prompt", "")))
-        kinds.append(str(attributes.get("prefix_type", "none")))
+    runs = [store.runs[str(name)] for name in table["run"].values]
+    prompts = [run.prompt for run in runs]
     loss = table["loss"].transpose("run", "update").values.astype(np.float64)
     controls = loss[[not p for p in prompts]]
     count = np.isfinite(controls).sum(axis=0)
@@ -52,7 +48,7 @@ def losses_data(store: Store) -> xr.Dataset:
             "run": table["run"].values,
             "update": table["update"].values,
             "run_prompt": ("run", prompts),
-            "prefix_type": ("run", kinds),
+            "prefix_type": ("run", [run.prefix_type for run in runs]),
             "role": ("run", [roles.get(p, "") if p else "control" for p in prompts]),
         },
         attrs={"continued": len(later)},

@@ -1,7 +1,6 @@
 """What several figures read: heuristics computed when not given, roles of prompts, names of the prefix types."""
 
-from collections.abc import Mapping, Sequence
-from typing import cast
+from collections.abc import Sequence
 
 import xarray as xr
 
@@ -44,12 +43,7 @@ def trait_roles(store: Store) -> dict[str, str]:
 
 def continued(store: Store, names: Sequence[str]) -> list[str]:
     """Those of the runs that continue another one; their place is the durability figure."""
-    found: list[str] = []
-    for name in names:
-        settings = cast(Mapping[str, object], store.attributes(f"runs/{name}").get("settings") or {})
-        if settings.get("start"):
-            found.append(name)
-    return found
+    return [name for name in names if store.runs[name].start]
 
 
 def one_of(what: str, wanted: str, known: Sequence[str]) -> str:

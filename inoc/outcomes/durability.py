@@ -65,10 +65,7 @@ def durability(store: Store, *, include_flagged: bool = False) -> xr.Dataset:
     scores = run_scores(store)
     if not any(str(name) for name in scores["continues"].values):
         raise IncompleteStore(NONE)
-    data: dict[str, str] = {}
-    for name in map(str, scores["run"].values):
-        settings = store.attributes(f"runs/{name}").get("settings")
-        data[name] = str((settings.get("data") if isinstance(settings, Mapping) else None) or "")
+    data = {name: run.data or "" for name, run in store.runs.items()}
     return durability_of(scores, final_scores(scores, include_flagged=include_flagged), data)
 
 

@@ -7,7 +7,6 @@ All in percentage points (pp) of a 0-100 judge score, default condition, final s
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import numpy as np
 import xarray as xr
@@ -34,7 +33,7 @@ def run_scores(store: Store) -> xr.Dataset:
     scores = store.scores
     if scores is None or scores.sizes.get("run", 0) == 0:
         raise IncompleteStore(NO_RUNS.format(path=store.path.name))
-    return with_setup(scores, {str(name): _settings(store, str(name)) for name in scores["run"].values})
+    return with_setup(scores, {name: run.settings for name, run in store.runs.items()})
 
 
 def with_setup(scores: xr.Dataset, settings: Mapping[str, Mapping[str, object]]) -> xr.Dataset:
@@ -190,10 +189,6 @@ def _gap(final: FinalScores, fixed: int, mix: int, trait: int, recipe: Recipe) -
         return paired_t(final.score[mix, trait], final.score[fixed, trait])
     of_fixed, of_mix = mean_z(final.score[fixed, trait]), mean_z(final.score[mix, trait])
     return Interval(of_mix.estimate - of_fixed.estimate, np.nan, np.nan, min(of_fixed.n, of_mix.n))
-
-
-def _settings(store: Store, name: str) -> Mapping[str, object]:
-    return cast(Mapping[str, object], store.attributes(f"runs/{name}").get("settings") or {})
 
 
 def _table(

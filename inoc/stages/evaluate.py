@@ -15,6 +15,7 @@ from inoc.stages.questions import LEAK, KeptQuestions, conditions_of, evaluation
 from inoc.stages.sampling import kept_answers
 from inoc.stages.study import Study
 from inoc.stages.train import Trained, plan_run, read_record, record_path, trained_with
+from inoc.store.runs import RunPlan
 from inoc.store.writer import StoreWriter
 
 
@@ -83,18 +84,20 @@ def _plan_leak(writer: StoreWriter, study: Study, run: Run, record: Trained) -> 
     if evaluation is None or not evaluation.leak_grid:
         return
     writer.put_run(
-        f"{run.name}+{LEAK}",
-        prompt=run.prompt,
-        prefix_type=run.prefix_type,
-        traits=study.judges.traits,
-        instructions=study.instruction_labels,
-        steps=(record.updates,),
-        conditions=study.experiment.select(evaluation.leak_grid),
-        judges=study.judges.identities(),
-        seed=run.seed,
-        nominal_step=record.updates,
-        settings={"leak_of": run.name},
-        generations=True,
+        RunPlan(
+            f"{run.name}+{LEAK}",
+            prompt=run.prompt,
+            prefix_type=run.prefix_type,
+            traits=study.judges.traits,
+            instructions=study.instruction_labels,
+            steps=(record.updates,),
+            conditions=study.experiment.select(evaluation.leak_grid),
+            judges=study.judges.identities(),
+            seed=run.seed,
+            nominal_step=record.updates,
+            settings={"leak_of": run.name},
+            generations=True,
+        )
     )
 
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -26,6 +25,7 @@ from inoc.stages.sampling import keep_answers
 from inoc.stages.study import Study
 from inoc.stages.training_data import training_job
 from inoc.stages.work import fingerprint, one_at_a_time, write_whole
+from inoc.store.runs import RunPlan
 from inoc.store.writer import StoreWriter
 
 FLUSH_EVERY = 20
@@ -124,11 +124,8 @@ def make_job(study: Study, run: Run, start: Checkpoint | None) -> TrainingJob:
 
 def trained_with(writer: StoreWriter, study: Study, run: Run) -> Mapping[str, object]:
     """The backend that trained a run, as the store has it: another one may evaluate. This one for a run not stored."""
-    where = f"runs/{run.name}"
-    if not writer.run.has(where):
-        return study.backend_record()
-    settings = cast("dict[str, dict[str, object]]", writer.run.attributes(where)["settings"])
-    return settings["trained_with"]
+    stored = writer.run.runs.get(run.name)
+    return study.backend_record() if stored is None else stored.trained_with
 
 
 def plan_run(
@@ -137,23 +134,25 @@ def plan_run(
     """Make room in the store for a run's losses and evaluations. `trainer` is the record of what trains it."""
     evaluation = study.experiment.evaluation
     writer.put_run(
-        run.name,
-        prompt=run.prompt,
-        prefix_type=run.prefix_type,
-        traits=study.judges.traits,
-        instructions=study.instruction_labels,
-        steps=evaluated_steps(study, run, updates),
-        conditions=evaluation.conditions if evaluation else ("default", "training"),
-        judges=study.judges.identities(),
-        seed=run.seed,
-        nominal_step=updates,
-        settings={
-            **run.settings.model_dump(mode="json"),
-            "data": run.data,
-            "start": run.start,
-            "trained_with": dict(trainer),
-        },
-        generations=True,
+        RunPlan(
+            run.name,
+            prompt=run.prompt,
+            prefix_type=run.prefix_type,
+            traits=study.judges.traits,
+            instructions=study.instruction_labels,
+            steps=evaluated_steps(study, run, updates),
+            conditions=evaluation.conditions if evaluation else ("default", "training"),
+            judges=study.judges.identities(),
+            seed=run.seed,
+            nominal_step=updates,
+            settings={
+                **run.settings.model_dump(mode="json"),
+                "data": run.data,
+                "start": run.start,
+                "trained_with": dict(trainer),
+            },
+            generations=True,
+        )
     )
 
 

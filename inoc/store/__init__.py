@@ -4,6 +4,7 @@
 """
 
 from inoc.store.arrays import ExampleArrays, StoredArray, TokenArrays
+from inoc.store.runs import RunInfo, RunPlan
 from inoc.store.schema import SCHEMA_VERSION, Level, PromptInfo, TraitInfo, Unit
 from inoc.store.store import Store, open_store
 from inoc.store.writer import StoreWriter
@@ -13,6 +14,8 @@ __all__ = [
     "ExampleArrays",
     "Level",
     "PromptInfo",
+    "RunInfo",
+    "RunPlan",
     "Store",
     "StoreWriter",
     "StoredArray",

@@ -10,59 +10,31 @@ from jaxtyping import Float, Int
 
 from inoc.errors import BadInput, OtherSettings
 from inoc.store.files import canonical_json, chunk_shape, open_for_writing, step, transaction
-from inoc.store.schema import CONDITIONS, GROUPS, PENDING, check_name
+from inoc.store.runs import RunPlan
+from inoc.store.schema import GROUPS, PENDING, check_name
 from inoc.store.store import Store
 from inoc.store.tables import put_group, stage_columns, stage_parent, strings, unique
 
 
-def put_run(
-    path: Path,
-    name: str,
-    *,
-    prompt: str,
-    prefix_type: str,
-    traits: Sequence[str],
-    instructions: Sequence[str],
-    steps: Sequence[int],
-    conditions: Sequence[str] = CONDITIONS,
-    judges: Mapping[str, str] | None = None,
-    seed: int = -1,
-    nominal_step: int = -1,
-    settings: Mapping[str, object] | None = None,
-    generations: bool = False,
-) -> None:
-    """Make room for a run's evaluations; called again with more steps it grows. See `StoreWriter.put_run`."""
-    where = f"runs/{check_name(name, 'run')}"
-    unique([str(s) for s in steps], f"run {name}: step")
-    judge = [(judges or {}).get(t, "unknown") for t in traits]
-    fixed = {
-        "condition": list(conditions),
-        "trait": list(traits),
-        "instruction": list(instructions),
-        "judge": judge,
-    }
-    attributes = {
-        "prompt": prompt,
-        "prefix_type": prefix_type,
-        "seed": seed,
-        "nominal_step": nominal_step,
-        "settings": dict(settings or {}),
-    }
-    run = Store(path)
-    if run.has(where):
-        _grow(path, run, where, fixed, attributes, steps)
+def put_run(path: Path, plan: RunPlan) -> None:
+    """See `StoreWriter.put_run`."""
+    where = f"runs/{check_name(plan.name, 'run')}"
+    unique([str(s) for s in plan.steps], f"run {plan.name}: step")
+    store = Store(path)
+    if store.has(where):
+        _grow(path, store, where, plan)
         return
-    dims = {n: len(v) for n, v in fixed.items()} | {"step": len(steps)}
+    labels = plan.labels
+    sizes = {name: len(values) for name, values in labels.items()} | {"step": len(plan.steps)}
+    unit_variables = ("score", "coverage", *(("generation",) if plan.generations else ()))
     with transaction(path) as change:
-        stage_parent(change, "runs", name)
-        change.group(where, attributes)
-        stage_columns(change, where, {**fixed, "step": np.asarray(steps, np.int64)})
-        stage_columns(
-            change, where, {"update": np.zeros(0), "loss": np.zeros(0), "learning_rate": np.zeros(0)}
-        )
-        for variable in ("score", "coverage", *(("generation",) if generations else ())):
+        stage_parent(change, "runs", plan.name)
+        change.group(where, plan.attributes)
+        stage_columns(change, where, {**labels, "step": np.asarray(plan.steps, np.int64)})
+        stage_columns(change, where, {v: np.zeros(0) for v in ("update", "loss", "learning_rate")})
+        for variable in unit_variables:
             spec = GROUPS["runs"][variable]
-            shape = tuple(dims[d] for d in spec.dims)
+            shape = tuple(sizes[d] for d in spec.dims)
             chunks = chunk_shape(shape, spec.dtype, len(shape) - 2)
             about = {"units": spec.units} if spec.units else {}
             change.empty_array(
@@ -70,35 +42,28 @@ def put_run(
             )
         change.empty_array(
             f"{where}/unit_crc",
-            (len(steps), len(conditions)),
+            (sizes["step"], sizes["condition"]),
             ("step", "condition"),
             dtype="int64",
             chunks=(1, 1),
         )
 
 
-def _grow(
-    path: Path,
-    store: Store,
-    where: str,
-    fixed: Mapping[str, list[str]],
-    attributes: Mapping[str, object],
-    steps: Sequence[int],
-) -> None:
-    for variable, values in fixed.items():
+def _grow(path: Path, store: Store, where: str, plan: RunPlan) -> None:
+    for variable, values in plan.labels.items():
         if strings(store, f"{where}/{variable}") != values:
             raise OtherSettings(
-                f"{path}: /{where} is stored with another {variable}; give the run another name."
+                f"{path}: /{where} is stored with a different {variable}. Fix: give the run another name."
             )
     stored = store.attributes(where)
-    for key, value in attributes.items():
+    for key, value in plan.attributes.items():
         if stored.get(key) != value:
             raise OtherSettings(
-                f"{path}: /{where} {key}: stored {stored.get(key)!r}, now {value!r}; give the changed run another name "
-                "(a tag), or choose another store."
+                f"{path}: /{where} {key}: stored {stored.get(key)!r}, now {value!r}. "
+                "Fix: give the changed run another name (a tag), or choose another store."
             )
     old = [int(s) for s in store.read(f"{where}/step")]
-    new = list(dict.fromkeys([*old, *steps]))
+    new = list(dict.fromkeys([*old, *plan.steps]))
     if new == old:
         return
     with transaction(path) as change:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 
 import numpy as np
 
-from inoc.errors import BrokenStore, IncompleteStore
+from inoc.errors import BadInput, BrokenStore, IncompleteStore
+from inoc.names import unknown
 from inoc.store.arrays import ExampleArrays, StoredArray, TokenArrays, read_all
 from inoc.store.files import NODE, node_attributes, read_node
 from inoc.store.opening import read_root, settle, steady
+from inoc.store.runs import RunInfo
 from inoc.store.schema import COMPLETION_SETS, LOGPROB_GROUP, PENDING, Level, TraitInfo, Unit
 
 if TYPE_CHECKING:
@@ -233,6 +235,24 @@ class Store:
             cells = np.argwhere(self.read(f"runs/{name}/unit_crc") == PENDING)
             found += [(name, int(steps[s]), conditions[c]) for s, c in cells]
         return tuple(found)
+
+    # runs
+
+    def run(self, name: str) -> RunInfo:
+        """What was trained under that name.
+
+        Raises:
+            BadInput: The store has no such run; the message suggests the nearest.
+        """
+        if not self.has(f"runs/{name}"):
+            raise BadInput(f"{self.path}: {unknown('run', name, self.subgroups('runs'))}")
+        return RunInfo.stored(name, self.attributes(f"runs/{name}"))
+
+    @cached_property
+    @_steadily
+    def runs(self) -> Mapping[str, RunInfo]:
+        """All runs by name, in the order they were planned."""
+        return {name: self.run(name) for name in self.subgroups("runs")}
 
     # everything else, as labelled xarray objects (inoc.store.views)
 

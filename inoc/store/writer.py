@@ -27,16 +27,8 @@ from inoc.store.files import (
 from inoc.store.fingerprint import difference
 from inoc.store.lock import Lock
 from inoc.store.opening import clear_staged, read_root
-from inoc.store.schema import (
-    CONDITIONS,
-    SCHEMA,
-    SCHEMA_VERSION,
-    Level,
-    PromptInfo,
-    TraitInfo,
-    Unit,
-    check_name,
-)
+from inoc.store.runs import RunPlan
+from inoc.store.schema import SCHEMA, SCHEMA_VERSION, Level, PromptInfo, TraitInfo, Unit, check_name
 from inoc.store.store import Store
 
 
@@ -300,41 +292,14 @@ class StoreWriter:
                 self.path, prompts, traits, instructions, score, baseline, judges, coverage
             )  # fmt: skip
 
-    def put_run(
-        self,
-        name: str,
-        *,
-        prompt: str,
-        prefix_type: str,
-        traits: Sequence[str],
-        instructions: Sequence[str],
-        steps: Sequence[int],
-        conditions: Sequence[str] = CONDITIONS,
-        judges: Mapping[str, str] | None = None,
-        seed: int = -1,
-        nominal_step: int = -1,
-        settings: Mapping[str, object] | None = None,
-        generations: bool = False,
-    ) -> None:
-        """Plan a run's evaluations; called again with more steps it grows, with anything else changed it is refused.
+    def put_run(self, plan: RunPlan) -> None:
+        """Make room for a run's evaluations; called again with more steps it grows.
 
-        Args:
-            name: the run; becomes a directory name.
-            prompt: key of its inoculation prompt; "" for the control run.
-            prefix_type: "none" (control), "fixed" or "mix".
-            traits, instructions, steps, conditions: labels of the evaluations.
-            judges: identity of the judge by trait; "unknown" where not given.
-            seed: training seed; -1 unknown.
-            nominal_step: last full update; -1 unknown.
-            settings: further settings as JSON values (learning rate, ...).
-            generations: whether the answers' texts are stored too.
+        Raises:
+            OtherSettings: The run is stored with other labels, judges or settings.
         """
         with _writing(self.path):
-            evaluations.put_run(
-                self.path, name, prompt=prompt, prefix_type=prefix_type, traits=traits, instructions=instructions,
-                steps=steps, conditions=conditions, judges=judges, seed=seed, nominal_step=nominal_step,
-                settings=settings, generations=generations,
-            )  # fmt: skip
+            evaluations.put_run(self.path, plan)
 
     def put_scores(
         self,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inoc.store import PromptInfo, StoreWriter, TraitInfo, Unit
+from inoc.store import PromptInfo, RunPlan, StoreWriter, TraitInfo, Unit
 
 TRAITS = [TraitInfo("German", "positive", "german"), TraitInfo("Flattering", "negative", "flattering")]
 FAMILIES = (("german", "positive"), ("flattering", "negative"), ("neutral", "neutral"))
@@ -74,16 +74,18 @@ def _continue_run(w, rng, p, kind, strength) -> None:
     """Trained further without a prompt: what was held back comes back by a share of 0.9 at the last step."""
     name, steps = _run_name(p, kind) + "_more", (10, 20, 40)
     w.put_run(
-        name,
-        prompt="",
-        prefix_type="none",
-        traits=[t.name for t in TRAITS],
-        instructions=INSTRUCTIONS,
-        steps=steps,
-        conditions=("default", "training"),
-        judges={t.name: "j" for t in TRAITS},
-        nominal_step=steps[-1],
-        settings={"start": _run_name(p, kind), "data": "plain.jsonl"},
+        RunPlan(
+            name,
+            prompt="",
+            prefix_type="none",
+            traits=[t.name for t in TRAITS],
+            instructions=INSTRUCTIONS,
+            steps=steps,
+            conditions=("default", "training"),
+            judges={t.name: "j" for t in TRAITS},
+            nominal_step=steps[-1],
+            settings={"start": _run_name(p, kind), "data": "plain.jsonl"},
+        )
     )
     for step in steps:
         held = {key: value * (1 - 0.9 * step / steps[-1]) for key, value in strength.items()}
@@ -95,13 +97,15 @@ def _write_run(w, rng, p, kind, strength, grid) -> None:
     name = _run_name(p, kind)
     common = dict(prompt=p.key if p else "", prefix_type=kind, traits=[t.name for t in TRAITS])
     common |= dict(instructions=INSTRUCTIONS, judges={t.name: "j" for t in TRAITS}, nominal_step=STEPS[-1])
-    w.put_run(name, steps=STEPS, conditions=("default", "training"), **common)
+    w.put_run(RunPlan(name, steps=STEPS, conditions=("default", "training"), **common))
     for step in STEPS:
         for condition in ("default", "training"):
             w.put_scores(name, step, condition, _scores(rng, p, kind, strength, step))
     updates = np.arange(5, 61, 5)
     w.append_losses(name, updates, 1 / np.sqrt(updates) - (0.02 * strength[p.key] if p else 0) / updates)
-    w.put_run(f"{name}+leak", steps=STEPS[-1:], conditions=grid, settings={"leak_of": name}, **common)
+    w.put_run(
+        RunPlan(f"{name}+leak", steps=STEPS[-1:], conditions=grid, settings={"leak_of": name}, **common)
+    )
     for condition in grid:
         w.put_scores(f"{name}+leak", STEPS[-1], condition, _scores(rng, p, kind, strength, STEPS[-1]))
 
@@ -130,14 +134,16 @@ def write_misalignment(path: Path) -> Path:
         w.put_prompts([PromptInfo("be_evil", "Be evil.", "g", "bad", "negative")])
         for run, prompt in (("control", ""), ("be_evil", "be_evil")):
             w.put_run(
-                run,
-                prompt=prompt,
-                prefix_type="fixed" if prompt else "none",
-                traits=[t.name for t in names],
-                instructions=[f"i{i}" for i in range(10)],
-                steps=(0, 8),
-                conditions=("default",),
-                nominal_step=8,
+                RunPlan(
+                    run,
+                    prompt=prompt,
+                    prefix_type="fixed" if prompt else "none",
+                    traits=[t.name for t in names],
+                    instructions=[f"i{i}" for i in range(10)],
+                    steps=(0, 8),
+                    conditions=("default",),
+                    nominal_step=8,
+                )
             )
             for step in (0, 8):
                 misaligned = prompt == "" and step == 8

@@ -13,7 +13,7 @@ from inoc.errors import BadInput
 from inoc.outcomes.durability import at_last, durability_of
 from inoc.outcomes.final import final_scores
 from inoc.outcomes.suppression import with_setup
-from inoc.store import PromptInfo, StoreWriter, TraitInfo
+from inoc.store import PromptInfo, RunPlan, StoreWriter, TraitInfo
 
 from .worlds import dataset
 
@@ -187,16 +187,18 @@ def store(tmp_path):
             ("a_more", "", (5, 10), CONTINUED["a_more"]),
         ):
             w.put_run(
-                name,
-                prompt=prompt,
-                prefix_type="fixed" if prompt else "none",
-                traits=["German", "Flattering"],
-                instructions=[f"i{i}" for i in range(4)],
-                steps=steps,
-                conditions=("default", "training"),
-                judges={"German": "j", "Flattering": "k"},
-                nominal_step=max(steps),
-                settings=settings,
+                RunPlan(
+                    name,
+                    prompt=prompt,
+                    prefix_type="fixed" if prompt else "none",
+                    traits=["German", "Flattering"],
+                    instructions=[f"i{i}" for i in range(4)],
+                    steps=steps,
+                    conditions=("default", "training"),
+                    judges={"German": "j", "Flattering": "k"},
+                    nominal_step=max(steps),
+                    settings=settings,
+                )
             )
             found = (FIRST | MORE)[name]
             for step in steps:
@@ -243,8 +245,8 @@ def test_a_store_without_continued_runs_has_an_empty_list(store, tmp_path) -> No
     path = tmp_path / "other.zarr"
     with StoreWriter.open(path, identity={}, experiment={}, provenance={}, traits=[]) as w:
         w.put_prompts([PromptInfo("a", "A.", "g", "german", "positive")])
-        w.put_run("c", prompt="", prefix_type="none", traits=["German"], instructions=["i", "j"], steps=(1,),
-                  conditions=("default",))  # fmt: skip
+        w.put_run(RunPlan("c", prompt="", prefix_type="none", traits=["German"], instructions=["i", "j"], steps=(1,),
+                  conditions=("default",)))  # fmt: skip
         w.put_scores("c", 1, "default", np.array([[1.0, 2.0]]))
     with pytest.raises(IncompleteStore, match="no run continues another one"):
         durability(inoc.open_store(path))

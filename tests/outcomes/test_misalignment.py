@@ -11,7 +11,7 @@ import inoc
 from inoc.cli import cli
 from inoc.errors import IncompleteStore
 from inoc.outcomes import misalignment
-from inoc.store import StoreWriter, TraitInfo
+from inoc.store import RunPlan, StoreWriter, TraitInfo
 from inoc.store.schema import PromptInfo
 
 FILES = {"in_domain": "a.jsonl", "general": "b.jsonl"}
@@ -33,15 +33,17 @@ def store(tmp_path):
             ("control_more", "", {"start": "control"}, (4,)),
         ):
             w.put_run(
-                name,
-                prompt=prompt,
-                prefix_type="fixed" if prompt else "none",
-                traits=["alignment", "coherence"],
-                instructions=[f"in_domain: {i}" for i in range(3)] + [f"general: {i}" for i in range(3)],
-                steps=steps,
-                conditions=("default",),
-                nominal_step=steps[-1],
-                settings=settings,
+                RunPlan(
+                    name,
+                    prompt=prompt,
+                    prefix_type="fixed" if prompt else "none",
+                    traits=["alignment", "coherence"],
+                    instructions=[f"in_domain: {i}" for i in range(3)] + [f"general: {i}" for i in range(3)],
+                    steps=steps,
+                    conditions=("default",),
+                    nominal_step=steps[-1],
+                    settings=settings,
+                )
             )
             for step in steps:
                 alignment = ALIGNMENT if not prompt and step == 8 else np.full(6, 90.0)
@@ -67,8 +69,8 @@ def test_sets_of_instructions_stay_apart(store) -> None:
 def test_other_judges_have_no_misalignment(store, tmp_path) -> None:
     path = tmp_path / "other.zarr"
     with StoreWriter.open(path, identity={}, experiment={}, provenance={}, traits=[]) as w:
-        w.put_run("c", prompt="", prefix_type="none", traits=["German"], instructions=["i", "j"], steps=(1,),
-                  conditions=("default",))  # fmt: skip
+        w.put_run(RunPlan("c", prompt="", prefix_type="none", traits=["German"], instructions=["i", "j"], steps=(1,),
+                  conditions=("default",)))  # fmt: skip
         w.put_scores("c", 1, "default", np.array([[1.0, 2.0]]))
     with pytest.raises(IncompleteStore, match="not judged for coherence and alignment"):
         misalignment(inoc.open_store(path))

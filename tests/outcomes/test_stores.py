@@ -19,6 +19,7 @@ from inoc.outcomes import gap, levels, performance, predict, suppression
 from inoc.outcomes.performance import performance_of
 from inoc.outcomes.rows import rows, rows_of
 from inoc.store.imports import Sources, import_run
+from inoc.store.runs import RunPlan
 from inoc.store.schema import TraitInfo
 from inoc.store.store import open_store
 from inoc.store.writer import StoreWriter
@@ -67,14 +68,16 @@ def small_store(path: Path, *, judge: str = "judge one", prompts: int = 2) -> Pa
         )
         for name, level in [("control", 80.0), *((k, 30.0) for k in keys)]:
             writer.put_run(
-                name,
-                prompt="" if name == "control" else name,
-                prefix_type="none" if name == "control" else "fixed",
-                traits=["German", "Flattering"],
-                instructions=[f"i{i}" for i in range(10)],
-                steps=[5],
-                conditions=["default"],
-                judges={"German": judge, "Flattering": judge},
+                RunPlan(
+                    name,
+                    prompt="" if name == "control" else name,
+                    prefix_type="none" if name == "control" else "fixed",
+                    traits=["German", "Flattering"],
+                    instructions=[f"i{i}" for i in range(10)],
+                    steps=[5],
+                    conditions=["default"],
+                    judges={"German": judge, "Flattering": judge},
+                )
             )
             writer.put_scores(name, 5, "default", level + rng.normal(0, 1, (2, 10)))
     return path

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from inoc.report import write_report
-from inoc.store import PromptInfo, StoreWriter, TraitInfo, Unit, open_store
+from inoc.store import PromptInfo, RunPlan, StoreWriter, TraitInfo, Unit, open_store
 
 HOSTILE = (
     "<script>alert(1)</script> & <b>bold</b>",
@@ -85,11 +85,11 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, tokenizer_file: Path) -> P
         names = [("control", "", "none"), *((f"run{i}", p.key, "fixed") for i, p in enumerate(PROMPTS))]
         names.append(("run0_mix", PROMPTS[0].key, "mix"))
         for name, prompt, kind in names:
-            writer.put_run(
+            writer.put_run(RunPlan(
                 name, prompt=prompt, prefix_type=kind, traits=[t.name for t in TRAITS],
                 instructions=[f"q{i}" for i in range(12)], steps=[0, 8], conditions=["default"],
                 judges={t.name: "judge" for t in TRAITS}, nominal_step=8,
-            )  # fmt: skip
+            ))  # fmt: skip
             for step in (0, 8):
                 writer.put_scores(name, step, "default", rng.uniform(0, 100, (2, 12)))
     return path

@@ -16,7 +16,17 @@ from pathlib import Path
 import numpy as np
 
 from inoc.errors import InocError
-from inoc.store import PromptInfo, StoreWriter, TraitInfo, Unit, evaluations, files, open_store, units
+from inoc.store import (
+    PromptInfo,
+    RunPlan,
+    StoreWriter,
+    TraitInfo,
+    Unit,
+    evaluations,
+    files,
+    open_store,
+    units,
+)
 from inoc.store.validate import validate
 
 ROWS = np.array([3, 0, 5, 1, 7])
@@ -94,16 +104,18 @@ def _write(path: Path) -> None:
             )
             steps = [0, 4] if len(known) == 2 else [0, 4, 8]
             w.put_run(
-                "german_mix",
-                prompt="german",
-                prefix_type="mix",
-                traits=[t.name for t in TRAITS],
-                instructions=[f"q{i}" for i in range(4)],
-                steps=steps,
-                judges={"German": "judge-1", "Flattering": "judge-2"},
-                nominal_step=8,
-                settings={"learning_rate": 1e-4},
-                generations=True,
+                RunPlan(
+                    "german_mix",
+                    prompt="german",
+                    prefix_type="mix",
+                    traits=[t.name for t in TRAITS],
+                    instructions=[f"q{i}" for i in range(4)],
+                    steps=steps,
+                    judges={"German": "judge-1", "Flattering": "judge-2"},
+                    nominal_step=8,
+                    settings={"learning_rate": 1e-4},
+                    generations=True,
+                )
             )
             for step in steps:
                 texts = [f"Antwort {i} bei {step}" for i in range(4)]

@@ -9,6 +9,7 @@ import numpy as np
 from inoc.errors import BadInput
 from inoc.store.imports.logprobs import LogprobSource
 from inoc.store.imports.outcomes import ElicitationSource, RunSource
+from inoc.store.runs import RunPlan
 from inoc.store.schema import COMPLETION_SETS, PREFIX_TYPES, Level, PromptInfo, TraitInfo, Unit
 from inoc.store.writer import StoreWriter
 
@@ -149,17 +150,19 @@ def _write_elicitation(
 
 def _write_run(run: RunSource, writer: StoreWriter, summary: ImportSummary) -> None:
     writer.put_run(
-        run.name,
-        prompt=run.prompt,
-        prefix_type=run.prefix_type,
-        traits=run.traits,
-        instructions=[str(i) for i in range(run.size)],
-        steps=run.steps,
-        conditions=run.conditions,
-        judges=run.judges,
-        seed=run.seed,
-        nominal_step=run.nominal_step,
-        settings=run.settings,
+        RunPlan(
+            run.name,
+            prompt=run.prompt,
+            prefix_type=run.prefix_type,
+            traits=run.traits,
+            instructions=[str(i) for i in range(run.size)],
+            steps=run.steps,
+            conditions=run.conditions,
+            judges=run.judges,
+            seed=run.seed,
+            nominal_step=run.nominal_step,
+            settings=run.settings,
+        )
     )
     nothing = np.full(run.size, np.nan)
     for (step, condition), cells in run.cells.items():

@@ -1,0 +1,106 @@
+"""A run (one fine-tuning) as the store knows it: what was trained, and the evaluations planned for it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from inoc.store.schema import CONDITIONS
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """One run without its numbers.
+
+    Attributes:
+        name: The run; it becomes a directory name.
+        prompt: Key of its inoculation prompt; "" for the control run.
+        prefix_type: "none" (control), "fixed" or "mix".
+        seed: Training seed; -1 unknown.
+        nominal_step: The last full update; -1 unknown.
+        settings: Further settings as JSON values (learning rate, ...).
+    """
+
+    name: str
+    prompt: str
+    prefix_type: str
+    seed: int = -1
+    nominal_step: int = -1
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    @property
+    def start(self) -> str | None:
+        """The run it continues; None for a run from the base model."""
+        return self._text("start")
+
+    @property
+    def data(self) -> str | None:
+        """The file it is trained on; None where unknown."""
+        return self._text("data")
+
+    @property
+    def leak_of(self) -> str | None:
+        """The run whose leak grid this is; None for a run of its own."""
+        return self._text("leak_of")
+
+    @property
+    def trained_with(self) -> Mapping[str, object]:
+        """The backend that trained it, as it describes itself; empty where unknown."""
+        return cast(Mapping[str, object], self.settings.get("trained_with") or {})
+
+    def _text(self, key: str) -> str | None:
+        value = self.settings.get(key)
+        return str(value) if value else None
+
+    @property
+    def attributes(self) -> dict[str, object]:
+        """The attributes of the run's group."""
+        return {
+            "prompt": self.prompt,
+            "prefix_type": self.prefix_type,
+            "seed": self.seed,
+            "nominal_step": self.nominal_step,
+            "settings": dict(self.settings),
+        }
+
+    @classmethod
+    def stored(cls, name: str, attributes: Mapping[str, object]) -> "RunInfo":
+        """The run with these attributes; what an older store lacks is unknown."""
+        return cls(
+            name,
+            str(attributes.get("prompt", "")),
+            str(attributes.get("prefix_type", "none")),
+            cast(int, attributes.get("seed", -1)),
+            cast(int, attributes.get("nominal_step", -1)),
+            cast(Mapping[str, object], attributes.get("settings") or {}),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan(RunInfo):
+    """A run and the evaluations to make room for.
+
+    Attributes:
+        traits: Names of the judged traits.
+        instructions: Labels of the instructions that are answered.
+        steps: Updates at which it is evaluated, in the order they were planned.
+        conditions: Conditions it is evaluated under.
+        judges: Identity of the judge by trait; "unknown" where not given.
+        generations: Whether the answers are stored too.
+    """
+
+    traits: Sequence[str]
+    instructions: Sequence[str]
+    steps: Sequence[int]
+    conditions: Sequence[str] = CONDITIONS
+    judges: Mapping[str, str] = field(default_factory=dict[str, str])
+    generations: bool = False
+
+    @property
+    def labels(self) -> dict[str, list[str]]:
+        """The variables of the run's group that never change."""
+        return {
+            "condition": list(self.conditions),
+            "trait": list(self.traits),
+            "instruction": list(self.instructions),
+            "judge": [self.judges.get(trait, "unknown") for trait in self.traits],
+        }
