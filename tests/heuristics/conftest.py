@@ -8,6 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import inoc
+from inoc.store.store import Store
+
+from . import oracle_worlds
+
 
 @dataclass(frozen=True)
 class German:
@@ -164,3 +169,14 @@ def example_world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """The same without tokens and without elicitation."""
     path = tmp_path_factory.mktemp("example_world") / "world.zarr"
     return write_world(path, level="example", skip=("elicitation",))
+
+
+@pytest.fixture(scope="session")
+def oracle_stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[oracle_worlds.World, Store]]:
+    """The worlds of the oracles, and their stores."""
+    place = tmp_path_factory.mktemp("oracles")
+    made = {name: make() for name, make in oracle_worlds.WORLDS.items()}
+    return {
+        name: (world, inoc.open_store(oracle_worlds.write(world, place / name)))
+        for name, world in made.items()
+    }

@@ -232,7 +232,8 @@ def cross_angle(
     for f, (block, singular, principal) in enumerate(zip(gram, svd, pca, strict=True)):
         planes = principal.coordinates[:, :2], singular.coordinates[:, :2]
         for row, plane in enumerate(planes):
-            table[row, f] = np.degrees(np.arctan2(np.abs(plane[:, 1]), np.abs(plane[:, 0])))
+            axis_angle = np.degrees(np.arctan2(np.abs(plane[:, 1]), np.abs(plane[:, 0])))
+            table[row, f] = np.where(np.hypot(*plane.T) >= MINIMUM_NORM, axis_angle, np.nan)
         for group, other in ((positive, negative), (negative, positive)):
             for row, square in enumerate([plane @ plane.T for plane in planes]):
                 table[2 + row, f, group] = centroid_angles(square, other)[group]

@@ -1,0 +1,198 @@
+"""Small stores that tell apart what is easily confused, and the raw arrays they are written from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+SETS = {"train": 29, "control": 9, "positive": 7, "negative": 8}
+POOL_COLUMNS = ("rephrase_mean_cos", "rephrase_std_cos", "rephrase_min_cos", "rephrase_effective_rank")
+PROMPTS = {  # key: role, family. `odd` and `loose`: the family is not that of the role
+    "german": ("positive", "german"),
+    "praise": ("negative", "flattering"),
+    "zero": ("neutral", "neutral"),
+    "berlin": ("positive", "german"),
+    "flatter": ("negative", "flattering"),
+    "odd": ("negative", "german"),
+    "loose": ("neutral", "german"),
+    "sparse": ("positive", "german"),
+    "compliment": ("negative", "flattering"),
+    "plain": ("neutral", "neutral"),
+    "pending": ("negative", "flattering"),
+    "vienna": ("positive", "german"),
+}
+
+
+@dataclass(frozen=True)
+class Completions:
+    """Logprobs of one completion set; NaN is missing. At example level every row is one value."""
+
+    row_size: np.ndarray
+    default: np.ndarray
+    prefixed: dict[tuple[str, str], np.ndarray]
+    """(prefix type, prompt) -> one value per token (or example)."""
+
+
+@dataclass(frozen=True)
+class World:
+    """What a store holds, as bare arrays."""
+
+    name: str
+    level: str
+    kinds: tuple[str, ...]
+    roles: dict[str, str]
+    families: dict[str, str]
+    traits: tuple[tuple[str, str, str], ...]
+    """Name, role, family."""
+    sets: dict[str, Completions]
+    score: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    """(trait, prompt) -> scores by instruction."""
+    baseline: dict[str, np.ndarray] = field(default_factory=dict)
+    vectors: dict[str, np.ndarray] = field(default_factory=dict)
+    columns: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Stored column -> prompt -> value."""
+
+
+TRAITS = (("German", "positive", "german"), ("Flattering", "negative", "flattering"))
+
+
+def holes() -> World:
+    """Everything stored, all differences multiples of 1/8: ties in abs(delta), values on the thresholds, w of
+    exactly 0, missing tokens, examples and a missing unit, a prompt with 18 shared examples, one without any
+    difference."""
+    world = _world("holes", seed=1, grid=True)
+    train = world.sets["train"]
+    random = np.random.default_rng(11)
+    ends = np.cumsum(train.row_size)
+    for (kind, prompt), row in train.prefixed.items():
+        row[random.choice(row.size, size=random.integers(1, 30), replace=False)] = np.nan
+        for k in random.choice(29, size=random.integers(1, 4), replace=False):
+            row[ends[k] - train.row_size[k] : ends[k]] = np.nan
+        if (kind, prompt) == ("mix", "sparse"):
+            row[: ends[10]] = np.nan
+        if (kind, prompt) == ("fixed", "zero"):
+            row[:] = train.default
+    train.default[3] = np.nan
+    del train.prefixed["mix", "pending"]
+    return world
+
+
+def reversed_traits() -> World:
+    """The negative trait first, every set scored with both prefix types, nothing missing."""
+    return _world("reversed_traits", seed=2, traits=TRAITS[::-1], others=("fixed", "mix"))
+
+
+def examples_only() -> World:
+    """Means over examples instead of tokens; prompts belong to traits by role, there are no families."""
+    traits = tuple((name, role, "") for name, role, _ in TRAITS)
+    return _world("examples_only", seed=3, traits=traits, level="example", families=False)
+
+
+def fixed_only() -> World:
+    """Six prompts, one prefix type, one trait, an example of 530 tokens."""
+    few = list(PROMPTS)[:6]
+    return _world("fixed_only", seed=4, traits=TRAITS[:1], kinds=("fixed",), longest=530, prompts=few)
+
+
+def _world(
+    name: str,
+    *,
+    seed: int,
+    grid: bool = False,
+    level: str = "token",
+    kinds: tuple[str, ...] = ("fixed", "mix"),
+    others: tuple[str, ...] = ("fixed",),
+    traits: tuple[tuple[str, str, str], ...] = TRAITS,
+    families: bool = True,
+    prompts: Sequence[str] = tuple(PROMPTS),
+    longest: int = 0,
+) -> World:
+    random = np.random.default_rng(seed)
+    push = {"positive": 0.8, "negative": -0.4, "neutral": 0.05}
+    sets: dict[str, Completions] = {}
+    for completion_set, n in SETS.items():
+        sizes = np.ones(n, np.int64) if level == "example" else random.integers(1, 41, size=n)
+        sizes[0] = max(sizes[0], longest)
+        default = -random.exponential(2.0, size=int(sizes.sum()))
+        prefixed: dict[tuple[str, str], np.ndarray] = {}
+        for kind in kinds if completion_set == "train" else others:
+            for prompt in prompts:
+                role, _ = PROMPTS[prompt]
+                center = push[role] * random.uniform(0.2, 1.2) * (1.0 if kind == "fixed" else 0.6)
+                moved = default + random.normal(center, random.uniform(0.05, 0.9), size=default.size)
+                prefixed[kind, prompt] = np.minimum(_rounded(moved, grid, level), 0)
+        sets[completion_set] = Completions(sizes, _rounded(default, grid, level), prefixed)
+    keys = random.permutation([*prompts, "unscored"])[:-1]  # of the prompts' own order and one too few
+    gaps = iter(random.random((100, 13)) < 0.15)
+    return World(
+        name=name,
+        level=level,
+        kinds=kinds,
+        roles={p: PROMPTS[p][0] for p in prompts},
+        families={p: PROMPTS[p][1] if families else "" for p in prompts},
+        traits=traits,
+        sets=sets,
+        score={
+            (trait, str(p)): np.where(next(gaps), np.nan, random.uniform(0, 100, size=13))
+            for trait, *_ in TRAITS
+            for p in keys
+        },
+        baseline={trait: np.where(next(gaps), np.nan, random.uniform(0, 30, 13)) for trait, *_ in TRAITS},
+        vectors={str(p): random.normal(size=6).astype(np.float32) for p in keys},
+        columns={
+            name: {str(p): float(random.uniform(0.1, 0.9)) for p in keys}
+            for name in (*POOL_COLUMNS, "raw", "context")
+        },
+    )
+
+
+def _rounded(values: np.ndarray, grid: bool, level: str) -> np.ndarray:
+    values = np.round(values * 8) / 8 if grid else values
+    return values if level == "example" else values.astype(np.float32)
+
+
+def write(world: World, path: Path) -> Path:
+    """The store of a world."""
+    from inoc.store.files import without_flushing
+    from inoc.store.schema import TraitInfo, Unit
+    from inoc.store.writer import StoreWriter
+
+    prompts, traits = list(world.roles), [TraitInfo(*trait) for trait in world.traits]
+    with (
+        without_flushing(),
+        StoreWriter.open(path, identity={}, experiment={}, provenance={}, traits=traits) as writer,
+    ):
+        writer.put_prompts(
+            [{"key": p, "text": p, "role": world.roles[p], "family": world.families[p]} for p in prompts]
+            + [{"key": "unscored", "text": "unscored", "role": "neutral", "family": "neutral"}]
+        )
+        for name, stored in world.sets.items():
+            kinds = world.kinds if name == "train" else tuple(dict.fromkeys(k for k, _ in stored.prefixed))
+            ids = [f"{name}-{i}" for i in range(len(stored.row_size))]
+            writer.put_completions(name, example_ids=ids, row_size=stored.row_size)
+            writer.plan(name, prefix_types=kinds, prompts=prompts, level=world.level)
+            writer.put_default(name, stored.default, world.level)
+            for (kind, prompt), row in stored.prefixed.items():
+                writer.put_unit(Unit(name, kind, prompt), row, level=world.level)
+        keys = list(world.vectors)
+        writer.put_embeddings(
+            keys,
+            np.stack([world.vectors[p] for p in keys]),
+            {name: np.array([world.columns[name][p] for p in keys]) for name in POOL_COLUMNS},
+        )
+        raw, context = (np.array([world.columns[c][p] for p in keys]) for c in ("raw", "context"))
+        writer.put_self_perplexity(keys, raw, context)
+        traits = list(world.baseline)[::-1]
+        writer.put_elicitation(
+            prompts=keys,
+            traits=traits,
+            instructions=[f"question {i}" for i in range(13)],
+            score=np.array([[world.score[trait, p] for p in keys] for trait in traits]),
+            baseline=np.array([world.baseline[trait] for trait in traits]),
+            judges=["toy"] * len(traits),
+        )
+    return path
+
+
+WORLDS = {make.__name__: make for make in (holes, reversed_traits, examples_only, fixed_only)}

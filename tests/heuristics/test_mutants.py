@@ -1,0 +1,84 @@
+"""The oracles notice a sign flip, a dropped or reversed axis, swapped axes and a changed ddof in every entry."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from inoc.heuristics import registry
+from inoc.heuristics.compute import compute, measure
+from inoc.heuristics.reference import own
+
+from .oracle_worlds import SETS
+from .oracles import View, differs
+
+Mutation = Callable[[np.ndarray], np.ndarray]
+SYMMETRIC = {("prompt", "other_prompt")}
+SIZES = {"prompt": 12, "other_prompt": 12, "prefix_type": 2, "trait": 2, "bound": 2, "component": 5}
+SIZES |= {
+    "completion_set": 3,
+    "representation": 3,
+    "variant": 3,
+    "category": 5,
+    "predictor": 5,
+    "statistic": 5,
+}
+
+
+def smaller(values: np.ndarray) -> np.ndarray:
+    """What ddof = 0 in place of 1 does to a standard deviation; a count is off by one."""
+    return values + 1 if values.dtype.kind == "i" else values * np.sqrt(1 - 1 / SETS["train"])
+
+
+def mutations(dims: tuple[str, ...]) -> Iterator[tuple[str, Mutation]]:
+    """What can go wrong with an array of these dims."""
+    yield "sign", np.negative
+    yield "ddof", smaller
+    for axis in range(len(dims)):
+        yield f"drop {axis}", lambda x, a=axis: np.broadcast_to(x.take([0], axis=a), x.shape)
+        yield f"reverse {axis}", lambda x, a=axis: np.flip(x, a)
+    for pair in combinations(range(len(dims)), 2):
+        names = dims[pair[0]], dims[pair[1]]
+        if SIZES[names[0]] == SIZES[names[1]] and names not in SYMMETRIC:
+            yield f"swap {pair[0]}{pair[1]}", lambda x, p=pair: np.swapaxes(x, *p)
+
+
+def constant(values: np.ndarray) -> Callable[[], np.ndarray]:
+    """A heuristic that needs nothing."""
+    return lambda: values
+
+
+PLANTED = {(entry.name, what): change for entry in own() for what, change in mutations(entry.dims)}
+
+
+@pytest.fixture(scope="module")
+def mutants(oracle_stores) -> dict[str, xr.Dataset]:
+    """Per mutation the table in which every entry that can have it is replaced by its mutated self."""
+    _, store = oracle_stores["holes"]
+    right = {name: variable.values for name, variable in measure(store).variables.items()}
+    entries = registry.heuristics()
+    found: dict[str, xr.Dataset] = {}
+    for mutation in dict.fromkeys(what for _, what in PLANTED):
+        wrong = {
+            name: replace(entries[name], function=constant(change(right[name])))
+            for (name, what), change in PLANTED.items()
+            if what == mutation
+        }
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(registry, "_ordered", {**entries, **wrong})
+            found[mutation] = compute(store, only=list(wrong))
+    return found
+
+
+@pytest.fixture(scope="module")
+def view(oracle_stores) -> View:
+    return View(oracle_stores["holes"][0])
+
+
+@pytest.mark.parametrize("name", dict.fromkeys(name for name, _ in PLANTED))
+def test_every_mutant_is_caught(name, mutants, view):
+    planted = [what for of, what in PLANTED if of == name]
+    assert not [what for what in planted if not differs(mutants[what][name], view)]
