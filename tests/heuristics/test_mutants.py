@@ -4,13 +4,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import combinations
 
+import jax
 import numpy as np
 import pytest
 import xarray as xr
 
-from inoc.heuristics import registry
-from inoc.heuristics.compute import compute, measure
-from inoc.heuristics.reference import own
+from inoc.heuristics.frame import registry
+from inoc.heuristics.frame.reference import own
+from inoc.heuristics.frame.resolve import compute, measure
+from inoc.heuristics.tokens import engine as numpy_engine
+from inoc.heuristics.tokens import jax_engine
+from inoc.heuristics.tokens.terms import FEATURES
 
 from .oracle_worlds import SETS
 from .oracles import View, differs
@@ -82,3 +86,14 @@ def view(oracle_stores) -> View:
 def test_every_mutant_is_caught(name, mutants, view):
     planted = [what for of, what in PLANTED if of == name]
     assert not [what for what in planted if not differs(mutants[what][name], view)]
+
+
+@pytest.mark.parametrize("engine", [numpy_engine, jax_engine], ids=["numpy", "jax"])
+def test_a_reversed_sign_in_the_kernel_is_caught(engine, oracle_stores, view, monkeypatch):
+    right = engine.token_features
+    monkeypatch.setattr(engine, "token_features", lambda *args: tuple(-term for term in right(*args)))
+    jax.clear_caches()
+    name = "jax" if engine is jax_engine else "numpy"
+    found = compute(oracle_stores["holes"][1], only=list(FEATURES), engine=name)
+    jax.clear_caches()
+    assert not [term for term in FEATURES if not differs(found[term], view)]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from inoc.heuristics.compute import compute
-from inoc.heuristics.reference import own
+from inoc.heuristics.frame.reference import own
+from inoc.heuristics.frame.resolve import compute
 
 from .oracle_worlds import PROMPTS, WORLDS
 from .oracles import ORACLES, View, differs
