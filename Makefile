@@ -82,6 +82,7 @@ demo: install        ## the shipped study, from scoring to outcomes and figures
 docs: install        ## regenerate the pages made from the code
 	$(BIN)/python -m inoc.heuristics.frame.reference > docs/heuristics.md
 	$(BIN)/python -m inoc.backends.table > docs/backends/README.md
+	$(BIN)/python docs/pages.py
 
 clean:               ## remove what the targets made
 	rm -rf $(VENV) .venv-vllm .venv-openweights $(OPENWEIGHTS_STACK)/node_modules demo-out .pytest_cache .ruff_cache build dist

@@ -1,68 +1,65 @@
-"""The command line. Commands are listed here by name and imported only when called, so `inoc --help` is quick."""
+"""The command line. A command is a file of this folder, imported when it is called, so `inoc --help` is quick.
+
+A new command is a file and its name in COMMANDS. The docstring of the file begins "`inoc NAME`: what it does in one
+line."; the click command in it has the name of the file.
+"""
 
 import importlib
+import keyword
 import sys
+from pathlib import Path
 
 import click
 
 from inoc._version import __version__
 from inoc.errors import InocError
+from inoc.names import unknown
 
-# command name -> (module, attribute, one-line help); the help stands here so that listing imports nothing
-COMMANDS: dict[str, tuple[str, str, str]] = {
-    "demo": ("inoc.cli.demo", "demo", "Run the shipped testbed study from scoring to outcomes."),
-    "new": ("inoc.cli.new", "new", "Write a commented experiment file to start from."),
-    "check": ("inoc.cli.check", "check", "Report every problem of an experiment file at once."),
-    "import": ("inoc.cli.import_", "import_", "Make a run store from saved logprobs and scores."),
-    "info": ("inoc.cli.info", "info", "Show what a run store holds and what is missing."),
-    "validate": ("inoc.cli.validate", "validate", "Verify a run store, every chunk and checksum."),
-    "score": ("inoc.cli.score", "score", "Score completions token by token with and without the prompts."),
-    "heuristics": ("inoc.cli.heuristics", "heuristics", "Compute the table of base-model heuristics."),
-    "rephrase": ("inoc.cli.rephrase", "rephrase", "Make or check the rephrasing pools."),
-    "describe": ("inoc.cli.describe", "describe", "Self-perplexity and embeddings of the prompts."),
-    "elicit": ("inoc.cli.elicit", "elicit", "Measure how far each prompt alone brings out the traits."),
-    "generate": ("inoc.cli.generate", "generate", "Sample completion sets from the base model."),
-    "train": ("inoc.cli.train", "train", "Fine-tune the runs of an experiment."),
-    "evaluate": ("inoc.cli.evaluate", "evaluate", "Sample the trained checkpoints and judge the answers."),
-    "run": ("inoc.cli.run", "run", "All stages of a study in order, each resumable."),
-    "outcomes": ("inoc.cli.outcomes", "outcomes", "Suppression, gaps and how well heuristics predict them."),
-    "predict": ("inoc.cli.predict", "predict", "Predict the suppression of prompts nobody has trained on."),
-    "figures": ("inoc.cli.figures", "figures", "Draw the figures of a run store."),
-    "report": ("inoc.cli.report", "report", "Write one self-contained HTML report."),
-    "backends": ("inoc.cli.backends", "backends", "List installed backends and what each can do."),
-    "doctor": ("inoc.cli.doctor", "doctor", "Check that this machine can score correctly."),
-}
+COMMANDS = (
+    "demo", "new", "check", "import", "info", "validate", "score", "heuristics", "rephrase", "describe", "elicit",
+    "generate", "train", "evaluate", "run", "outcomes", "predict", "figures", "report", "backends", "doctor",
+)  # fmt: skip
+"""The commands in the order of `inoc --help`."""
+
+
+def load(name: str) -> click.Command:
+    """Import a command."""
+    command = getattr(importlib.import_module(f"inoc.cli.{_stem(name)}"), _stem(name))
+    assert isinstance(command, click.Command)
+    return command
+
+
+def summary(name: str) -> str:
+    """What a command does, in one line, without importing it: the first line of its file."""
+    with Path(__file__).with_name(f"{_stem(name)}.py").open(encoding="utf-8") as file:
+        text = file.readline().strip().strip('"').partition(": ")[2]
+    return text[:1].upper() + text[1:]
+
+
+def _stem(name: str) -> str:
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported on first use and whose errors are one sentence."""
+    """A group whose commands are imported on first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, attribute, _ = COMMANDS[cmd_name]
-        command = getattr(importlib.import_module(module), attribute)
-        assert isinstance(command, click.Command)
-        return command
+        return load(cmd_name) if cmd_name in COMMANDS else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
         if name not in COMMANDS and not name.startswith("-"):
-            import difflib
-
-            near = difflib.get_close_matches(name, COMMANDS, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else " `inoc --help` lists the commands."
-            raise click.UsageError(f"no command '{name}'.{hint}", ctx)
+            raise click.UsageError(unknown("command", name, COMMANDS), ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+            formatter.write_dl([(name, summary(name)) for name in COMMANDS])
 
 
 @click.group(
@@ -74,7 +71,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: errors a user can mend are one sentence on stderr; exit codes are documented in docs/cli.md."""
+    """Entry point: an error is one sentence on stderr and an exit code (docs/cli.md)."""
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.ClickException as error:
@@ -84,7 +81,7 @@ def main() -> None:
         click.echo(f"inoc: {error}", err=True)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("inoc: interrupted; the same command continues where it stopped.", err=True)
+        click.echo("inoc: interrupted; run the same command again to resume.", err=True)
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()

@@ -1,4 +1,4 @@
-"""`inoc backends`: what is installed and what each can do, without loading a model library."""
+"""`inoc backends`: list the installed backends and what each can do."""
 
 import json
 import warnings
@@ -6,12 +6,13 @@ import warnings
 import click
 
 from inoc.backends import BackendInfo, list_backends
+from inoc.cli.options import json_option
 
 FLAGS = ("score", "sample", "train", "embed", "adapters", "shares_prefix")
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@json_option
 def backends(as_json: bool) -> None:
     """List installed backends and what each can do."""
     with warnings.catch_warnings(record=True) as caught:

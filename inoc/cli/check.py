@@ -1,4 +1,4 @@
-"""`inoc check`: every problem of an experiment file in one go."""
+"""`inoc check`: report every problem of an experiment file at once."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from inoc.cli.counted import counted
+from inoc.cli.options import json_option
 
 if TYPE_CHECKING:
     from inoc.experiment import Experiment
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@json_option
 def check(file: Path, as_json: bool) -> None:
     """Report every problem of an experiment FILE at once: line, field and how to mend it.
 

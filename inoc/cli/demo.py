@@ -1,4 +1,4 @@
-"""`inoc demo`: the shipped testbed study, from scoring to outcomes, figures and report."""
+"""`inoc demo`: run the shipped testbed study, from scores to figures and report."""
 
 import importlib
 from collections.abc import Sequence

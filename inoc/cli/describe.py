@@ -1,4 +1,4 @@
-"""`inoc describe`: self-perplexity and embeddings of the prompts."""
+"""`inoc describe`: measure self-perplexity and embeddings of the prompts."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`inoc doctor`: can this backend be used from here, and does it score correctly?"""
+"""`inoc doctor`: check that a backend works here and scores correctly."""
 
 import json
 import platform
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from inoc.cli.options import json_option
 from inoc.errors import BackendRejected, BackendUnavailable, BadResult, InocError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ CORE = ("inoc", "numpy", "jax", "xarray", "zarr", "peft")
 @click.option(
     "--completions", default=20, show_default=True, type=click.IntRange(1, 200), help="How many to compare."
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@json_option
 def doctor(study: Path | None, backend_name: str | None, completions: int, as_json: bool) -> None:
     """Check that a backend works here and scores correctly, with the model of a STUDY or else the testbed.
 

@@ -1,4 +1,4 @@
-"""`inoc elicit`: how far each prompt alone brings out the traits."""
+"""`inoc elicit`: measure how far each prompt alone brings out the traits."""
 
 from pathlib import Path
 

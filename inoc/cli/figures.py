@@ -1,12 +1,14 @@
-"""`inoc figures`: every figure a run store allows."""
+"""`inoc figures`: draw every figure that a store allows."""
 
 from pathlib import Path
 
 import click
 
+from inoc.cli.options import store_option
+
 
 @click.command()
-@click.option("--store", required=True, type=click.Path(path_type=Path), help="The run store.")
+@store_option
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory for the files.")
 @click.option("--only", metavar="A,B", help="Only these figures or families (angles, spectra, tokens, ...).")
 @click.option("--format", "formats", default="png", show_default=True, metavar="A,B", help="png, svg, pdf.")

@@ -1,10 +1,12 @@
-"""`inoc heuristics`: the table of base-model heuristics of a run store."""
+"""`inoc heuristics`: compute the table of base-model heuristics."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
+
+from inoc.cli.options import recipe_option, store_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +29,7 @@ def _split(value: str | None) -> list[str] | None:
 
 
 @click.command()
-@click.option("--store", required=True, type=click.Path(path_type=Path), help="The run store.")
+@store_option
 @click.option("--only", metavar="A,B", help="Only these heuristics, by name or symbol (ph,gamma,HB1).")
 @click.option(
     "--prompts", metavar="A,B", help="Only these prompts; spectra and angles are among these alone."
@@ -36,11 +38,15 @@ def _split(value: str | None) -> list[str] | None:
     "--prefix-type", type=click.Choice(["fixed", "mix"]), help="Show only rows of this prefix type."
 )
 @click.option("--set", "completion_set", default="train", show_default=True, help="Completion set.")
-@click.option(
-    "--recipe", type=click.Choice(["corrected", "published"]), default="corrected", show_default=True
-)
+@recipe_option
 @click.option("--sort", metavar="COLUMN", help="Largest first: ph, pca[2], ppd[control], ...")
-@click.option("--engine", type=click.Choice(["auto", "numpy", "jax"]), default="auto", show_default=True)
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "numpy", "jax"]),
+    default="auto",
+    show_default=True,
+    help="What computes the sums over tokens.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document; NaN is null.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print one CSV line per prompt and prefix type.")
 def heuristics(

@@ -1,4 +1,4 @@
-"""`inoc import`: make a run store from saved logprobs, scores and losses."""
+"""`inoc import`: make a store from saved logprobs, scores and losses."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`inoc info`: what a run store holds and what is missing."""
+"""`inoc info`: show what a store holds and what is missing."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from inoc.cli.counted import counted
+from inoc.cli.options import json_option
 
 if TYPE_CHECKING:
     from inoc.store.summary import StoreSummary
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 
 @click.command("info")
 @click.argument("place", metavar="[STORE]", required=False, type=click.Path(path_type=Path))
-@click.option("--store", type=click.Path(path_type=Path), help="The run store.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--store", type=click.Path(path_type=Path), help="The store.")
+@json_option
 def info(place: Path | None, store: Path | None, as_json: bool) -> None:
     """Show what STORE holds: prompts, completion sets, runs, what is pending and what is missing."""
     import json

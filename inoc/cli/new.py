@@ -1,4 +1,4 @@
-"""`inoc new`: a commented experiment file to start from."""
+"""`inoc new`: write a commented experiment file to start from."""
 
 from importlib.resources import files
 from pathlib import Path

@@ -1,9 +1,11 @@
-"""`inoc outcomes`: suppression, cross-trait suppression, gaps, and which heuristic goes with them."""
+"""`inoc outcomes`: show suppression, gaps and how well the heuristics predict them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from inoc.cli.options import json_option, recipe_option
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,14 +25,12 @@ SHOWN = 20
     type=click.Path(path_type=Path),
     help="A run store; give several to pool them in the performance table.",
 )
-@click.option(
-    "--recipe", type=click.Choice(["corrected", "published"]), default="corrected", show_default=True
-)
+@recipe_option
 @click.option("--trait", metavar="NAME", help="Only this trait.")
 @click.option("--step", type=int, help="Evaluate every run at this step instead of the nominal last one.")
 @click.option("--include-flagged", is_flag=True, help="Keep runs whose last steps contradict each other.")
 @click.option("--heuristics", metavar="A,B", help="Only these heuristics in the performance table.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print one long CSV table.")
 def outcomes(
     stores: tuple[Path, ...],

@@ -1,8 +1,10 @@
-"""`inoc predict`: the suppression to expect from prompts nobody has trained on."""
+"""`inoc predict`: predict the suppression of prompts that nobody has trained on."""
 
 from pathlib import Path
 
 import click
+
+from inoc.cli.options import json_option, recipe_option
 
 _STORE = click.Path(path_type=Path)
 
@@ -19,14 +21,12 @@ _STORE = click.Path(path_type=Path)
 @click.option(
     "--for", "untrained", type=_STORE, help="The store whose prompts to predict.  [default: --store]"
 )
-@click.option(
-    "--recipe", type=click.Choice(["corrected", "published"]), default="corrected", show_default=True
-)
+@recipe_option
 @click.option("--heuristics", metavar="A,B", help="Let the predictor read these heuristics only.")
 @click.option("--trait", metavar="NAME", help="Only this trait.")
 @click.option("--step", type=int, help="Learn from this step instead of the nominal last one.")
 @click.option("--include-flagged", is_flag=True, help="Keep runs whose last steps contradict each other.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def predict(
     stores: tuple[Path, ...],
     untrained: Path | None,

@@ -1,10 +1,11 @@
-"""`inoc rephrase`: make the rephrasing pools, or report on them."""
+"""`inoc rephrase`: make the rephrasing pools or report on them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from inoc.cli.options import json_option
 from inoc.cli.stage_options import names
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--url", help="OpenAI-compatible address of the chat model; the key comes from the environment."
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@json_option
 def rephrase(study: Path, prompts: str | None, source: str | None, url: str | None, as_json: bool) -> None:
     """Make the rephrasing pools of a STUDY that are missing or too small, and report on all of them."""
     import json

@@ -1,20 +1,20 @@
-"""`inoc report`: one self-contained HTML page about a run store."""
+"""`inoc report`: write one self-contained HTML page about a store."""
 
 from pathlib import Path
 
 import click
 
+from inoc.cli.options import recipe_option, store_option
+
 
 @click.command()
-@click.option("--store", required=True, type=click.Path(path_type=Path), help="The run store.")
+@store_option
 @click.option(
     "-o", "--output", default="report.html", show_default=True, type=click.Path(path_type=Path),
     help="The HTML file to write; one of that name is replaced.",
 )  # fmt: skip
 @click.option("--set", "completion_set", default="train", show_default=True, help="Completion set.")
-@click.option(
-    "--recipe", type=click.Choice(["corrected", "published"]), default="corrected", show_default=True
-)
+@recipe_option
 @click.option(
     "--tokenizer",
     type=click.Path(path_type=Path),

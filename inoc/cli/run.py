@@ -1,4 +1,4 @@
-"""`inoc run`: all stages of a study in order."""
+"""`inoc run`: run all stages of a study in order."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, cast

@@ -1,9 +1,11 @@
-"""`inoc score`: token log-probabilities of every completion, with and without every prompt."""
+"""`inoc score`: score every completion token with and without every prompt."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from inoc.cli.options import json_option
 
 if TYPE_CHECKING:
     from inoc.backends.pricing import Price
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="Print units, tokens and a measured estimate; write nothing.")
 @click.option("--verify", is_flag=True, help="Afterwards read everything again and compare checksums.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@json_option
 def score(
     study: Path,
     store: Path,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
+from inoc.cli.options import json_option, store_option
+
 if TYPE_CHECKING:
     from inoc.stages.study import Study
 
@@ -16,9 +18,9 @@ R = TypeVar("R")
 def stage_options(command: Callable[P, R]) -> Callable[P, R]:
     """STUDY, --store, --backend and --json."""
     for decorate in (
-        click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
+        json_option,
         click.option("--backend", "backend_name", help="Another backend than the experiment's."),
-        click.option("--store", required=True, type=click.Path(path_type=Path), help="The run store."),
+        store_option,
         click.argument("study", type=click.Path(path_type=Path)),
     ):
         command = decorate(command)

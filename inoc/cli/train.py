@@ -1,4 +1,4 @@
-"""`inoc train`: fine-tune the runs of an experiment."""
+"""`inoc train`: fine-tune the runs of a study."""
 
 from pathlib import Path
 

@@ -1,14 +1,16 @@
-"""`inoc validate`: verify a run store."""
+"""`inoc validate`: verify every chunk and checksum of a store."""
 
 from pathlib import Path
 
 import click
 
+from inoc.cli.options import json_option
+
 
 @click.command("validate")
 @click.argument("place", metavar="[STORE]", required=False, type=click.Path(path_type=Path))
-@click.option("--store", type=click.Path(path_type=Path), help="The run store.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--store", type=click.Path(path_type=Path), help="The store.")
+@json_option
 def validate(place: Path | None, store: Path | None, as_json: bool) -> None:
     """Verify STORE: every chunk, checksum, marker, name and size. Exit 0 if it is valid, 2 if not."""
     import json

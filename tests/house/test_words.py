@@ -14,6 +14,7 @@ TEXTS = {".md", ".yaml", ".html", ".js", ".css", ".mplstyle"}
 
 # rooms and pages that are not clean yet: take yours out when it is
 TO_DO: set[str] = {
+    "docs/api.md",
     "CONTRIBUTING.md",
     "README.md",
     "docs/backends/local.md",

@@ -80,7 +80,7 @@ def test_interrupt_is_clean_and_resumable(lab: Lab) -> None:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "interrupted; the same command continues" in errors
+    assert "interrupted; run the same command again" in errors
     assert "Traceback" not in errors
     assert lab.score().returncode == 0
     assert lab.score(store="whole.zarr").returncode == 0
