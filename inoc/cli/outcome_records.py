@@ -12,7 +12,7 @@ import click
 import numpy as np
 import xarray as xr
 
-from inoc.outcomes.performance import TARGETS
+from inoc.outcomes.performance_table import TARGETS
 
 Tables = Mapping[str, Mapping[str, xr.Dataset]]
 """Per experiment: "suppression", "cross" and "gap"."""

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from inoc.cli.outcome_records import Beside, Tables
-from inoc.outcomes.durability import at_last
-from inoc.outcomes.performance import TARGETS
+from inoc.outcomes.continuation import at_last
+from inoc.outcomes.performance_table import TARGETS
 from inoc.outcomes.text import interval, number
 from inoc.store.store import Store
 

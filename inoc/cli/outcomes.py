@@ -60,10 +60,10 @@ def outcomes(
         rows,
         suppression,
     )
-    from inoc.outcomes.misalignment import judged_for_misalignment
-    from inoc.outcomes.rows import experiment_names, full_names
-    from inoc.outcomes.suppression import run_scores
+    from inoc.outcomes.effects import run_scores
+    from inoc.outcomes.emergent import judged_for_misalignment
     from inoc.outcomes.text import unknown
+    from inoc.outcomes.tidy import experiment_names, full_names
     from inoc.store.store import open_store
 
     if as_json and as_csv:

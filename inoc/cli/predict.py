@@ -55,7 +55,7 @@ def predict(
         trust,
         unpredicted,
     )
-    from inoc.outcomes.predict import predict as predict_runs
+    from inoc.outcomes.prediction import predict as predict_runs
     from inoc.outcomes.text import unknown
     from inoc.store.store import open_store
     from inoc.values import Recipe

@@ -129,7 +129,7 @@ def make(
     Raises:
         BadInput: an unknown figure, family, format or heuristic; or `out` cannot be written.
     """
-    from inoc.outcomes.rows import full_names
+    from inoc.outcomes.tidy import full_names
 
     entries = select(only)
     for name in formats:

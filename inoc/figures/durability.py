@@ -13,7 +13,7 @@ from inoc.figures import house
 from inoc.figures.labels import EndLabels, PointLabels, extremes
 from inoc.figures.sources import one_of, roles_of
 from inoc.outcomes import durability
-from inoc.outcomes.durability import at_last
+from inoc.outcomes.continuation import at_last
 from inoc.store.store import Store
 
 MOST = 16

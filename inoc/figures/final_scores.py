@@ -13,8 +13,8 @@ from inoc.figures import house
 from inoc.figures.sources import one_of, roles_of
 from inoc.intervals import mean_z
 from inoc.outcomes import suppression
+from inoc.outcomes.effects import run_scores
 from inoc.outcomes.final import final_scores
-from inoc.outcomes.suppression import run_scores
 from inoc.store.store import Store
 
 Quantity = Literal["score", "suppression"]

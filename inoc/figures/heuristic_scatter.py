@@ -15,7 +15,7 @@ from inoc.figures.labels import PointLabels, extremes
 from inoc.figures.sources import roles_of
 from inoc.outcomes import rows, suppression
 from inoc.outcomes.correlation import SMALLEST, pearson, spearman
-from inoc.outcomes.rows import full_names
+from inoc.outcomes.tidy import full_names
 from inoc.store.store import Store
 
 Target = Literal["suppression", "cross", "gap"]

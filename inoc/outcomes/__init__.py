@@ -1,11 +1,11 @@
 """What training did: suppression, gaps, levels with intervals; which heuristic goes with it; predictions."""
 
-from inoc.outcomes.durability import durability
-from inoc.outcomes.misalignment import misalignment
-from inoc.outcomes.performance import performance, performance_of
-from inoc.outcomes.predict import predict, predict_of
-from inoc.outcomes.rows import rows, rows_of
-from inoc.outcomes.suppression import cross_suppression, gap, levels, suppression
+from inoc.outcomes.continuation import durability
+from inoc.outcomes.effects import cross_suppression, gap, levels, suppression
+from inoc.outcomes.emergent import misalignment
+from inoc.outcomes.performance_table import performance, performance_of
+from inoc.outcomes.prediction import predict, predict_of
+from inoc.outcomes.tidy import rows, rows_of
 
 __all__ = [
     "cross_suppression",

@@ -8,8 +8,8 @@ import xarray as xr
 from jaxtyping import Float64
 
 from inoc.outcomes.calibration import Predictor, error, share
-from inoc.outcomes.rows import BASELINE
 from inoc.outcomes.selection import ENOUGH, Columns, Sample, chosen_fit, nested_predictions, rms_by_prompt
+from inoc.outcomes.tidy import BASELINE
 
 FEWEST = 4
 """Distinct trained prompts below which nothing is predicted."""

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 
 from inoc.cli import cli
 from inoc.errors import BadInput
-from inoc.outcomes.durability import at_last, durability_of
+from inoc.outcomes.continuation import at_last, durability_of
+from inoc.outcomes.effects import with_setup
 from inoc.outcomes.final import final_scores
-from inoc.outcomes.suppression import with_setup
 from inoc.store import PromptInfo, RunPlan, StoreWriter, TraitInfo
 
 from .worlds import dataset

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inoc.errors import BadInput, IncompleteStore
+from inoc.outcomes.effects import cross_of, gap_of, suppression_of, with_setup
 from inoc.outcomes.final import final_scores, nominal_step
-from inoc.outcomes.suppression import cross_of, gap_of, suppression_of, with_setup
 
 from .worlds import dataset
 

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from inoc.errors import BadInput, IncompleteStore
-from inoc.outcomes.performance import TARGETS, choose, performance_of
+from inoc.outcomes.performance_table import TARGETS, choose, performance_of
 
 from .worlds import published_rows
 

@@ -6,7 +6,7 @@ import xarray as xr
 
 from inoc.errors import BadInput, IncompleteStore
 from inoc.outcomes.advice import cards, silent_about_others, trust, unpredicted
-from inoc.outcomes.predict import predict_of
+from inoc.outcomes.prediction import predict_of
 
 from .worlds import simulated_rows
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inoc.outcomes.effects import cross_of, gap_of, suppression_of
 from inoc.outcomes.final import final_scores
-from inoc.outcomes.suppression import cross_of, gap_of, suppression_of
 
 from .worlds import TRAITS, reference_scores
 

@@ -16,8 +16,8 @@ from inoc.cli.outcome_records import Beside
 from inoc.cli.outcome_tables import print_tables
 from inoc.errors import BadInput, IncompleteStore
 from inoc.outcomes import gap, levels, performance, predict, suppression
-from inoc.outcomes.performance import performance_of
-from inoc.outcomes.rows import rows, rows_of
+from inoc.outcomes.performance_table import performance_of
+from inoc.outcomes.tidy import rows, rows_of
 from inoc.store.imports import Sources, import_run
 from inoc.store.runs import RunPlan
 from inoc.store.schema import TraitInfo

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float64, Shaped
 from inoc.errors import BadInput, IncompleteStore
 from inoc.outcomes.calibration import left_out_error
 from inoc.outcomes.correlation import SMALLEST, bootstrap_r, holm, p_values, pearson, spearman, within_cells
-from inoc.outcomes.rows import BASELINE, full_names, rows
 from inoc.outcomes.text import unknown
+from inoc.outcomes.tidy import BASELINE, full_names, rows
 from inoc.store.store import Store
 from inoc.values import Recipe
 

@@ -10,8 +10,8 @@ import xarray as xr
 from jaxtyping import Float64
 
 from inoc.errors import BadInput, IncompleteStore
+from inoc.outcomes.effects import cross_of, gap_of, run_scores, suppression_of
 from inoc.outcomes.final import final_scores, other_judges
-from inoc.outcomes.suppression import cross_of, gap_of, run_scores, suppression_of
 from inoc.store.schema import TraitInfo
 from inoc.store.store import Store
 from inoc.values import Recipe

@@ -15,8 +15,8 @@ from jaxtyping import Float64
 
 from inoc.errors import IncompleteStore
 from inoc.intervals import Interval, mean_z, paired_t
+from inoc.outcomes.effects import run_scores
 from inoc.outcomes.final import FinalScores, final_scores, other_judges
-from inoc.outcomes.suppression import run_scores
 from inoc.store.store import Store
 
 Scores = Float64[np.ndarray, "trait instruction"]

@@ -10,8 +10,8 @@ import xarray as xr
 
 from inoc.errors import IncompleteStore
 from inoc.intervals import wilson
+from inoc.outcomes.effects import run_scores
 from inoc.outcomes.final import final_scores
-from inoc.outcomes.suppression import run_scores
 from inoc.store.store import Store
 
 COHERENCE, ALIGNMENT = 60.0, 40.0

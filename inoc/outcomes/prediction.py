@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float64
 from inoc.errors import BadInput, IncompleteStore
 from inoc.intervals import prediction_interval
 from inoc.outcomes.learning import COVERED, FEATURES, FEWEST, RELATIONS, Model, errors_of, learn
-from inoc.outcomes.performance import choose
-from inoc.outcomes.rows import base_model, experiment_names, full_names, heuristic_columns, rows
+from inoc.outcomes.performance_table import choose
 from inoc.outcomes.selection import far_outside, outside
+from inoc.outcomes.tidy import base_model, experiment_names, full_names, heuristic_columns, rows
 from inoc.store.store import Store
 from inoc.values import Recipe
 
