@@ -54,7 +54,7 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class AdapterSettings:
-    """How an adapter is parametrised. Backends differ; a recipe is recorded, never silently converted."""
+    """How an adapter is parametrized. Backends differ; settings are recorded, never silently converted."""
 
     kind: Literal["lora", "full"] = "lora"
     rank: int = 32
@@ -78,7 +78,7 @@ class Checkpoint:
 
     step: int
     location: str | None
-    recipe: AdapterSettings
+    adapter: AdapterSettings
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class TrainingJob:
     id: str
     examples: tuple[TrainingExample, ...]
     batches: tuple[tuple[int, ...], ...]
-    recipe: AdapterSettings
+    adapter: AdapterSettings
     learning_rate: float = 1e-4
     warmup: int = 30
     weight_decay: float = 0.01

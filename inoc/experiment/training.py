@@ -35,7 +35,7 @@ class Hyperparameters(Part):
     ] = ()
 
     @property
-    def recipe(self) -> AdapterSettings:
+    def adapter(self) -> AdapterSettings:
         """The adapter's parametrisation, as backends take it."""
         return AdapterSettings(self.method, self.rank, self.alpha, self.rslora, self.dropout, self.targets)
 

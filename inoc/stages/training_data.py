@@ -105,7 +105,7 @@ def training_job(
         id=run.name,
         examples=rows,
         batches=plan,
-        recipe=settings.recipe,
+        adapter=settings.adapter,
         learning_rate=settings.learning_rate,
         warmup=settings.warmup,
         weight_decay=settings.weight_decay,

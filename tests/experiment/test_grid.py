@@ -46,7 +46,7 @@ def test_runs_are_written_out_in_order(experiment: Experiment) -> None:
     assert [run.prompt for run in runs[:3]] == ["", "", "sky"]
     assert {run.settings.rank for run in runs} == {16}
     assert runs[-1].settings.learning_rate == 1e-5
-    assert runs[-1].settings.recipe == AdapterSettings(rank=16, targets=("q_proj",))
+    assert runs[-1].settings.adapter == AdapterSettings(rank=16, targets=("q_proj",))
     assert runs[0].settings.learning_rate == 1e-4
 
 

@@ -15,7 +15,7 @@ from inoc.backends.protocols import (
     TrainingStep,
 )
 
-RECIPE = AdapterSettings(rank=8, alpha=16.0)
+ADAPTER = AdapterSettings(rank=8, alpha=16.0)
 REQUESTS = [ScoreRequest(str(i), (1, 2 + i, 3), (70 + i, 71, 72, 73)) for i in range(6)]
 
 
@@ -30,7 +30,7 @@ def make_job(directory: Path, **changes: object) -> TrainingJob:
     order = [int(i) for _ in range(7) for i in rng.permutation(24)]
     batches = tuple(tuple(order[start : start + 8]) for start in range(0, 160, 8))
     job = TrainingJob(
-        "job", tuple(examples), batches, RECIPE, learning_rate=3e-3, warmup=4, accumulation=3, optimizer="adamw",
+        "job", tuple(examples), batches, ADAPTER, learning_rate=3e-3, warmup=4, accumulation=3, optimizer="adamw",
         checkpoint_steps=(5, 10), resume_every=4, directory=str(directory),
     )  # fmt: skip
     return replace(job, **changes)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from inoc.backends.protocols import AdapterSettings, Checkpoint, SampleRequest, 
 from inoc.errors import BadInput
 from inoc.values import Sampling
 
-from .jobs import RECIPE, REQUESTS, losses, make_job, short_job
+from .jobs import ADAPTER, REQUESTS, losses, make_job, short_job
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_base_and_adapters_side_by_side(trained: tuple[LocalBackend, Checkpoint]
     mixed = [
         replace(request, id=f"{request.id} at {point and point.step}", checkpoint=point)
         for request in REQUESTS
-        for point in (None, early, last, Checkpoint(0, None, RECIPE))
+        for point in (None, early, last, Checkpoint(0, None, ADAPTER))
     ]
     results = {result.id: result.logprobs for result in backend.score(mixed)}
     fresh = {result.id: result.logprobs for result in local(models["qwen2"]).score(REQUESTS)}
@@ -104,7 +104,7 @@ def test_checkpoint_of_another_base_is_refused(
     with pytest.raises(BadInput, match=r"trained on .* with other weights"):
         list(local(models["llama"]).score([request]))
     with pytest.raises(BadInput, match="is no adapter"):
-        list(trained[0].score([replace(request, checkpoint=Checkpoint(1, str(models["llama"]), RECIPE))]))
+        list(trained[0].score([replace(request, checkpoint=Checkpoint(1, str(models["llama"]), ADAPTER))]))
 
 
 def test_continuing_a_training(trained: tuple[LocalBackend, Checkpoint], tmp_path: Path) -> None:
@@ -122,14 +122,14 @@ def test_continuing_a_training(trained: tuple[LocalBackend, Checkpoint], tmp_pat
     assert found[0] == pytest.approx(before, abs=1e-5)
     assert found[2] < found[0]
     with pytest.raises(BadInput, match="another rank"):
-        list(backend.train(replace(job, recipe=replace(RECIPE, rank=4), directory=str(tmp_path / "u"))))
+        list(backend.train(replace(job, adapter=replace(ADAPTER, rank=4), directory=str(tmp_path / "u"))))
 
 
 @pytest.mark.parametrize("style", ["qwen2", "gemma"])
 def test_full_fine_tuning(local, models: dict[str, Path], tmp_path: Path, style: str) -> None:
     """All weights learn, are saved as a model, and score and resume; gemma's input and output weights are tied."""
     backend = local(models[style])
-    job = make_job(tmp_path / "t", recipe=AdapterSettings(kind="full"), learning_rate=1e-3, resume_every=7)
+    job = make_job(tmp_path / "t", adapter=AdapterSettings(kind="full"), learning_rate=1e-3, resume_every=7)
     stream, seen = backend.train(job), []
     for event in stream:
         seen.append(event)

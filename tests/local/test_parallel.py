@@ -96,7 +96,7 @@ def test_settings_that_cannot_be(local, models: dict[str, Path], tmp_path: Path,
     [
         (3, {"accumulation": 1}),
         (2, {"accumulation": 8, "gradient_checkpointing": True}),
-        (2, {"recipe": AdapterSettings(kind="full"), "learning_rate": 1e-3}),
+        (2, {"adapter": AdapterSettings(kind="full"), "learning_rate": 1e-3}),
     ],
     ids=["three", "accumulation", "full"],
 )

@@ -16,7 +16,7 @@ from inoc.backends.local.train import learning_rate
 from inoc.backends.protocols import AdapterSettings, Checkpoint, TrainingExample, TrainingJob, TrainingStep
 from inoc.errors import BadInput, OtherSettings
 
-from .jobs import RECIPE, losses, make_job, short_job
+from .jobs import ADAPTER, losses, make_job, short_job
 
 
 def hand_written_loop(model_directory: Path, job: TrainingJob, accumulation: int = 1) -> list[float]:
@@ -28,7 +28,7 @@ def hand_written_loop(model_directory: Path, job: TrainingJob, accumulation: int
     base = transformers.AutoModelForCausalLM.from_pretrained(model_directory)
     torch.manual_seed(job.seed)
     config = peft.LoraConfig(
-        r=8, lora_alpha=16, use_rslora=True, task_type="CAUSAL_LM", target_modules=list(RECIPE.targets)
+        r=8, lora_alpha=16, use_rslora=True, task_type="CAUSAL_LM", target_modules=list(ADAPTER.targets)
     )
     model = peft.get_peft_model(base, config)
     weights = [p for p in model.parameters() if p.requires_grad]
@@ -177,8 +177,8 @@ def test_continues_after_sigkill_with_the_same_losses(local, models: dict[str, P
 
 
 def test_dropout_is_the_same_when_resumed(local, models: dict[str, Path], tmp_path: Path) -> None:
-    backend, recipe = local(models["qwen2"]), replace(RECIPE, dropout=0.3)
-    job = short_job(tmp_path / "a", recipe=recipe)
+    backend, adapter = local(models["qwen2"]), replace(ADAPTER, dropout=0.3)
+    job = short_job(tmp_path / "a", adapter=adapter)
     whole = losses(list(backend.train(job)))
     stream = backend.train(replace(job, directory=str(tmp_path / "b")))
     for event in stream:
@@ -219,14 +219,14 @@ def test_half_written_folders_are_swept(local, models: dict[str, Path], tmp_path
     manifest = json.loads((tmp_path / "t" / "step-00002" / "manifest.json").read_text())
     assert manifest["step"] == 2
     assert manifest["base"]["weights"] == backend.identity()["weights"]
-    assert manifest["recipe"]["rank"] == 8
+    assert manifest["adapter"]["rank"] == 8
 
 
 def test_eight_bit_adamw_or_a_word_about_it(
     local, models: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With bitsandbytes 8-bit states, resumed as exactly; without it torch's AdamW, said and written down."""
-    job = make_job(tmp_path / "a", optimizer="adamw_8bit", recipe=replace(RECIPE, rank=64))
+    job = make_job(tmp_path / "a", optimizer="adamw_8bit", adapter=replace(ADAPTER, rank=64))
     backend = local(models["qwen2"])
     whole = losses(list(backend.train(job)))
     used = json.loads((tmp_path / "a" / "manifest.json").read_text())["settings"]["optimizer"]
@@ -253,7 +253,7 @@ def test_bad_jobs(local, models: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="'bare' has no context"):
         list(backend.train(make_job(tmp_path, examples=(no_context,), batches=((0,),), checkpoint_steps=())))
     with pytest.raises(BadInput, match="does not fit the model"):
-        list(backend.train(make_job(tmp_path, recipe=AdapterSettings(targets=("no_such_layer",)))))
+        list(backend.train(make_job(tmp_path, adapter=AdapterSettings(targets=("no_such_layer",)))))
     assert not list(tmp_path.iterdir())
 
 

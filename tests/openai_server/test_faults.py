@@ -70,10 +70,10 @@ def write_adapter(tiny: Path, directory: Path, seed: int) -> Path:
 def test_adapters_are_loaded_used_and_unloaded(
     tiny: Path, connect, local: LocalBackend, tmp_path: Path
 ) -> None:
-    recipe = AdapterSettings(rank=8, alpha=16.0, targets=("q_proj", "v_proj", "up_proj"))
+    adapter = AdapterSettings(rank=8, alpha=16.0, targets=("q_proj", "v_proj", "up_proj"))
     checkpoints = [
         None,
-        *(Checkpoint(n, str(write_adapter(tiny, tmp_path / f"a{n}", n)), recipe) for n in (1, 2)),
+        *(Checkpoint(n, str(write_adapter(tiny, tmp_path / f"a{n}", n)), adapter) for n in (1, 2)),
     ]
     requests = [
         ScoreRequest(f"{r.id}-{n}", r.context, r.completion, checkpoint)

@@ -228,7 +228,7 @@ def test_trains_uploads_once_and_reports_what_it_knows(service: FineTuningServer
         (4, "ft:base:step-4"),
         (5, "ft:base:final"),
     ]
-    assert all(c.recipe != job.recipe for c in kept), "what the service did is unknown, not what was asked"
+    assert all(c.adapter != job.adapter for c in kept), "what the service did is unknown, not what was asked"
     (made,) = service.jobs.values()
     assert made["request"]["model"] == "base"
     assert made["request"]["seed"] == 7

@@ -389,7 +389,7 @@ def test_a_training_goes_on_as_the_job_it_is(desk: FakeDesk, tmp_path: Path, mon
 
 def test_full_fine_tuning_of_large_models_is_refused(desk: FakeDesk, tmp_path: Path):
     with pytest.raises(BackendRejected, match="use LoRA"):
-        submit(desk, training(tmp_path / "run", recipe=AdapterSettings("full")), 99)
+        submit(desk, training(tmp_path / "run", adapter=AdapterSettings("full")), 99)
 
 
 def test_updates_are_read_or_refused():

@@ -39,7 +39,7 @@ def there(checkpoint: Checkpoint | None) -> Checkpoint | None:
     """The checkpoint as the worker sees it."""
     if checkpoint is None or checkpoint.location is None:
         return None
-    return Checkpoint(checkpoint.step, NAMES[checkpoint.location], checkpoint.recipe)
+    return Checkpoint(checkpoint.step, NAMES[checkpoint.location], checkpoint.adapter)
 
 
 @settings(deadline=None)

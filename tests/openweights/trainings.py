@@ -14,7 +14,7 @@ from inoc.backends.protocols import (
 )
 from inoc.values import Sampling
 
-RECIPE = AdapterSettings("lora", 4, 16.0, rslora=True, dropout=0.0)
+ADAPTER = AdapterSettings("lora", 4, 16.0, rslora=True, dropout=0.0)
 SAMPLING = Sampling(max_tokens=8, seed=2)
 
 
@@ -30,7 +30,7 @@ def make_job(directory: Path, updates: int = 6, **changes: object) -> TrainingJo
         id="run",
         examples=tuple(examples),
         batches=tuple(tuple((4 * update + i) % 8 for i in range(4)) for update in range(updates)),
-        recipe=RECIPE,
+        adapter=ADAPTER,
         learning_rate=5e-3,
         warmup=2,
         accumulation=2,

@@ -67,7 +67,7 @@ def make_job(directory: Path, **changes: object) -> TrainingJob:
         id="run",
         examples=tuple(examples),
         batches=tuple(tuple((4 * u + i) % 8 for i in range(4)) for u in range(UPDATES)),
-        recipe=SERVICE,
+        adapter=SERVICE,
         learning_rate=5e-3,
         warmup=2,
         optimizer="adamw",

@@ -103,7 +103,7 @@ def test_checkpoints_score_like_their_download_in_the_local_backend(
     assert np.abs(found[0] - found[1]).max() > 0.01, "the adapter changes the model"
     assert np.abs(found[1] - found[2]).max() > 0.01, "the checkpoints differ"
     manifest = json.loads((tmp_path / "adapter-3" / "tinker.json").read_text())
-    assert manifest["recipe"]["alpha"] == 32
+    assert manifest["adapter"]["alpha"] == 32
     assert manifest["source"] == trained.checkpoints[3].location
     with pytest.raises(BadInput, match="exists already"):
         backend.download(trained.checkpoints[3], tmp_path / "adapter-3")
@@ -132,16 +132,16 @@ def test_changed_job_is_refused(backend: TinkerBackend, trained: Trained) -> Non
         list(backend.train(replace(trained.job, batches=trained.job.batches[::-1])))
 
 
-def test_recipe_is_what_the_service_does(
+def test_adapter_is_what_the_service_does(
     backend: TinkerBackend, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked = AdapterSettings(rank=4, alpha=8.0, rslora=True, targets=("q_proj", "v_proj"))
-    job = make_job(tmp_path, recipe=asked, batches=((0, 1),), checkpoint_steps=())
+    job = make_job(tmp_path, adapter=asked, batches=((0, 1),), checkpoint_steps=())
     with caplog.at_level(logging.WARNING, "inoc.backends.tinker"):
         events = list(backend.train(job))
     used = AdapterSettings("lora", 4, 32.0, False, 0.0, ("q_proj", "k_proj", "v_proj", "o_proj"))
     assert isinstance(events[-1], Checkpoint)
-    assert events[-1].recipe == used
+    assert events[-1].adapter == used
     differs = json.loads((tmp_path / "tinker.json").read_text())["differs"]
     for text in ("alpha: 8.0 -> 32.0", "rslora: True -> False", "scale of the update: 4 -> 8"):
         assert text in differs
@@ -149,11 +149,11 @@ def test_recipe_is_what_the_service_does(
     caplog.clear()
     with caplog.at_level(logging.WARNING, "inoc.backends.tinker"):
         list(backend.train(make_job(tmp_path / "same", batches=((0, 1),), checkpoint_steps=())))
-    assert not caplog.text, "a recipe that is the service's own differs in nothing"
+    assert not caplog.text, "settings that are the service's own differs in nothing"
     with pytest.raises(BackendRejected, match="full fine-tuning"):
-        list(backend.train(replace(job, recipe=replace(asked, kind="full"))))
+        list(backend.train(replace(job, adapter=replace(asked, kind="full"))))
     with pytest.raises(BackendRejected, match="targets embed_tokens"):
-        list(backend.train(replace(job, recipe=replace(asked, targets=("embed_tokens",)))))
+        list(backend.train(replace(job, adapter=replace(asked, targets=("embed_tokens",)))))
 
 
 def test_continued_training_starts_from_the_other_ones_weights(
@@ -171,8 +171,8 @@ def test_continued_training_starts_from_the_other_ones_weights(
     assert step.loss == pytest.approx(-scored.mean(), abs=1e-5)
     assert isinstance(end, Checkpoint)
     assert end.location != start.location
-    other = replace(start, recipe=replace(SERVICE, rank=8))
-    with pytest.raises(BadInput, match="another recipe"):
+    other = replace(start, adapter=replace(SERVICE, rank=8))
+    with pytest.raises(BadInput, match="other adapter settings"):
         list(backend.train(replace(job, start=other, directory=str(tmp_path / "b"))))
     other = replace(start, location="/some/folder")
     with pytest.raises(BadInput, match="training continues only there"):

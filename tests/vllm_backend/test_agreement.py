@@ -16,7 +16,7 @@ from inoc.testing.conformance import sample_by_id, score_by_id
 from inoc.values import Sampling
 
 LIMIT = 5e-5
-RECIPE = AdapterSettings(rank=8)
+ADAPTER = AdapterSettings(rank=8)
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +60,9 @@ def checkpoints(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Ch
     """rsLoRA, plain LoRA of another rank, and a second rsLoRA adapter."""
     root = tmp_path_factory.mktemp("adapters")
     return [
-        Checkpoint(1, str(write_adapter(tiny, root / "rs", rank=8, seed=1)), RECIPE),
-        Checkpoint(1, str(write_adapter(tiny, root / "plain", rank=4, rslora=False, seed=2)), RECIPE),
-        Checkpoint(1, str(write_adapter(tiny, root / "other", rank=8, seed=3)), RECIPE),
+        Checkpoint(1, str(write_adapter(tiny, root / "rs", rank=8, seed=1)), ADAPTER),
+        Checkpoint(1, str(write_adapter(tiny, root / "plain", rank=4, rslora=False, seed=2)), ADAPTER),
+        Checkpoint(1, str(write_adapter(tiny, root / "other", rank=8, seed=3)), ADAPTER),
     ]
 
 
@@ -92,7 +92,7 @@ def test_rank_stabilised_scale_is_honoured(
     (tmp_path / "adapter_config.json").write_text(json.dumps(config | {"use_rslora": False}))
     both = [
         *with_checkpoint(requests[:4], checkpoints[0], "stabilised"),
-        *with_checkpoint(requests[:4], Checkpoint(1, str(tmp_path), RECIPE), "plain"),
+        *with_checkpoint(requests[:4], Checkpoint(1, str(tmp_path), ADAPTER), "plain"),
     ]
     results = score_by_id(backend, both)
     for request in requests[:4]:
@@ -118,7 +118,7 @@ def test_sampling_with_an_adapter(
 def test_output_layer_adapter_is_refused(
     backend: VllmBackend, requests: list[ScoreRequest], tiny: Path, tmp_path: Path
 ) -> None:
-    checkpoint = Checkpoint(1, str(write_adapter(tiny, tmp_path / "head", head=True)), RECIPE)
+    checkpoint = Checkpoint(1, str(write_adapter(tiny, tmp_path / "head", head=True)), ADAPTER)
     with pytest.raises(BackendRejected, match=r"lm_head.*merge"):
         list(backend.score(with_checkpoint(requests[:1], checkpoint, "head")))
     assert still_answers(backend, requests)
@@ -135,7 +135,7 @@ def test_checkpoint_of_another_model_is_refused(
     folder = write_adapter(tiny, tmp_path / "foreign")
     (folder / "manifest.json").write_text(json.dumps({"base": {"model": "x", "weights": "0" * 64}}))
     with pytest.raises(BadInput, match="other weights"):
-        list(backend.score(with_checkpoint(requests[:1], Checkpoint(1, str(folder), RECIPE), "foreign")))
+        list(backend.score(with_checkpoint(requests[:1], Checkpoint(1, str(folder), ADAPTER), "foreign")))
 
 
 def test_embeddings(backend: VllmBackend, local: LocalBackend) -> None:
@@ -161,6 +161,6 @@ def test_a_failure_inside_vllm_leaves_a_working_backend(
     weights = folder / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
     with pytest.raises((BackendRejected, BackendUnavailable), match="vLLM") as caught:
-        list(backend.score(with_checkpoint(requests[:2], Checkpoint(1, str(folder), RECIPE), "cut")))
+        list(backend.score(with_checkpoint(requests[:2], Checkpoint(1, str(folder), ADAPTER), "cut")))
     assert "\n" not in str(caught.value)
     assert [len(r.logprobs) for r in backend.score(requests[:1])] == [len(requests[0].completion)]

@@ -222,7 +222,7 @@ class LocalBackend:
         if checkpoint is None or checkpoint.location is None:
             return self.engine, None
         self.check_base(checkpoint.location)
-        if checkpoint.recipe.kind == "lora":
+        if checkpoint.adapter.kind == "lora":
             return self.engine, checkpoint
         if self._trained is None or self._trained[0] != checkpoint.location:
             self._trained = None

@@ -188,4 +188,4 @@ def _stored_checkpoint(directory: Path, step: int, job: TrainingJob) -> Checkpoi
             f"'{folder}' is missing although training '{job.id}' is past update {step}; "
             f"delete '{directory}' to train anew."
         )
-    return Checkpoint(step, str(folder), job.recipe)
+    return Checkpoint(step, str(folder), job.adapter)

@@ -72,7 +72,7 @@ class Adapter(Trainable):
     def __init__(self, engine: Engine, job: TrainingJob, model_id: str, half: torch.dtype | None) -> None:
         self.engine, self.half = engine, half
         self.name = "training_" + sha256(f"{job.id} {job.directory}".encode()).hexdigest()[:16]
-        self.config = adapter_config(job.recipe, model_id)
+        self.config = adapter_config(job.adapter, model_id)
         devices = [engine.device] if engine.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(job.seed)
@@ -80,7 +80,7 @@ class Adapter(Trainable):
                 self._attach(None if job.start is None else job.start.location)
             except ValueError as error:
                 first = str(error).splitlines()[0][:200]
-                raise BadInput(f"the recipe of training '{job.id}' does not fit the model: {first}") from None
+                raise BadInput(f"the adapter settings of training '{job.id}' do not fit the model: {first}") from None
         marker = f".{self.name}."
         self.weights = {
             name.replace(marker, "."): weight
@@ -109,7 +109,7 @@ class Adapter(Trainable):
             missing = set_peft_model_state_dict(engine.peft, weights, adapter_name=self.name)
             if missing.unexpected_keys:
                 raise ValueError(
-                    f"the starting adapter has weights this recipe has not: {missing.unexpected_keys[0]}"
+                    f"the starting adapter has weights that this one does not have: {missing.unexpected_keys[0]}"
                 )
 
     def activate(self) -> None:
@@ -169,36 +169,36 @@ class WholeModel(Trainable):
 
 
 def make_trainable(backend: "LocalBackend", job: TrainingJob) -> Trainable:
-    """The weights of the job's recipe at their starting values."""
+    """The weights of the job at their starting values."""
     if backend.spec.dtype == "float16":
         raise BackendRejected("the local backend does not train in float16: use bfloat16 or float32.")
     half = torch.bfloat16 if backend.spec.dtype == "bfloat16" else None
     start = job.start
     if start is not None and start.location is not None:
         differing = [
-            k for k, v in asdict(start.recipe).items() if asdict(job.recipe)[k] != v and k != "dropout"
+            k for k, v in asdict(start.adapter).items() if asdict(job.adapter)[k] != v and k != "dropout"
         ]
         if differing:
             raise BadInput(
                 f"training '{job.id}' continues from a checkpoint with another {differing[0]}; "
-                "a continued training keeps the recipe of its start."
+                "a continued training keeps the adapter settings of its start."
             )
         backend.check_base(start.location)
-    if job.recipe.kind == "full":
+    if job.adapter.kind == "full":
         return WholeModel(backend, job, half)
     return Adapter(backend.engine, job, backend.spec.id, half)
 
 
-def adapter_config(recipe: AdapterSettings, model_id: str) -> peft.LoraConfig:
-    """PEFT's configuration of a recipe."""
+def adapter_config(adapter: AdapterSettings, model_id: str) -> peft.LoraConfig:
+    """PEFT's configuration of an adapter."""
     return peft.LoraConfig(
         task_type=peft.TaskType.CAUSAL_LM,
         base_model_name_or_path=model_id,
-        r=recipe.rank,
-        lora_alpha=cast(int, recipe.alpha),
-        use_rslora=recipe.rslora,
-        lora_dropout=recipe.dropout,
-        target_modules=list(recipe.targets),
+        r=adapter.rank,
+        lora_alpha=cast(int, adapter.alpha),
+        use_rslora=adapter.rslora,
+        lora_dropout=adapter.dropout,
+        target_modules=list(adapter.targets),
         bias="none",
     )
 

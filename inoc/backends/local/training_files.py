@@ -1,7 +1,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """What a training keeps on disk: its manifest, its checkpoints, and the state to continue from.
 
-    <directory>/manifest.json        what is trained: job hash, base model, recipe, optimizer
+    <directory>/manifest.json        what is trained: job hash, base model, adapter settings, optimizer
     <directory>/step-00050/          manifest.json, adapter_config.json, adapter_model.safetensors (or a model)
     <directory>/resume-00050/        weights.safetensors, optimizer.pt, state.json: the newest one only
 
@@ -45,7 +45,7 @@ def describe(job: TrainingJob, base: Mapping[str, Scalar], optimizer: str) -> di
     settings: dict[str, object] = {
         name: getattr(job, name)
         for name in TrainingJob.__dataclass_fields__
-        if name not in (*NOT_HASHED, "examples", "batches", "recipe")
+        if name not in (*NOT_HASHED, "examples", "batches", "adapter")
     }
     for example in job.examples:
         digest.update(json.dumps([example.id, example.token_ids, example.weights]).encode())
@@ -54,7 +54,7 @@ def describe(job: TrainingJob, base: Mapping[str, Scalar], optimizer: str) -> di
         "updates": len(job.batches),
         "examples": digest.hexdigest(),
         "batches": sha256(json.dumps(job.batches).encode()).hexdigest(),
-        "recipe": json.loads(json.dumps(asdict(job.recipe))),
+        "adapter": json.loads(json.dumps(asdict(job.adapter))),
         "settings": {**settings, "optimizer": optimizer},
         "start": None if job.start is None or job.start.location is None else weights_of(job.start.location),
         "base": dict(base),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from inoc.backends.openai_server.hosted import HostedOptions
 
-UNKNOWN_RECIPE: Final = AdapterSettings(rank=0, alpha=0.0, rslora=False, targets=("chosen by the service",))
+UNKNOWN_ADAPTER: Final = AdapterSettings(rank=0, alpha=0.0, rslora=False, targets=("chosen by the service",))
 RECORD: Final = "openai_job.json"
 
 
@@ -98,7 +98,7 @@ def fine_tune(
     }
     warnings.warn(
         "the service chooses optimiser, schedule, adapter and order of rows itself; the experiment's "
-        "learning rate, warm-up, weight decay and recipe have no effect there",
+        "learning rate, warm-up, weight decay and adapter have no effect there",
         stacklevel=2,
     )
     asked = hashlib.sha256(rows + json.dumps(request, sort_keys=True).encode()).hexdigest()
@@ -242,8 +242,8 @@ def _follow(service: Service, id: str, job: TrainingJob, poll_seconds: float) ->
             f"the service kept no checkpoint at updates {', '.join(map(str, missing))}", stacklevel=2
         )
     for step in sorted(set(job.checkpoint_steps) & set(found)):
-        yield Checkpoint(step, found[step], UNKNOWN_RECIPE)
-    yield Checkpoint(last, state.fine_tuned_model, UNKNOWN_RECIPE)
+        yield Checkpoint(step, found[step], UNKNOWN_ADAPTER)
+    yield Checkpoint(last, state.fine_tuned_model, UNKNOWN_ADAPTER)
 
 
 def _new_events(service: Service, id: str, seen: set[str]) -> list[_Event]:

@@ -91,7 +91,7 @@ class Served:
             return self._loaded[location]
         if any(location == model.id for model in self.list()):
             return location
-        if checkpoint.recipe.kind == "full":
+        if checkpoint.adapter.kind == "full":
             raise BackendRejected(
                 f"the fully fine-tuned model {location} cannot be loaded into {self._service.where}: "
                 f"serve it and give its name"

@@ -99,7 +99,7 @@ class Desk:
                     raise BadInput(
                         f"the checkpoint '{location}' is no folder here: use the backend that trained it."
                     )
-                if checkpoint.recipe.kind == "full":
+                if checkpoint.adapter.kind == "full":
                     check_size(folder, self.options, f"the checkpoint '{location}'", "score it where it lies")
                 digest = hashlib.sha256(bundle.zip_folder(folder)).hexdigest()
                 self._folders[location] = f"adapter-{digest[:24]}", folder

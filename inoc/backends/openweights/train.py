@@ -39,7 +39,7 @@ def submit(desk: Desk, job: TrainingJob, context_length: int) -> Record:
         OtherSettings: the directory holds another training.
     """
     check_job(job, context_length)
-    if job.recipe.kind == "full" and desk.model.upload is None:
+    if job.adapter.kind == "full" and desk.model.upload is None:
         raise BackendRejected(
             f"training '{job.id}' asks for full fine-tuning: its checkpoints are whole models, and only models "
             "that are small enough to be sent (upload_mb) come back; use LoRA."
@@ -156,7 +156,7 @@ def fetch(desk: Desk, job: TrainingJob, event: Event) -> Checkpoint:
                 f"the checkpoint of update {step} of the job {event.job} holds no weights or no manifest."
             )
         told.write_text(mark)
-    return Checkpoint(step, str(folder), job.recipe)
+    return Checkpoint(step, str(folder), job.adapter)
 
 
 def read_answers(desk: Desk, job: TrainingJob, event: Event) -> CheckpointAnswers:

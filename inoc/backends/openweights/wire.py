@@ -92,22 +92,22 @@ class Places:
         """-1 is the base model."""
         if checkpoint is None or checkpoint.location is None:
             return -1
-        key = (self.names[checkpoint.location], checkpoint.step, checkpoint.recipe)
+        key = (self.names[checkpoint.location], checkpoint.step, checkpoint.adapter)
         return self.rows.setdefault(key, len(self.rows))
 
     def to_json(self) -> list[Json]:
-        return [{"name": name, "step": step, "recipe": asdict(recipe)} for name, step, recipe in self.rows]
+        return [{"name": name, "step": step, "adapter": asdict(adapter)} for name, step, adapter in self.rows]
 
 
 def checkpoints_of(rows: object) -> list[Checkpoint]:
     """What `Places.to_json` said; locations are the names of the adapters' folders."""
     return [
-        Checkpoint(int(cast(int, row["step"])), str(row["name"]), recipe_of(row["recipe"]))
+        Checkpoint(int(cast(int, row["step"])), str(row["name"]), adapter_of(row["adapter"]))
         for row in cast(list[Json], rows)
     ]
 
 
-def recipe_of(fields: object) -> AdapterSettings:
+def adapter_of(fields: object) -> AdapterSettings:
     known = dict(cast(Mapping[str, object], fields))
     known["targets"] = tuple(cast(list[str], known["targets"]))
     return AdapterSettings(**known)  # pyright: ignore[reportArgumentType]
@@ -148,7 +148,7 @@ def unpack_requests(parcel: Parcel, folder: str = "") -> tuple[Request, ...]:
     """The requests, each with its number as id; adapters lie in `folder`."""
     texts = [ids(row) for row in rows_of(parcel.arrays, "text")]
     places: list[Checkpoint | None] = [
-        Checkpoint(c.step, f"{folder}{c.location}", c.recipe)
+        Checkpoint(c.step, f"{folder}{c.location}", c.adapter)
         for c in checkpoints_of(parcel.meta["checkpoints"])
     ]
     places.append(None)  # number -1
@@ -217,7 +217,7 @@ def _result(request: Request, tokens: TokenIds, logprobs: np.ndarray | None, sto
     return Completion(request.id, tokens, "stop" if stopped else "length", logprobs)
 
 
-PLAIN = ("directory", "examples", "batches", "recipe", "start", "questions")
+PLAIN = ("directory", "examples", "batches", "adapter", "start", "questions")
 """Fields of a training job that do not travel as they are."""
 
 
@@ -229,7 +229,7 @@ def pack_training(setup: Json, job: TrainingJob, names: Mapping[str, str]) -> by
     meta = {
         **setup,
         "job": fields,
-        "recipe": asdict(job.recipe),
+        "adapter": asdict(job.adapter),
         "start": places.to_json()[start] if start >= 0 else None,
         "examples": [example.id for example in job.examples],
     }
@@ -254,9 +254,9 @@ def unpack_training(parcel: Parcel, directory: str, folder: str = "") -> Trainin
         **fields,  # pyright: ignore[reportArgumentType]
         examples=examples,
         batches=tuple(ids(row) for row in rows_of(arrays, "batch")),
-        recipe=recipe_of(meta["recipe"]),
+        adapter=adapter_of(meta["adapter"]),
         directory=directory,
-        start=None if start is None else Checkpoint(start.step, f"{folder}{start.location}", start.recipe),
+        start=None if start is None else Checkpoint(start.step, f"{folder}{start.location}", start.adapter),
     )
 
 

@@ -257,14 +257,14 @@ def send_state(
 def work_answers(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
     """Sample from the checkpoints, in a process of its own: the training's memory is free again."""
     backend = open_backend(reporter, parcel.meta)
-    recipe = wire.recipe_of(parcel.meta["recipe"])
+    adapter = wire.adapter_of(parcel.meta["adapter"])
     answered = {data["step"] for data in reporter.stored("answers")}
     tokens = first = 0
     for group in wire.unpack_questions(Path(QUESTIONS).read_bytes()):
         first += len(group.requests)
         if group.step in answered:
             continue
-        where = Checkpoint(group.step, f"{TRAINING}/step-{group.step:05d}", recipe) if group.step else None
+        where = Checkpoint(group.step, f"{TRAINING}/step-{group.step:05d}", adapter) if group.step else None
         asked = [SampleRequest(r.id, r.context, where, r.stream) for r in group.requests]
         results: list[Completion] = list(backend.sample(asked, group.sampling))
         reporter.send(

@@ -83,10 +83,10 @@ class TinkerBackend:
 
     def identity(self) -> Mapping[str, Scalar]:
         """Weights and dtype are the service's: known by the model's name only. `lora` says how its adapters
-        are scaled, which differs from what a recipe may ask for."""
+        are scaled, which can differ from what an experiment asks for."""
         from importlib.metadata import version
 
-        from inoc.backends.tinker.recipe import LORA
+        from inoc.backends.tinker.adapter import LORA
 
         local = Path(self.spec.id).is_dir()
         return {

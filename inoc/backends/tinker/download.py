@@ -25,7 +25,7 @@ MANIFEST: Final = "tinker.json"
 def download(backend: "TinkerBackend", checkpoint: Checkpoint, directory: Path) -> Checkpoint:
     """Export a checkpoint on the service and fetch its files into `directory`, which must not exist yet.
 
-    Beside the adapter lies `tinker.json`: where it comes from, its base model and its recipe. The recipe is read from
+    Beside the adapter lies `tinker.json`: where it comes from, its base model and its settings. The settings are read from
     the exported configuration, the one place where the service says its alpha; where it is not what was recorded
     when it was trained, that is warned about.
 
@@ -67,19 +67,19 @@ def download(backend: "TinkerBackend", checkpoint: Checkpoint, directory: Path) 
         raise BadResult(
             f"the service's export has no {lacking[0]}; it has {', '.join(sorted(urls)) or 'nothing'}."
         )
-    recipe = exported_recipe(temporary / WANTED[0])
-    if recipe != checkpoint.recipe:
-        log.warning("the adapter's configuration says %s, recorded was %s", recipe, checkpoint.recipe)
+    adapter = exported_adapter(temporary / WANTED[0])
+    if adapter != checkpoint.adapter:
+        log.warning("the adapter's configuration says %s, recorded was %s", adapter, checkpoint.adapter)
     manifest = {
         "source": checkpoint.location,
         "step": checkpoint.step,
         "base": dict(backend.identity()),
-        "recipe": asdict(recipe),
-        "recorded_recipe": asdict(checkpoint.recipe),
+        "adapter": asdict(adapter),
+        "recorded_adapter": asdict(checkpoint.adapter),
     }
     (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
     temporary.rename(directory)
-    return Checkpoint(checkpoint.step, str(directory), recipe)
+    return Checkpoint(checkpoint.step, str(directory), adapter)
 
 
 def fetch(url: str, target: Path, timeout: float) -> None:
@@ -93,8 +93,8 @@ def fetch(url: str, target: Path, timeout: float) -> None:
         ) from None
 
 
-def exported_recipe(path: Path) -> AdapterSettings:
-    """The recipe in a PEFT configuration; BadResult where it is none."""
+def exported_adapter(path: Path) -> AdapterSettings:
+    """The settings in a PEFT configuration; BadResult where it is none."""
     try:
         config = cast(Mapping[str, object], json.loads(path.read_text()))
         found = set(cast(list[str], config["target_modules"]))

@@ -14,7 +14,7 @@ from typing import Final
 from pydantic import BaseModel
 
 from inoc.backends.protocols import AdapterSettings, Checkpoint, TrainingJob, TrainingStep
-from inoc.backends.tinker.recipe import OPTIMIZER, ServiceRecipe
+from inoc.backends.tinker.adapter import OPTIMIZER, ServiceAdapter
 from inoc.backends.training import write_whole
 from inoc.errors import BadInput, OtherSettings
 from inoc.values import Scalar
@@ -40,7 +40,7 @@ class Record(BaseModel):
 
     schema_name: str = "inoc.tinker/1"
     settings: dict[str, str]
-    recipe: AdapterSettings
+    adapter: AdapterSettings
     differs: tuple[str, ...]
     optimizer: str = OPTIMIZER
     state: str | None = None
@@ -69,10 +69,10 @@ class Record(BaseModel):
                 f"no checkpoint of update {step} was kept although the training is past it; delete "
                 f"'{directory}' to train anew."
             )
-        return Checkpoint(step, self.checkpoints[step], self.recipe)
+        return Checkpoint(step, self.checkpoints[step], self.adapter)
 
 
-def open_record(job: TrainingJob, base: Mapping[str, Scalar], service: ServiceRecipe) -> Record:
+def open_record(job: TrainingJob, base: Mapping[str, Scalar], service: ServiceAdapter) -> Record:
     """The record of this job, new or of an interrupted call.
 
     Raises:
@@ -82,7 +82,7 @@ def open_record(job: TrainingJob, base: Mapping[str, Scalar], service: ServiceRe
     settings = fingerprints(job, base)
     path = Path(job.directory) / FILE
     if not path.exists():
-        return Record(settings=settings, recipe=service.recipe, differs=service.differences)
+        return Record(settings=settings, adapter=service.settings, differs=service.differences)
     try:
         record = Record.model_validate_json(path.read_bytes())
     except ValueError:

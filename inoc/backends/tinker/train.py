@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inoc.backends.protocols import TrainingEvent, TrainingExample, TrainingJob, TrainingStep
-from inoc.backends.tinker.recipe import ServiceRecipe, service_recipe
+from inoc.backends.tinker.adapter import ServiceAdapter, service_adapter
 from inoc.backends.tinker.record import Record, open_record, write_record
 from inoc.backends.training import check_job, learning_rate
 from inoc.errors import BadInput, BadResult
@@ -39,10 +39,10 @@ def train(backend: "TinkerBackend", job: TrainingJob) -> Iterator[TrainingEvent]
         BadResult: the loss is not finite or missing.
     """
     check_job(job, backend.context_length)
-    recipe = service_recipe(job)
-    directory, record = Path(job.directory), open_record(job, backend.identity(), recipe)
-    if recipe.differences:
-        log.warning("training '%s' on the Tinker service differs: %s", job.id, "; ".join(recipe.differences))
+    adapter = service_adapter(job)
+    directory, record = Path(job.directory), open_record(job, backend.identity(), adapter)
+    if adapter.differences:
+        log.warning("training '%s' on the Tinker service differs: %s", job.id, "; ".join(adapter.differences))
     keep = {*job.checkpoint_steps, len(job.batches)} - {0}
     for step in record.steps():
         yield step
@@ -51,7 +51,7 @@ def train(backend: "TinkerBackend", job: TrainingJob) -> Iterator[TrainingEvent]
     done = len(record.updates)
     if done == len(job.batches):
         return
-    client = open_client(backend, job, recipe, record)
+    client = open_client(backend, job, adapter, record)
     for number in range(done + 1, len(job.batches) + 1):
         step = update(backend, client, job, number)
         record.add(step)
@@ -64,22 +64,22 @@ def train(backend: "TinkerBackend", job: TrainingJob) -> Iterator[TrainingEvent]
 
 
 def open_client(
-    backend: "TinkerBackend", job: TrainingJob, recipe: ServiceRecipe, record: Record
+    backend: "TinkerBackend", job: TrainingJob, adapter: ServiceAdapter, record: Record
 ) -> "TrainingClient":
     """The service's training: gone on with, continued from `job.start`, or new.
 
-    Raises BadInput where the weights to go on from have another recipe.
+    Raises BadInput where the starting weights have other adapter settings.
     """
     service, start = backend.service, job.start
-    client, rank = service.client, recipe.recipe.rank
+    client, rank = service.client, adapter.settings.rank
     if record.state is not None:
         state = record.state
         made = service.call(lambda: client.create_training_client_from_state_with_optimizer(state).result())
     elif start is not None and start.location is not None:
-        if start.recipe != recipe.recipe:
+        if start.adapter != adapter.settings:
             raise BadInput(
-                f"training '{job.id}' continues from a checkpoint with another recipe ({start.recipe}, not "
-                f"{recipe.recipe}); a continued training keeps the recipe of its start."
+                f"training '{job.id}' continues from a checkpoint with other adapter settings ({start.adapter}, not "
+                f"{adapter.settings}); a continued training keeps the adapter settings of its start."
             )
         weights = training_weights(start.location)
         made = service.call(lambda: client.create_training_client_from_state(weights).result())
@@ -89,8 +89,8 @@ def open_client(
                 backend.served_name,
                 rank=rank,
                 seed=job.seed,
-                train_mlp=recipe.train_mlp,
-                train_attn=recipe.train_attn,
+                train_mlp=adapter.train_mlp,
+                train_attn=adapter.train_attn,
                 train_unembed=False,
             ).result()
         )

@@ -202,7 +202,7 @@ class VllmBackend:
             if checkpoint is None or checkpoint.location is None:
                 continue
             self._check_base(checkpoint.location)
-            if checkpoint.recipe.kind == "lora" and checkpoint.location not in self._adapters:
+            if checkpoint.adapter.kind == "lora" and checkpoint.location not in self._adapters:
                 self._adapters[checkpoint.location] = read_adapter(checkpoint.location)
 
     def _check_base(self, location: str) -> None:
@@ -222,7 +222,7 @@ class VllmBackend:
         """The engine to use and the adapter to put on it; a full fine-tuning is a model of its own."""
         if checkpoint is None or checkpoint.location is None:
             return self._start(self._setup()), None
-        if checkpoint.recipe.kind == "full":
+        if checkpoint.adapter.kind == "full":
             return self._start(self._setup(directory=checkpoint.location)), None
         return self._start(self._setup(adapters=True)), self._adapters[checkpoint.location]
 

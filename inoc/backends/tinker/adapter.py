@@ -1,4 +1,4 @@
-"""What the service's LoRA is, and how it differs from the recipe an experiment asks for."""
+"""What the service's LoRA is, and how it differs from the adapter settings an experiment asks for."""
 
 from dataclasses import asdict
 from typing import Final, NamedTuple
@@ -14,27 +14,27 @@ ATTENTION: Final = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP: Final = ("gate_proj", "up_proj", "down_proj")
 
 
-class ServiceRecipe(NamedTuple):
-    """The adapter the service trains: `recipe` in inoc's words, and its own switches."""
+class ServiceAdapter(NamedTuple):
+    """The adapter the service trains: its settings and the service's own switches."""
 
-    recipe: AdapterSettings
+    settings: AdapterSettings
     train_attn: bool
     train_mlp: bool
     differences: tuple[str, ...]
-    """"field: asked for -> used", for every field of the recipe (and the optimiser) that is not what was asked for."""
+    """"field: asked for -> used", for every setting (and the optimizer) that differs from the request."""
 
 
-def service_recipe(job: TrainingJob) -> ServiceRecipe:
+def service_adapter(job: TrainingJob) -> ServiceAdapter:
     """The service trains attention and MLP layers as wholes, and never the output layer here, so that its
     adapters load everywhere.
 
-    Raises BackendRejected for a full fine-tuning and for a recipe without any such layer.
+    Raises BackendRejected for a full fine-tuning and for settings that name no such layer.
     """
-    asked = job.recipe
+    asked = job.adapter
     if asked.kind == "full":
         raise BackendRejected(
             f"training '{job.id}' asks for a full fine-tuning; a Tinker service trains LoRA adapters only: "
-            "set the recipe's kind to lora, or use the local backend."
+            "set training.method to lora, or use the local backend."
         )
     attention, mlp = bool(set(asked.targets) & set(ATTENTION)), bool(set(asked.targets) & set(MLP))
     if not attention and not mlp:
@@ -53,4 +53,4 @@ def service_recipe(job: TrainingJob) -> ServiceRecipe:
         differences.append(f"scale of the update: {asked.scale:.4g} -> {used.scale:.4g}")
     if job.optimizer != "adamw":
         differences.append(f"optimizer: {job.optimizer} -> adamw")
-    return ServiceRecipe(used, attention, mlp, tuple(differences))
+    return ServiceAdapter(used, attention, mlp, tuple(differences))
