@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import TypeVar
 
-from inoc.backends.protocols import SampleRequest, ScoreRequest
+from inoc.backends.protocols import Checkpoint, SampleRequest, ScoreRequest
 from inoc.errors import BackendRejected, BadInput
 from inoc.values import Sampling
+
+Request = TypeVar("Request", ScoreRequest, SampleRequest)
 
 
 def refuse_impossible(
@@ -43,6 +46,14 @@ def refuse_impossible(
         if low < 0 or (vocabulary is not None and high >= vocabulary):
             end = "" if vocabulary is None else f"; the model's end at {vocabulary - 1}"
             raise BadInput(f"'{request.id}' holds token id {low if low < 0 else high}{end}.")
+
+
+def by_checkpoint(requests: Sequence[Request]) -> dict[Checkpoint | None, list[Request]]:
+    """Requests grouped by the weights they ask, in the order of their first request."""
+    groups: dict[Checkpoint | None, list[Request]] = {}
+    for request in requests:
+        groups.setdefault(request.checkpoint, []).append(request)
+    return groups
 
 
 def check_sampling(sampling: Sampling) -> None:

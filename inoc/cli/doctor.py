@@ -82,14 +82,13 @@ def unusable(error: InocError) -> str:
 def _installed(name: str, say: Callable[[str], None]) -> dict[str, object]:
     """Versions (the backend's own libraries among them) and the state of every backend."""
     from inoc.backends import list_backends
-    from inoc.backends.registry import SHIPPED
     from inoc.cli.backends import state
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # `state` says it
         infos = list_backends()
     own = [info.package for info in infos if info.name == name]
-    libraries = dict.fromkeys([*CORE, *(library for _, needs in SHIPPED.values() for library in needs), *own])
+    libraries = dict.fromkeys([*CORE, *(library for info in infos for library in info.libraries), *own])
     versions = {"python": platform.python_version(), **{name: _version(name) for name in libraries}}
     say(", ".join(f"{name} {version}" for name, version in versions.items() if version))
     for info in infos:

@@ -272,10 +272,11 @@ def test_new_then_check_then_refuse_to_overwrite(tmp_path: Path) -> None:
     [
         (
             "{name: openai_server, options: {base_url: x}}",
-            "the backend openai_server has no option 'base_url'",
+            "unknown option of the backend openai_server 'base_url'",
         ),
         ("{name: tinker, options: {speed: 3}}", "the backend tinker has no option 'speed'"),
         ("{name: openweights, options: {poll: soon}}", "openweights option poll = 'soon'"),
+        ("{name: openai, options: {poll_second: 3}}", "Fix: did you mean 'poll_seconds'?"),
         ("{name: vllm, options: {max_model_len: -1}}", "max_model_len"),
         ("{options: {rows: many}}", "rows"),
     ],

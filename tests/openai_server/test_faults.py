@@ -319,10 +319,10 @@ def test_model_taken_away_in_the_middle(tiny: Path, connect) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"servd_name": "x"}, "no option 'servd_name'"),
-        ({"prompts_per_request": 0}, "prompts_per_request = 0"),
+        ({"servd_name": "x"}, "unknown option .* 'servd_name'. Fix: did you mean 'served_name'"),
+        ({"prompts_per_request": 0}, "option 'prompts_per_request' .* is 0"),
         ({"concurrency": "a"}, "concurrency"),
-        ({"tokenizer": "/no/such/folder"}, "option tokenizer"),
+        ({"tokenizer": "/no/such/folder"}, "Fix: set backend.options.tokenizer"),
     ],
 )
 def test_bad_options(connect, options: dict, words: str) -> None:

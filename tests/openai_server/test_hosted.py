@@ -125,7 +125,7 @@ def test_samples_by_chat_with_the_checkpoints_model(service: FineTuningServer) -
 def test_keys_and_options(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BackendUnavailable, match="OPENAI_API_KEY is not set"):
         OpenAIBackend.from_spec(ModelSpec("gpt"))
-    with pytest.raises(BadInput, match="no option 'x'"):
+    with pytest.raises(BadInput, match="unknown option of the backend openai 'x'"):
         open_backend("http://127.0.0.1:9/v1", x=1)
     with pytest.raises(BadInput, match="learning_rate_multiplier"):
         open_backend("http://127.0.0.1:9/v1", learning_rate_multiplier=-1.0)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
+from inoc.backends.registry import BACKENDS
 from inoc.cli import main
 
 HERE = Path(__file__).parent
@@ -58,6 +59,7 @@ class Lab:
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.folder)
             patch.syspath_prepend(str(self.plugins))
+            BACKENDS.reset()
             patch.setattr(sys, "argv", ["inoc", *arguments])
             for name, value in extra.items():
                 patch.setenv(name, value)

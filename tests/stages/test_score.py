@@ -249,7 +249,7 @@ def test_bad_files_are_refused_before_anything_is_written(
     [
         (("--set", "trian"), "no completion set 'trian'; it has train, control"),
         (("--prompts", "clwn"), "no prompt or group 'clwn'"),
-        (("--backend", "toyy"), "no backend is named 'toyy'. Did you mean 'toy'? Installed: local"),
+        (("--backend", "toyy"), "unknown backend 'toyy'. Fix: did you mean 'toy'?"),
     ],
 )
 def test_unknown_names(lab: Lab, arguments: tuple[str, ...], message: str) -> None:

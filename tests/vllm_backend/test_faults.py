@@ -69,7 +69,7 @@ def test_a_wrong_answer_without_it_is_refused(wrong: Scored) -> None:
 
 
 def test_a_model_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inoc.backends.vllm.backend.find_spec", lambda name: object())
+    monkeypatch.setattr("inoc.backends.base.find_spec", lambda name: object())
     monkeypatch.setattr("inoc.backends.vllm.backend.version_text", lambda: "0.32.0")
     with pytest.raises(BadInput, match=r"no model directory '.*nowhere'"):
         VllmBackend.from_spec(ModelSpec(str(tmp_path / "nowhere"))).check()

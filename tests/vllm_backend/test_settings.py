@@ -10,19 +10,18 @@ import pytest
 from inoc.backends.protocols import ModelSpec
 from inoc.backends.vllm import VllmBackend, known_bad
 from inoc.backends.vllm.adapters import engine_rank, read_adapter
-from inoc.backends.vllm.options import parse_options
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput
 
 
 @pytest.fixture
 def pretend(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if vLLM 0.32 were installed."""
-    monkeypatch.setattr("inoc.backends.vllm.backend.find_spec", lambda name: object())
+    monkeypatch.setattr("inoc.backends.base.find_spec", lambda name: object())
     monkeypatch.setattr("inoc.backends.vllm.backend.version_text", lambda: "0.32.0")
 
 
 def test_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inoc.backends.vllm.backend.find_spec", lambda name: None)
+    monkeypatch.setattr("inoc.backends.base.find_spec", lambda name: None)
     with pytest.raises(BackendUnavailable, match=r"pip install 'inoc\[vllm\]'"):
         VllmBackend.from_spec(ModelSpec("x"))
 
@@ -30,8 +29,9 @@ def test_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> 
 def test_construction_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"
+        "import inoc.backends.base\n"
         "import inoc.backends.vllm.backend as b\n"
-        "b.find_spec = lambda name: object()\n"
+        "inoc.backends.base.find_spec = lambda name: object()\n"
         "b.version_text = lambda: '0.32.0'\n"
         "from inoc.backends.protocols import ModelSpec\n"
         "b.VllmBackend.from_spec(ModelSpec('some/model', options={'tensor_parallel_size': 8}))\n"
@@ -44,16 +44,16 @@ def test_construction_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"tensor_paralel_size": 2}, "no option 'tensor_paralel_size'; it knows .*tensor_parallel_size"),
-        ({"tensor_parallel_size": 0}, "tensor_parallel_size = 0"),
-        ({"gpu_memory_utilization": 1.5}, "gpu_memory_utilization = 1.5"),
-        ({"distributed_executor_backend": "magic"}, "distributed_executor_backend = 'magic'"),
-        ({"trust_remote_code": True}, "no option 'trust_remote_code'"),
+        ({"tensor_paralel_size": 2}, "'tensor_paralel_size'. Fix: did you mean 'tensor_parallel_size'"),
+        ({"tensor_parallel_size": 0}, "'tensor_parallel_size' .* is 0"),
+        ({"gpu_memory_utilization": 1.5}, "'gpu_memory_utilization' .* is 1.5"),
+        ({"distributed_executor_backend": "magic"}, "'distributed_executor_backend' .* is 'magic'"),
+        ({"trust_remote_code": True}, "unknown option .* 'trust_remote_code'"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, object], words: str) -> None:
     with pytest.raises(BadInput, match=words):
-        parse_options(options)  # pyright: ignore[reportArgumentType]
+        VllmBackend.parse_options(options)  # pyright: ignore[reportArgumentType]
 
 
 def test_settings_pass_through_to_the_engine() -> None:
@@ -62,8 +62,8 @@ def test_settings_pass_through_to_the_engine() -> None:
         "nnodes": 2, "node_rank": 0, "master_addr": "10.0.0.1", "master_port": 29501,
         "gpu_memory_utilization": 0.8, "max_model_len": 4096,
     }  # fmt: skip
-    assert parse_options(given).engine_arguments() == {**given, "max_num_batched_tokens": 2048}
-    assert "share_prefix" not in parse_options({"share_prefix": False}).engine_arguments()
+    assert VllmBackend.parse_options(given).engine_arguments() == {**given, "max_num_batched_tokens": 2048}
+    assert "share_prefix" not in VllmBackend.parse_options({"share_prefix": False}).engine_arguments()
 
 
 @pytest.mark.usefixtures("pretend")

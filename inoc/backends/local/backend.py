@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import numpy as np
 from jaxtyping import Float32
 
-from inoc.backends.local.options import parse_options
+from inoc.backends.base import TokenBackend, read_options
+from inoc.backends.local.options import Options
 from inoc.backends.protocols import (
     Capabilities,
     ChatTokenizer,
@@ -22,9 +23,8 @@ from inoc.backends.protocols import (
     TrainingEvent,
     TrainingJob,
 )
-from inoc.backends.requests import check_sampling, refuse_impossible
-from inoc.backends.tokenizers import template_hash, tokenizer_hash
-from inoc.errors import BackendUnavailable, BadInput
+from inoc.backends.requests import by_checkpoint
+from inoc.errors import BadInput
 from inoc.values import Sampling, Scalar
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("inoc.backends.local")
 
 
-class LocalBackend:
+class LocalBackend(TokenBackend[Options]):
     """Scores, samples, trains and embeds with a transformers model on this machine's CPU or GPU.
 
     The model is loaded on first use; `identity`, `tokenizer` and `check` need no weights in memory.
@@ -50,38 +50,35 @@ class LocalBackend:
         echoes_token_ids=True,
         shares_prefix=True,
     )
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "peft", "safetensors")
+    extra: ClassVar[str] = "inoc[local]"
 
     def __init__(self, model: ModelSpec) -> None:
-        self.spec = model
-        self.options = parse_options(model.options)
-        _need_libraries()
+        super().__init__(model)
         from inoc.backends.local import load
 
         load.choose_device(self.options.device)
         self.source: Source = load.find(model)
         self._config = load.load_config(self.source)
-        self._tokenizer = load.load_tokenizer(self.source)
+        _ = self.tokenizer  # a wrong one is reported at once
         self._engine: Engine | None = None
         self._trained: tuple[str, Engine] | None = None
         self._checked: set[str] = set()
         self._identity: dict[str, Scalar] | None = None
 
     @classmethod
-    def check_options(cls, options: Mapping[str, Scalar]) -> None:
-        """BadInput for an option it does not have or a value it cannot take."""
-        parse_options(options)
+    def parse_options(cls, options: Mapping[str, Scalar] | None) -> Options:
+        """BadInput for a wrong option."""
+        return read_options(Options, cls.name, options)
 
-    @classmethod
-    def from_spec(cls, model: ModelSpec) -> "LocalBackend":
-        """BadInput for a wrong model or option, BackendUnavailable for an absent device or library."""
-        return cls(model)
+    def load_tokenizer(self) -> ChatTokenizer:
+        """From the model's directory."""
+        from inoc.backends.local import load
 
-    @property
-    def tokenizer(self) -> ChatTokenizer:
-        return cast(ChatTokenizer, self._tokenizer)
+        return cast(ChatTokenizer, load.load_tokenizer(self.source))
 
     @property
-    def _vocabulary(self) -> int:
+    def vocabulary(self) -> int:
         return int(self._config.get_text_config().vocab_size)
 
     @property
@@ -95,16 +92,13 @@ class LocalBackend:
 
             from inoc.backends.local import load
 
-            local = self.source.commit is None and self.spec.id != "testbed"
+            engine = f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}"
             self._identity = {
-                "model": self.source.directory.resolve().name if local else self.spec.id,
+                **super().identity(),
                 "revision": self.source.commit or self.spec.revision,
                 "weights": load.weights_hash(self.source.directory),
-                "tokenizer": tokenizer_hash(self._tokenizer),
-                "template": template_hash(self._tokenizer),
-                "dtype": self.spec.dtype,
                 "quantization": self.options.quantization,
-                "engine": f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}",
+                "engine": engine,
             }
         return self._identity
 
@@ -130,22 +124,11 @@ class LocalBackend:
             self._engine = self.load_engine(self.source.directory, self.spec)
         return self._engine
 
-    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
-        """float32 log-softmax, results in the cheapest order. Before any computing it refuses a request
-        that is longer than the context, has an empty context or unknown token ids."""
-        refuse_impossible(requests, self.context_length, vocabulary=self._vocabulary)
-        return self._score(requests)
-
-    def _score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
+    def compute_scores(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
+        """float32 log-softmax, results in the cheapest order."""
         from inoc.backends.local.score import score
 
-        by_checkpoint: dict[Checkpoint | None, list[ScoreRequest]] = {}
-        for request in requests:
-            if request.completion:
-                by_checkpoint.setdefault(request.checkpoint, []).append(request)
-            else:
-                yield TokenLogprobs(request.id, np.zeros(0, np.float32), ())
-        for checkpoint, group in by_checkpoint.items():
+        for checkpoint, group in by_checkpoint(requests).items():
             engine, adapter = self._engine_for(checkpoint)
             default = 1024 if engine.device.type == "cpu" else 32768
             yield from score(
@@ -156,22 +139,11 @@ class LocalBackend:
                 share_prefix=self.options.share_prefix,
             )
 
-    def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
-        """Each request has its own random stream, so a result does not depend on what is sampled beside it.
-        `logprobs` are the model's at temperature 1 whatever the sampling: what `score` would return."""
-        check_sampling(sampling)
-        refuse_impossible(
-            requests, self.context_length, vocabulary=self._vocabulary, max_tokens=sampling.max_tokens
-        )
-        return self._sample(requests, sampling)
-
-    def _sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
+    def compute_samples(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
+        """`logprobs` are the model's at temperature 1 whatever the sampling: what `score` would return."""
         from inoc.backends.local.sample import sample
 
-        by_checkpoint: dict[Checkpoint | None, list[SampleRequest]] = {}
-        for request in requests:
-            by_checkpoint.setdefault(request.checkpoint, []).append(request)
-        for checkpoint, group in by_checkpoint.items():
+        for checkpoint, group in by_checkpoint(requests).items():
             engine, adapter = self._engine_for(checkpoint)
             yield from sample(engine, group, adapter, sampling, rows=self.options.rows)
 
@@ -179,7 +151,7 @@ class LocalBackend:
         """Mean over a text's tokens of the base model's last hidden state, scaled to length 1."""
         from inoc.backends.local.embed import embed
 
-        return embed(self.engine, self._tokenizer, texts, self.context_length)
+        return embed(self.engine, self.tokenizer, texts, self.context_length)
 
     def train(self, job: TrainingJob) -> Iterator[TrainingEvent]:
         """Own loop with a low-rank adapter (PEFT) or all weights; see `inoc.backends.local.train`. With the option
@@ -228,11 +200,3 @@ class LocalBackend:
             self._trained = None
             self._trained = checkpoint.location, self.load_engine(Path(checkpoint.location), self.spec)
         return self._trained[1], None
-
-
-def _need_libraries() -> None:
-    from importlib.util import find_spec
-
-    missing = [name for name in ("torch", "transformers", "peft", "safetensors") if find_spec(name) is None]
-    if missing:
-        raise BackendUnavailable(f"the local backend needs {', '.join(missing)}: pip install 'inoc[local]'.")

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from jaxtyping import Float32
-from transformers import PreTrainedTokenizerBase
 
 from inoc.backends.local.engine import Engine
+from inoc.backends.protocols import ChatTokenizer
 from inoc.errors import BackendRejected, BadInput
 
 BATCH_TOKENS = 4096
 
 
 def embed(
-    engine: Engine, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], context_length: int
+    engine: Engine, tokenizer: ChatTokenizer, texts: Sequence[str], context_length: int
 ) -> Float32[np.ndarray, "text feature"]:
     """One unit vector per text, in the order given; float32 mean over the text's own tokens."""
     ids: list[list[int]] = [tokenizer.encode(text) for text in texts]

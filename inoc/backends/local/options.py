@@ -1,11 +1,9 @@
 """The local backend's own settings: `options` of the experiment's backend section, checked first."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from inoc.errors import BadInput
-from inoc.values import Scalar
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -40,21 +38,3 @@ class Options:
                 "the local backend's options 'processes' and 'device_map' exclude each other: one puts a whole model "
                 "on every GPU, the other spreads one model over all."
             )
-
-
-def parse_options(options: Mapping[str, Scalar] | None) -> Options:
-    """Options from the experiment file; BadInput names the first wrong one and what it may be."""
-    from pydantic import TypeAdapter, ValidationError
-
-    known = list(Options.__dataclass_fields__)
-    unknown = sorted(set(options or {}) - set(known))
-    if unknown:
-        raise BadInput(f"the local backend has no option '{unknown[0]}'; it knows {', '.join(known)}.")
-    try:
-        return TypeAdapter(Options).validate_python(dict(options or {}))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BadInput(
-            f"the local backend's option '{where}' is {first['input']!r}: {first['msg']}."
-        ) from None

@@ -80,7 +80,9 @@ class Adapter(Trainable):
                 self._attach(None if job.start is None else job.start.location)
             except ValueError as error:
                 first = str(error).splitlines()[0][:200]
-                raise BadInput(f"the adapter settings of training '{job.id}' do not fit the model: {first}") from None
+                raise BadInput(
+                    f"the adapter settings of training '{job.id}' do not fit the model: {first}"
+                ) from None
         marker = f".{self.name}."
         self.weights = {
             name.replace(marker, "."): weight

@@ -4,28 +4,25 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import ClassVar, NamedTuple, cast
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
 
+from inoc.backends.base import TokenBackend, read_options
 from inoc.backends.openai_server import wire
 from inoc.backends.openai_server.embeddings import embed_texts
-from inoc.backends.openai_server.options import parse_options
+from inoc.backends.openai_server.options import ServerOptions
 from inoc.backends.openai_server.served import Served
 from inoc.backends.protocols import (
     Capabilities,
-    ChatTokenizer,
-    Checkpoint,
     Completion,
     ModelSpec,
     SampleRequest,
     ScoreRequest,
     TokenLogprobs,
 )
-from inoc.backends.requests import check_sampling, refuse_impossible, stream_seed
-from inoc.backends.tokenizers import load_tokenizer, template_hash, tokenizer_hash
+from inoc.backends.requests import by_checkpoint, stream_seed
 from inoc.errors import BackendRejected, BadInput, BadResult
 from inoc.services import RequestRefused, Service
 from inoc.values import Sampling, Scalar, TokenIds
@@ -47,57 +44,44 @@ class _Draw(NamedTuple):
     request: SampleRequest
 
 
-class OpenAIServerBackend:
-    """A server that scores given token ids (`vllm serve` and others). What it can do is probed when first
-    needed."""
+class OpenAIServerBackend(TokenBackend[ServerOptions]):
+    """A server that scores given token ids (`vllm serve` and others). What it can do is probed on first use."""
 
     name: ClassVar[str] = "openai_server"
     capabilities: ClassVar[Capabilities] = Capabilities(
         score=True, sample=True, embed=True, adapters=True, echoes_token_ids=True
     )
+    libraries: ClassVar[tuple[str, ...]] = ("openai",)
+    extra: ClassVar[str] = "inoc[openai]"
 
     def __init__(self, model: ModelSpec) -> None:
-        self.spec = model
-        self.options, settings = parse_options(model.options)
-        self._tokenizer = load_tokenizer(self.options.tokenizer or model.id, model.revision)
-        self._service = Service(settings)
+        super().__init__(model)
+        _ = self.tokenizer  # a wrong one is reported at once
+        self._service = Service(self.options)
         self._served = Served(self._service, model.id, self.options.served_name)
 
     @classmethod
-    def check_options(cls, options: Mapping[str, Scalar]) -> None:
-        """BadInput for an option it does not have or a value it cannot take."""
-        parse_options(options)
-
-    @classmethod
-    def from_spec(cls, model: ModelSpec) -> "OpenAIServerBackend":
-        """BadInput for a wrong option or tokenizer, BackendUnavailable for a missing library or key."""
-        return cls(model)
+    def parse_options(cls, options: Mapping[str, Scalar] | None) -> ServerOptions:
+        """Own and service options; BadInput for a wrong one."""
+        return read_options(ServerOptions, cls.name, options)
 
     @property
-    def tokenizer(self) -> ChatTokenizer:
-        return cast(ChatTokenizer, self._tokenizer)
-
-    @cached_property
     def context_length(self) -> int:
         """The option context_length, else what the server says. BadInput where neither does."""
         length = self.options.context_length or self._served.base.max_model_len
         if length is None:
             raise BadInput(
-                f"{self._service.where} does not say how long a context may be: set the option context_length"
+                f"{self._service.where} does not report the context length. "
+                "Fix: set backend.options.context_length."
             )
         return length
 
     def identity(self) -> Mapping[str, Scalar]:
         """The weights and dtype are the server's: known by the model's name only."""
-        local = Path(self.spec.id).is_dir()
         version = self._served.version()
         return {
-            "model": Path(self.spec.id).resolve().name if local else self.spec.id,
-            "revision": self.spec.revision,
+            **super().identity(),
             "served_name": self.options.served_name,
-            "tokenizer": tokenizer_hash(self._tokenizer),
-            "template": template_hash(self._tokenizer),
-            "dtype": self.spec.dtype,
             "engine": "openai-compatible server" + (f" {version}" if version else ""),
         }
 
@@ -146,25 +130,12 @@ class OpenAIServerBackend:
             )
             return False
 
-    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
+    def compute_scores(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
         """Batches of similar length, results as they arrive; a wrong reply is asked for once more, then
         BadResult."""
-        refuse_impossible(requests, self.context_length)
-        return self._score(requests)
-
-    def _score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
-        by_checkpoint: dict[Checkpoint | None, list[ScoreRequest]] = {}
-        for request in requests:
-            if request.completion:
-                by_checkpoint.setdefault(request.checkpoint, []).append(request)
-            else:
-                yield TokenLogprobs(request.id, np.zeros(0, np.float32), ())
-        for checkpoint, group in by_checkpoint.items():
-            model, dialect, size = (
-                self._served.name_for(checkpoint),
-                self.dialect,
-                self.options.prompts_per_request,
-            )
+        size = self.options.prompts_per_request
+        for checkpoint, group in by_checkpoint(requests).items():
+            model, dialect = self._served.name_for(checkpoint), self.dialect
             group.sort(key=lambda request: len(request.context) + len(request.completion), reverse=True)
             batches = [_Batch(model, tuple(group[i : i + size])) for i in range(0, len(group), size)]
 
@@ -182,16 +153,9 @@ class OpenAIServerBackend:
             lambda content: wire.read_scores(content, batch.requests, dialect),
         )
 
-    def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
-        """One HTTP request each, seeded by (sampling.seed, stream). `logprobs` are the server's, where it
-        returns ids."""
-        check_sampling(sampling)
-        refuse_impossible(requests, self.context_length, max_tokens=sampling.max_tokens)
-        return self._sample(requests, sampling)
-
-    def _sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
-        names = {request.checkpoint: "" for request in requests}
-        names = {checkpoint: self._served.name_for(checkpoint) for checkpoint in names}
+    def compute_samples(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
+        """One HTTP request each. `logprobs` are the server's, where it returns ids."""
+        names = {checkpoint: self._served.name_for(checkpoint) for checkpoint in by_checkpoint(requests)}
         extended = self.returns_ids if requests else True
 
         async def draw(item: _Draw) -> Completion:

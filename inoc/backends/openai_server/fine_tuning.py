@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from openai.types import FileObject
 
-    from inoc.backends.openai_server.hosted import HostedOptions
+    from inoc.backends.openai_server.options import HostedOptions
 
 UNKNOWN_ADAPTER: Final = AdapterSettings(rank=0, alpha=0.0, rslora=False, targets=("chosen by the service",))
 RECORD: Final = "openai_job.json"

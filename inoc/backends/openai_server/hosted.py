@@ -1,17 +1,15 @@
 """OpenAIBackend: the hosted OpenAI API (or one like it) as Sampler over chat and as Trainer over
 fine-tuning jobs."""
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Annotated, ClassVar
+from dataclasses import replace
+from typing import ClassVar
 
-from pydantic import Field, TypeAdapter, ValidationError
-
+from inoc.backends.base import BackendBase, read_options
+from inoc.backends.openai_server.options import HostedOptions
 from inoc.backends.openai_server.turns import TEMPLATE, TurnTokenizer, to_messages
 from inoc.backends.protocols import (
     Capabilities,
-    ChatTokenizer,
     Completion,
     ModelSpec,
     SampleRequest,
@@ -19,25 +17,12 @@ from inoc.backends.protocols import (
     TrainingJob,
 )
 from inoc.errors import BackendRejected, BadInput
-from inoc.services import OPTION_NAMES, ChatClient, Service, ServiceSettings
+from inoc.hashing import bytes_hash
+from inoc.services import ChatClient, Service
 from inoc.values import Sampling, Scalar
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-
-@dataclass(frozen=True)
-class HostedOptions:
-    """What the backend needs to know beside `ServiceSettings`."""
-
-    learning_rate_multiplier: Positive | None = None
-    """The service's own unit of the learning rate; None leaves it to the service."""
-    poll_seconds: Positive = 20.0
-    """Seconds between two looks at a fine-tuning job."""
-    context_length: Annotated[int, Field(ge=1)] = 1_000_000
-    """Most bytes of a conversation; the service enforces its own limit in its own tokens."""
-
-
-class OpenAIBackend:
+class OpenAIBackend(BackendBase[HostedOptions]):
     """Chat models known by name. It samples and trains, but cannot score a given text: no hosted service
     does.
 
@@ -46,31 +31,21 @@ class OpenAIBackend:
 
     name: ClassVar[str] = "openai"
     capabilities: ClassVar[Capabilities] = Capabilities(sample=True, train=True, adapters=True)
+    libraries: ClassVar[tuple[str, ...]] = ("openai",)
+    extra: ClassVar[str] = "inoc[openai]"
 
     def __init__(self, model: ModelSpec) -> None:
-        given = dict(model.options or {})
-        known = [field.name for field in fields(HostedOptions)]
-        if unknown := sorted(set(given) - set(known) - OPTION_NAMES):
-            names = ", ".join([*known, *sorted(OPTION_NAMES)])
-            raise BadInput(f"the backend openai has no option '{unknown[0]}'; it knows {names}.")
-        try:
-            mine = {name: value for name, value in given.items() if name in known}
-            self.options = TypeAdapter(HostedOptions).validate_python(mine)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise BadInput(f"openai option {first['loc'][0]} = {first['input']!r}: {first['msg']}.") from None
-        self.spec = model
-        self.service = Service(ServiceSettings.from_options(given))
-        self._tokenizer = TurnTokenizer()
+        super().__init__(model)
+        self.service = Service(self.options)
 
     @classmethod
-    def from_spec(cls, model: ModelSpec) -> "OpenAIBackend":
-        """BadInput for a wrong option, BackendUnavailable for a missing key or library."""
-        return cls(model)
+    def parse_options(cls, options: Mapping[str, Scalar] | None) -> HostedOptions:
+        """Own and service options; BadInput for a wrong one."""
+        return read_options(HostedOptions, cls.name, options)
 
-    @property
-    def tokenizer(self) -> ChatTokenizer:
-        return self._tokenizer
+    def load_tokenizer(self) -> TurnTokenizer:
+        """Bytes and turns; the model's own tokenizer is out of reach."""
+        return TurnTokenizer()
 
     @property
     def context_length(self) -> int:
@@ -82,7 +57,7 @@ class OpenAIBackend:
             "model": self.spec.id,
             "revision": self.spec.revision,
             "tokenizer": "bytes and turns",
-            "template": hashlib.sha256(TEMPLATE.encode()).hexdigest(),
+            "template": bytes_hash(TEMPLATE.encode()),
             "dtype": None,
             "engine": "openai chat completions",
         }
@@ -100,7 +75,7 @@ class OpenAIBackend:
     def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
         """One chat call each; the answer's text as ids. Only the end of a turn can stop it: other stop ids
         are refused."""
-        if set(sampling.stop_ids) - {self._tokenizer.eos_token_id}:
+        if set(sampling.stop_ids) - {self.tokenizer.eos_token_id}:
             raise BackendRejected(
                 "a chat service stops at the end of its turn only; leave out other stop_ids"
             )
@@ -124,7 +99,7 @@ class OpenAIBackend:
             asked = [conversations[request.id] for request in group]
             keys = [request.stream_name for request in group]
             for place, (answer,) in ChatClient(self.service, model).stream(asked, 1, drawn, keys):
-                ids = tuple(self._tokenizer.encode(answer.text, split_special_tokens=True))
+                ids = tuple(self.tokenizer.encode(answer.text, split_special_tokens=True))
                 yield Completion(group[place].id, ids, answer.finish)
 
     def train(self, job: TrainingJob) -> Iterator[TrainingEvent]:

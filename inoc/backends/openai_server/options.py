@@ -1,21 +1,19 @@
-"""The backend's own settings: `options` of the experiment's backend section."""
+"""Options of the two OpenAI backends: `backend.options` of the experiment file."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
-from inoc.errors import BadInput
-from inoc.services import OPTION_NAMES, ServiceSettings
-from inoc.values import Scalar
+from inoc.services import ServiceSettings
 
 Count = Annotated[int, Field(ge=1, strict=True)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
-class Options:
-    """What the backend needs to know beside `ServiceSettings`."""
+class ServerOptions(ServiceSettings):
+    """Options of `openai_server`: those of the service and these."""
 
     tokenizer: str | None = None
     """Directory or hub name of the tokenizer; default: the model's id."""
@@ -29,18 +27,13 @@ class Options:
     """Completions scored in one HTTP request."""
 
 
-def parse_options(options: Mapping[str, Scalar] | None) -> tuple[Options, ServiceSettings]:
-    """(own options, service settings); BadInput names the first wrong one and what there is."""
-    given = dict(options or {})
-    known = [field.name for field in fields(Options)]
-    if unknown := sorted(set(given) - set(known) - OPTION_NAMES):
-        names = ", ".join([*known, *sorted(OPTION_NAMES)])
-        raise BadInput(f"the backend openai_server has no option '{unknown[0]}'; it knows {names}.")
-    try:
-        own = TypeAdapter(Options).validate_python({k: v for k, v in given.items() if k in known})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BadInput(
-            f"openai_server option {first['loc'][0]} = {first['input']!r}: {first['msg']}."
-        ) from None
-    return own, ServiceSettings.from_options(given)
+@dataclass(frozen=True)
+class HostedOptions(ServiceSettings):
+    """Options of `openai`: those of the service and these."""
+
+    learning_rate_multiplier: Positive | None = None
+    """The service's own unit of the learning rate; None leaves it to the service."""
+    poll_seconds: Positive = 20.0
+    """Seconds between two looks at a fine-tuning job."""
+    context_length: Count = 1_000_000
+    """Most bytes of a conversation; the service enforces its own limit in its own tokens."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float32
@@ -47,6 +47,8 @@ class OpenWeightsBackend:
         jobs=True,
         samples_while_training=True,
     )
+    libraries: ClassVar[tuple[str, ...]] = ("openweights", "transformers")
+    extra: ClassVar[str] = "inoc[openweights]"
 
     def __init__(self, model: ModelSpec) -> None:
         missing = [name for name in ("openweights", "transformers") if find_spec(name) is None]
@@ -73,7 +75,7 @@ class OpenWeightsBackend:
 
     @property
     def tokenizer(self) -> ChatTokenizer:
-        return cast(ChatTokenizer, self._tokenizer)
+        return self._tokenizer
 
     @cached_property
     def _config(self) -> tuple[int | None, int | None]:

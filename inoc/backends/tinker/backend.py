@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -45,6 +45,8 @@ class TinkerBackend:
     capabilities: ClassVar[Capabilities] = Capabilities(
         score=True, sample=True, train=True, adapters=True, shares_prefix=True
     )
+    libraries: ClassVar[tuple[str, ...]] = ("tinker",)
+    extra: ClassVar[str] = "inoc[tinker]"
 
     def __init__(self, model: ModelSpec) -> None:
         if find_spec("tinker") is None:
@@ -68,7 +70,7 @@ class TinkerBackend:
 
     @property
     def tokenizer(self) -> ChatTokenizer:
-        return cast(ChatTokenizer, self._tokenizer)
+        return self._tokenizer
 
     @cached_property
     def context_length(self) -> int:

@@ -25,8 +25,8 @@ MANIFEST: Final = "tinker.json"
 def download(backend: "TinkerBackend", checkpoint: Checkpoint, directory: Path) -> Checkpoint:
     """Export a checkpoint on the service and fetch its files into `directory`, which must not exist yet.
 
-    Beside the adapter lies `tinker.json`: where it comes from, its base model and its settings. The settings are read from
-    the exported configuration, the one place where the service says its alpha; where it is not what was recorded
+    Beside the adapter lies `tinker.json`: where it comes from, its base model and its settings. They are read from
+    the exported configuration, the only place where the service says its alpha; where it is not what was recorded
     when it was trained, that is warned about.
 
     Returns:

@@ -3,12 +3,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 from jaxtyping import Float32
 
+from inoc.backends.base import TokenBackend, read_options
 from inoc.backends.protocols import (
     Capabilities,
     ChatTokenizer,
@@ -19,22 +19,21 @@ from inoc.backends.protocols import (
     ScoreRequest,
     TokenLogprobs,
 )
-from inoc.backends.requests import check_sampling, refuse_impossible
-from inoc.backends.tokenizers import template_hash, tokenizer_hash
+from inoc.backends.requests import by_checkpoint
 from inoc.backends.vllm.adapters import Adapter, engine_rank, read_adapter, trained_on
 from inoc.backends.vllm.known_bad import DATA_PARALLEL, NEWEST, check_version, version_text
-from inoc.backends.vllm.options import parse_options
-from inoc.errors import BackendRejected, BackendUnavailable, BadInput
+from inoc.backends.vllm.options import Options
+from inoc.errors import BackendRejected, BadInput
 from inoc.values import Sampling, Scalar
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig
 
     from inoc.backends.local.load import Source
     from inoc.backends.vllm.engine import Engine, Setup
 
 
-class VllmBackend:
+class VllmBackend(TokenBackend[Options]):
     """Scores, samples and embeds with vLLM, on one or more cards. It does not train.
 
     The engine starts on first use. Adapters and embeddings need another kind of engine than plain scoring; only one
@@ -45,12 +44,11 @@ class VllmBackend:
     capabilities: ClassVar[Capabilities] = Capabilities(
         score=True, sample=True, embed=True, adapters=True, echoes_token_ids=True, shares_prefix=True
     )
+    libraries: ClassVar[tuple[str, ...]] = ("vllm",)
+    extra: ClassVar[str] = "inoc[vllm]"
 
     def __init__(self, model: ModelSpec) -> None:
-        self.spec = model
-        self.options = parse_options(model.options)
-        if find_spec("vllm") is None:
-            raise BackendUnavailable("the backend vllm needs vllm: pip install 'inoc[vllm]'.")
+        super().__init__(model)
         self.version = version_text()
         self.share_prefix = self.options.share_prefix and check_version(self.version) <= NEWEST
         """Only in versions whose results with cache reads were compared token by token."""
@@ -65,14 +63,9 @@ class VllmBackend:
         self._identity: dict[str, Scalar] | None = None
 
     @classmethod
-    def check_options(cls, options: Mapping[str, Scalar]) -> None:
-        """BadInput for an option it does not have or a value it cannot take."""
-        parse_options(options)
-
-    @classmethod
-    def from_spec(cls, model: ModelSpec) -> "VllmBackend":
-        """BadInput for a wrong option, BackendUnavailable where vLLM is absent or too old; loads nothing."""
-        return cls(model)
+    def parse_options(cls, options: Mapping[str, Scalar] | None) -> Options:
+        """BadInput for a wrong option."""
+        return read_options(Options, cls.name, options)
 
     @cached_property
     def source(self) -> "Source":
@@ -87,18 +80,14 @@ class VllmBackend:
 
         return load.load_config(self.source)
 
-    @cached_property
-    def _tokenizer(self) -> "PreTrainedTokenizerBase":
+    def load_tokenizer(self) -> ChatTokenizer:
+        """From the model's directory."""
         from inoc.backends.local import load
 
-        return load.load_tokenizer(self.source)
+        return cast(ChatTokenizer, load.load_tokenizer(self.source))
 
     @property
-    def tokenizer(self) -> ChatTokenizer:
-        return cast(ChatTokenizer, self._tokenizer)
-
-    @property
-    def _vocabulary(self) -> int:
+    def vocabulary(self) -> int:
         return int(self._config.get_text_config().vocab_size)
 
     @property
@@ -111,14 +100,10 @@ class VllmBackend:
         if self._identity is None:
             from inoc.backends.local import load
 
-            local = self.source.commit is None and self.spec.id != "testbed"
             self._identity = {
-                "model": self.source.directory.resolve().name if local else self.spec.id,
+                **super().identity(),
                 "revision": self.source.commit or self.spec.revision,
                 "weights": load.weights_hash(self.source.directory),
-                "tokenizer": tokenizer_hash(self._tokenizer),
-                "template": template_hash(self._tokenizer),
-                "dtype": self.spec.dtype,
                 "quantization": self.options.quantization,
                 "engine": f"vllm {self.version}",
             }
@@ -138,44 +123,23 @@ class VllmBackend:
         if engine is not None:
             engine.close()
 
-    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
-        """float32 log-softmax. Before any computing it refuses a request that is longer than the context, has an
-        empty context or unknown token ids."""
-        refuse_impossible(requests, self.context_length, vocabulary=self._vocabulary)
-        return self._score(requests)
-
-    def _score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
+    def compute_scores(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
+        """float32 log-softmax."""
         from inoc.backends.vllm.score import score
 
-        by_checkpoint: dict[Checkpoint | None, list[ScoreRequest]] = {}
-        for request in requests:
-            if request.completion:
-                by_checkpoint.setdefault(request.checkpoint, []).append(request)
-            else:
-                yield TokenLogprobs(request.id, np.zeros(0, np.float32), ())
-        self._read_adapters(by_checkpoint)
-        for checkpoint, group in by_checkpoint.items():
+        groups = by_checkpoint(requests)
+        self._read_adapters(groups)
+        for checkpoint, group in groups.items():
             engine, adapter = self._engine_for(checkpoint)
             yield from score(engine, group, adapter, share_prefix=self.share_prefix)
 
-    def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
-        """Each request has its own random stream. `logprobs` are the model's at temperature 1: what `score` would
-        return."""
-
-        check_sampling(sampling)
-        refuse_impossible(
-            requests, self.context_length, vocabulary=self._vocabulary, max_tokens=sampling.max_tokens
-        )
-        return self._sample(requests, sampling)
-
-    def _sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
+    def compute_samples(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
+        """`logprobs` are the model's at temperature 1: what `score` would return."""
         from inoc.backends.vllm.sample import sample
 
-        by_checkpoint: dict[Checkpoint | None, list[SampleRequest]] = {}
-        for request in requests:
-            by_checkpoint.setdefault(request.checkpoint, []).append(request)
-        self._read_adapters(by_checkpoint)
-        for checkpoint, group in by_checkpoint.items():
+        groups = by_checkpoint(requests)
+        self._read_adapters(groups)
+        for checkpoint, group in groups.items():
             engine, adapter = self._engine_for(checkpoint)
             yield from sample(engine, group, adapter, sampling)
 

@@ -1,12 +1,10 @@
 """The vllm backend's own settings: `options` of the experiment's backend section, checked first."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
-from inoc.errors import BadInput
 from inoc.values import Scalar
 
 Count = Annotated[int, Field(ge=1, strict=True)]
@@ -49,15 +47,3 @@ class Options:
     def engine_arguments(self) -> dict[str, Scalar]:
         """What was set, for vLLM's engine."""
         return {name: value for name, value in asdict(self).items() if name not in OWN and value is not None}
-
-
-def parse_options(options: Mapping[str, Scalar] | None) -> Options:
-    """Options from the experiment file; BadInput names the first wrong one and what it may be."""
-    known = [field.name for field in fields(Options)]
-    if unknown := sorted(set(options or {}) - set(known)):
-        raise BadInput(f"the backend vllm has no option '{unknown[0]}'; it knows {', '.join(known)}.")
-    try:
-        return TypeAdapter(Options).validate_python(dict(options or {}))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BadInput(f"vllm option {first['loc'][0]} = {first['input']!r}: {first['msg']}.") from None
