@@ -213,5 +213,5 @@ def test_damaged_resume_file_is_named(backend: TinkerBackend, tmp_path) -> None:
 
 
 def test_missing_tokenizer_says_which_option() -> None:
-    with pytest.raises(BadInput, match="Fix: set .*tokenizer"):
+    with pytest.raises(BadInput, match=r"Fix: set .*tokenizer"):
         TinkerBackend.from_spec(ModelSpec("nobody/nothing"))
