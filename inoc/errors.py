@@ -1,6 +1,7 @@
 """Errors that end a command with one clear sentence.
 
-Every error a user can cause is an `InocError`: its message says what is wrong, where, and how to mend it.
+Every error a user can cause is an `InocError`: its message says what failed and where, and ends with
+`Fix: ...` where there is something to do.
 The command line prints that sentence without a traceback and exits with `exit_code`.
 """
 
@@ -18,7 +19,7 @@ class BadInput(InocError):
 
 
 class BrokenStore(BadInput):
-    """A run store that is damaged, half-written or of another schema; names the group and variable."""
+    """A store that is damaged, half-written or of another schema; names the group and variable."""
 
 
 class BackendUnavailable(BadInput):

@@ -70,10 +70,10 @@ def wilson_interval(
     n = np.asarray(n, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         rate = np.asarray(successes, dtype=np.float64) / n
-        centre = (rate + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+        center = (rate + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
         half = Z95 / (1 + Z95**2 / n) * np.sqrt(rate * (1 - rate) / n + Z95**2 / (4 * n**2))
-    lower = np.where(rate == 0, 0.0, np.maximum(centre - half, 0.0))
-    upper = np.where(rate == 1, 1.0, np.minimum(centre + half, 1.0))
+    lower = np.where(rate == 0, 0.0, np.maximum(center - half, 0.0))
+    upper = np.where(rate == 1, 1.0, np.minimum(center + half, 1.0))
     return np.stack([lower, upper], axis=-1)
 
 
@@ -209,17 +209,17 @@ def _bca_levels(
     return levels[0], levels[1]
 
 
-def prediction_interval(centre: float, residuals: Float64[np.ndarray, " left_out"]) -> Interval:
-    """Where one new value will fall: centre +/- t(.975, n - 1) s sqrt(1 + 1/n), s^2 = mean residual^2.
+def prediction_interval(center: float, residuals: Float64[np.ndarray, " left_out"]) -> Interval:
+    """Where one new value will fall: center +/- t(.975, n - 1) s sqrt(1 + 1/n), s^2 = mean residual^2.
 
-    `residuals` are those of values left out of the fit. They are not centred, so a biased predictor gets a
+    `residuals` are those of values left out of the fit. They are not centered, so a biased predictor gets a
     wider interval. Fewer than 3 residuals: NaN. Assumes that the new value errs like the left-out ones,
     roughly normal.
     """
     finite = residuals[np.isfinite(residuals)]
     n = finite.size
-    if n < 3 or not np.isfinite(centre):
-        return Interval(centre, np.nan, np.nan, n)
+    if n < 3 or not np.isfinite(center):
+        return Interval(center, np.nan, np.nan, n)
     s = float(np.sqrt(np.mean(finite**2)))
     half = float(float(t_quantile(np.asarray(n - 1))) * s * np.sqrt(1 + 1 / n))
-    return Interval(centre, centre - half, centre + half, n)
+    return Interval(center, center - half, center + half, n)

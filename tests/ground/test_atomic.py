@@ -1,0 +1,99 @@
+"""A file is whole or absent, and on the disk before its name is."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inoc import atomic
+from inoc.atomic import flush, without_flushing, write_atomic
+
+
+@given(st.binary() | st.text(st.characters(codec="utf-8")), st.binary() | st.none())
+def test_what_is_written_is_read(content, before):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "made" / "file"
+        if before is not None:
+            write_atomic(path, before)
+        write_atomic(path, content)
+        assert path.read_bytes() == (content.encode() if isinstance(content, str) else content)
+        assert os.listdir(path.parent) == ["file"]
+
+
+def test_file_then_name_then_directory(tmp_path, monkeypatch):
+    """The content is flushed before the rename, and the directory after it."""
+    path = tmp_path / "file"
+    events: list[object] = []
+    monkeypatch.setattr(atomic, "flush", lambda place: events.append((place.name, path.exists())))
+    write_atomic(path, b"new")
+    assert events == [("file.partial", False), (tmp_path.name, True)]
+
+
+@pytest.mark.parametrize("step", ["write_bytes", "replace"])
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, step):
+    path = tmp_path / "file"
+    write_atomic(path, "old")
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, step, fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomic(path, "new")
+    monkeypatch.undo()
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_kill_between_the_steps_leaves_the_old_content_or_the_new(tmp_path, monkeypatch):
+    """A kill is not an OSError: nothing cleans up after it, and the next write still works."""
+    path = tmp_path / "file"
+    for step in range(3):
+        write_atomic(path, "old")
+        left = iter([*[None] * step, KeyboardInterrupt])
+
+        def tick(left=left) -> None:
+            if next(left, None) is not None:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(atomic, "flush", lambda _, tick=tick: tick())
+        if step < 2:
+            with pytest.raises(KeyboardInterrupt):
+                write_atomic(path, "new")
+        else:
+            write_atomic(path, "new")
+        monkeypatch.undo()
+        assert path.read_text() == ("old" if step == 0 else "new")
+    write_atomic(path, "again")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """What was given to fsync."""
+    handles: list[int] = []
+    monkeypatch.setattr(os, "fsync", handles.append)
+    return handles
+
+
+def test_flushing_waits_for_files_and_directories(tmp_path, synced):
+    write_atomic(tmp_path / "file", b"")
+    assert len(synced) == 2
+    flush(tmp_path)
+    assert len(synced) == 3
+
+
+def test_without_flushing(tmp_path, synced):
+    with without_flushing():
+        write_atomic(tmp_path / "a", b"")
+        with without_flushing():
+            write_atomic(tmp_path / "b", b"")
+        write_atomic(tmp_path / "c", b"")
+    assert synced == []
+    with pytest.raises(ZeroDivisionError), without_flushing():
+        _ = 1 / 0
+    write_atomic(tmp_path / "d", b"")
+    assert len(synced) == 2
