@@ -19,7 +19,7 @@ from .docstrings import class_faults, definition, faults, function_faults, secti
 from .test_pages import pages
 
 # packages whose docstrings are not complete yet: take yours out when they are
-TO_DO = {
+TO_DO: set[str] = {
     "inoc",
     "inoc.backends",
     "inoc.experiment",
