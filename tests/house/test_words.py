@@ -20,6 +20,7 @@ TO_DO: set[str] = {
     "docs/backends/openweights.md",
     "docs/backends/tinker.md",
     "docs/backends/vllm.md",
+    "docs/cli.md",
     "docs/design.md",
     "docs/experiment.md",
     "docs/gallery.md",
