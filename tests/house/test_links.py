@@ -20,9 +20,9 @@ def broken(page: Path, text: str) -> list[str]:
     found = []
     for target, anchor in LINK.findall(re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
         place = page.parent / target if target else page
-        known = place.exists() and (
-            not anchor or anchor in anchors(text if place == page else place.read_text("utf-8"))
-        )
+        known = place == page or place.exists()
+        if known and anchor:
+            known = anchor in anchors(text if place == page else place.read_text("utf-8"))
         if not known:
             found.append(f"{target}#{anchor}")
     return found
