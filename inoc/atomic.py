@@ -1,6 +1,7 @@
 """Files that are whole or absent: written beside, flushed, renamed, and the directory flushed."""
 
 import os
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,33 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     except OSError:
         part.unlink(missing_ok=True)
         raise
+    flush(path.parent)
+
+
+@contextmanager
+def whole_directory(path: Path) -> Generator[Path]:
+    """A directory that is complete or absent: fill what is yielded; it gets its name when the block ends.
+
+    Args:
+        path: The directory to make; an existing one is replaced.
+
+    Yields:
+        An empty directory with a temporary name, removed when the block raises.
+    """
+    part = path.with_name(f".writing-{path.name}")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    for inside in part.rglob("*"):
+        flush(inside)
+    flush(part)
+    if path.exists():
+        shutil.rmtree(path)
+    part.rename(path)
     flush(path.parent)
 
 

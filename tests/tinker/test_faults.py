@@ -67,7 +67,7 @@ def test_unreachable_address_fails_in_seconds(connect, silent: str, tmp_path) ->
 
 
 def test_other_servers_and_bad_urls(connect, stranger: str) -> None:
-    with pytest.raises(BackendUnavailable, match="is no Tinker service"):
+    with pytest.raises(BackendUnavailable, match="is not a Tinker service"):
         connect(stranger).check()
     for url in ("ftp://host", "http://user:secret@host", "nonsense"):
         with pytest.raises(BadInput, match="plain http") as error:
@@ -94,7 +94,7 @@ def test_missing_or_wrong_key(connect, server, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_key_is_no_option_and_nowhere_else(connect, server, trained: Trained) -> None:
-    with pytest.raises(BadInput, match="TINKER_API_KEY only"):
+    with pytest.raises(BadInput, match="set the environment variable TINKER_API_KEY"):
         connect(server.url, api_key=KEY)
     backend = connect(server.url)
     assert KEY not in repr(backend.identity()) + repr(vars(backend)) + repr(vars(backend.service))
@@ -120,20 +120,20 @@ def test_key_is_not_printed_by_a_command(server, models, tmp_path) -> None:
         text=True,
         timeout=100,
     )
-    assert "does not take the key" in done.stderr
+    assert "rejects the key" in done.stderr
     assert "secret-of-mine" not in done.stderr + done.stdout
 
 
 def test_unknown_model_names_what_there_is(connect, server) -> None:
     backend = connect(server.url, served_name="Qwen/Qwen9")
-    with pytest.raises(BackendRejected, match="does not have the model 'Qwen/Qwen9'; it has table, tiny"):
+    with pytest.raises(BackendRejected, match="does not have the model 'Qwen/Qwen9', but table, tiny"):
         backend.check()
 
 
 def test_unknown_options_and_checkpoints(connect, server, backend: TinkerBackend) -> None:
-    with pytest.raises(BadInput, match="no option 'concurency'"):
+    with pytest.raises(BadInput, match="did you mean 'concurrency'"):
         connect(server.url, concurency=3)
-    with pytest.raises(BadInput, match="concurrency = 0"):
+    with pytest.raises(BadInput, match="'concurrency' of the backend tinker is 0"):
         connect(server.url, concurrency=0)
     ask = questions(1)[0]
     for place, error, text in (
@@ -213,5 +213,5 @@ def test_damaged_resume_file_is_named(backend: TinkerBackend, tmp_path) -> None:
 
 
 def test_missing_tokenizer_says_which_option() -> None:
-    with pytest.raises(BadInput, match=r"Fix: set .*tokenizer"):
+    with pytest.raises(BadInput, match="there is no tokenizer"):
         TinkerBackend.from_spec(ModelSpec("nobody/nothing"))

@@ -25,22 +25,23 @@ class ServiceAdapter(NamedTuple):
 
 
 def service_adapter(job: TrainingJob) -> ServiceAdapter:
-    """The service trains attention and MLP layers as wholes, and never the output layer here, so that its
-    adapters load everywhere.
+    """The service trains all attention layers or none, likewise MLP layers, and never the output layer here, so
+    that its adapters load everywhere.
 
-    Raises BackendRejected for a full fine-tuning and for settings that name no such layer.
+    Raises:
+        BackendRejected: A full fine-tuning, or settings without any of these layers.
     """
     asked = job.adapter
     if asked.kind == "full":
         raise BackendRejected(
-            f"training '{job.id}' asks for a full fine-tuning; a Tinker service trains LoRA adapters only: "
-            "set training.method to lora, or use the local backend."
+            f"training '{job.id}' asks for full fine-tuning, but a Tinker service trains LoRA adapters only. "
+            "Fix: set training.method to lora, or use the local backend."
         )
     attention, mlp = bool(set(asked.targets) & set(ATTENTION)), bool(set(asked.targets) & set(MLP))
     if not attention and not mlp:
         raise BackendRejected(
-            f"training '{job.id}' targets {', '.join(asked.targets) or 'nothing'}; a Tinker service trains "
-            f"attention ({', '.join(ATTENTION)}) and MLP layers ({', '.join(MLP)})."
+            f"training '{job.id}' targets {', '.join(asked.targets) or 'nothing'}, which a Tinker service does not "
+            f"train. Fix: target attention ({', '.join(ATTENTION)}) or MLP layers ({', '.join(MLP)})."
         )
     targets = (ATTENTION if attention else ()) + (MLP if mlp else ())
     used = AdapterSettings("lora", asked.rank, ALPHA, rslora=False, dropout=0.0, targets=targets)

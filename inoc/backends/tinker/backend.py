@@ -1,18 +1,17 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 """TinkerBackend: scores, samples and trains LoRA adapters on a Tinker service. Importing this imports no SDK."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from importlib.util import find_spec
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from inoc.backends.base import TokenBackend, read_options
 from inoc.backends.checks import ROUNDING
 from inoc.backends.protocols import (
     Capabilities,
-    ChatTokenizer,
     Checkpoint,
     Completion,
     ModelSpec,
@@ -22,11 +21,15 @@ from inoc.backends.protocols import (
     TrainingEvent,
     TrainingJob,
 )
-from inoc.backends.requests import check_sampling, refuse_impossible, stream_seed
-from inoc.backends.tinker.options import parse_options
+from inoc.backends.remote import refuse_secrets
+from inoc.backends.requests import stream_seed
+from inoc.backends.tinker.adapter import LORA
+from inoc.backends.tinker.download import download
+from inoc.backends.tinker.options import Options
 from inoc.backends.tinker.service import Service
-from inoc.backends.tokenizers import load_tokenizer, template_hash, tokenizer_hash
-from inoc.errors import BackendRejected, BackendUnavailable, BadInput, BadResult
+from inoc.backends.tinker.train import train
+from inoc.backends.training import check_job
+from inoc.errors import BackendRejected, BadInput, BadResult
 from inoc.values import Sampling, Scalar
 
 if TYPE_CHECKING:
@@ -38,8 +41,15 @@ if TYPE_CHECKING:
 ADDRESS = "tinker://"
 
 
-class TinkerBackend:
-    """A base model of a Tinker service and the adapters trained there."""
+class TinkerBackend(TokenBackend[Options]):
+    """A base model of a Tinker service and the adapters trained there.
+
+    Args:
+        model: The model and the options, as in the experiment file.
+
+    Raises:
+        BadInput: A wrong option or tokenizer. Nothing is sent.
+    """
 
     name: ClassVar[str] = "tinker"
     capabilities: ClassVar[Capabilities] = Capabilities(
@@ -49,54 +59,35 @@ class TinkerBackend:
     extra: ClassVar[str] = "inoc[tinker]"
 
     def __init__(self, model: ModelSpec) -> None:
-        if find_spec("tinker") is None:
-            raise BackendUnavailable("the backend tinker needs its library: pip install 'inoc[tinker]'.")
-        self.spec = model
-        self.options = parse_options(model.options)
+        super().__init__(model)
         self.served_name = self.options.served_name or model.id
         self.service = Service(self.options)
-        self._tokenizer = load_tokenizer(self.options.tokenizer or model.id, model.revision)
+        self.tokenizer  # noqa: B018  # a wrong one is an error here, not after a session has begun
         self._samplers: dict[str | None, SamplingClient] = {}
 
     @classmethod
-    def check_options(cls, options: Mapping[str, Scalar]) -> None:
-        """BadInput for an option it does not have or a value it cannot take."""
-        parse_options(options)
-
-    @classmethod
-    def from_spec(cls, model: ModelSpec) -> "TinkerBackend":
-        """BadInput for a wrong option or tokenizer, BackendUnavailable for a missing library. Nothing is sent."""
-        return cls(model)
+    def parse_options(cls, options: Mapping[str, Scalar] | None) -> Options:
+        """The options as a dataclass; BadInput for a wrong one."""
+        refuse_secrets(options or {}, cls.name, ("key",), "TINKER_API_KEY")
+        return read_options(Options, cls.name, options)
 
     @property
-    def tokenizer(self) -> ChatTokenizer:
-        return self._tokenizer
-
-    @cached_property
     def context_length(self) -> int:
-        """The option context_length, else what the service says. BadInput where neither does."""
+        """The option context_length, else what the service says; BadInput where neither does."""
         length = self.options.context_length or self._served.max_context_length
         if length is None:
             raise BadInput(
-                f"the Tinker service does not say how long a context of {self.served_name} may be: "
-                "set the option context_length."
+                f"the Tinker service does not say the context length of {self.served_name}. "
+                "Fix: set the option context_length."
             )
         return length
 
     def identity(self) -> Mapping[str, Scalar]:
         """Weights and dtype are the service's: known by the model's name only. `lora` says how its adapters
         are scaled, which can differ from what an experiment asks for."""
-        from importlib.metadata import version
-
-        from inoc.backends.tinker.adapter import LORA
-
-        local = Path(self.spec.id).is_dir()
         return {
-            "model": Path(self.spec.id).resolve().name if local else self.spec.id,
-            "revision": self.spec.revision,
+            **super().identity(),
             "served_name": self.options.served_name,
-            "tokenizer": tokenizer_hash(self._tokenizer),
-            "template": template_hash(self._tokenizer),
             "dtype": "chosen by the service",
             "lora": LORA,
             "engine": f"tinker {version('tinker')}",
@@ -113,23 +104,21 @@ class TinkerBackend:
 
     @cached_property
     def _served(self) -> "SupportedModel":
-        models = self.service.models()
-        for model in models:
-            if model.model_name == self.served_name:
-                return model
-        names = sorted(model.model_name for model in models if model.model_name)
-        more = f" and {len(names) - 20} others" if len(names) > 20 else ""
-        raise BackendRejected(
-            f"the Tinker service at {self.service.url} does not have the model '{self.served_name}'; it has "
-            f"{', '.join(names[:20]) or 'none'}{more}: set the model's id or the option served_name."
-        )
+        models = {model.model_name: model for model in self.service.models() if model.model_name}
+        if self.served_name not in models:
+            more = f" and {len(models) - 20} others" if len(models) > 20 else ""
+            raise BackendRejected(
+                f"the Tinker service at {self.service.url} does not have the model '{self.served_name}', but "
+                f"{', '.join(sorted(models)[:20]) or 'nothing'}{more}. Fix: set model.id or the option served_name."
+            )
+        return models[self.served_name]
 
     def sampler(self, checkpoint: Checkpoint | None) -> "SamplingClient":
         """The SDK's client for the base model or a checkpoint saved for sampling."""
         location = None if checkpoint is None else checkpoint.location
         if location is not None and not location.startswith(ADDRESS):
             raise BadInput(
-                f"the checkpoint '{location}' is not on a Tinker service ({ADDRESS}…): use the backend that "
+                f"the checkpoint '{location}' is not on a Tinker service ({ADDRESS}…). Fix: use the backend that "
                 "trained it."
             )
         if location not in self._samplers:
@@ -141,20 +130,17 @@ class TinkerBackend:
             )
         return self._samplers[location]
 
-    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
-        """Asks for the completions' logprobs only, so that the service may take the context from its cache.
-        Requests with the same context go out together. A wrong reply is asked for once more, then BadResult."""
-        refuse_impossible(requests, self.context_length)
-        return self._score(requests)
+    def _samplers_of(
+        self, requests: Sequence[ScoreRequest] | Sequence[SampleRequest]
+    ) -> "dict[Checkpoint | None, SamplingClient]":
+        checkpoints = dict.fromkeys(request.checkpoint for request in requests)
+        return {checkpoint: self.sampler(checkpoint) for checkpoint in checkpoints}
 
-    def _score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
-        asked = [request for request in requests if request.completion]
-        asked.sort(key=lambda request: request.context)
-        samplers = {request.checkpoint: None for request in asked}
-        clients = {checkpoint: self.sampler(checkpoint) for checkpoint in samplers}
-        for request in requests:
-            if not request.completion:
-                yield TokenLogprobs(request.id, np.zeros(0, np.float32), ())
+    def compute_scores(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
+        """Ask for the completions' logprobs only, so that the service can take the context from its cache.
+        Requests with one context go out together. A wrong reply is requested once more, then BadResult."""
+        asked = sorted(requests, key=lambda request: request.context)
+        clients = self._samplers_of(asked)
 
         def ask(request: ScoreRequest) -> "Future[list[float | None]]":
             from tinker.types import ModelInput
@@ -175,16 +161,10 @@ class TinkerBackend:
                     wrong.append(request)
             asked = wrong
 
-    def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
-        """One sample each, seeded by (sampling.seed, stream). `logprobs` only at temperature 1 and top_p 1: what a
-        service returns elsewhere is not said."""
-        check_sampling(sampling)
-        refuse_impossible(requests, self.context_length, max_tokens=sampling.max_tokens)
-        return self._sample(requests, sampling)
-
-    def _sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
-        checkpoints = {request.checkpoint: None for request in requests}
-        clients = {checkpoint: self.sampler(checkpoint) for checkpoint in checkpoints}
+    def compute_samples(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
+        """One sample each, seeded by (sampling.seed, stream). `logprobs` only at temperature 1 and top_p 1: what
+        a service returns otherwise is undocumented."""
+        clients = self._samplers_of(requests)
 
         def ask(request: SampleRequest) -> "Future[SampleResponse]":
             from tinker.types import ModelInput, SamplingParams
@@ -205,20 +185,17 @@ class TinkerBackend:
             yield read_sample(request, reply, sampling)
 
     def train(self, job: TrainingJob) -> Iterator[TrainingEvent]:
-        """Own loop of forward_backward and optim_step; see `inoc.backends.tinker.train`."""
-        from inoc.backends.tinker.train import train
-
-        return train(self, job)
+        """inoc's own loop of forward_backward and optim_step; see `inoc.backends.tinker.train`."""
+        check_job(job, self.context_length)
+        return train(self.service, job, self.served_name, self.identity())
 
     def download(self, checkpoint: Checkpoint, directory: Path) -> Checkpoint:
         """A trained adapter as a PEFT folder; see `inoc.backends.tinker.download`."""
-        from inoc.backends.tinker.download import download
-
-        return download(self, checkpoint, directory)
+        return download(self.service, checkpoint, directory, self.identity())
 
 
 def read_logprobs(request: ScoreRequest, reply: list[float | None] | BadResult) -> TokenLogprobs | BadResult:
-    """The completion's part of a reply; a BadResult where it cannot be right."""
+    """The completion's part of a reply; a BadResult for a reply that cannot be right."""
     if isinstance(reply, BadResult):
         return BadResult(f"{request.id}: {reply}")
     total, wanted = len(request.context) + len(request.completion), len(request.completion)
@@ -237,13 +214,13 @@ def read_logprobs(request: ScoreRequest, reply: list[float | None] | BadResult) 
 def read_sample(request: SampleRequest, reply: "SampleResponse", sampling: Sampling) -> Completion:
     """The one sequence of a reply, without the stop token that ends it."""
     if len(reply.sequences) != 1:
-        raise BadResult(f"{request.id}: the service sent {len(reply.sequences)} samples, asked for one.")
+        raise BadResult(f"{request.id}: the service sent {len(reply.sequences)} samples instead of one.")
     sequence = reply.sequences[0]
     ids = tuple(int(token) for token in sequence.tokens)
     if sequence.stop_reason == "stop" and ids and ids[-1] in sampling.stop_ids:
         ids = ids[:-1]
     if len(ids) > sampling.max_tokens or set(ids) & set(sampling.stop_ids) or (ids and min(ids) < 0):
-        raise BadResult(f"{request.id}: the service's sample goes on after its end ({len(ids)} tokens).")
+        raise BadResult(f"{request.id}: the service's sample continues after its end ({len(ids)} tokens).")
     logprobs = None
     if sequence.logprobs is not None and sampling.temperature == 1 and sampling.top_p == 1:
         logprobs = np.array(sequence.logprobs[: len(ids)], np.float32)
