@@ -150,5 +150,5 @@ def test_folder_of_another_training_is_refused(
 ) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(there.job.directory, folder)
-    with pytest.raises(OtherSettings, match="another training"):
+    with pytest.raises(OtherSettings, match="a different training"):
         list(backend.train(replace(there.job, directory=str(folder), learning_rate=1e-3)))

@@ -146,16 +146,16 @@ def test_a_missing_package_names_the_option():
 def test_a_cancelled_and_a_vanished_job():
     server = Server()
     server.add("a", "canceled")
-    with pytest.raises(InocError, match="a was cancelled; the same command submits it again"):
+    with pytest.raises(InocError, match="a was canceled"):
         seen(server, "a")
-    with pytest.raises(BadResult, match="not on the server"):
+    with pytest.raises(BadResult, match="no longer on the server"):
         seen(server, "b")
 
 
 def test_waiting_ends():
     server = Server()
     server.add("a", *["pending"] * 10_000)
-    with pytest.raises(BackendUnavailable, match=r"nothing changed for 0 s at a: .* `ow cancel a`"):
+    with pytest.raises(BackendUnavailable, match=r"nothing changed for 0 s in a: .* `ow cancel a`"):
         seen(server, "a", options=replace(FAST, timeout=0.05))
 
 
@@ -169,7 +169,7 @@ def test_notes_are_made_once(monkeypatch, caplog):
     assert len(caplog.messages) == 2
     assert "no worker has taken a" in caplog.messages[0]
     assert "at least 8 GB" in caplog.messages[0]
-    assert "the worker w1 of a has said nothing for 500 s" in caplog.messages[1]
+    assert "the worker w1 of a has reported nothing for 500 s" in caplog.messages[1]
 
 
 # --- scoring and sampling ------------------------------------------------------------------------------------------
@@ -347,7 +347,7 @@ def test_a_directory_belongs_to_one_training(tmp_path: Path):
     assert claim(job, one) is None
     write_record(job, one)
     assert claim(job, replace(one, job="", questions="others", choice="other")) == one
-    with pytest.raises(OtherSettings, match="another training"):
+    with pytest.raises(OtherSettings, match="a different training"):
         claim(job, replace(one, content="two"))
     for damaged in ("{", "{}", "[]"):
         (tmp_path / "run" / "openweights.json").write_text(damaged)
@@ -355,7 +355,7 @@ def test_a_directory_belongs_to_one_training(tmp_path: Path):
             claim(job, one)
     (tmp_path / "local").mkdir()
     (tmp_path / "local" / "manifest.json").write_text("{}")
-    with pytest.raises(OtherSettings, match="another backend"):
+    with pytest.raises(OtherSettings, match="a different backend"):
         claim(replace(job, directory=str(tmp_path / "local")), one)
 
 

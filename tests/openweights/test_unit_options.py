@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from inoc.backends.openweights import model
+from inoc.backends.openweights import OpenWeightsBackend, model
 from inoc.backends.openweights.command import entrypoint, image_of, install_line
-from inoc.backends.openweights.options import DEFAULT_INSTALL, Options, parse_options
+from inoc.backends.openweights.options import DEFAULT_INSTALL, Options
 from inoc.backends.openweights.service import Service
 from inoc.backends.protocols import ModelSpec
 from inoc.errors import BackendUnavailable, BadInput, BadResult
@@ -19,9 +19,9 @@ JWT = "eyJh.eyJi.c"
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"gpu": 1}, "no option 'gpu'; it knows base_image"),
-        ({"api_key": "ow_secret"}, "environment only"),
-        ({"url": "http://x"}, "environment only"),
+        ({"gpu": 1}, "unknown option of the backend openweights 'gpu'"),
+        ({"api_key": "ow_secret"}, "set the environment variable"),
+        ({"url": "http://x"}, "set the environment variable"),
         ({"requires_vram_gb": -1}, "requires_vram_gb"),
         ({"poll": 0}, "poll"),
         ({"device": "gpu"}, "device"),
@@ -30,16 +30,18 @@ JWT = "eyJh.eyJi.c"
 )
 def test_wrong_options_are_named(given, said):
     with pytest.raises(BadInput, match=said) as caught:
-        parse_options(given)
+        OpenWeightsBackend.parse_options(given)
     assert "ow_secret" not in str(caught.value)
 
 
 def test_options_of_the_worker_and_hardware():
-    options = parse_options({"device": "cpu", "rows": 4, "allowed_hardware": " 1x A100 ,2x H100S,"})
+    options = OpenWeightsBackend.parse_options(
+        {"device": "cpu", "rows": 4, "allowed_hardware": " 1x A100 ,2x H100S,"}
+    )
     assert options.on_worker() == {"device": "cpu", "rows": 4}
     assert options.hardware() == ["1x A100", "2x H100S"]
-    assert parse_options(None).on_worker() == {}
-    assert parse_options({"allowed_hardware": ""}).hardware() is None
+    assert OpenWeightsBackend.parse_options(None).on_worker() == {}
+    assert OpenWeightsBackend.parse_options({"allowed_hardware": ""}).hardware() is None
 
 
 def test_every_option_is_documented():
@@ -86,8 +88,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("OPENWEIGHTS_API_KEY", "", "needs a key: set the environment variable OPENWEIGHTS_API_KEY"),
-        ("OPENWEIGHTS_API_KEY", "my secret", "holds no OpenWeights key"),
+        ("OPENWEIGHTS_API_KEY", "", r"needs a key\. Fix: set the environment variable OPENWEIGHTS_API_KEY"),
+        ("OPENWEIGHTS_API_KEY", "my secret", "is not an OpenWeights key"),
         ("SUPABASE_ANON_KEY", "my secret", "SUPABASE_ANON_KEY"),
         ("SUPABASE_URL", "ftp://somewhere", "plain http"),
         ("SUPABASE_URL", "http://me:my secret@somewhere", "plain http"),
@@ -147,16 +149,9 @@ def test_models_that_cannot_be_sent_are_refused(tmp_path: Path):
         model.find(ModelSpec(str(tmp_path)), Options(upload_mb=1))
 
 
-def test_weights_are_named_as_the_local_backend_names_them():
-    pytest.importorskip("torch")
-    from inoc.backends.local.load import weights_hash
-
-    assert model.weights_hash(model_path()) == weights_hash(model_path())
-
-
 def test_without_the_client_the_extra_is_named(monkeypatch):
-    from inoc.backends.openweights import backend
+    from inoc.backends import base
 
-    monkeypatch.setattr(backend, "find_spec", lambda name: None)
+    monkeypatch.setattr(base, "find_spec", lambda name: None)
     with pytest.raises(BackendUnavailable, match=r"pip install 'inoc\[openweights\]'"):
-        backend.OpenWeightsBackend.from_spec(ModelSpec("testbed"))
+        OpenWeightsBackend.from_spec(ModelSpec("testbed"))

@@ -1,12 +1,12 @@
-"""Folders as single files: inoc's own source, models, adapters. The same content gives the same bytes."""
+"""Folders as single files: inoc's source, models, adapters. The same content gives the same bytes."""
 
 import io
-import shutil
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Final, Protocol, runtime_checkable
 
+from inoc.atomic import whole_directory
 from inoc.errors import BadResult
 
 SOURCE: Final = (
@@ -22,7 +22,7 @@ SOURCE: Final = (
     "backends/local/*.py",
     "backends/openweights/*.py",
 )
-"""The part of inoc that works on a worker; it imports nothing else of inoc."""
+"""The part of inoc that runs on a worker; it imports nothing else of inoc."""
 
 
 @runtime_checkable
@@ -45,7 +45,7 @@ def make_zip(entries: Iterable[tuple[str, bytes]], *, compress: bool = True) -> 
 
 
 def zip_source() -> bytes:
-    """inoc as it is installed here, as far as a worker needs it; Python imports from the archive."""
+    """The part of the installed inoc that a worker needs; Python imports from the archive."""
     root = Path(__file__).parents[2]
     files = sorted({file for pattern in SOURCE for file in root.glob(pattern)})
     return make_zip((f"inoc/{file.relative_to(root).as_posix()}", file.read_bytes()) for file in files)
@@ -64,23 +64,17 @@ def zip_folder(folder: Path, inside: str = "") -> bytes:
 
 
 def unzip(content: bytes, target: Path) -> None:
-    """Unpack into a new folder, which gets its name only when it is whole; one that is there is replaced.
+    """Unpack into a folder that is complete or absent; an existing one is replaced.
 
     Raises:
-        BadResult: no archive, a damaged one, or one that names a file outside the folder.
+        BadResult: The archive is damaged or names a file outside the folder.
     """
-    temporary = target.parent / f".writing-{target.name}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive, whole_directory(target) as folder:
             for name in archive.namelist():
                 parts = PurePosixPath(name).parts
                 if not parts or name.startswith("/") or "\\" in name or ".." in parts:
                     raise BadResult(f"the archive for '{target}' names a file outside its folder: {name!r}.")
-            archive.extractall(temporary)
+            archive.extractall(folder)
     except (zipfile.BadZipFile, EOFError, OSError) as error:
         raise BadResult(f"the archive for '{target}' is damaged ({error}).") from None
-    if target.exists():
-        shutil.rmtree(target)
-    temporary.rename(target)

@@ -1,5 +1,5 @@
 # pyright: reportMissingImports=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-"""The one place that imports the `openweights` client: late, quietly, and with the types of what inoc uses of it."""
+"""The only place that imports the `openweights` client: late, quietly, and with the types that inoc uses."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ class Reply(Protocol):
 
 @runtime_checkable
 class Query(Protocol):
-    """A request to a table, built up call by call."""
+    """A request to a table, built call by call."""
 
     def eq(self, column: str, value: object) -> "Query": ...
     def in_(self, column: str, values: Sequence[object]) -> "Query": ...
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
         def __init__(self, *, supabase_url: str, supabase_key: str, auth_token: str) -> None: ...
 
     class Job:
-        """A job as it was when it was last looked at; it gives its fields by name."""
+        """A job as last read; its fields by name."""
 
         @classmethod
         def from_row(cls, row: Row, manager: "Jobs") -> "Job": ...
@@ -109,24 +109,24 @@ else:
 
 __all__ = [
     "APIError", "ApiTokenError", "HTTPError", "Job", "Jobs", "OpenWeights", "Row", "StorageException",
-    "Table", "forget", "hosted", "normalised", "prices", "retrying", "table",
+    "Table", "forget", "hosted", "normalized", "prices", "retrying", "table",
 ]  # fmt: skip
 
 
 def table(ow: OpenWeights, name: str) -> Table:
-    """A table of the server, as the client's own methods ask it."""
+    """A table of the server, as the client's own methods use it."""
     return cast(Table, getattr(ow, "_supabase").table(name))  # noqa: B009
 
 
 def retrying(work: Callable[[object], T], owner: object) -> T:
-    """`work(owner)`, tried again as the client does; `owner._ow` is the client whose session is renewed."""
+    """`work(owner)`, retried as the client does; `owner._ow` is the client whose session is renewed."""
     from openweights.client.decorators import supabase_retry
 
     return cast(T, supabase_retry()(work)(owner))
 
 
 def hosted() -> tuple[str, str]:
-    """Address and public key of the hosted service, as the client has them when the environment says nothing."""
+    """Address and public key of the hosted service: the defaults of the client."""
     import inspect
 
     defaults = inspect.signature(OpenWeights.__init__).parameters
@@ -134,14 +134,14 @@ def hosted() -> tuple[str, str]:
 
 
 def forget(ow: OpenWeights) -> None:
-    """The client keeps every instance; this one is not needed any more."""
+    """Remove this instance from those that the client keeps."""
     instances = cast(list[OpenWeights], getattr(OpenWeights, "_INSTANCES"))  # noqa: B009
     if ow in instances:
         instances.remove(ow)
 
 
-def normalised(hardware: Sequence[str] | None) -> list[str] | None:
-    """Hardware as workers call it; ValueError for what the client does not know."""
+def normalized(hardware: Sequence[str] | None) -> list[str] | None:
+    """Hardware as workers call it; ValueError for names that the client does not know."""
     from openweights.cluster.start_runpod import normalize_hardware_type
 
     return None if hardware is None else [str(normalize_hardware_type(name)) for name in hardware]

@@ -11,11 +11,11 @@ PREPARE: Final = "prepare.py"
 REQUESTS: Final = "requests.npz"
 QUESTIONS: Final = "questions.npz"
 FILES: Final = ".files.zip"
-"""A mounted archive of this name is unpacked into a folder of its name before the work begins."""
+"""A mounted archive with this ending is unpacked into a folder of its name before the work starts."""
 
 
 def image_of(options: Options) -> str:
-    """The container image of the jobs: the option, else the client's own for training."""
+    """The container image of the jobs: the option, else the client's image for training."""
     if options.base_image:
         return options.base_image
     from inoc.backends.openweights.client import Jobs
@@ -24,14 +24,14 @@ def image_of(options: Options) -> str:
 
 
 def install_line(options: Options) -> str:
-    """What pip is to install before a job: nothing on a worker that was started by hand, unless asked for."""
+    """What pip installs before a job: by default nothing on a worker that was started by hand."""
     if options.install is not None:
         return options.install
     return "" if image_of(options) == DEV_IMAGE else DEFAULT_INSTALL
 
 
 def entrypoint(kind: Kind, asks: bool, options: Options) -> str:
-    """The shell line: install, then run inoc from the mounted archive; questions in a process of their own."""
+    """The shell line: install, then run inoc from the mounted archive; questions in a separate process."""
     install = install_line(options)
     python = "env/bin/python" if install else "python"
     run = f'PYTHONPATH="$PWD/{SOURCE}:$PYTHONPATH" {python} -m inoc.backends.openweights.worker'

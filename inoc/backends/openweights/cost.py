@@ -1,4 +1,4 @@
-"""What scoring will take and cost, from the options, the client's price table and earlier jobs."""
+"""What scoring takes and costs, from the options, the client's price table and earlier jobs."""
 
 from collections.abc import Mapping
 from typing import Final, cast
@@ -12,12 +12,12 @@ from inoc.errors import BadInput
 EARLIER: Final = 5
 """Earlier jobs whose speed is averaged."""
 LEAST: Final = 10_000
-"""Tokens below which a job's speed is that of loading the model."""
+"""Tokens below which a job's speed is dominated by loading the model."""
 SECONDS: Final = 3600.0
 
 
 def price(desk: Desk, tokens: int, work: Work, jobs: int | None) -> Price:
-    """For so many tokens in all; what is not known stays None, with advice in `basis`."""
+    """For this number of tokens in all; None for what is unknown, with advice in `basis`."""
     options = desk.options
     jobs = jobs or -(-tokens // options.tokens_per_job)
     allowed = options.hardware()
@@ -44,10 +44,7 @@ def measured(desk: Desk, work: Work) -> tuple[float | None, str]:
     ]
     known = [pair for pair in done if pair is not None][:EARLIER]
     if not known:
-        return (
-            None,
-            "no earlier job of this model to measure by: set the option tokens_per_second for an estimate",
-        )
+        return None, "this model has no earlier job; set the option tokens_per_second for an estimate"
     tokens, seconds = (sum(column) for column in zip(*known, strict=True))
     return (
         tokens / seconds,
@@ -56,7 +53,7 @@ def measured(desk: Desk, work: Work) -> tuple[float | None, str]:
 
 
 def speed(row: Row, work: Work) -> tuple[float, float] | None:
-    """Tokens and seconds of a finished job, where it said so and was large enough."""
+    """Tokens and seconds of a finished job, if it reported them and was large enough."""
     outputs = cast(Mapping[str, object], row.get("outputs") or {})
     tokens, seconds = outputs.get(f"{work}_tokens"), outputs.get(f"{work}_seconds")
     if not isinstance(tokens, (int, float)) or not isinstance(seconds, (int, float)):
@@ -67,9 +64,9 @@ def speed(row: Row, work: Work) -> tuple[float, float] | None:
 
 
 def listed(allowed: list[str] | None) -> tuple[float | None, str]:
-    """The dearest of the allowed machines in the client's table."""
+    """The most expensive of the allowed machines in the client's table."""
     if not allowed:
-        return None, "price not known: set the option price_per_hour or allowed_hardware"
+        return None, "unknown price; set the option price_per_hour or allowed_hardware"
     from inoc.backends.openweights.client import prices
 
     found: list[float] = []
@@ -79,6 +76,6 @@ def listed(allowed: list[str] | None) -> tuple[float | None, str]:
         except ValueError as error:
             raise BadInput(f"openweights option allowed_hardware: {error}") from None
         if price is None:
-            return None, f"the client's table has no price for {name}: set the option price_per_hour"
+            return None, f"the client's table has no price for {name}; set the option price_per_hour"
         found.append(price)
     return max(found), "the client's table"

@@ -1,12 +1,10 @@
-"""Handing jobs in: which files go with them, what names them, and a note on what was there already."""
+"""Submitting jobs: their files, their names, and a note on jobs that exist already."""
 
-import hashlib
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from inoc.backends.openweights import bundle, wire
 from inoc.backends.openweights.command import FILES, PREPARE, SOURCE, Kind, image_of, install_line
@@ -17,6 +15,7 @@ from inoc.backends.openweights.record import Record
 from inoc.backends.openweights.service import Row, Service
 from inoc.backends.protocols import Checkpoint, ModelSpec
 from inoc.errors import BadInput, BadResult
+from inoc.hashing import bytes_hash, content_hash
 from inoc.values import Sampling, Scalar
 
 if TYPE_CHECKING:
@@ -24,19 +23,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("inoc.backends.openweights")
 
+DIGITS: Final = 32
+"""Hex digits of the hashes in a job's parameters."""
+
 
 @dataclass
 class Desk:
-    """Where jobs are handed in and waited for."""
+    """Where jobs are submitted and awaited."""
 
     spec: ModelSpec
     options: Options
     model: Model
     service: Service
     reset: set[str] = field(default_factory=set[str])
-    """Jobs that had failed and were submitted again: once in a process is enough."""
-    trainings: dict[str, Record] = field(default_factory=dict[str, Record])
-    """Trainings of this process by content: their jobs."""
+    """Jobs that had failed and were submitted again; a process does so once."""
+    trainings: dict[tuple[str, Record], Record] = field(default_factory=dict[tuple[str, Record], Record])
+    """Trainings of this process by directory and content: their jobs."""
     open: set[str] = field(default_factory=set[str])
     """Jobs of this process that have not ended."""
     _seen: dict[str, object] = field(default_factory=dict[str, object])
@@ -44,7 +46,7 @@ class Desk:
     _zips: dict[str, bytes] = field(default_factory=dict[str, bytes])
 
     def setup(self, sampling: Sampling | None) -> wire.Json:
-        """What the worker must know besides the requests."""
+        """What the worker needs besides the requests."""
         model = {
             "id": self.model.on_worker,
             "revision": None if self.model.upload else self.spec.revision,
@@ -54,14 +56,12 @@ class Desk:
         return {"model": model, "sampling": None if sampling is None else asdict(sampling)}
 
     def base(self, sampling: Sampling | None) -> str:
-        """A hash of all but the requests that decides results: model, arithmetic, image, libraries, this code."""
-        parts = [
-            self.setup(sampling), dict(self.learned()), hashlib.sha256(self.source).hexdigest(), self.choice(),
-        ]  # fmt: skip
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+        """A hash of everything but the requests that changes results: model, arithmetic, image, libraries, code."""
+        parts = (self.setup(sampling), self.learned(), bytes_hash(self.source), self.choice())
+        return content_hash(*parts, digits=DIGITS)
 
     def learned(self) -> Mapping[str, Scalar]:
-        """The model and its arithmetic, as far as they decide what a training learns."""
+        """The model and its arithmetic, as far as they change what a training learns."""
         return {
             "name": self.model.name,
             "on_worker": self.model.on_worker,
@@ -72,21 +72,21 @@ class Desk:
         }
 
     def choice(self) -> str:
-        """How the user chose to run it: a hash of image, packages, the worker's options and the attempt."""
+        """How the user runs it: a hash of image, packages, the worker's options and the attempt."""
         options = self.options
-        parts = [image_of(options), install_line(options), options.on_worker(), options.attempt]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+        parts = (image_of(options), install_line(options), options.on_worker(), options.attempt)
+        return content_hash(*parts, digits=DIGITS)
 
     @property
     def source(self) -> bytes:
-        """inoc's own code, as the worker runs it."""
+        """inoc's source, as the worker runs it."""
         return self._zip(SOURCE, bundle.zip_source)
 
     def adapters(self, checkpoints: Iterable[Checkpoint | None]) -> dict[str, str]:
         """For every checkpoint's location the name of its folder on the worker, by content.
 
         Raises:
-            BadInput: a location that is no folder here, or too large to be sent.
+            BadInput: A location that is not a local folder, or is too large to send.
         """
         names: dict[str, str] = {}
         for checkpoint in checkpoints:
@@ -97,12 +97,11 @@ class Desk:
                 folder = Path(location)
                 if not folder.is_dir():
                     raise BadInput(
-                        f"the checkpoint '{location}' is no folder here: use the backend that trained it."
+                        f"the checkpoint '{location}' is not a local folder. Fix: use the backend that trained it."
                     )
                 if checkpoint.adapter.kind == "full":
-                    check_size(folder, self.options, f"the checkpoint '{location}'", "score it where it lies")
-                digest = hashlib.sha256(bundle.zip_folder(folder)).hexdigest()
-                self._folders[location] = f"adapter-{digest[:24]}", folder
+                    check_size(folder, self.options, f"the checkpoint '{location}'", "score it where it is")
+                self._folders[location] = f"adapter-{bytes_hash(bundle.zip_folder(folder))[:24]}", folder
             names[location] = self._folders[location][0]
         return names
 
@@ -118,7 +117,7 @@ class Desk:
         index: str | None = None,
         asks: bool = False,
     ) -> str:
-        """Submit a job; the same content is the same job. Its id."""
+        """Submit a job and return its id; the same content is the same job."""
         from inoc.backends.openweights.jobs import InocJob, Params
 
         mounted = {SOURCE: self.source, PREPARE: bundle.prepare_script(), **files}
@@ -143,25 +142,21 @@ class Desk:
             log.warning("submitted %s: %s %s, %s tokens", job, f"{requests:,}", what, f"{tokens:,}")
         elif before["status"] in ("failed", "canceled"):
             reason = str(failure(self.service, before)).splitlines()[-1].strip()
-            log.warning("submitted %s again; it had ended before: %s", job, reason)
+            log.warning("submitted %s again, which had ended: %s", job, reason)
         else:
             log.warning("found %s, %s", job, before["status"])
         return job
 
     def found(self, row: Row, requests: int) -> None:
-        """A note on a job of an earlier call that has what is asked now; one that still waits gets today's hardware."""
+        """Log that an earlier job has what is requested; one that still waits gets the current hardware options."""
         log.warning(
-            "found %s, %s: %s of its results are asked for", row["id"], row["status"], f"{requests:,}"
+            "found %s, %s: %s of its results are requested", row["id"], row["status"], f"{requests:,}"
         )
         if row["status"] == "pending":
             self.service.ask_for(row, self.options.hardware(), self.options.requires_vram_gb)
 
     def follow(self, jobs: Sequence[str]) -> Iterator[Event]:
-        """Events of these jobs until they are completed.
-
-        Raises:
-            BadResult: a job ran on another model.
-        """
+        """Events of these jobs until they are completed; BadResult for a job that ran on a different model."""
         self.open.update(jobs)
         try:
             for event in follow(self.service, jobs, self.options, self.open):
@@ -175,19 +170,19 @@ class Desk:
             raise
 
     def _check(self, event: Event) -> None:
-        """What the worker loaded is what is here, as far as that is known, and the same in every job."""
+        """Every job loaded the same model, which is the local one as far as that is known."""
         found = event.data.get("identity")
         if not isinstance(found, dict):
-            raise BadResult(f"the job {event.job} does not say on which model it ran.")
+            raise BadResult(f"the job {event.job} does not say which model it ran on.")
         identity = cast(Mapping[str, object], found)
         expected = self._seen.setdefault("weights", self.model.weights or identity.get("weights"))
         if identity.get("weights") != expected:
             raise BadResult(
-                f"the job {event.job} ran on other weights than {self.model.name} has here or had in earlier jobs: "
-                "name a revision, or mend the option worker_model."
+                f"the job {event.job} ran on other weights than {self.model.name} has here or had in earlier jobs. "
+                "Fix: name a revision, or correct the option worker_model."
             )
         if self._seen.setdefault("tokenizer", identity.get("tokenizer")) != identity.get("tokenizer"):
-            log.warning("the job %s found another tokenizer than earlier jobs", event.job)
+            log.warning("the tokenizer of the job %s differs from that of earlier jobs", event.job)
 
     def _zip(self, name: str, make: "bundle.Maker") -> bytes:
         if name not in self._zips:

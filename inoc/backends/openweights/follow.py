@@ -1,4 +1,4 @@
-"""Waiting for jobs: their events as they are stored, their end, and what to say of a failure."""
+"""Waiting for jobs: their events as they are stored, their end, and the error of a failed job."""
 
 import logging
 import time
@@ -15,16 +15,16 @@ log = logging.getLogger("inoc.backends.openweights")
 
 LOG_LINES: Final = 10
 LOG_SECONDS: Final = 15.0
-"""A job is marked failed a moment before its log is stored."""
+"""A job is marked failed shortly before its log is stored."""
 NOTE_SECONDS: Final = 60.0
 SILENT_SECONDS: Final = 180.0
-"""A worker says every few seconds that it lives."""
+"""A worker reports every few seconds."""
 ENDED: Final = ("completed", "failed", "canceled")
 
 
 @dataclass(frozen=True)
 class Event:
-    """What a job's own script said: `kind` is one of steps, checkpoint, answers, part, resume, trained, error, done."""
+    """What a job's script reports; `kind`: begin, steps, checkpoint, answers, part, resume, trained, error or done."""
 
     job: str
     kind: str
@@ -35,8 +35,8 @@ def follow(service: Service, ids: Sequence[str], options: Options, unfinished: s
     """Events of all runs of these jobs, stored and new, until every job is completed; ended ones leave `unfinished`.
 
     Raises:
-        InocError: a job failed (with the reason, or the last lines of its log) or was cancelled; others go on.
-        BackendUnavailable: nothing changed for `timeout` seconds.
+        InocError: A job failed (with the reason, or the last lines of its log) or was canceled; others continue.
+        BackendUnavailable: Nothing changed for `timeout` seconds.
     """
     waiting, seen = list(dict.fromkeys(ids)), dict.fromkeys(ids, 0)
     states: dict[str, object] = {}
@@ -46,7 +46,7 @@ def follow(service: Service, ids: Sequence[str], options: Options, unfinished: s
         for job in tuple(waiting):
             if job not in rows:
                 raise BadResult(
-                    f"the job {job} is not on the server any more; the same command submits it again."
+                    f"the job {job} is no longer on the server. Fix: run the same command, which submits it again."
                 )
             status = rows[job]["status"]
             look = status != "pending" or job not in states
@@ -63,14 +63,14 @@ def follow(service: Service, ids: Sequence[str], options: Options, unfinished: s
         notes.say(service, [rows[job] for job in waiting])
         if now - changed > options.timeout:
             raise BackendUnavailable(
-                f"nothing changed for {options.timeout:.0f} s at {', '.join(waiting)}: {after(waiting)}"
+                f"nothing changed for {options.timeout:.0f} s in {', '.join(waiting)}: {after(waiting)}"
             )
         if waiting:
             time.sleep(options.poll)
 
 
 class Notes:
-    """Says once that nothing takes a job, and once that the worker of a job is silent."""
+    """Warns once that no worker takes a job, and once that the worker of a job is silent."""
 
     def __init__(self) -> None:
         self.begun = self.looked = time.monotonic()
@@ -86,7 +86,7 @@ class Notes:
         if pending and len(pending) == len(rows) and "pending" not in self.told:
             self.told.add("pending")
             log.warning(
-                "no worker has taken %s for %.0f s (image %s, %s); the work begins when one is free",
+                "no worker has taken %s for %.0f s (image %s, %s); the work starts when one is free",
                 ", ".join(str(row["id"]) for row in pending), now - self.begun, pending[0]["docker_image"],
                 hardware(pending[0]),
             )  # fmt: skip
@@ -98,30 +98,30 @@ class Notes:
             if silent is not None and silent > SILENT_SECONDS:
                 self.told.add(job)
                 log.warning(
-                    "the worker %s of %s has said nothing for %.0f s; if it is gone and nobody starts it again, "
-                    "`ow cancel %s` and the same command begin anew from what is uploaded", worker, job, silent, job,
+                    "the worker %s of %s has reported nothing for %.0f s; if it does not come back, "
+                    "`ow cancel %s` and the same command resume from what is uploaded", worker, job, silent, job,
                 )  # fmt: skip
 
 
 def leave(service: Service, waiting: Sequence[str], options: Options) -> None:
-    """What happens to unfinished jobs when inoc is interrupted."""
+    """Cancel unfinished jobs when inoc is interrupted, if that is chosen, and say what becomes of them."""
     if not options.cancel_on_exit:
         log.warning("interrupted; %s", after(waiting))
         return
     running = [job for job, row in service.jobs(waiting).items() if row["status"] not in ENDED]
     for job in running:
         service.cancel(job)
-    log.warning("cancelled %s; the same command submits them again", ", ".join(running) or "nothing")
+    log.warning("canceled %s; the same command submits them again", ", ".join(running) or "nothing")
 
 
 def after(waiting: Sequence[str]) -> str:
-    """Where to find jobs that go on without inoc."""
+    """Where to find jobs that continue without inoc."""
     names = " ".join(waiting)
-    return f"submitted jobs go on, and the same command finds them; `ow logs JOB` shows, `ow cancel {names}` ends them."
+    return f"submitted jobs continue, the same command finds them; `ow logs JOB` shows, `ow cancel {names}` ends them."
 
 
 def hardware(row: Row) -> str:
-    """What a job asks for, in words."""
+    """What a job requires, in words."""
     allowed = cast(Sequence[str] | None, row.get("allowed_hardware"))
     return (
         " or ".join(allowed) if allowed else f"at least {row.get('requires_vram_gb') or 0} GB of GPU memory"
@@ -129,7 +129,7 @@ def hardware(row: Row) -> str:
 
 
 def _fresh(service: Service, job: str, seen: dict[str, int]) -> list[Event]:
-    """inoc's own events that were stored since the last look."""
+    """inoc's own events that were stored since the last call."""
     runs = service.runs(job)
     rows = service.events([run["id"] for run in runs], seen[job])
     seen[job] += len(rows)
@@ -143,10 +143,10 @@ def events_of(job: str, rows: Sequence[Row]) -> list[Event]:
 
 
 def failure(service: Service, row: Row) -> InocError:
-    """The error of a job that failed or was cancelled."""
+    """The error of a job that failed or was canceled."""
     job = str(row["id"])
     if row["status"] == "canceled":
-        return InocError(f"the job {job} was cancelled; the same command submits it again.")
+        return InocError(f"the job {job} was canceled. Fix: run the same command, which submits it again.")
     runs = service.runs(job)
     if not runs:
         return InocError(f"the job {job} failed before it ran.")
@@ -161,11 +161,11 @@ def failure(service: Service, row: Row) -> InocError:
     lines = "\n".join(f"    {line}" for line in tail)
     if any("ModuleNotFoundError" in line for line in tail[-2:]):
         return BackendUnavailable(
-            f"the job {job} failed: its image {row['docker_image']} lacks a package; name it in the option install. "
-            f"Last lines of its log:\n{lines}"
+            f"the job {job} failed: its image {row['docker_image']} lacks a package. "
+            f"Fix: name it in the option install. Last lines of the log:\n{lines}"
         )
     return InocError(
-        f"the job {job} failed; the same command submits it again. Last lines of its log:\n{lines}"
+        f"the job {job} failed. Fix: run the same command, which submits it again. Last lines of the log:\n{lines}"
     )
 
 

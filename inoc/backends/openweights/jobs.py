@@ -1,9 +1,7 @@
 """inoc's own kind of job on an OpenWeights server. Imports the client: import this late."""
 
-import json
 import tempfile
 from collections.abc import Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import Literal, cast
 
@@ -12,11 +10,12 @@ from pydantic import BaseModel
 from inoc.backends.openweights.client import APIError, Job, Jobs, OpenWeights, Row, table
 from inoc.backends.openweights.command import Kind, entrypoint, image_of
 from inoc.backends.openweights.options import Options
+from inoc.hashing import content_hash
 
 
 class Params(BaseModel):
-    """What a job says of itself. `base` names everything but the requests that decides results; `index` is a file
-    of eight bytes per request, by which later calls find what is computed already."""
+    """A job's own parameters. `base` identifies everything except the requests that changes results; `index` is a
+    file with eight bytes per request, with which later calls find what is computed already."""
 
     program: Literal["inoc"] = "inoc"
     kind: Kind
@@ -30,7 +29,7 @@ class Params(BaseModel):
 
 
 class InocJob(Jobs):
-    """One job: files that are mounted, a shell line that runs `inoc.backends.openweights.worker` on them."""
+    """One job: mounted files and a shell line that runs `inoc.backends.openweights.worker` on them."""
 
     params = Params
 
@@ -41,19 +40,19 @@ class InocJob(Jobs):
         self.ow = ow
         self.options = options
         self.reset = reset
-        """Jobs that were reset already: once in a process is enough."""
+        """Jobs that were reset already; a process resets a job once."""
         self.files = files
         self.base_image = image_of(options)
         self.requires_vram_gb = options.requires_vram_gb
         self.before: Row | None = None
-        """The job's row as it was before it was submitted; None for a new one."""
+        """The job's row before it was submitted; None for a new job."""
 
     def get_entrypoint(self, validated_params: BaseModel) -> str:
         params = cast(Params, validated_params)
         return entrypoint(params.kind, params.asks, self.options)
 
     def submit(self, params: Params) -> str:
-        """Create the job, find it where it is there, or reset it where it failed or was cancelled. Returns its id."""
+        """Create the job, find an existing one, or reset one that failed or was canceled. Returns its id."""
         with tempfile.TemporaryDirectory() as folder:
             self.mount = {}
             for number, (target, content) in enumerate(sorted(self.files.items())):
@@ -64,12 +63,11 @@ class InocJob(Jobs):
             return str(self.create(**fields, allowed_hardware=self.options.hardware())["id"])
 
     def compute_id(self, data: dict[str, object], docker_image: str | None = None) -> str:
-        """A hash of parameters, files and image. Hardware and intervals are left out: they may be changed while a job
+        """A hash of parameters, files and image, but not of hardware and intervals, which may change while a job
         waits."""
         image = docker_image or str(data["docker_image"])
-        content = json.dumps([data["params"], image, self.ow.organization_id], sort_keys=True)
         kind = cast(Mapping[str, Mapping[str, object]], data["params"])["validated_params"]["kind"]
-        return f"inoc-{kind}-{sha256(content.encode()).hexdigest()[:16]}"
+        return f"inoc-{kind}-{content_hash(data['params'], image, self.ow.organization_id)}"
 
     def get_or_create_or_reset(self, data: dict[str, object]) -> Job:
         data["id"] = self.compute_id(data)
@@ -82,6 +80,6 @@ class InocJob(Jobs):
         try:
             return super().get_or_create_or_reset(data)
         except APIError as error:
-            if str(error.code) != "23505":  # somebody else has just submitted the same
+            if str(error.code) != "23505":  # another process has just submitted the same
                 raise
             return super().get_or_create_or_reset(data)

@@ -1,12 +1,10 @@
-"""The backend's own settings: `options` of the experiment's backend section."""
+"""Options of the backend: `backend.options` of the experiment file."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
-from inoc.errors import BadInput
 from inoc.values import Scalar
 
 Count = Annotated[int, Field(ge=1, strict=True)]
@@ -19,7 +17,7 @@ DEFAULT_INSTALL: Final = (
     "transformers>=5.16.1,<6 peft>=0.21,<0.22 accelerate>=1.10,<2 safetensors>=0.6 jaxtyping>=0.3.7"
 )
 ON_WORKER: Final = ("device", "device_map", "quantization", "attention", "batch_tokens", "rows")
-"""Options handed on to the local backend that computes on the worker."""
+"""Options of the local backend that computes on the worker."""
 
 
 @dataclass(frozen=True)
@@ -33,35 +31,35 @@ class Options:
     allowed_hardware: str | None = None
     """Comma-separated list such as "1x A100, 1x H100S"; then `requires_vram_gb` does not count."""
     install: str | None = None
-    """What pip installs before a job starts, where it is absent; "" installs nothing."""
+    """What pip installs before a job starts, unless it is there; "" installs nothing."""
     worker_model: str | None = None
-    """The same model as the worker knows it (folder or hub name); then nothing is uploaded."""
+    """The model's name on the worker (folder or hub name); then nothing is uploaded."""
     tokenizer: str | None = None
     """Directory or hub name of the tokenizer; default: the model's id."""
     context_length: Count | None = None
     """Tokens of context and completion together; default: what the model's configuration says."""
     tokens_per_job: Count = 10_000_000
-    """Context and completion tokens after which scoring and sampling begin another job."""
+    """Context and completion tokens after which scoring and sampling start a new job."""
     upload_mb: Count = 200
     """Largest local model (or full fine-tuning) that is sent to the worker, in megabytes."""
     upload_every: Positive = 60.0
     """Seconds between uploads of finished scores and samples."""
     resume_every: Positive = 600.0
-    """Seconds at least between uploads of a training's state."""
+    """Least seconds between uploads of a training's state."""
     resume_mb: Whole = 1000
-    """Largest state of a training that is uploaded, in megabytes; above, a killed job begins anew."""
+    """Largest state of a training that is uploaded, in megabytes; with a larger one a killed job starts over."""
     poll: Positive = 5.0
-    """Seconds between two looks at the jobs."""
+    """Seconds between polls of the jobs."""
     timeout: Positive = 86400.0
-    """Seconds without any change of any job after which inoc stops waiting."""
+    """Seconds without a change of any job after which inoc stops waiting."""
     cancel_on_exit: bool = False
-    """Cancel unfinished jobs when inoc is interrupted; by default they go on."""
+    """Cancel unfinished jobs when inoc is interrupted; by default they continue."""
     attempt: Whole = 0
-    """Another number submits everything anew instead of finding earlier jobs."""
+    """A new number submits everything again instead of finding earlier jobs."""
     price_per_hour: Positive | None = None
     """Dollars per hour and worker, for estimates; default: the client's table for `allowed_hardware`."""
     tokens_per_second: Positive | None = None
-    """Tokens per second of one worker, for estimates; default: as measured by earlier jobs."""
+    """Tokens per second of one worker, for estimates; default: the speed of earlier jobs."""
     device: Literal["auto", "cpu", "cuda", "mps"] | None = None
     device_map: str | None = None
     quantization: Literal["8bit", "4bit"] | None = None
@@ -79,24 +77,3 @@ class Options:
         if not self.allowed_hardware:
             return None
         return [part.strip() for part in self.allowed_hardware.split(",") if part.strip()]
-
-
-def parse_options(options: Mapping[str, Scalar] | None) -> Options:
-    """Options from the experiment file; BadInput names the first wrong one and what there is."""
-    given = dict(options or {})
-    known = list(Options.__dataclass_fields__)
-    for name in given:
-        if "key" in name.lower() or "url" in name.lower():
-            raise BadInput(
-                "the backend openweights takes keys and addresses from the environment only "
-                f"(OPENWEIGHTS_API_KEY, SUPABASE_URL, SUPABASE_ANON_KEY): remove option '{name}'."
-            )
-        if name not in known:
-            raise BadInput(f"the backend openweights has no option '{name}'; it knows {', '.join(known)}.")
-    try:
-        return TypeAdapter(Options).validate_python(given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BadInput(
-            f"openweights option {first['loc'][0]} = {first['input']!r}: {first['msg']}."
-        ) from None

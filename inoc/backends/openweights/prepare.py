@@ -1,7 +1,7 @@
 """Runs first on a worker, alone: `python prepare.py PACKAGE...` makes `env/`, the image's Python with these packages.
 
-The image itself stays as it is: other jobs of the same worker must find what they expect. What the image has and is
-new enough is used and not installed again.
+The image itself is not changed, because other jobs of the same worker depend on it. Packages of the image that are new
+enough are used and not installed again.
 """
 
 import subprocess
@@ -14,7 +14,7 @@ ENVIRONMENT = "env"
 
 
 def main(packages: list[str]) -> None:
-    """Make the environment in the current folder; pip's own words end up in the job's log."""
+    """Make the environment in the current folder; pip's messages are in the job's log."""
     venv.create(ENVIRONMENT, system_site_packages=True, with_pip=False)
     python = Path(ENVIRONMENT, "bin", "python").absolute()
     ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]

@@ -25,7 +25,7 @@ def run(
     """Results of all requests, in the order in which jobs deliver them.
 
     Raises:
-        BadResult: a job ended without a result, or with one that does not fit.
+        BadResult: A job ended without a result, or with one that does not fit.
     """
     if not requests:
         return
@@ -36,11 +36,7 @@ def run(
         waiting.setdefault(wire.digest(request, names), []).append(request)
     jobs, totals = find_computed(desk, kind, base, waiting)
     for part in cut([group[0] for group in waiting.values()], desk.options.tokens_per_job, sampling):
-        used = {
-            r.checkpoint.location
-            for r in part
-            if r.checkpoint is not None and r.checkpoint.location is not None
-        }
+        used = {r.checkpoint.location for r in part if r.checkpoint is not None}
         own = {location: name for location, name in names.items() if location in used}
         content = wire.pack_requests(desk.setup(sampling), part, names)
         digests = [wire.digest(request, names) for request in part]
@@ -70,7 +66,7 @@ def run(
 def find_computed(
     desk: Desk, kind: str, base: str, waiting: dict[bytes, list[wire.Request]]
 ) -> tuple[dict[str, Asked], dict[str, int]]:
-    """Jobs of earlier calls that have or will have results asked for now; takes those out of `waiting`."""
+    """Earlier jobs that have or will have requested results, which are removed from `waiting`."""
     jobs: dict[str, Asked] = {}
     totals: dict[str, int] = {}
     for row in desk.service.find({"program": "inoc", "kind": kind, "base": base}):
@@ -102,7 +98,7 @@ def cost(request: wire.Request, sampling: Sampling | None) -> int:
 def cut(
     requests: Sequence[wire.Request], tokens_per_job: int, sampling: Sampling | None
 ) -> Iterator[list[wire.Request]]:
-    """The requests of one job after the other."""
+    """The requests of each job."""
     part: list[wire.Request] = []
     tokens = 0
     for request in requests:

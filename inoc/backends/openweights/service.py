@@ -1,7 +1,7 @@
 """The connection to an OpenWeights server: probed before the client is used, its errors as one sentence.
 
-The client tries transient errors again for a minute; everything here goes through it, so that an expired session is
-renewed as it does. Its own lists of runs and events are not used: they are cut (10 runs, 1000 events) or unordered.
+The client retries transient errors for a minute; everything here goes through it, so that it also renews an expired
+session. Its own lists of runs and events are not used: they are truncated (10 runs, 1000 events) or unordered.
 """
 
 import io
@@ -9,53 +9,42 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from hashlib import sha256
-from http.client import HTTPException
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.error import HTTPError
-from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
+from inoc.backends.remote import Remote, one_line
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput, BadResult, InocError
+from inoc.hashing import bytes_hash
 
 if TYPE_CHECKING:
-    from inoc.backends.openweights.client import OpenWeights
+    from inoc.backends.openweights.client import OpenWeights, Query, Table
 
 T = TypeVar("T")
 Row = Mapping[str, object]
-PROBE_SECONDS: Final = 3.0
+REMOTE: Final = Remote("OpenWeights server", "SUPABASE_URL", "OPENWEIGHTS_API_KEY")
 PAGE: Final = 1000
-"""Rows a server sends at most in one answer."""
+"""Most rows in one answer of a server."""
 JWT: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+")
 TABLES: Final = "/rest/v1/jobs?select=id&limit=1"
 
 
 class Service:
-    """One authenticated client, opened when it is first needed."""
+    """One authenticated client, opened on first use."""
 
     def __init__(self) -> None:
         self._ow: OpenWeights | None = None
 
     @property
     def url(self) -> str:
-        """SUPABASE_URL, else the hosted service's. BadInput where it is no http address or carries credentials."""
-        url = os.environ.get("SUPABASE_URL", "").strip() or _hosted(0)
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-            raise BadInput("SUPABASE_URL must be a plain http(s) address: set it anew.")
-        return url.rstrip("/")
+        """SUPABASE_URL, else the hosted service's; BadInput unless it is http(s) without credentials."""
+        return REMOTE.url(os.environ.get("SUPABASE_URL", "").strip() or _hosted(0))
 
     @property
     def key(self) -> str:
-        """BackendUnavailable where there is none, or none of the service's."""
-        key = os.environ.get("OPENWEIGHTS_API_KEY", "").strip()
-        if not key:
-            raise BackendUnavailable(
-                "the backend openweights needs a key: set the environment variable OPENWEIGHTS_API_KEY."
-            )
+        """The key; BackendUnavailable where it is missing or malformed."""
+        key = REMOTE.key()
         if not key.startswith("ow_") and not JWT.fullmatch(key):
             raise BackendUnavailable(
-                "OPENWEIGHTS_API_KEY holds no OpenWeights key (they begin with 'ow_'): set it anew."
+                "OPENWEIGHTS_API_KEY is not an OpenWeights key, which begins with 'ow_'. Fix: set it to a valid key."
             )
         return key
 
@@ -65,30 +54,13 @@ class Service:
         key = os.environ.get("SUPABASE_ANON_KEY", "").strip() or _hosted(1)
         if not JWT.fullmatch(key):
             raise BackendUnavailable(
-                "SUPABASE_ANON_KEY holds no such key (three parts with dots): set it anew."
+                "SUPABASE_ANON_KEY is not a key, which has three parts with dots. Fix: set it to a valid key."
             )
         return key
 
     def probe(self) -> None:
-        """One small request of at most three seconds; BackendUnavailable where nothing healthy answers."""
-        asked = Request(f"{self.url}{TABLES}", headers={"apikey": self.anon_key})
-        try:
-            with urlopen(asked, timeout=PROBE_SECONDS) as reply:
-                reply.read(1000)
-        except HTTPError as error:
-            if error.code >= 500:
-                raise BackendUnavailable(
-                    f"the OpenWeights server at {self.url} answers {error.code}: try later."
-                ) from None
-            if error.code not in (401, 403, 429):
-                raise BackendUnavailable(
-                    f"what answers at {self.url} is no OpenWeights server ({error.code}): mend SUPABASE_URL."
-                ) from None
-        except (OSError, HTTPException):
-            raise BackendUnavailable(
-                f"no OpenWeights server answers at {self.url} within {PROBE_SECONDS:.0f} s: check SUPABASE_URL and "
-                "the network."
-            ) from None
+        """Ask for one job; BackendUnavailable unless something healthy answers."""
+        REMOTE.probe(f"{self.url}{TABLES}", {"apikey": self.anon_key})
 
     @property
     def ow(self) -> "OpenWeights":
@@ -113,8 +85,8 @@ class Service:
         self._ow = None
 
     def call(self, work: "Callable[[OpenWeights], T]") -> T:
-        """Work with the client; transient errors are tried again and an expired session is renewed."""
-        self.ow  # noqa: B018  # opened first: its errors are not to be tried again
+        """Work with the client; it retries transient errors and renews an expired session."""
+        self.ow  # noqa: B018  # opened first: its errors must not be retried
         from inoc.backends.openweights.client import retrying
 
         try:
@@ -122,96 +94,79 @@ class Service:
         except Exception as error:
             raise self.explain(error) from None
 
-    def jobs(self, ids: Sequence[str]) -> dict[str, Row]:
-        """The rows of jobs that exist, by id."""
+    def rows(self, name: str, ask: "Callable[[Table], Query]") -> list[Row]:
+        """The rows of a table that a query finds."""
         from inoc.backends.openweights.client import table
 
-        rows = self.call(lambda ow: table(ow, "jobs").select("*").in_("id", list(ids)).execute().data)
+        return self.call(lambda ow: ask(table(ow, name)).execute().data)
+
+    def jobs(self, ids: Sequence[str]) -> dict[str, Row]:
+        """The rows of jobs that exist, by id."""
+        rows = self.rows("jobs", lambda table: table.select("*").in_("id", list(ids)))
         return {str(row["id"]): row for row in rows}
 
     def runs(self, job: str) -> list[Row]:
         """All runs of a job, oldest first."""
-        from inoc.backends.openweights.client import table
-
-        return self.call(
-            lambda ow: (
-                table(ow, "runs").select("*").eq("job_id", job).order("created_at").order("id").execute().data
-            )
+        return self.rows(
+            "runs", lambda table: table.select("*").eq("job_id", job).order("created_at").order("id")
         )
 
     def events(self, runs: Sequence[object], skip: int = 0) -> list[Row]:
         """All events of these runs from number `skip` on, in the order they were stored."""
-        from inoc.backends.openweights.client import table
-
         found: list[Row] = []
         while runs:
             first = skip + len(found)
-            page = self.call(
-                lambda ow, first=first: (
-                    table(ow, "events")
-                    .select("*")
-                    .in_("run_id", list(runs))
-                    .order("created_at")
-                    .order("id")
-                    .range(first, first + PAGE - 1)
-                    .execute()
-                    .data
-                )
-            )
-            found += page
-            if len(page) < PAGE:
+
+            def page(table: "Table", first: int = first) -> "Query":
+                ordered = table.select("*").in_("run_id", list(runs)).order("created_at").order("id")
+                return ordered.range(first, first + PAGE - 1)
+
+            rows = self.rows("events", page)
+            found += rows
+            if len(rows) < PAGE:
                 break
         return found
 
     def find(self, params: Mapping[str, object]) -> list[Row]:
         """Jobs whose own parameters contain these, newest first."""
-        from inoc.backends.openweights.client import table
-
-        return self.call(
-            lambda ow: (
-                table(ow, "jobs")
-                .select("*")
-                .contains("params->validated_params", dict(params))
+        contained = dict(params)
+        return self.rows(
+            "jobs",
+            lambda table: (
+                table.select("*")
+                .contains("params->validated_params", contained)
                 .order("created_at", desc=True)
-                .execute()
-                .data
-            )
+            ),
         )
 
     def silence(self, worker: str) -> float | None:
-        """Seconds since a worker last said that it lives; None where it never did."""
-        from inoc.backends.openweights.client import table
-
-        rows = self.call(lambda ow: table(ow, "worker").select("ping").eq("id", worker).execute().data)
+        """Seconds since a worker last reported; None where it never did."""
+        rows = self.rows("worker", lambda table: table.select("ping").eq("id", worker))
         if not rows or not rows[0]["ping"]:
             return None
         said = datetime.fromisoformat(str(rows[0]["ping"]).replace("Z", "+00:00"))
         return (datetime.now(UTC) - said).total_seconds()
 
     def ask_for(self, row: Row, hardware: Sequence[str] | None, vram_gb: int) -> None:
-        """Change what a job asks for while it waits for a worker."""
-        from inoc.backends.openweights.client import normalised, table
+        """Change what a job requires while it waits for a worker."""
+        from inoc.backends.openweights.client import normalized
 
         try:
             wanted: dict[str, object] = {
-                "allowed_hardware": normalised(hardware),
+                "allowed_hardware": normalized(hardware),
                 "requires_vram_gb": vram_gb,
             }
         except ValueError as error:
             raise self.explain(error) from None
         if any(row.get(name) != value for name, value in wanted.items()):
             job = row["id"]
-            self.call(
-                lambda ow: (
-                    table(ow, "jobs").update(wanted).eq("id", job).eq("status", "pending").execute().data
-                )
-            )
+            self.rows("jobs", lambda table: table.update(wanted).eq("id", job).eq("status", "pending"))
 
     def cancel(self, job: str) -> None:
         self.call(lambda ow: ow.jobs.cancel(job))
 
     def upload(self, content: bytes, name: str) -> str:
-        """The id of a file; one that is there is not sent again."""
+        """The id of a file; an existing one is not sent again."""
         return str(
             self.call(lambda ow: ow.files.create(Named(content, name), purpose="custom_job_file"))["id"]
         )
@@ -221,11 +176,12 @@ class Service:
         return self.call(lambda ow: ow.files.content(id))
 
     def content(self, data: Row) -> bytes:
-        """The file of an event; BadResult where it is not what was sent."""
+        """The file of an event; BadResult where it differs from what was sent."""
         content = self.file(str(data["file"]))
-        if sha256(content).hexdigest() != data.get("sha256"):
+        if bytes_hash(content) != data.get("sha256"):
             raise BadResult(
-                f"the file '{data.get('path')}' of the job arrived damaged; the same command fetches it anew."
+                f"the file '{data.get('path')}' of the job arrived damaged. "
+                "Fix: run the same command, which fetches it again."
             )
         return content
 
@@ -239,39 +195,36 @@ class Service:
         said, where = self.clean(str(error)), f"the OpenWeights server at {self.url}"
         if isinstance(error, ApiTokenError):
             return BackendUnavailable(
-                f"{where} does not take the key in OPENWEIGHTS_API_KEY ({said}): set a valid one."
+                f"{where} rejects the key in OPENWEIGHTS_API_KEY ({said}). Fix: set a valid key."
             )
         if isinstance(error, ValueError) and "hardware" in said:
             return BadInput(f"openweights option allowed_hardware: {said}")
         if isinstance(error, WireError):
             return BackendUnavailable(
-                f"the connection to {where} broke ({type(error).__name__}): try later; submitted jobs go on, and the "
-                "same command finds them."
+                f"the connection to {where} broke ({type(error).__name__}). Fix: run the same command later; submitted "
+                "jobs continue and it finds them."
             )
         if isinstance(error, (APIError, StorageException)):
             if re.search(r"JWT|JWS|Unauthorized|Invalid API key|\b401\b", said):
                 return BackendUnavailable(
-                    f"{where} does not take the key in OPENWEIGHTS_API_KEY or SUPABASE_ANON_KEY (wrong or expired): "
-                    "set valid ones."
+                    f"{where} rejects the key in OPENWEIGHTS_API_KEY or SUPABASE_ANON_KEY (wrong or expired). "
+                    "Fix: set valid keys."
                 )
             if re.search(r"\b413\b|too large|exceeded the maximum", said):
                 return BackendRejected(
-                    f"{where} takes no file of this size: lower tokens_per_job, upload_mb or resume_mb."
+                    f"{where} rejects a file of this size. Fix: lower tokens_per_job, upload_mb or resume_mb."
                 )
             if "42501" in said or "permission denied" in said:
                 return BackendUnavailable(
-                    f"{where} does not allow this to the key in OPENWEIGHTS_API_KEY: {said}"
+                    f"{where} does not allow this with the key in OPENWEIGHTS_API_KEY: {said}"
                 )
-            return BackendUnavailable(f"{where} refuses: {said}")
+            return BackendUnavailable(f"{where} rejects the request: {said}")
         return BackendUnavailable(f"{where}: {type(error).__name__}: {said}")
 
     def clean(self, text: str) -> str:
         """One short line without keys."""
-        line = " ".join(text.split())
-        for name in ("OPENWEIGHTS_API_KEY", "SUPABASE_ANON_KEY"):
-            key = os.environ.get(name, "").strip()
-            line = line.replace(key, "***") if key else line
-        return re.sub(r"eyJ[\w-]+\.[\w-]+\.[\w-]+|ow_[0-9A-Za-z]{8,}", "***", line)[:300]
+        hidden = re.sub(r"eyJ[\w-]+\.[\w-]+\.[\w-]+|ow_[0-9A-Za-z]{8,}", "***", text)
+        return one_line(hidden, ("OPENWEIGHTS_API_KEY", "SUPABASE_ANON_KEY"))
 
 
 class Named(io.BytesIO):

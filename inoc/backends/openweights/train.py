@@ -1,14 +1,13 @@
-"""A training as one job: its steps, checkpoints and answers as the job says them, kept in the job's directory.
+"""A training as one job: its steps, checkpoints and answers as the job reports them, kept in the job's directory.
 
-The layout is the local backend's: `manifest.json`, `step-00050/` with the adapter. Beside them `openweights.json`
-says which job on the server it was.
+The layout is the local backend's: `manifest.json`, `step-00050/` with the adapter; in addition `openweights.json` says
+which job on the server it is.
 """
 
 import logging
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from typing import cast
 
@@ -27,29 +26,30 @@ from inoc.backends.protocols import (
 )
 from inoc.backends.training import check_job
 from inoc.errors import BackendRejected, BadResult
+from inoc.hashing import bytes_hash
 
 log = logging.getLogger("inoc.backends.openweights")
 
 
 def submit(desk: Desk, job: TrainingJob, context_length: int) -> Record:
-    """Start the training, or find it where it was started.
+    """Start the training, or find a job that trains it already.
 
     Raises:
-        BadInput, BackendRejected: the job cannot be trained as it stands, or not here.
-        OtherSettings: the directory holds another training.
+        BadInput, BackendRejected: The job cannot be trained at all, or not on this backend.
+        OtherSettings: The directory holds a different training.
     """
     check_job(job, context_length)
     if job.adapter.kind == "full" and desk.model.upload is None:
         raise BackendRejected(
-            f"training '{job.id}' asks for full fine-tuning: its checkpoints are whole models, and only models "
-            "that are small enough to be sent (upload_mb) come back; use LoRA."
+            f"training '{job.id}' asks for full fine-tuning, whose checkpoints are whole models, and only models up to "
+            "upload_mb are transferred. Fix: use LoRA."
         )
     names = desk.adapters([job.start])
     content = wire.pack_training(desk.setup(None), job, names)
     questions = wire.pack_questions(job.questions) if job.questions else b""
     learned = wire.pack_training({"model": dict(desk.learned())}, job, names)
-    record = Record("", _hash(learned), _hash(questions), desk.choice())
-    key = _hash(repr((job.directory, record)).encode())
+    record = Record("", bytes_hash(learned), bytes_hash(questions), desk.choice())
+    key = job.directory, record
     if key not in desk.trainings:
         desk.trainings[key] = _running(desk, job, record) or _start(
             desk, job, record, content, questions, names
@@ -58,7 +58,7 @@ def submit(desk: Desk, job: TrainingJob, context_length: int) -> Record:
 
 
 def _running(desk: Desk, job: TrainingJob, record: Record) -> Record | None:
-    """The job that an earlier call, perhaps of an older inoc, submitted for this training, unless it failed."""
+    """The job that an earlier call, perhaps of an older version, submitted for this training, unless it failed."""
     known = claim(job, record)
     if known is None or known.choice != record.choice:
         return None
@@ -75,7 +75,7 @@ def _running(desk: Desk, job: TrainingJob, record: Record) -> Record | None:
 def _start(
     desk: Desk, job: TrainingJob, record: Record, content: bytes, questions: bytes, names: Mapping[str, str]
 ) -> Record:
-    """Submit the training and note its job beside it."""
+    """Submit the training and record its job in its directory."""
     started = desk.start(
         "train",
         {REQUESTS: content, **({QUESTIONS: questions} if questions else {})},
@@ -90,21 +90,17 @@ def _start(
     return written
 
 
-def _hash(content: bytes) -> str:
-    return sha256(content).hexdigest()
-
-
 def train(desk: Desk, job: TrainingJob, context_length: int) -> Iterator[TrainingEvent]:
     """All events of the job from its beginning: those stored already at once, then new ones as they happen.
 
     Raises:
-        OtherSettings: the directory holds another training.
-        BadResult: the job ended and something is missing.
+        OtherSettings: The directory holds a different training.
+        BadResult: The job ended and something is missing.
     """
     record = submit(desk, job, context_length)
     submitted = record.job
-    # a job that was submitted with other questions is followed all the same: they do not change what is learned
-    same = record.questions == _hash(wire.pack_questions(job.questions) if job.questions else b"")
+    # a job with other questions is followed too: they do not change what is learned
+    same = record.questions == bytes_hash(wire.pack_questions(job.questions) if job.questions else b"")
     steps: set[int] = set()
     kept: set[int] = set()
     asked = {group.step for group in job.questions} if same else set[int]()
@@ -132,7 +128,7 @@ def train(desk: Desk, job: TrainingJob, context_length: int) -> Iterator[Trainin
 
 
 def read_steps(event: Event) -> list[TrainingStep]:
-    """The updates of one event; BadResult where they are none."""
+    """The updates of one event; BadResult where it has other content."""
     try:
         rows = cast(list[tuple[int, float, float, float | None]], event.data["rows"])
         return [
@@ -140,11 +136,11 @@ def read_steps(event: Event) -> list[TrainingStep]:
             for n, loss, rate, norm in rows
         ]
     except (KeyError, TypeError, ValueError):
-        raise BadResult(f"the job {event.job} sent updates that cannot be read.") from None
+        raise BadResult(f"the job {event.job} sent unreadable updates.") from None
 
 
 def fetch(desk: Desk, job: TrainingJob, event: Event) -> Checkpoint:
-    """A checkpoint as a folder in the job's directory; one that is there already is not fetched again."""
+    """A checkpoint as a folder in the job's directory; an existing one is not fetched again."""
     step = int(cast(int, event.data["step"]))
     directory = Path(job.directory)
     folder, mark = directory / f"step-{step:05d}", f"{event.data.get('sha256')}\n"
@@ -153,14 +149,14 @@ def fetch(desk: Desk, job: TrainingJob, event: Event) -> Checkpoint:
         bundle.unzip(desk.service.content(event.data), folder)
         if not (folder / "manifest.json").is_file() or not any(folder.glob("*.safetensors")):
             raise BadResult(
-                f"the checkpoint of update {step} of the job {event.job} holds no weights or no manifest."
+                f"the checkpoint of update {step} of the job {event.job} lacks its weights or its manifest."
             )
         told.write_text(mark)
     return Checkpoint(step, str(folder), job.adapter)
 
 
 def read_answers(desk: Desk, job: TrainingJob, event: Event) -> CheckpointAnswers:
-    """The answers of one step, with the ids they were asked under."""
+    """The answers of one step, with the ids of the questions."""
     step = int(cast(int, event.data["step"]))
     number = 0
     for group in job.questions:

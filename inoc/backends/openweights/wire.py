@@ -1,11 +1,10 @@
-"""What travels to a worker and back: NumPy archives without pickle, token ids as ragged arrays, the rest as JSON."""
+"""What is sent to a worker and back: NumPy archives without pickle, token ids as ragged arrays, the rest as JSON."""
 
 import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from hashlib import blake2b
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -23,6 +22,7 @@ from inoc.backends.protocols import (
     TrainingJob,
 )
 from inoc.errors import BadResult
+from inoc.hashing import canonical_json, content_hash
 from inoc.values import Sampling, TokenIds
 
 Json = Mapping[str, object]
@@ -40,7 +40,7 @@ class Parcel(NamedTuple):
 
 def pack(meta: Json, arrays: Arrays) -> bytes:
     """One compressed archive; the same content gives the same bytes."""
-    text = np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8)
+    text = np.frombuffer(canonical_json(meta).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, meta=text, **arrays)  # pyright: ignore[reportArgumentType]
     return buffer.getvalue()
@@ -58,21 +58,21 @@ def unpack(content: bytes) -> Parcel:
 
 
 def ragged(name: str, rows: Sequence[TokenIds]) -> dict[str, np.ndarray]:
-    """Rows of token ids as one flat array and the rows' lengths."""
+    """Rows of token ids as one flat array and the lengths of the rows."""
     size = np.array([len(row) for row in rows], np.int32)
     flat = np.fromiter((token for row in rows for token in row), np.int32, int(size.sum()))
     return {name: flat, f"{name}_size": size}
 
 
 def rows_of(arrays: Arrays, name: str) -> list[Int[np.ndarray, " token"]]:
-    """The rows of `ragged`; BadResult where lengths and values do not fit together."""
+    """The rows of `ragged`; BadResult where lengths and values do not match."""
     return split(arrays[name], arrays[f"{name}_size"])
 
 
 def split(flat: np.ndarray, size: np.ndarray) -> list[np.ndarray]:
-    """A flat array cut into rows."""
+    """A flat array split into rows."""
     if flat.ndim != 1 or size.ndim != 1 or (size < 0).any() or int(size.sum()) != len(flat):
-        raise BadResult("a file of the job has lengths that do not fit its values.")
+        raise BadResult("a file of the job has lengths that do not match its values.")
     ends = np.cumsum(size)
     return [flat[end - n : end] for end, n in zip(ends, size, strict=True)]
 
@@ -82,7 +82,7 @@ def ids(row: np.ndarray) -> TokenIds:
 
 
 class Places:
-    """Checkpoints by number: which adapter file on the worker is whose."""
+    """Numbers checkpoints, which a worker knows by the names of its adapter folders."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self.names = names
@@ -100,7 +100,7 @@ class Places:
 
 
 def checkpoints_of(rows: object) -> list[Checkpoint]:
-    """What `Places.to_json` said; locations are the names of the adapters' folders."""
+    """The inverse of `Places.to_json`; locations are the names of the adapter folders."""
     return [
         Checkpoint(int(cast(int, row["step"])), str(row["name"]), adapter_of(row["adapter"]))
         for row in cast(list[Json], rows)
@@ -114,20 +114,21 @@ def adapter_of(fields: object) -> AdapterSettings:
 
 
 def digest(request: Request, names: Mapping[str, str]) -> bytes:
-    """Eight bytes that name a request by what decides its result: token ids, weights, random stream."""
+    """Eight bytes that identify a request by what its result depends on: token ids, weights, random stream."""
     checkpoint = request.checkpoint
     where = None if checkpoint is None or checkpoint.location is None else checkpoint
     asked: list[object] = [request.context, None if where is None else names[str(where.location)]]
     asked.append(request.completion if isinstance(request, ScoreRequest) else request.stream_name)
-    return blake2b(json.dumps(asked).encode(), digest_size=8).digest()
+    return bytes.fromhex(content_hash(*asked, digits=16))
 
 
 def pack_requests(setup: Json, requests: Sequence[Request], names: Mapping[str, str]) -> bytes:
-    """Requests without their ids. A text that many requests share travels once.
+    """Requests without their ids. A text that several requests share is sent once.
 
     Args:
-        setup: what the worker must know besides (model, sampling, intervals).
-        names: for every checkpoint's location the name of its adapter on the worker.
+        setup: What else the worker needs (model, sampling).
+        requests: All of one kind.
+        names: For every checkpoint's location the name of its adapter on the worker.
     """
     places, table = Places(names), dict[TokenIds, int]()
     numbers: dict[str, list[int]] = {"context": [], "checkpoint": []}
@@ -145,7 +146,7 @@ def pack_requests(setup: Json, requests: Sequence[Request], names: Mapping[str, 
 
 
 def unpack_requests(parcel: Parcel, folder: str = "") -> tuple[Request, ...]:
-    """The requests, each with its number as id; adapters lie in `folder`."""
+    """The requests, each with its number as id; adapters are in `folder`."""
     texts = [ids(row) for row in rows_of(parcel.arrays, "text")]
     places: list[Checkpoint | None] = [
         Checkpoint(c.step, f"{folder}{c.location}", c.adapter)
@@ -167,7 +168,7 @@ def unpack_requests(parcel: Parcel, folder: str = "") -> tuple[Request, ...]:
 
 
 def pack_results(results: Sequence[Result]) -> bytes:
-    """Results whose ids are numbers, with the token ids they belong to."""
+    """Results whose ids are numbers, with their token ids."""
     arrays = ragged("token", [r.token_ids or () for r in results])
     values = [r.logprobs if r.logprobs is not None else np.zeros(0, np.float32) for r in results]
     arrays["value"] = np.concatenate([*values, np.zeros(0, np.float32)]).astype(np.float32)
@@ -183,11 +184,15 @@ def pack_results(results: Sequence[Result]) -> bytes:
 def unpack_results(
     content: bytes, requests: Mapping[int, Sequence[Request]], total: int
 ) -> list[tuple[int, Result]]:
-    """Results by their number in the job, with the ids of `requests`, which are given by that number; others of the
-    job are left out.
+    """Results with their number in the job and the ids of the requests.
+
+    Args:
+        content: Of `pack_results`.
+        requests: What to return, by number in the job; other results are left out.
+        total: Number of requests of the job.
 
     Raises:
-        BadResult: a number above `total`, or arrays that do not fit together.
+        BadResult: A number of `total` or more, or arrays that do not match.
     """
     arrays = unpack(content).arrays
     needed = {"number", "stopped", "valued", "token", "token_size", "value", "value_size"}
@@ -196,7 +201,7 @@ def unpack_results(
     tokens, values = rows_of(arrays, "token"), split(arrays["value"], arrays["value_size"])
     numbers, stopped, valued = arrays["number"], arrays["stopped"], arrays["valued"]
     if not len(numbers) == len(tokens) == len(values) == len(stopped) == len(valued):
-        raise BadResult("a result file of the job has lengths that do not fit its values.")
+        raise BadResult("a result file of the job has lengths that do not match its values.")
     results: list[tuple[int, Result]] = []
     for i, row in enumerate(numbers):
         if not 0 <= row < total:
@@ -210,7 +215,7 @@ def unpack_results(
 def _result(request: Request, tokens: TokenIds, logprobs: np.ndarray | None, stopped: bool) -> Result:
     if isinstance(request, ScoreRequest):
         if logprobs is None or tokens != request.completion or len(logprobs) != len(tokens):
-            raise BadResult(f"{request.id}: the job scored other token ids than it was asked to.")
+            raise BadResult(f"{request.id}: the job scored other token ids than requested.")
         return TokenLogprobs(request.id, logprobs, tokens)
     if logprobs is not None and len(logprobs) != len(tokens):
         raise BadResult(f"{request.id}: {len(logprobs)} log-probabilities for {len(tokens)} tokens.")
@@ -218,7 +223,7 @@ def _result(request: Request, tokens: TokenIds, logprobs: np.ndarray | None, sto
 
 
 PLAIN = ("directory", "examples", "batches", "adapter", "start", "questions")
-"""Fields of a training job that do not travel as they are."""
+"""Fields of a training job that are packed separately or not at all."""
 
 
 def pack_training(setup: Json, job: TrainingJob, names: Mapping[str, str]) -> bytes:
@@ -239,7 +244,7 @@ def pack_training(setup: Json, job: TrainingJob, names: Mapping[str, str]) -> by
 
 
 def unpack_training(parcel: Parcel, directory: str, folder: str = "") -> TrainingJob:
-    """The job again, to be kept in `directory`; the adapter it starts from lies in `folder`."""
+    """The job, to be kept in `directory`; the adapter it starts from is in `folder`."""
     meta, arrays = parcel
     weights = split(arrays["weight"], arrays["token_size"])
     names = cast(list[str], meta["examples"])
@@ -261,7 +266,7 @@ def unpack_training(parcel: Parcel, directory: str, folder: str = "") -> Trainin
 
 
 def pack_questions(questions: Sequence[CheckpointQuestions]) -> bytes:
-    """All questions of a training, in order: `index` says which group a request is of."""
+    """All questions of a training, in order."""
     requests = [request for group in questions for request in group.requests]
     groups = [
         {"step": group.step, "sampling": asdict(group.sampling), "n": len(group.requests)}
@@ -271,7 +276,7 @@ def pack_questions(questions: Sequence[CheckpointQuestions]) -> bytes:
 
 
 def unpack_questions(content: bytes) -> tuple[CheckpointQuestions, ...]:
-    """The groups again; ids are numbers over all groups."""
+    """The groups; ids are numbers over all groups."""
     parcel = unpack(content)
     requests = cast(tuple[SampleRequest, ...], unpack_requests(parcel))
     groups: list[CheckpointQuestions] = []

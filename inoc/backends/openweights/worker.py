@@ -1,8 +1,8 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """What runs on the worker: `python -m inoc.backends.openweights.worker KIND` in a job's folder.
 
-The local backend does the work. Everything that is worth keeping is uploaded when it is done and said in an event; a
-job that is started again, after its worker was killed, takes over what earlier runs of it have uploaded.
+The local backend does the work. Results are uploaded as soon as they are finished and reported in an event; a job that
+is started again, after its worker was killed, takes over what its earlier runs have uploaded.
 """
 
 import itertools
@@ -12,7 +12,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar, cast
 
@@ -30,13 +29,14 @@ from inoc.backends.protocols import (
     TrainingStep,
 )
 from inoc.errors import InocError
+from inoc.hashing import bytes_hash
 
 log = logging.getLogger("inoc.backends.openweights")
 
 STEP_SECONDS: Final = 2.0
-"""Seconds at least between two events of training steps."""
+"""Least seconds between two events of training steps."""
 STEP_EVENTS: Final = 400
-"""Step events of one training at most: a server sends 1000 events in one answer, inoc asks for the rest."""
+"""Most step events of one training: a server sends 1000 events in one answer."""
 TRAINING: Final = "training"
 T = TypeVar("T", bound=wire.Result)
 
@@ -50,7 +50,7 @@ class Often(NamedTuple):
 
 
 class Reporter:
-    """Says in events what is done, and knows what earlier runs of this job have said."""
+    """Reports in events what is done, and knows what earlier runs of this job have reported."""
 
     def __init__(self) -> None:
         self.service = Service()
@@ -64,16 +64,16 @@ class Reporter:
         self.began = time.monotonic()
 
     def send(self, kind: str, data: Row, content: bytes | None = None, name: str = "") -> None:
-        """One event, with a file where there is content."""
+        """One event, with a file if there is content."""
         event: dict[str, object] = {**data, "inoc": kind, "event": f"{os.getpid()}-{len(self.sent)}"}
         if content is not None:
             file = self.service.call(lambda ow: ow.files.create(Named(content, name), purpose="result"))["id"]
-            event |= {"file": file, "path": name, "sha256": sha256(content).hexdigest()}
+            event |= {"file": file, "path": name, "sha256": bytes_hash(content)}
         self.run.log(event)
         self.sent.append(event)
 
     def finish(self, kind: str, tokens: int) -> None:
-        """Make sure that every event is stored (the client gives up quietly), then say how long it took."""
+        """Make sure that every event is stored (the client gives up silently), then report how long it took."""
         lost = self.sent
         for _ in range(3):
             there = {data.get("event") for data in self._stored()}
@@ -90,7 +90,7 @@ class Reporter:
         return [cast(Row, row["data"]) for row in self.service.events([self.run.id])]
 
     def stored(self, kind: str) -> list[Row]:
-        """What earlier runs said of this kind."""
+        """What earlier runs reported of this kind."""
         return [data for data in self.earlier if data["inoc"] == kind]
 
     def fetch(self, data: Row) -> bytes:
@@ -120,7 +120,7 @@ def open_backend(reporter: Reporter, meta: Row) -> LocalBackend:
 
 
 def in_parts(results: Iterator[T], every: float) -> Iterator[list[T]]:
-    """Results in lists, one whenever so many seconds have passed."""
+    """Results in lists, each with what arrived in `every` seconds."""
     part: list[T] = []
     last = time.monotonic()
     for result in results:
@@ -133,7 +133,7 @@ def in_parts(results: Iterator[T], every: float) -> Iterator[list[T]]:
 
 
 def work_requests(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
-    """Score or sample all requests that earlier runs have not."""
+    """Score or sample all requests that earlier runs have not answered."""
     backend = open_backend(reporter, parcel.meta)
     requests = wire.unpack_requests(parcel)
     waiting = dict(enumerate(requests))
@@ -165,9 +165,9 @@ def work_embed(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
 
 
 def restore(reporter: Reporter, directory: Path) -> int:
-    """Take over checkpoints and the newest state that earlier runs uploaded; the number of updates done.
+    """Take over checkpoints and the newest state that earlier runs uploaded; returns the number of updates done.
 
-    A state does not count where an update before it was not told.
+    A state counts only if every update before it was reported.
     """
     told = {int(row[0]) for data in reporter.stored("steps") for row in cast(list[list[float]], data["rows"])}
     whole = next(step for step in itertools.count() if step + 1 not in told)
@@ -185,7 +185,7 @@ def restore(reporter: Reporter, directory: Path) -> int:
 
 
 def work_train(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
-    """Train, and upload steps, checkpoints and now and then the state to go on from."""
+    """Train, and upload steps, checkpoints and from time to time the state to resume from."""
     directory = Path(TRAINING)
     directory.mkdir(exist_ok=True)
     done = restore(reporter, directory)
@@ -212,7 +212,7 @@ def work_train(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
             content = bundle.zip_folder(folder)
             reporter.send("checkpoint", {"step": event.step}, content, f"{folder.name}.zip")
             waiting.discard(event.step)
-        # a state must not be there without the checkpoints and the updates before it
+        # a state must not be stored without the checkpoints and updates before it
         if event.step not in waiting and time.monotonic() - kept >= often.resume_every:
             kept = time.monotonic() if send_state(reporter, directory, done, rows, often.resume_mb) else kept
     send_steps(reporter, rows)
@@ -222,7 +222,7 @@ def work_train(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
 
 
 def send_steps(reporter: Reporter, rows: list[list[float | None]]) -> None:
-    """Updates since the last event; the last one also under names that the server's own pages draw."""
+    """Updates since the last event; the last one also under names that the server's pages plot."""
     if rows:
         step, loss, rate, _ = rows[-1]
         reporter.send("steps", {"rows": list(rows), "step": step, "loss": loss, "learning_rate": rate})
@@ -249,13 +249,13 @@ def send_state(
     send_steps(reporter, rows)
     try:
         reporter.send("resume", {"step": step}, bundle.zip_folder(states[-1]), f"{states[-1].name}.zip")
-    except InocError as error:  # a training must not end because the way back to it cannot be kept
+    except InocError as error:  # a training must not end because its state cannot be kept
         log.warning("the state of update %d is not uploaded: %s", step, error)
     return True
 
 
 def work_answers(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
-    """Sample from the checkpoints, in a process of its own: the training's memory is free again."""
+    """Sample from the checkpoints, in a separate process: the training's memory is free again."""
     backend = open_backend(reporter, parcel.meta)
     adapter = wire.adapter_of(parcel.meta["adapter"])
     answered = {data["step"] for data in reporter.stored("answers")}
@@ -275,7 +275,7 @@ def work_answers(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
 
 
 def main(kind: str, upload_every: str, resume_every: str, resume_mb: str) -> None:
-    """Do a job of this kind in the current folder; a failure that inoc foresees is said in an event."""
+    """Do a job of this kind in the current folder; an InocError is reported in an event."""
     reporter = Reporter()
     work = {
         "score": work_requests,

@@ -69,13 +69,13 @@ class Service:
 
     def rest(self) -> "tinker.RestClient":
         """The SDK's client without a session; to be made inside `call`."""
-        key = self._prepare()
         import tinker
 
-        return tinker.RestClient(base_url=self.url, api_key=key)
+        return tinker.RestClient(base_url=self.url, api_key=self.key)
 
     def models(self) -> "list[tinker.types.SupportedModel]":
         """What the service offers."""
+        self._prepare()
         return self.call(lambda: self.rest().get_server_capabilities().result().supported_models)
 
     def _prepare(self) -> str:
