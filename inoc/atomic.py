@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,31 +32,23 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     flush(path.parent)
 
 
-@contextmanager
-def whole_directory(path: Path) -> Generator[Path]:
-    """A directory that is complete or absent: fill what is yielded; it gets its name when the block ends.
+def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
+    """Make a folder so that it exists only once it is complete and on the disk; an old one is replaced.
 
     Args:
-        path: The directory to make; an existing one is replaced.
-
-    Yields:
-        An empty directory with a temporary name, removed when the block raises.
+        target: The folder; its parent must exist.
+        fill: Writes the files into the folder it is given, without subfolders.
     """
-    part = path.with_name(f".writing-{path.name}")
+    part = target.with_name(f".writing-{target.name}")
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        yield part
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    for inside in part.rglob("*"):
-        flush(inside)
-    flush(part)
-    if path.exists():
-        shutil.rmtree(path)
-    part.rename(path)
-    flush(path.parent)
+    part.mkdir()
+    fill(part)
+    for path in (*part.iterdir(), part):
+        flush(path)
+    if target.exists():
+        shutil.rmtree(target)
+    part.rename(target)
+    flush(target.parent)
 
 
 def flush(path: Path) -> None:

@@ -149,6 +149,13 @@ def test_models_that_cannot_be_sent_are_refused(tmp_path: Path):
         model.find(ModelSpec(str(tmp_path)), Options(upload_mb=1))
 
 
+def test_weights_are_named_as_the_local_backend_names_them():
+    pytest.importorskip("torch")
+    from inoc.backends.local.load import weights_hash
+
+    assert model.weights_hash(model_path()) == weights_hash(model_path())
+
+
 def test_without_the_client_the_extra_is_named(monkeypatch):
     from inoc.backends import base
 

@@ -57,5 +57,5 @@ def test_a_wrong_key_is_one_sentence(
     found = json.loads(out)
     assert code == 2
     assert not found["reachable"]
-    assert "does not take the key in TINKER_API_KEY" in found["error"]
+    assert "rejects the key in TINKER_API_KEY" in found["error"]
     assert "expired-long-ago" not in out + err

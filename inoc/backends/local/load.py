@@ -4,6 +4,7 @@
 Only safetensors weights are read and no code of a model repository is ever run.
 """
 
+import hashlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ import torch
 import transformers
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from inoc.backends.folders import model_folder
 from inoc.backends.local.options import Device, Options
 from inoc.backends.protocols import ModelSpec
 from inoc.errors import BackendUnavailable, BadInput
@@ -32,11 +32,19 @@ class Source:
 
 def find(spec: ModelSpec) -> Source:
     """The model's directory: "testbed", a local directory, or a hub name (downloaded or cached)."""
-    path = model_folder(spec.id)
-    if path is not None:
+    if spec.id == "testbed":
+        from inoc.testbed import model_path
+
+        return Source(Path(model_path()), None)
+    path = Path(spec.id).expanduser()
+    if path.is_dir():
         if not (path / "config.json").is_file():
             raise BadInput(f"the model directory '{spec.id}' holds no config.json: not a transformers model.")
         return Source(path, None)
+    if spec.id.startswith((".", "/", "~")) or spec.id.count("/") != 1:
+        raise BadInput(
+            f"there is no model directory '{spec.id}' (and it is no hub name of the form owner/model)."
+        )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -147,6 +155,26 @@ def quiet() -> Generator[None]:
     finally:
         if was:
             logging.enable_progress_bar()
+
+
+def weights_hash(directory: Path) -> str:
+    """sha256 over the names and sha256 sums of the safetensors files, in name order.
+
+    A file of the hub cache is a link to a blob named by its sha256: that name is used, not 15 GB read again.
+    """
+    files = sorted(directory.glob("*.safetensors"))
+    if not files:
+        raise BadInput(f"'{directory}' holds no safetensors weights; pickled weights are not loaded.")
+    total = hashlib.sha256()
+    for file in files:
+        blob = file.resolve().name if file.is_symlink() else ""
+        if len(blob) == 64 and all(c in "0123456789abcdef" for c in blob):
+            digest = blob
+        else:
+            with file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        total.update(f"{file.name} {digest}\n".encode())
+    return total.hexdigest()
 
 
 def _line(error: Exception) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Final, Protocol, runtime_checkable
 
-from inoc.atomic import whole_directory
+from inoc.atomic import write_folder
 from inoc.errors import BadResult
 
 SOURCE: Final = (
@@ -70,11 +70,11 @@ def unzip(content: bytes, target: Path) -> None:
         BadResult: The archive is damaged or names a file outside the folder.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive, whole_directory(target) as folder:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for name in archive.namelist():
                 parts = PurePosixPath(name).parts
                 if not parts or name.startswith("/") or "\\" in name or ".." in parts:
                     raise BadResult(f"the archive for '{target}' names a file outside its folder: {name!r}.")
-            archive.extractall(folder)
+            write_folder(target, archive.extractall)
     except (zipfile.BadZipFile, EOFError, OSError) as error:
         raise BadResult(f"the archive for '{target}' is damaged ({error}).") from None

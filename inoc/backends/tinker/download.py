@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, cast
 from urllib.request import urlopen
 
-from inoc.atomic import whole_directory
+from inoc.atomic import write_folder
 from inoc.backends.protocols import AdapterSettings, Checkpoint
 from inoc.backends.tinker.service import Service
 from inoc.backends.tinker.train import training_weights
@@ -61,22 +61,24 @@ def download(
         raise BadResult(
             f"the service's export lacks {lacking[0]}; it has {', '.join(sorted(urls)) or 'nothing'}."
         )
-    with whole_directory(directory) as folder:
+
+    def fill(folder: Path) -> None:
         for name, url in urls.items():
             fetch(url, folder / name, service.options.timeout)
-        adapter = exported_adapter(folder / WANTED[0])
-        if adapter != checkpoint.adapter:
-            log.warning(
-                "the adapter's configuration says %s, but %s was recorded", adapter, checkpoint.adapter
-            )
         manifest = {
             "source": checkpoint.location,
             "step": checkpoint.step,
             "base": dict(base),
-            "adapter": asdict(adapter),
+            "adapter": asdict(exported_adapter(folder / WANTED[0])),
             "recorded_adapter": asdict(checkpoint.adapter),
         }
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    write_folder(directory, fill)
+    adapter = exported_adapter(directory / WANTED[0])
+    if adapter != checkpoint.adapter:
+        log.warning("the adapter's configuration says %s, but %s was recorded", adapter, checkpoint.adapter)
     return Checkpoint(checkpoint.step, str(directory), adapter)
 
 
