@@ -35,7 +35,7 @@ def figures(
         raise BackendUnavailable("figures need matplotlib: pip install 'inoc[figures]'.") from error
     matplotlib.use("Agg")
     from inoc.errors import IncompleteStore, InocError
-    from inoc.figures.catalogue import SCATTERED, make
+    from inoc.figures.catalog import SCATTERED, make
     from inoc.store.store import open_store
 
     run = open_store(store)

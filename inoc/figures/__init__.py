@@ -1,52 +1,39 @@
-"""Figures: `plot_*` draw, `*_data` say what is drawn. Imported on first use; needs the extra `figures`."""
+"""Figures: `plot_*` functions draw, `*_data` functions return what is drawn. They need the extra `figures`.
+
+A figure is one module of this package. Its public functions are found by name in the source, so that asking for
+the names imports nothing.
+"""
 
 import importlib
+import re
+from importlib.resources import files
 
-_PLOTS: dict[str, str] = {
-    "angle_categories": "angle_categories",
-    "angle_heatmap": "angle_heatmap",
-    "angle_map": "angle_map",
-    "component_suppression": "component_suppression",
-    "cross_angle": "cross_angle",
-    "durability": "durability",
-    "durability_curve": "durability",
-    "elicitation": "elicitation",
-    "final_scores": "final_scores",
-    "gap_grid": "gap_grid",
-    "heuristic_scatter": "heuristic_scatter",
-    "leak_grid": "leak_grid",
-    "loadings": "loadings",
-    "losses": "losses",
-    "misalignment": "misalignment",
-    "performance_forest": "performance_forest",
-    "position_means": "position_means",
-    "recovered": "recovered",
-    "spectrum": "spectrum",
-    "token_differences": "token_differences",
-    "token_loadings": "loadings",
-    "training_curves": "training_curves",
-}
-_MODULES: dict[str, str] = {
-    **{f"plot_{name}": f"inoc.figures.{module}" for name, module in _PLOTS.items()},
-    **{f"{module}_data": f"inoc.figures.{module}" for module in _PLOTS.values()},
+_PUBLIC = re.compile(r"^def (plot_\w+|[a-z]\w*_data)\(", re.MULTILINE)
+_PLACES: dict[str, str] = {
+    name: file.name.removesuffix(".py")
+    for file in sorted(files(__name__).iterdir(), key=lambda file: file.name)
+    if file.name.endswith(".py")
+    for name in _PUBLIC.findall(file.read_text(encoding="utf-8"))
 }
 
-PLOTS = tuple(name for name in _MODULES if name.startswith("plot_"))
+MODULES = tuple(dict.fromkeys(_PLACES.values()))
+"""Names of the modules that hold figures."""
+PLOTS = tuple(name for name in _PLACES if name.startswith("plot_"))
 """Names of the plot functions."""
-__all__ = ["PLOTS", *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = ["PLOTS", *_PLACES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> object:
-    if name not in _MODULES:
+    if name not in _PLACES:
         raise AttributeError(f"module 'inoc.figures' has no attribute {name!r}")
     try:
-        module = importlib.import_module(_MODULES[name])
+        module = importlib.import_module(f"inoc.figures.{_PLACES[name]}")
     except ImportError as error:
         if (error.name or "").split(".")[0] != "matplotlib":
             raise
         from inoc.errors import BackendUnavailable
 
-        raise BackendUnavailable("figures need matplotlib: pip install 'inoc[figures]'.") from error
+        raise BackendUnavailable("figures need matplotlib. Fix: pip install 'inoc[figures]'.") from error
     return getattr(module, name)
 
 

@@ -6,9 +6,12 @@
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from inoc.errors import IncompleteStore
 from inoc.figures import house
-from inoc.figures.sources import heuristics_of, level_prefix, one_of, roles_of
+from inoc.figures.catalog import figure
+from inoc.figures.sources import Source, choose, columns_of, heuristics_of, level, variable, with_roles
 from inoc.store.store import Store
 
 
@@ -20,25 +23,36 @@ def angle_heatmap_data(
     tokenwise: bool = False,
     heuristics: xr.Dataset | None = None,
 ) -> xr.Dataset:
-    """angle (prompt, other_prompt) in degrees, prompts sorted by role, then by the first eigenvector of the cosines."""
-    name = f"{level_prefix(tokenwise)}angle"
+    """Angles of all pairs of prompts, sorted by role, then by the first eigenvector of the cosines.
+
+    Args:
+        store: The store to read.
+        prefix_type: "fixed" or "mix".
+        representation: "raw", "svd2" or "pca2".
+        tokenwise: Use token differences instead of means over examples.
+        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
+
+    Returns:
+        `angle` (prompt, other_prompt) in degrees, with the role of each prompt.
+
+    Raises:
+        IncompleteStore: The angles cannot be computed from this store.
+        BadInput: The prefix type or representation is unknown.
+    """
+    name = variable("angle", tokenwise)
     table = heuristics_of(store, heuristics, [name])
-    one_of("prefix type", prefix_type, [str(k) for k in table["prefix_type"].values])
-    one_of("representation", representation, [str(k) for k in table["representation"].values])
-    angle = table[name].sel(prefix_type=prefix_type, representation=representation)
+    angle = table[name].sel(
+        prefix_type=choose(table, "prefix_type", prefix_type),
+        representation=choose(table, "representation", representation),
+    )
     angle = angle.transpose("prompt", "other_prompt")
-    keys = [str(p) for p in angle["prompt"].values]
-    roles = roles_of(store)
+    angle = angle.drop_vars([c for c in ("role", "family") if c in angle.coords])
+    data = with_roles(store, xr.Dataset({"angle": angle}))
     cosine = np.cos(np.radians(np.nan_to_num(angle.values.astype(np.float64), nan=90.0)))
     leading = np.linalg.eigh((cosine + cosine.T) / 2)[1][:, -1]
     leading = leading * (np.sign(leading[np.abs(leading).argmax()]) or 1.0)
-    rank = {role: i for i, role in enumerate(house.ROLES)}
-    order = sorted(range(len(keys)), key=lambda i: (rank.get(roles.get(keys[i], ""), 9), -leading[i]))
-    sorted_angle = angle.isel(prompt=order, other_prompt=order).drop_vars(
-        [c for c in ("role", "family") if c in angle.coords]
-    )
-    made = xr.Dataset({"angle": sorted_angle}, attrs={"name": name, "representation": representation})
-    return made.assign_coords(role=("prompt", [roles.get(keys[i], "") for i in order]))
+    order = house.by_role(columns_of(data, "role")[0], leading)
+    return data.isel(prompt=order, other_prompt=order)
 
 
 @house.styled
@@ -51,7 +65,26 @@ def plot_angle_heatmap(
     heuristics: xr.Dataset | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Angles as colour, white at 90 degrees; every prompt is named, by role."""
+    """Draw the angle of every pair of prompts as a color, white at 90 degrees; every prompt is named, by role.
+
+    Args:
+        store: The store to read.
+        prefix_type: "fixed" or "mix".
+        representation: "raw", "svd2" or "pca2".
+        tokenwise: Use token differences instead of means over examples.
+        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
+        ax: The axes to draw into; None for a new figure that has room for all names.
+
+    Returns:
+        The axes.
+
+    Raises:
+        IncompleteStore: The angles cannot be computed from this store.
+        BadInput: The prefix type or representation is unknown.
+
+    Example:
+        >>> ax = inoc.plot_angle_heatmap(store, prefix_type="mix")
+    """
     data = angle_heatmap_data(
         store,
         prefix_type=prefix_type,
@@ -59,36 +92,48 @@ def plot_angle_heatmap(
         tokenwise=tokenwise,
         heuristics=heuristics,
     )
-    keys, roles = ([str(v) for v in data[k].values] for k in ("prompt", "role"))
+    keys, roles = columns_of(data, "prompt", "role")
     n = len(keys)
-    if ax is None:
-        side = max(house.COLUMN, min(house.PAGE, 1.4 + n * 8.2 / 72))
-        ax = house.axes_or_new(None, side, side)
-    shown = ax.imshow(
-        data["angle"].values, cmap="RdBu", vmin=0, vmax=180, aspect="auto", interpolation="nearest"
-    )
+    side = max(house.COLUMN, min(house.PAGE, 1.4 + n * 8.2 / 72))
+    ax = house.axes_or_new(ax, side, side)
+    values = data["angle"].values
+    shown = ax.imshow(values, cmap="RdBu", vmin=0, vmax=180, aspect="auto", interpolation="nearest")
     house.name_rows(ax, keys, roles)
     ax.set_ylim(n - 0.5, -0.5)
-    ax.set_xticks(range(n), [house.signed(k, r) for k, r in zip(keys, roles, strict=True)], rotation=90)
-    ax.tick_params(axis="x", length=0)
-    for tick, role in zip(ax.get_xticklabels(), roles, strict=True):
-        tick.set_color(house.colour(role))
+    house.name_columns(ax, keys, roles)
     for i in range(1, n):
         if roles[i] != roles[i - 1]:
             ax.axhline(i - 0.5, color="black", lw=0.6)
             ax.axvline(i - 0.5, color="black", lw=0.6)
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    bar = figure.colorbar(shown, ax=ax, label="angle (degrees)", shrink=0.6, pad=0.015, aspect=30)
+    bar = house.colorbar(ax, shown, "angle (degrees)", shrink=0.6, pad=0.015, aspect=30)
     bar.set_ticks([0, 45, 90, 135, 180])
     ax.set_title(f"{prefix_type}, {representation}{', tokenwise' if tokenwise else ''}")
-    missing = int(np.isnan(data["angle"].values).sum())
-    level = "tokenwise" if tokenwise else "pointwise"
+    missing = int(np.isnan(values).sum())
     house.describe(
         ax,
         f"Angles between the differences of {n} prompts ({prefix_type}, {representation}, "
-        f"{level}), sorted by role (+ positive, ○ neutral, − negative), then by the "
+        f"{level(tokenwise)}), sorted by role (+ positive, ○ neutral, − negative), then by the "
         "leading eigenvector of their cosines.",
-        house.left_out([f"{missing} angles of prompts without data"] if missing else []),
+        house.left_out(missing and f"{missing} angles of prompts without data"),
     )
     return ax
+
+
+@figure(
+    "angle_heatmap_fixed",
+    "angles",
+    "The angle of every pair of prompts, sorted by role.",
+    prefix_type="fixed",
+)
+@figure("angle_heatmap_mix", "angles", "The same with a rewording per example.", prefix_type="mix")
+@figure(
+    "angle_heatmap_tokens", "angles", "The same from token differences.", prefix_type="fixed", tokenwise=True
+)
+def draw(source: Source, prefix_type: str, tokenwise: bool = False) -> Figure:
+    if prefix_type not in source.prefix_types:
+        raise IncompleteStore(f"no logprobs of prefix type {prefix_type} are stored")
+    return house.figure_of(
+        plot_angle_heatmap(
+            source.store, prefix_type=prefix_type, tokenwise=tokenwise, heuristics=source.heuristics
+        )
+    )

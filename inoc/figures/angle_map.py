@@ -6,23 +6,35 @@
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from inoc.errors import IncompleteStore
 from inoc.figures import house
-from inoc.figures.labels import PointLabels, extremes
-from inoc.figures.sources import heuristics_of, level_prefix, one_of, roles_of
+from inoc.figures.catalog import figure
+from inoc.figures.labels import extremes, name_points
+from inoc.figures.sources import Source, choose, columns_of, heuristics_of, level, variable, with_roles
 from inoc.store.store import Store
 
 
 def angle_map_data(
     store: Store, *, tokenwise: bool = False, heuristics: xr.Dataset | None = None
 ) -> xr.Dataset:
-    """to_negative and to_positive (prompt, prefix_type, representation) in degrees; the prompt itself left out."""
-    base = f"{level_prefix(tokenwise)}angle_to"
-    table = heuristics_of(store, heuristics, [f"{base}_negative", f"{base}_positive"])
-    roles = roles_of(store)
-    made = xr.Dataset({"to_negative": table[f"{base}_negative"], "to_positive": table[f"{base}_positive"]})
-    return made.assign_coords(role=("prompt", [roles.get(str(p), "") for p in table["prompt"].values]))
+    """Mean angles of each prompt to the other negative and to the other positive prompts.
+
+    Args:
+        store: The store to read.
+        tokenwise: Use token differences instead of means over examples.
+        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
+
+    Returns:
+        `to_negative` and `to_positive` (prompt, prefix_type, representation) in degrees, with roles.
+
+    Raises:
+        IncompleteStore: The angles cannot be computed from this store.
+    """
+    names = {f"to_{role}": variable(f"angle_to_{role}", tokenwise) for role in ("negative", "positive")}
+    table = heuristics_of(store, heuristics, list(names.values()))
+    return with_roles(store, xr.Dataset({short: table[name] for short, name in names.items()}))
 
 
 @house.styled
@@ -36,36 +48,61 @@ def plot_angle_map(
     heuristics: xr.Dataset | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Near 90 on an axis: unrelated to that trait. Below: like it. Above: against it."""
+    """Draw each prompt by its mean angle to the negative and to the positive prompts.
+
+    Near 90 on an axis, a prompt is unrelated to that trait; below it is like it, above it is against it.
+
+    Args:
+        store: The store to read.
+        prefix_type: "fixed" or "mix".
+        representation: "raw", "svd2" or "pca2".
+        tokenwise: Use token differences instead of means over examples.
+        names: The number of prompts to name, farthest out first.
+        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
+        ax: The axes to draw into; None for a new figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        IncompleteStore: No prompt has both angles.
+        BadInput: The prefix type or representation is unknown.
+
+    Example:
+        >>> ax = inoc.plot_angle_map(store, names=4)
+    """
     data = angle_map_data(store, tokenwise=tokenwise, heuristics=heuristics)
-    one_of("prefix type", prefix_type, [str(k) for k in data["prefix_type"].values])
-    cell = data.sel(prefix_type=prefix_type, representation=representation)
+    cell = data.sel(
+        prefix_type=choose(data, "prefix_type", prefix_type),
+        representation=choose(data, "representation", representation),
+    )
     x, y = (cell[k].values.astype(np.float64) for k in ("to_negative", "to_positive"))
     shown = np.isfinite(x) & np.isfinite(y)
     if not shown.any():
         raise IncompleteStore("no prompt has angles to both a negative and a positive prompt")
-    keys, roles = ([str(v) for v in cell[k].values[shown]] for k in ("prompt", "role"))
+    keys, roles = columns_of(cell.isel(prompt=shown), "prompt", "role")
     x, y = x[shown], y[shown]
     ax = house.axes_or_new(ax, height=2.9)
-    ax.axvline(90, color="#B5B5B5", lw=0.6, zorder=0)
-    ax.axhline(90, color="#B5B5B5", lw=0.6, zorder=0)
+    house.guide(ax, x=90, y=90)
     house.points(ax, x, y, roles, [prefix_type] * len(x), 15.0)
     ax.margins(0.12)
-    order = extremes(x, y, names, roles)
-    tags = [house.signed(keys[i], roles[i]) for i in order]
-    PointLabels(
-        ax, x[order], y[order], tags, [house.colour(roles[i]) for i in order], np.column_stack([x, y])
-    )
+    name_points(ax, x, y, extremes(x, y, names, roles), keys, roles)
     ax.set_xlabel("mean angle to negative prompts (degrees)")
     ax.set_ylabel("mean angle to positive prompts (degrees)")
     ax.set_title(f"{prefix_type}, {representation}")
     house.legend(ax, house.role_handles(roles))
-    level = "tokenwise" if tokenwise else "pointwise"
+    missing = int((~shown).sum())
     house.describe(
         ax,
-        f"Mean {level} angle of each of {len(x)} prompts to the other negative and the "
-        f"other positive prompts ({prefix_type}, {representation}); grey lines: 90 degrees, unrelated.",
+        f"Mean {level(tokenwise)} angle of each of {len(x)} prompts to the other negative and the "
+        f"other positive prompts ({prefix_type}, {representation}); gray lines: 90 degrees, unrelated.",
         f"The {names} prompts farthest out are named where there is room." if len(x) > names else "",
-        house.left_out([f"{int((~shown).sum())} prompts without angles"] if not shown.all() else []),
+        house.left_out(missing and f"{missing} prompts without angles"),
     )
     return ax
+
+
+@figure("angle_map", "angles", "Each prompt by its mean angle to the negative and to the positive prompts.")
+@figure("angle_map_tokens", "angles", "The same from token differences.", tokenwise=True)
+def draw(source: Source, tokenwise: bool = False) -> Figure:
+    return source.by_prefix_type(plot_angle_map, tokenwise=tokenwise, heuristics=source.heuristics)

@@ -3,15 +3,19 @@
 # matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
+from functools import partial
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from inoc.errors import IncompleteStore
 from inoc.figures import fits, house
-from inoc.figures.labels import PointLabels, extremes
-from inoc.figures.sources import one_of
-from inoc.figures.spectrum import Kind, spectrum_data
+from inoc.figures.catalog import figure
+from inoc.figures.labels import extremes, name_points
+from inoc.figures.sources import Source, choose, level, strings
+from inoc.figures.spectrum import SHARED, WORDS, Kind, spectrum_data
 from inoc.heuristics.maths.angles import SHOW_R_FROM, correlation
 from inoc.store.store import Store
 
@@ -24,15 +28,27 @@ def component_suppression_data(
     show_from: int = SHOW_R_FROM,
     heuristics: xr.Dataset | None = None,
 ) -> xr.Dataset:
-    """r, p, n (prefix_type, component, trait) of coordinate and suppression over the trained prompts, and both sides.
+    """Coordinates of the first two components, suppression, and their correlation.
 
-    r is NaN with fewer than `show_from` prompts. Components 1 and 2.
+    Args:
+        store: The store to read.
+        kind: "pca" or "svd".
+        tokenwise: Use token differences instead of means over examples.
+        show_from: The fewest prompts for which r is computed.
+        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
+
+    Returns:
+        `r`, `p`, `n` (prefix_type, component, trait) over the trained prompts, and what `spectrum_data` returns
+        for components 1 and 2. r is NaN for fewer than `show_from` prompts.
+
+    Raises:
+        IncompleteStore: No scored prompt has a suppression.
     """
     data = spectrum_data(store, kind, tokenwise=tokenwise, heuristics=heuristics)
     data = data.sel(component=[1, 2]).transpose("prefix_type", "component", "trait", "prompt")
     if not np.isfinite(data["suppression"].values).any():
         raise IncompleteStore(
-            "no scored prompt has a suppression; `inoc train` and `inoc evaluate` measure it"
+            "no scored prompt has a suppression. Fix: run `inoc train` and `inoc evaluate`."
         )
     dims = ("prefix_type", "component", "trait")
     found = np.full((*(data.sizes[d] for d in dims), 3), np.nan)
@@ -57,48 +73,59 @@ def plot_component_suppression(
     heuristics: xr.Dataset | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Suppression of one trait by the signed coordinate of one component, all prefix types; r from 8 prompts on."""
+    """Draw the suppression of one trait by the coordinate of one component, for all prefix types.
+
+    Args:
+        store: The store to read.
+        component: 1 or 2.
+        trait: The name of a trait; None for the first.
+        kind: "pca" or "svd".
+        tokenwise: Use token differences instead of means over examples.
+        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
+        ax: The axes to draw into; None for a new figure.
+
+    Returns:
+        The axes. r and its line are shown from 8 prompts on.
+
+    Raises:
+        IncompleteStore: No scored prompt has a suppression.
+        BadInput: The trait is unknown.
+
+    Example:
+        >>> ax = inoc.plot_component_suppression(store, 2)
+    """
     data = component_suppression_data(store, kind, tokenwise=tokenwise, heuristics=heuristics)
-    traits = [str(t) for t in data["trait"].values]
-    chosen = one_of("trait", trait or traits[0], traits)
-    cell = data.sel(component=component, trait=chosen)
-    kinds = [str(k) for k in data["prefix_type"].values]
-    x = cell["coordinate"].transpose("prefix_type", "prompt").values.astype(np.float64)
-    y = cell["suppression"].transpose("prefix_type", "prompt").values.astype(np.float64)
+    chosen = choose(data, "trait", trait)
+    cell = data.sel(component=component, trait=chosen).transpose("prefix_type", "prompt")
+    x, y = (cell[name].values.astype(np.float64) for name in ("coordinate", "suppression"))
     shown = np.isfinite(x) & np.isfinite(y)
     f, p = np.nonzero(shown)
-    roles = [str(data["role"].values[i]) for i in p]
-    keys = [str(data["prompt"].values[i]) for i in p]
+    kinds = strings(data["prefix_type"])
+    roles, keys = (strings(data[name][p]) for name in ("role", "prompt"))
     ax = house.axes_or_new(ax, height=2.7)
     house.points(ax, x[shown], y[shown], roles, [kinds[i] for i in f], 15.0)
-    lines: list[str] = []
-    for k, kind_name in enumerate(kinds):
-        n, r = int(cell["n"].values[k]), float(cell["r"].values[k])
-        said = f"r = {r:.2f}" if np.isfinite(r) else f"no r below n = {data.attrs['show_from']}"
-        lines.append(f"{kind_name}: n = {n}, {said}")
-        fit = fits.line(x[k], y[k]) if np.isfinite(r) else None
-        if fit is not None:
-            ends = np.array([np.nanmin(x[k][shown[k]]), np.nanmax(x[k][shown[k]])])
-            ax.plot(ends, fit(ends), color="black", lw=0.8, ls=house.LINES.get(kind_name, "-"), zorder=1)
+    fits.by_prefix_type(ax, x, y, cell, data.attrs["show_from"])
     ax.set_ylim(min(y[shown].min(), 0) - 4, y[shown].max() + 0.4 * max(float(np.ptp(y[shown])), 10.0))
     ax.margins(x=0.12)
-    ax.text(0.03, 0.98, "\n".join(lines), transform=ax.transAxes, va="top", fontsize=6.5)
-    house.zero(ax, x=True, y=True)
-    order = extremes(x[shown], y[shown], 5)
-    tags = [house.signed(keys[i], roles[i]) for i in order]
-    at = np.column_stack([x[shown], y[shown]])
-    PointLabels(ax, at[order, 0], at[order, 1], tags, [house.colour(roles[i]) for i in order], at)
-    word = "PC" if kind == "pca" else "SV"
+    house.guide(ax, x=0, y=0)
+    name_points(ax, x[shown], y[shown], extremes(x[shown], y[shown], 5), keys, roles)
     share = 100 * float(data["share"].sel(component=component).isel(prefix_type=0))
-    ax.set_xlabel(
-        f"{word}{component} ({share:.1f} % of the {'variance' if kind == 'pca' else 'energy'}, {kinds[0]})"
-    )
+    ax.set_xlabel(f"{WORDS[kind]}{component} ({share:.1f} % of the {SHARED[kind]}, {kinds[0]})")
     ax.set_ylabel(f"{chosen} suppression (pp)")
     house.legend(ax, [*house.prefix_handles(kinds), *house.role_handles(roles)])
-    level = "tokenwise" if tokenwise else "pointwise"
     house.describe(
         ax,
-        f"Signed {level} {kind} coordinates of the trained prompts against suppression.",
+        f"Signed {level(tokenwise)} {kind} coordinates of the trained prompts against suppression.",
         f"Left out: {int((~shown).sum())} of {shown.size} prompts and prefix types without a run.",
     )
     return ax
+
+
+@figure("component_suppression", "angles", "Q1: do the components predict the suppression of the traits?")
+@figure("component_suppression_tokens", "angles", "Q1 from token differences.", tokenwise=True)
+def draw(source: Source, tokenwise: bool = False) -> Figure:
+    plot = partial(
+        plot_component_suppression, source.store, tokenwise=tokenwise, heuristics=source.heuristics
+    )
+    plots = [partial(plot, component, trait) for component in (1, 2) for trait in source.traits]
+    return house.panels(plots, max(len(source.traits), 1), 2.3)

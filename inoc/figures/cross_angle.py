@@ -1,16 +1,30 @@
-"""Q2: the suppression of the other trait against an angle that should foretell it."""
+"""Q2: the suppression of the other trait against angles that may predict it."""
 
 # matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
+from functools import partial
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from inoc.errors import IncompleteStore
 from inoc.figures import fits, house
-from inoc.figures.labels import PointLabels
-from inoc.figures.sources import heuristics_of, level_prefix, one_of, roles_of
+from inoc.figures.catalog import figure
+from inoc.figures.labels import name_points
+from inoc.figures.sources import (
+    Source,
+    cells_of,
+    choose,
+    heuristics_of,
+    level,
+    roles_of,
+    strings,
+    variable,
+    with_roles,
+)  # fmt: skip
 from inoc.heuristics.maths.angles import SHOW_R_FROM, correlation
 from inoc.outcomes import suppression
 from inoc.store.store import Store
@@ -31,52 +45,59 @@ def cross_angle_data(
     show_from: int = SHOW_R_FROM,
     heuristics: xr.Dataset | None = None,
 ) -> xr.Dataset:
-    """angle (predictor, prefix_type, prompt), other_suppression (prefix_type, prompt) in pp with lower and upper, and
-    r, p, n (predictor, prefix_type).
+    """Five angles of each prompt, the suppression of the other trait, and their correlation.
 
-    The other trait of a positive prompt is the negative one, and the reverse; neutral prompts have none.
+    The other trait of a positive prompt is the negative one, and the reverse; neutral prompts have no other trait.
+
+    Args:
+        store: The store to read.
+        tokenwise: Use token differences instead of means over examples.
+        show_from: The fewest prompts for which r is computed.
+        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
+
+    Returns:
+        `angle` (predictor, prefix_type, prompt) in degrees; `other_suppression`, `lower`, `upper` (prefix_type,
+        prompt) in pp; `r`, `p`, `n` (predictor, prefix_type).
+
+    Raises:
+        IncompleteStore: No prompt has both an angle and a suppression of the other trait.
     """
-    name = f"{level_prefix(tokenwise)}cross_angle"
+    name = variable("cross_angle", tokenwise)
     table = heuristics_of(store, heuristics, [name])
     held = suppression(store)
-    roles, by_role = roles_of(store), {t.role: t.name for t in store.traits}
+    by_role = {trait.role: trait.name for trait in store.traits}
     other = {"positive": by_role.get("negative"), "negative": by_role.get("positive")}
-    keys = [str(p) for p in table["prompt"].values]
-    kinds = [str(k) for k in table["prefix_type"].values]
+    keys, kinds = strings(table["prompt"]), strings(table["prefix_type"])
+    cells = cells_of(held)
     ends = np.full((3, len(kinds), len(keys)), np.nan)
-    runs = zip(held["run_prompt"].values, held["prefix_type"].values, strict=True)
-    for i, (prompt, kind) in enumerate(runs):
-        trait = other.get(roles.get(str(prompt), ""))
-        if trait and str(prompt) in keys and str(kind) in kinds:
-            cell = held.isel(run=i).sel(trait=trait)
-            place = kinds.index(str(kind)), keys.index(str(prompt))
-            ends[(slice(None), *place)] = [float(cell[part]) for part in ("mean", "lower", "upper")]
+    for p, (key, role) in enumerate(zip(keys, roles_of(store, keys), strict=True)):
+        for f, kind in enumerate(kinds):
+            trait, runs = other.get(role), cells.get((key, kind))
+            if trait and runs:
+                cell = held.isel(run=runs[-1]).sel(trait=trait)
+                ends[:, f, p] = [float(cell[part]) for part in ("mean", "lower", "upper")]
     angle = table[name].transpose("predictor", "prefix_type", "prompt").values.astype(np.float64)
-    found = np.full((*angle.shape[:2], 3), np.nan)
-    for a, f in np.ndindex(angle.shape[:2]):
-        found[a, f] = tuple(correlation(angle[a, f], ends[0, f], show_from=show_from))
     if not (np.isfinite(ends[0]) & np.isfinite(angle).any(axis=0)).any():
         raise IncompleteStore(
             "no positive or negative prompt has both an angle and a suppression of the other trait"
         )
+    found = np.full((*angle.shape[:2], 3), np.nan)
+    for a, f in np.ndindex(angle.shape[:2]):
+        found[a, f] = tuple(correlation(angle[a, f], ends[0, f], show_from=show_from))
     both = ("prefix_type", "prompt")
-    return xr.Dataset(
+    outcomes = {
+        k: (both, ends[i], {"units": "pp"}) for i, k in enumerate(("other_suppression", "lower", "upper"))
+    }
+    data = xr.Dataset(
         {
             "angle": (("predictor", *both), angle, {"units": "degrees"}),
-            **{
-                k: (both, ends[i], {"units": "pp"})
-                for i, k in enumerate(("other_suppression", "lower", "upper"))
-            },
-            **{k: (("predictor", "prefix_type"), found[..., i]) for i, k in enumerate(("r", "p", "n"))},
+            **outcomes,
+            **{k: (("predictor", "prefix_type"), found[..., i]) for i, k in enumerate("rpn")},
         },
-        coords={
-            "predictor": [str(p) for p in table["predictor"].values],
-            "prefix_type": kinds,
-            "prompt": keys,
-            "role": ("prompt", [roles.get(k, "") for k in keys]),
-        },
+        coords={"predictor": strings(table["predictor"]), "prefix_type": kinds, "prompt": keys},
         attrs={"show_from": show_from, "left_out": list(held.attrs.get("left_out", []))},
     )
+    return with_roles(store, data)
 
 
 @house.styled
@@ -88,52 +109,63 @@ def plot_cross_angle(
     heuristics: xr.Dataset | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Suppression of the other trait by one of the five angles; r from 8 prompts on."""
+    """Draw the suppression of the other trait by one of the five angles.
+
+    Args:
+        store: The store to read.
+        predictor: One of the angles of `cross_angle_data`.
+        tokenwise: Use token differences instead of means over examples.
+        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
+        ax: The axes to draw into; None for a new figure.
+
+    Returns:
+        The axes. r and its line are shown from 8 prompts on.
+
+    Raises:
+        IncompleteStore: No prompt has both the angle and a suppression of the other trait.
+        BadInput: The predictor is unknown.
+
+    Example:
+        >>> ax = inoc.plot_cross_angle(store, "angle_from_pca_axis")
+    """
     data = cross_angle_data(store, tokenwise=tokenwise, heuristics=heuristics)
-    one_of("predictor", predictor, [str(p) for p in data["predictor"].values])
-    cell = data.sel(predictor=predictor)
+    cell = data.sel(predictor=choose(data, "predictor", predictor))
     x, y = cell["angle"].values, cell["other_suppression"].values
+    lower, upper = cell["lower"].values, cell["upper"].values
     shown = np.isfinite(x) & np.isfinite(y)
     if not shown.any():
         raise IncompleteStore(
-            f"no prompt has both {level_prefix(tokenwise)}cross_angle '{predictor}' and a suppression of the other "
+            f"no prompt has both {variable('cross_angle', tokenwise)} '{predictor}' and a suppression of the other "
             "trait; angles to the other traits' mean need prompts of both roles"
         )
     f, p = np.nonzero(shown)
-    kinds = [str(k) for k in data["prefix_type"].values]
-    roles, keys = ([str(data[name].values[i]) for i in p] for name in ("role", "prompt"))
+    kinds = strings(data["prefix_type"])
+    roles, keys = (strings(data[name][p]) for name in ("role", "prompt"))
     ax = house.axes_or_new(ax, height=2.6)
-    inks = [house.colour(r) for r in roles]
-    house.intervals(ax, x[shown], y[shown], cell["lower"].values[shown], cell["upper"].values[shown], inks)
+    house.intervals(ax, x[shown], y[shown], lower[shown], upper[shown], [house.color(r) for r in roles])
     house.points(ax, x[shown], y[shown], roles, [kinds[i] for i in f], 15.0)
-    lines: list[str] = []
-    for k, kind in enumerate(kinds):
-        r = float(cell["r"].values[k])
-        said = f"r = {r:.2f}" if np.isfinite(r) else f"no r below n = {data.attrs['show_from']}"
-        lines.append(f"{kind}: n = {int(cell['n'].values[k])}, {said}")
-        fit = fits.line(x[k], y[k]) if np.isfinite(r) else None
-        if fit is not None:
-            ends = np.array([x[k][shown[k]].min(), x[k][shown[k]].max()])
-            ax.plot(ends, fit(ends), color="black", lw=0.8, ls=house.LINES.get(kind, "-"), zorder=1)
-    low = float(np.fmin(cell["lower"].values, y)[shown].min())
-    high = float(np.fmax(cell["upper"].values, y)[shown].max())
+    fits.by_prefix_type(ax, x, y, cell, data.attrs["show_from"])
+    low, high = float(np.fmin(lower, y)[shown].min()), float(np.fmax(upper, y)[shown].max())
     ax.set_ylim(low - 0.05 * (high - low), high + 0.35 * (high - low))
     ax.margins(x=0.15)
-    ax.text(0.03, 0.98, "\n".join(lines), transform=ax.transAxes, va="top", fontsize=6.5)
-    house.zero(ax, y=True)
-    at = np.column_stack([x[shown], y[shown]])
-    tags = [house.signed(k, r) for k, r in zip(keys, roles, strict=True)]
-    first = list({tag: i for i, tag in reversed(list(enumerate(tags)))}.values())[:10]
-    PointLabels(ax, at[first, 0], at[first, 1], [tags[i] for i in first], [inks[i] for i in first], at)
+    house.guide(ax, y=0)
+    first = list({key: i for i, key in reversed(list(enumerate(keys)))}.values())[:10]
+    name_points(ax, x[shown], y[shown], first, keys, roles)
     ax.set_xlabel(f"{WORDS.get(predictor, predictor)} (degrees)")
     ax.set_ylabel("other trait's suppression (pp)")
     house.legend(ax, [*house.prefix_handles(kinds), *house.role_handles(roles)])
-    level = "tokenwise" if tokenwise else "pointwise"
     house.describe(
         ax,
-        f"Suppression of the trait the prompt does not ask for against {level} angles; "
+        f"Suppression of the trait the prompt does not ask for against {level(tokenwise)} angles; "
         "the prompt itself is left out of any mean vector.",
         "Lines are 95 % paired t intervals; neutral prompts have no other trait.",
-        house.left_out(data.attrs["left_out"]),
+        house.left_out(*data.attrs["left_out"]),
     )
     return ax
+
+
+@figure("cross_angle", "angles", "Q2: do angles predict the suppression of the other trait?")
+@figure("cross_angle_tokens", "angles", "Q2 from token differences.", tokenwise=True)
+def draw(source: Source, tokenwise: bool = False) -> Figure:
+    plot = partial(plot_cross_angle, source.store, tokenwise=tokenwise, heuristics=source.heuristics)
+    return house.panels([partial(plot, predictor) for predictor in WORDS], 2, 2.2)

@@ -3,24 +3,34 @@
 # matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
+from functools import partial
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from inoc.figures import house
-from inoc.figures.sources import heuristics_of, one_of, roles_of
+from inoc.figures.catalog import figure
+from inoc.figures.sources import Source, choose, columns_of, heuristics_of, with_roles
 from inoc.store.store import Store
 
 
 def elicitation_data(store: Store, *, heuristics: xr.Dataset | None = None) -> xr.Dataset:
-    """elicitation, elicitation_ci, elicitation_n (prompt, trait) in pp, with the role of each prompt.
+    """What each prompt alone adds to the trait scores of the base model.
 
-    Raises IncompleteStore without elicitation.
+    Args:
+        store: The store to read.
+        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
+
+    Returns:
+        `elicitation` and `elicitation_ci` in pp and `elicitation_n` instructions, by prompt and trait.
+
+    Raises:
+        IncompleteStore: The store has no elicitation.
     """
     names = ["elicitation", "elicitation_ci", "elicitation_n"]
-    table = heuristics_of(store, heuristics, names)[names]
-    roles = roles_of(store)
-    return table.assign_coords(role=("prompt", [roles.get(str(p), "") for p in table["prompt"].values]))
+    return with_roles(store, heuristics_of(store, heuristics, names)[names])
 
 
 @house.styled
@@ -32,37 +42,59 @@ def plot_elicitation(
     heuristics: xr.Dataset | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Change of the trait score by prompt with 95 % intervals, sorted by role and size (or in the `order` given)."""
+    """Draw the change of a trait score by prompt, with 95 % intervals.
+
+    Args:
+        store: The store to read.
+        trait: The name of a trait; None for the first.
+        order: Keys of the prompts from the top; None to sort by role and size.
+        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
+        ax: The axes to draw into; None for a new figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        IncompleteStore: The store has no elicitation.
+        BadInput: The trait is unknown.
+
+    Example:
+        >>> ax = inoc.plot_elicitation(store)
+    """
     table = elicitation_data(store, heuristics=heuristics)
-    chosen = one_of("trait", trait or str(table["trait"].values[0]), [str(t) for t in table["trait"].values])
+    chosen = choose(table, "trait", trait)
     cell = table.sel(trait=chosen)
-    keys, roles = ([str(v) for v in cell[name].values] for name in ("prompt", "role"))
+    keys, roles = columns_of(cell, "prompt", "role")
     values, bounds, n = (cell[f"elicitation{part}"].values for part in ("", "_ci", "_n"))
-    rank = {role: i for i, role in enumerate(house.ROLES)}
-    known = [i for i in range(len(keys)) if np.isfinite(values[i])]
+    missing = int((~np.isfinite(values)).sum())
     if order is None:
-        rows = sorted(known, key=lambda i: (rank.get(roles[i], 9), -values[i]))
+        rows = [i for i in house.by_role(roles, values) if np.isfinite(values[i])]
     else:
-        rows = [keys.index(k) for k in order]
+        rows = [keys.index(key) for key in order]
+    keys, roles = [keys[i] for i in rows], [roles[i] for i in rows]
+    values, bounds, n = values[rows], bounds[rows], n[rows]
     ax = house.axes_or_new(ax, height=house.row_height(len(rows)))
     at = np.arange(len(rows), dtype=float)
-    shown_roles = [roles[i] for i in rows]
-    ax.hlines(at, 0, values[rows], colors="#D9D9D9", lw=0.6, zorder=1)
-    inks = [house.colour(r) for r in shown_roles]
-    house.intervals(ax, values[rows], at, bounds[rows, 0], bounds[rows, 1], inks, vertical=False)
-    house.points(ax, values[rows], at, shown_roles, ["fixed"] * len(rows), 11.0)
-    house.zero(ax, x=True)
-    house.name_rows(ax, [keys[i] for i in rows], shown_roles)
+    ax.hlines(at, 0, values, colors="#D9D9D9", lw=0.6, zorder=1)
+    inks = [house.color(r) for r in roles]
+    house.intervals(ax, values, at, bounds[:, 0], bounds[:, 1], inks, vertical=False)
+    house.points(ax, values, at, roles, ["fixed"] * len(rows), 11.0)
+    house.guide(ax, x=0)
+    house.name_rows(ax, keys, roles)
     ax.set_xlabel(f"elicited {chosen} (pp)")
     ax.set_title(chosen)
-    house.legend(ax, house.role_handles(shown_roles))
+    house.legend(ax, house.role_handles(roles))
     house.describe(
         ax,
-        "Score of the base model with the prompt minus without, same instructions, "
-        f"n = {house.span(n[rows])}.",
+        f"Score of the base model with the prompt minus without, same instructions, n = {house.span(n)}.",
         "Lines are 95 % paired t intervals.",
-        house.left_out(
-            [f"{len(keys) - len(known)} prompts without elicitation"] if len(known) < len(keys) else []
-        ),
+        house.left_out(missing and f"{missing} prompts without elicitation"),
     )
     return ax
+
+
+@figure("elicitation", "elicitation", "How far each prompt alone brings out each trait.")
+def draw(source: Source) -> Figure:
+    heuristics = source.heuristics
+    plots = [partial(plot_elicitation, source.store, t, heuristics=heuristics) for t in source.traits]
+    return house.panels(plots, 2, house.row_height(heuristics.sizes["prompt"]))

@@ -3,14 +3,17 @@
 # matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from inoc.figures import house
-from inoc.figures.sources import one_of, roles_of
+from inoc.figures.catalog import figure
+from inoc.figures.sources import Source, choose, columns_of, strings, with_roles
 from inoc.intervals import mean_z
 from inoc.outcomes import suppression
 from inoc.outcomes.effects import run_scores
@@ -21,40 +24,44 @@ Quantity = Literal["score", "suppression"]
 
 
 def final_scores_data(store: Store) -> xr.Dataset:
-    """score and suppression with lower and upper (bound), and n, by run and trait, in pp; final step.
+    """Score and suppression of every run at its final step.
 
-    The control runs are rows too (run_prompt ""); their suppression is NaN. `score`: +/- 1.96 sd / sqrt(n);
-    `suppression`: paired t. Runs that contradict themselves are left out (attr `left_out`).
+    Args:
+        store: The store to read.
+
+    Returns:
+        `score` and `suppression` in pp with `score_ci` (mean +/- 1.96 sd / sqrt(n)) and `suppression_ci` (paired
+        t), and `n` instructions, by run and trait. Control runs are included (run_prompt ""); their suppression
+        is NaN. Runs that contradict themselves are left out and named in the attribute `left_out`.
+
+    Raises:
+        IncompleteStore: The store has no scores of runs.
     """
     final = final_scores(run_scores(store))
-    held = suppression(store)
-    roles = roles_of(store)
     shape = (len(final.run), len(final.trait))
-    levels = np.array([[tuple(mean_z(final.score[i, t])) for t in range(shape[1])] for i in range(shape[0])])
-    levels = levels.reshape((*shape, 4))
-    reached = held.reindex(run=list(final.run))
-    coords = {
-        "run": list(final.run),
-        "trait": list(final.trait),
-        "run_prompt": ("run", list(final.prompt)),
-        "prefix_type": ("run", list(final.prefix_type)),
-        "seed": ("run", final.seed),
-        "role": ("run", [roles.get(p, "") if p else "control" for p in final.prompt]),
-        "bound": ["lower", "upper"],
-    }
-    pair = np.stack([reached["lower"].values, reached["upper"].values], axis=-1)
-    cell = ("run", "trait")
-    return xr.Dataset(
+    levels = np.array([tuple(mean_z(final.score[i, t])) for i, t in np.ndindex(shape)]).reshape((*shape, 4))
+    held = suppression(store).reindex(run=list(final.run)).transpose("run", "trait", ...)
+    pair = np.stack([held["lower"].values, held["upper"].values], axis=-1)
+    cell, pp = ("run", "trait"), {"units": "pp"}
+    data = xr.Dataset(
         {
-            "score": (cell, levels[..., 0], {"units": "pp"}),
-            "score_ci": ((*cell, "bound"), levels[..., 1:3], {"units": "pp"}),
+            "score": (cell, levels[..., 0], pp),
+            "score_ci": ((*cell, "bound"), levels[..., 1:3], pp),
             "n": (cell, levels[..., 3].astype(np.int64)),
-            "suppression": (cell, reached["mean"].transpose("run", "trait").values, {"units": "pp"}),
-            "suppression_ci": ((*cell, "bound"), pair, {"units": "pp"}),
+            "suppression": (cell, held["mean"].values, pp),
+            "suppression_ci": ((*cell, "bound"), pair, pp),
         },
-        coords=coords,
-        attrs={"left_out": list(final.left_out), "step": sorted({int(s) for s in final.step})},
+        coords={
+            "run": list(final.run),
+            "trait": list(final.trait),
+            "run_prompt": ("run", list(final.prompt)),
+            "prefix_type": ("run", list(final.prefix_type)),
+            "seed": ("run", final.seed),
+            "bound": ["lower", "upper"],
+        },
+        attrs={"left_out": list(final.left_out), "step": sorted({int(s) for s in final.step if s >= 0})},
     )
+    return with_roles(store, data, "run_prompt")
 
 
 @house.styled
@@ -66,60 +73,78 @@ def plot_final_scores(
     data: xr.Dataset | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """One bar per run, prompts sorted by role and size; a line with its band marks the control run."""
-    table = final_scores_data(store) if data is None else data
-    chosen = one_of("trait", trait or str(table["trait"].values[0]), [str(t) for t in table["trait"].values])
-    cell = table.sel(trait=chosen)
+    """Draw one bar per run, prompts sorted by role and size; a line with its band marks the control run.
+
+    Args:
+        store: The store to read.
+        trait: The name of a trait; None for the first.
+        quantity: "score" or "suppression".
+        data: What `final_scores_data` returned; None to compute it.
+        ax: The axes to draw into; None for a new figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        IncompleteStore: The store has no scores of runs.
+        BadInput: The trait is unknown.
+
+    Example:
+        >>> ax = inoc.plot_final_scores(store, "German", "suppression")
+        >>> ax.get_xlabel()
+        'German suppression (pp)'
+    """
+    data = final_scores_data(store) if data is None else data
+    chosen = choose(data, "trait", trait)
+    cell = data.sel(trait=chosen)
     values, bounds = cell[quantity].values, cell[f"{quantity}_ci"].values
-    prompts, kinds = ([str(v) for v in cell[name].values] for name in ("run_prompt", "prefix_type"))
-    roles = [str(v) for v in cell["role"].values]
-    order = _order(prompts, roles, values)
+    prompts, kinds, roles = columns_of(cell, "run_prompt", "prefix_type", "role")
+    known = [i for i in house.by_role(roles, values) if np.isfinite(values[i])]
+    order = list(dict.fromkeys(prompts[i] for i in known if prompts[i]))
     ax = house.axes_or_new(ax, height=house.row_height(len(order), 17.0))
-    width = 0.38
-    for i, prompt in enumerate(prompts):
-        if not prompt or not np.isfinite(values[i]):
-            continue
-        same = [j for j, p in enumerate(prompts) if p == prompt and np.isfinite(values[j])]
-        each = 2 * width / max(len(same), 2)
-        at = order.index(prompt) + (same.index(i) - (len(same) - 1) / 2) * each
-        ink = house.colour(roles[i])
-        hatch = house.HATCHES.get(kinds[i], "")
-        ax.barh(
-            at, values[i], each * 0.92, color="white" if hatch else ink, edgecolor=ink, hatch=hatch, lw=0.7
-        )
-        ax.hlines(at, *bounds[i], colors="black", lw=0.8, zorder=3)
+    for at, prompt in enumerate(order):
+        same = [i for i in sorted(known) if prompts[i] == prompt]
+        each = 0.76 / max(len(same), 2)
+        for k, i in enumerate(same):
+            place = at + (k - (len(same) - 1) / 2) * each
+            house.bar(ax, place, values[i], each * 0.92, house.color(roles[i]), kinds[i])
+            ax.hlines(place, *bounds[i], colors="black", lw=0.8, zorder=3)
     house.name_rows(ax, order, [roles[prompts.index(p)] for p in order])
-    for i in (i for i, p in enumerate(prompts) if not p and quantity == "score" and np.isfinite(values[i])):
+    for i in (i for i in sorted(known) if not prompts[i] and quantity == "score"):
         ax.axvspan(*bounds[i], color="#DDDDDD", zorder=0, lw=0)
         ax.axvline(values[i], color="black", lw=1.0, ls=":", zorder=1, label="control run")
         house.legend(ax, [ax.lines[-1]])
-    house.zero(ax, x=True)
-    word = "score" if quantity == "score" else "suppression"
-    ax.set_xlabel(f"{chosen} {word} (pp)")
+    house.guide(ax, x=0)
+    ax.set_xlabel(f"{chosen} {quantity} (pp)")
     ax.set_title(chosen)
     house.legend(ax, house.bar_handles(kinds))
-    n = cell["n"].values
-    steps = ", ".join(str(s) for s in table.attrs["step"])
+    n, steps = cell["n"].values, ", ".join(str(s) for s in data.attrs["step"])
     house.describe(
         ax,
-        f"Final {word} by prompt, no prompt at evaluation, step {steps}, "
+        f"Final {quantity} by prompt, no prompt at evaluation, step {steps}, "
         f"n = {house.span(n[n > 0])} instructions.",
         "Black lines are 95 % intervals"
         + (
             " (paired t on control minus run)."
             if quantity == "suppression"
-            else ", the grey band that of the control run."
+            else ", the gray band that of the control run."
         ),
-        house.left_out(table.attrs["left_out"]),
+        house.left_out(*data.attrs["left_out"]),
     )
     return ax
 
 
-def _order(prompts: list[str], roles: list[str], values: np.ndarray) -> list[str]:
-    """Prompts with a value: by role, then the largest first."""
-    best: dict[str, float] = {}
-    for prompt, value in zip(prompts, values, strict=True):
-        if prompt and np.isfinite(value):
-            best[prompt] = max(best.get(prompt, -np.inf), float(value))
-    rank = {role: i for i, role in enumerate(house.ROLES)}
-    return sorted(best, key=lambda p: (rank.get(roles[prompts.index(p)], 9), -best[p]))
+@figure(
+    "final_scores", "outcomes", "What every run shows at its final step without any prompt.", quantity="score"
+)
+@figure(
+    "suppression",
+    "outcomes",
+    "How much each prompt held each trait back, with paired 95 % intervals.",
+    quantity="suppression",
+)
+def draw(source: Source, quantity: Quantity) -> Figure:
+    data = final_scores_data(source.store)
+    plots = [partial(plot_final_scores, source.store, t, quantity, data=data) for t in source.traits]
+    rows = len(set(strings(data["run_prompt"])) - {""})
+    return house.panels(plots, 2, house.row_height(rows, 17.0, 0.9))

@@ -6,8 +6,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 from jaxtyping import Float64
+from matplotlib.axes import Axes
 from scipy import optimize, stats  # pyright: ignore[reportMissingTypeStubs]
+
+from inoc.figures import house
 
 Column = Float64[np.ndarray, " point"]
 
@@ -40,9 +44,9 @@ def line(x: Column, y: Column) -> Line | None:
     x, y = x[both], y[both]
     if len(x) < 3 or np.ptp(x) <= 1e-9 * np.abs(x).max():
         return None
-    centred = x - x.mean()
-    spread = float(centred @ centred)
-    slope = float(centred @ y) / spread
+    centered = x - x.mean()
+    spread = float(centered @ centered)
+    slope = float(centered @ y) / spread
     intercept = float(y.mean()) - slope * float(x.mean())
     rss = float(np.sum((y - intercept - slope * x) ** 2))
     sd = float(np.sqrt(rss / (len(x) - 2)))
@@ -72,7 +76,7 @@ STARTS = tuple((rate, middle) for rate in (0.5, 1.0, 3.0, 8.0) for middle in (-1
 
 
 def sigmoid(x: Column, y: Column) -> Sigmoid | None:
-    """The best of several starts by least squares on standardised x; None below 6 points.
+    """The best of several starts by least squares on standardized x; None below 6 points.
 
     `height` may be negative, so that the curve may fall; `rate` > 0. Compare `aic` with that of `line`.
     """
@@ -97,6 +101,27 @@ def sigmoid(x: Column, y: Column) -> Sigmoid | None:
     rss, p = best
     rmse = float(np.sqrt(rss / len(x)))
     return Sigmoid(float(p[0]), float(p[1]), float(p[2]), float(p[3]), mean, sd, rmse, aic(rss, len(x), 5))
+
+
+def by_prefix_type(
+    ax: Axes,
+    x: Float64[np.ndarray, "prefix_type point"],
+    y: Float64[np.ndarray, "prefix_type point"],
+    correlations: xr.Dataset,
+    show_from: int,
+) -> None:
+    """A line per prefix type where `correlations` (r, n by prefix_type) has an r, and all r and n as text."""
+    lines: list[str] = []
+    for k, kind in enumerate(correlations["prefix_type"].values.astype(str)):
+        n, r = int(correlations["n"].values[k]), float(correlations["r"].values[k])
+        text = f"r = {r:.2f}" if np.isfinite(r) else f"no r below n = {show_from}"
+        lines.append(f"{kind}: n = {n}, {text}")
+        fit = line(x[k], y[k]) if np.isfinite(r) else None
+        if fit is not None:
+            known = x[k][np.isfinite(x[k]) & np.isfinite(y[k])]
+            ends = np.array([known.min(), known.max()])
+            ax.plot(ends, fit(ends), color="black", lw=0.8, ls=house.LINES.get(kind, "-"), zorder=1)
+    ax.text(0.03, 0.98, "\n".join(lines), transform=ax.transAxes, va="top", fontsize=6.5)
 
 
 def aic(rss: float, n: int, parameters: int) -> float:

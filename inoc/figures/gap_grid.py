@@ -6,27 +6,22 @@
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from inoc.errors import IncompleteStore
 from inoc.figures import house
+from inoc.figures.catalog import figure
+from inoc.figures.sources import Source, strings
 from inoc.heuristics.maths.gap import is_constant
 from inoc.outcomes import rows
 from inoc.outcomes.correlation import SMALLEST, bootstrap_r, pearson, spearman
 from inoc.store.store import Store
 
 HEURISTICS = (
-    "ph_ratio",
-    "variance_diff",
-    "gamma_mix",
-    "snr_mix",
-    "cosine",
-    "effective_rank_mix",
-    "snr_ratio",
-    "mald_ratio",
-    "snr_abs_mix",
-    "snr_abs_ratio",
-)
+    "ph_ratio", "variance_diff", "gamma_mix", "snr_mix", "cosine", "effective_rank_mix", "snr_ratio",
+    "mald_ratio", "snr_abs_mix", "snr_abs_ratio",
+)  # fmt: skip
 VARIANTS = {"raw": "", "pca-1": "_pca1", "svd-1": "_svd1"}
 PALE = 0.3
 """Opacity of a cell whose interval does not exclude 0."""
@@ -40,17 +35,28 @@ def gap_grid_data(
     heuristics: xr.Dataset | None = None,
     table: xr.Dataset | None = None,
 ) -> xr.Dataset:
-    """r, its 95 % prompt-bootstrap interval, rho, n and constant (heuristic, variant) against the gap.
+    """Correlation of each comparison of fixed and mix with the gap.
 
-    `trait`: only rows of this trait. r is NaN where the heuristic is constant over the rows (range <= 1e-9 of its
-    scale) or fewer than 4 rows are known. `table`: what `inoc.outcomes.rows` gave.
+    Args:
+        store: The store to read.
+        trait: Only the rows of this trait; None for all.
+        on_target: Only rows whose prompt asks for the row's trait, or is neutral.
+        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
+        table: What `inoc.outcomes.rows` returned; None to compute it.
+
+    Returns:
+        `r`, its 95 % prompt-bootstrap interval `lower` and `upper`, `rho`, `n` rows, and `constant` (heuristic,
+        variant). r is NaN where the heuristic is constant (range <= 1e-9 of its scale) or has fewer than 4 rows.
+
+    Raises:
+        IncompleteStore: Prompts are not scored both fixed and mix, or fewer than 4 rows have a gap.
     """
     names = [name + tail for name in HEURISTICS for tail in VARIANTS.values()]
     if table is None:
         table = rows(store, heuristics, only=None if heuristics is not None else names)
-    known = [str(h) for h in table["heuristic"].values]
+    known = strings(table["heuristic"])
     if not set(names) & set(known):
-        raise IncompleteStore("no comparison of fixed and mix: both must be scored; `inoc score` does it")
+        raise IncompleteStore("no comparison of fixed and mix is stored. Fix: score both with `inoc score`.")
     y = table["gap"].values.astype(np.float64)
     used = np.isfinite(y) & (table["prefix_type"].values == "mix")
     used &= table["on_target"].values.astype(bool) if on_target else True
@@ -61,17 +67,17 @@ def gap_grid_data(
     shape = (len(HEURISTICS), len(VARIANTS))
     numbers = {k: np.full(shape, np.nan) for k in ("r", "rho", "lower", "upper", "n")}
     constant = np.zeros(shape, dtype=bool)
-    for (h, v), name in zip(np.ndindex(shape), names, strict=True):
+    for place, name in zip(np.ndindex(shape), names, strict=True):
         if name not in known:
             continue
         x = table["heuristic_value"].values[known.index(name)].astype(np.float64)[used]
         finite = np.isfinite(x)
-        numbers["n"][h, v] = finite.sum()
-        constant[h, v] = bool(finite.any()) and is_constant(x)
-        if not constant[h, v]:
-            numbers["r"][h, v] = pearson(x[None], y)[0]
-            numbers["rho"][h, v] = spearman(x[None], y)[0]
-            numbers["lower"][h, v], numbers["upper"][h, v] = bootstrap_r(x, y, prompts)
+        numbers["n"][place] = finite.sum()
+        constant[place] = bool(finite.any()) and is_constant(x)
+        if not constant[place]:
+            numbers["r"][place] = pearson(x[None], y)[0]
+            numbers["rho"][place] = spearman(x[None], y)[0]
+            numbers["lower"][place], numbers["upper"][place] = bootstrap_r(x, y, prompts)
     dims = ("heuristic", "variant")
     return xr.Dataset(
         {**{k: (dims, v) for k, v in numbers.items()}, "constant": (dims, constant)},
@@ -94,29 +100,51 @@ def plot_gap_grid(
     table: xr.Dataset | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """r as number and colour, its interval below; pale where that does not exclude 0; constant cells are hatched."""
+    """Draw r with the gap as number and color, with its interval.
+
+    Cells whose interval does not exclude 0 are pale; cells that are constant by construction are hatched.
+
+    Args:
+        store: The store to read.
+        trait: Only the rows of this trait; None for all.
+        on_target: Only rows whose prompt asks for the row's trait, or is neutral.
+        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
+        table: What `inoc.outcomes.rows` returned; None to compute it.
+        ax: The axes to draw into; None for a new figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        IncompleteStore: Prompts are not scored both fixed and mix, or fewer than 4 rows have a gap.
+
+    Example:
+        >>> ax = inoc.plot_gap_grid(store)
+        >>> [tick.get_text() for tick in ax.get_xticklabels()]
+        ['raw', 'pca-1', 'svd-1']
+    """
     data = gap_grid_data(store, trait, on_target=on_target, heuristics=heuristics, table=table)
     ax = house.axes_or_new(ax, height=3.6)
     shape = data["r"].shape
     clear = data["lower"].values * data["upper"].values > 0
-    ax.imshow(
-        data["r"].values, cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto", alpha=np.where(clear, 1.0, PALE)
-    )
+    pale = np.where(clear, 1.0, PALE)
+    ax.imshow(data["r"].values, cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto", alpha=pale)
     for h, v in np.ndindex(shape):
         cell = data.isel(heuristic=h, variant=v)
+        r, low, high, n = (float(cell[k]) for k in ("r", "lower", "upper", "n"))
+        ink = "#444444"
         if bool(cell["constant"]):
             ax.add_patch(Rectangle((v - 0.5, h - 0.5), 1, 1, fc="#F6F6F6", ec="#DDDDDD", hatch="////", lw=0))
-            text, ink = "constant", "#444444"
-        elif not np.isfinite(float(cell["r"])):
-            text, ink = f"n = {int(np.nan_to_num(float(cell['n'])))}", "#444444"
+            text = "constant"
+        elif not np.isfinite(r):
+            text = f"n = {int(np.nan_to_num(n))}"
         else:
-            r, low, high = (float(cell[k]) for k in ("r", "lower", "upper"))
             interval = f"[{low:+.2f}, {high:+.2f}]" if np.isfinite(low) else "no interval"
             text = f"{r:+.2f}\n{interval}".replace("-", "−")
             ink = "white" if abs(r) > 0.7 and clear[h, v] else "black"
         ax.text(v, h, text, ha="center", va="center", fontsize=6, color=ink, linespacing=1.15)
-    ax.set_xticks(range(shape[1]), [str(v) for v in data["variant"].values])
-    ax.set_yticks(range(shape[0]), [str(h) for h in data["heuristic"].values])
+    ax.set_xticks(range(shape[1]), strings(data["variant"]))
+    ax.set_yticks(range(shape[0]), strings(data["heuristic"]))
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.set_xticks(np.arange(0.5, shape[1] - 1), minor=True)
@@ -130,6 +158,11 @@ def plot_gap_grid(
         f"rows of {data.attrs['prompts']} prompts" + (", on target." if on_target else "."),
         "In brackets the 95 % prompt-bootstrap interval; pale: it does not exclude 0; hatched: constant over these "
         "rows by construction.",
-        house.left_out(data.attrs["left_out"]),
+        house.left_out(*data.attrs["left_out"]),
     )
     return ax
+
+
+@figure("gap_grid", "gap", "Which comparison of fixed and mix goes with the gap between them.")
+def draw(source: Source) -> Figure:
+    return house.figure_of(plot_gap_grid(source.store, heuristics=source.heuristics, table=source.rows))

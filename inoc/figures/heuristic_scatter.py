@@ -3,16 +3,21 @@
 # matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float64
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from inoc.errors import IncompleteStore
 from inoc.figures import fits, house
-from inoc.figures.labels import PointLabels, extremes
-from inoc.figures.sources import roles_of
+from inoc.figures.catalog import figure
+from inoc.figures.labels import extremes, name_points
+from inoc.figures.sources import Source, cells_of, columns_of, strings, with_roles
+from inoc.heuristics.frame.registry import find
 from inoc.outcomes import rows, suppression
 from inoc.outcomes.correlation import SMALLEST, pearson, spearman
 from inoc.outcomes.tidy import full_names
@@ -35,18 +40,32 @@ def heuristic_scatter_data(
     heuristics: xr.Dataset | None = None,
     table: xr.Dataset | None = None,
 ) -> xr.Dataset:
-    """x and y by row, with prompt, role, trait, prefix type, and lower and upper ends of y where it is a suppression.
+    """A heuristic and an outcome, row by row.
 
-    attrs: `r`, `rho`, `n`, `rmse` (of the line), `units`, `left_out`. `table`: what `inoc.outcomes.rows` gave.
+    Args:
+        store: The store to read.
+        heuristic: The name of a heuristic with one number per prompt and prefix type, or of a part of one.
+        target: "suppression", "cross" (of the other trait) or "gap".
+        on_target: Only rows whose prompt asks for the row's trait, or is neutral.
+        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
+        table: What `inoc.outcomes.rows` returned; None to compute it.
+
+    Returns:
+        `x`, `y` in pp, `lower` and `upper` of y where it is a suppression, by row, with prompt, role, trait and
+        prefix type. Attributes: `r`, `rho`, `n`, `rmse` of the line, `units` of x, `left_out`.
+
+    Raises:
+        IncompleteStore: The heuristic cannot be computed, or no row has both.
+        BadInput: The heuristic is unknown.
     """
     name = full_names([heuristic])[0]
     if table is None:
         table = rows(store, heuristics, only=None if heuristics is not None else [name])
-    names = [str(h) for h in table["heuristic"].values]
+    names = strings(table["heuristic"])
     name = f"{name}[1]" if name not in names and f"{name}[1]" in names else name
     if name not in names:
         reasons = [str(a) for a in table.attrs.get("absent", []) if str(a).startswith(name.split("[")[0])]
-        raise IncompleteStore(reasons[0] if reasons else f"{name} is no single number per prompt here")
+        raise IncompleteStore(reasons[0] if reasons else f"{name} has no single number per prompt here")
     x = table["heuristic_value"].values[names.index(name)].astype(np.float64)
     y = table[target].values.astype(np.float64)
     used = np.isfinite(x) & np.isfinite(y)
@@ -56,17 +75,12 @@ def heuristic_scatter_data(
         used &= table["prefix_type"].values == "mix"
     if not used.any():
         raise IncompleteStore(f"no row has both {name} and {target}")
-    lower, upper = _bounds(store, table) if target == "suppression" else (np.full(len(y), np.nan),) * 2
-    x, y = x[used], y[used]
+    bounds = _bounds(store, table) if target == "suppression" else np.full((2, len(y)), np.nan)
+    x, y, bounds = x[used], y[used], bounds[:, used]
     fit = fits.line(x, y)
-    labels = {k: [str(v) for v in table[k].values[used]] for k in ("prompt", "trait", "prefix_type")}
-    roles = roles_of(store)
-    return xr.Dataset(
-        {"x": ("row", x), "y": ("row", y), "lower": ("row", lower[used]), "upper": ("row", upper[used])},
-        coords={
-            **{k: ("row", v) for k, v in labels.items()},
-            "role": ("row", [roles.get(p, "") for p in labels["prompt"]]),
-        },
+    data = xr.Dataset(
+        {k: ("row", v) for k, v in zip(("x", "y", "lower", "upper"), (x, y, *bounds), strict=True)},
+        coords={k: ("row", strings(table[k][used])) for k in ("prompt", "trait", "prefix_type")},
         attrs={
             "heuristic": name,
             "target": target,
@@ -74,11 +88,12 @@ def heuristic_scatter_data(
             "rho": float(spearman(x[None], y)[0]),
             "n": len(x),
             "rmse": fit.rmse if fit else float("nan"),
-            "units": _units(store, name, heuristics),
+            "units": find(name.split("[")[0]).units,
             "left_out": list(table.attrs.get("left_out", [])),
             "on_target": on_target,
         },
     )
+    return with_roles(store, data)
 
 
 @house.styled
@@ -94,16 +109,37 @@ def plot_heuristic_scatter(
     table: xr.Dataset | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Points with 95 % intervals, the least-squares line with the 95 % band of the mean, and r, rho, n, RMSE.
+    """Draw an outcome by a heuristic, with 95 % intervals, the least-squares line with the band of its mean, r and rho.
 
-    `sigmoid`: also a monotone sigmoid, compared with the line by AIC. `names`: prompts named, farthest out first.
+    Args:
+        store: The store to read.
+        heuristic: The name of a heuristic with one number per prompt and prefix type, or of a part of one.
+        target: "suppression", "cross" (of the other trait) or "gap".
+        on_target: Only rows whose prompt asks for the row's trait, or is neutral.
+        sigmoid: Also draw a monotone sigmoid, compared with the line by AIC.
+        names: The number of prompts to name, farthest out first.
+        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
+        table: What `inoc.outcomes.rows` returned; None to compute it.
+        ax: The axes to draw into; None for a new figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        IncompleteStore: The heuristic cannot be computed, or no row has both.
+        BadInput: The heuristic is unknown.
+
+    Example:
+        >>> ax = inoc.plot_heuristic_scatter(store, "gamma", "gap")
+        >>> ax.get_ylabel()
+        'fixed minus mix suppression (pp)'
     """
     data = heuristic_scatter_data(
         store, heuristic, target, on_target=on_target, heuristics=heuristics, table=table
     )
     ax = house.axes_or_new(ax, height=2.8)
-    x, y = data["x"].values, data["y"].values
-    roles, kinds = ([str(v) for v in data[k].values] for k in ("role", "prefix_type"))
+    x, y, lower, upper = (data[k].values for k in ("x", "y", "lower", "upper"))
+    keys, roles, kinds = columns_of(data, "prompt", "role", "prefix_type")
     grid = np.linspace(x.min(), x.max(), 200) if np.ptp(x) > 0 else x[:1]
     fit = fits.line(x, y)
     lines = [_correlations(data), f"n = {len(x)}"]
@@ -116,25 +152,21 @@ def plot_heuristic_scatter(
     if curve is not None and fit is not None:
         ax.plot(grid, curve(grid), color="black", lw=0.9, ls=":", zorder=1)
         lines.append(f"AIC line {fit.aic:.0f}, sigmoid {curve.aic:.0f}")
-    house.intervals(ax, x, y, data["lower"].values, data["upper"].values, [house.colour(r) for r in roles])
+    house.intervals(ax, x, y, lower, upper, [house.color(r) for r in roles])
     house.points(ax, x, y, roles, kinds, 15.0)
-    low, high = float(min(np.nanmin(data["lower"].values, initial=0), y.min())), float(y.max())
+    low, high = float(min(np.nanmin(lower, initial=0), y.min())), float(y.max())
     ax.set_ylim(low - 0.05 * (high - low), high + 0.38 * (high - low))
     ax.text(0.03, 0.97, "\n".join(lines), transform=ax.transAxes, va="top", fontsize=6.5, linespacing=1.3)
-    house.zero(ax, y=True)
-    chosen = [i for i in extremes(x, y, len(x))]
-    first = list({str(data["prompt"].values[i]): i for i in reversed(chosen)}.values())[::-1][:names]
-    tags = [house.signed(str(data["prompt"].values[i]), roles[i]) for i in first]
-    PointLabels(
-        ax, x[first], y[first], tags, [house.colour(roles[i]) for i in first], np.column_stack([x, y])
-    )
+    house.guide(ax, y=0)
+    farthest = {keys[i]: i for i in reversed(extremes(x, y, len(x)))}  # one point of each prompt
+    name_points(ax, x, y, list(farthest.values())[::-1][:names], keys, roles)
     units = house.units(data.attrs["units"])
     ax.set_xlabel(data.attrs["heuristic"] + (f" ({units})" if units not in ("", "1") else ""))
     ax.set_ylabel(TARGETS[target])
     house.legend(ax, [*house.prefix_handles(kinds), *house.role_handles(roles)])
     house.describe(
         ax,
-        f"{data.attrs['heuristic']} against {target}: n = {len(x)} rows of {len(set(data['prompt'].values))} prompts"
+        f"{data.attrs['heuristic']} against {target}: n = {len(x)} rows of {len(set(keys))} prompts"
         + (
             ", on-target rows only (the prompt asks for the row's trait, or is neutral)."
             if on_target
@@ -142,8 +174,8 @@ def plot_heuristic_scatter(
         ),
         "Line: least squares with the 95 % band of its mean." if fit is not None else "",
         "Dotted: monotone sigmoid, the best of 12 starts." if curve is not None else "",
-        "Vertical lines are 95 % paired t intervals." if np.isfinite(data["lower"].values).any() else "",
-        house.left_out(data.attrs["left_out"]),
+        "Vertical lines are 95 % paired t intervals." if np.isfinite(lower).any() else "",
+        house.left_out(*data.attrs["left_out"]),
     )
     return ax
 
@@ -156,24 +188,30 @@ def _correlations(data: xr.Dataset) -> str:
     return f"no r below n = {SMALLEST}" if n < SMALLEST else "no r: all alike in x or y"
 
 
-def _bounds(store: Store, table: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+def _bounds(store: Store, table: xr.Dataset) -> Float64[np.ndarray, "bound row"]:
     """Ends of the suppression interval of each row; NaN where seeds were averaged."""
     held = suppression(store)
-    places: dict[tuple[str, str], list[int]] = {}
-    for i, key in enumerate(zip(held["run_prompt"].values, held["prefix_type"].values, strict=True)):
-        places.setdefault((str(key[0]), str(key[1])), []).append(i)
-    traits = [str(t) for t in held["trait"].values]
+    cells, traits = cells_of(held), strings(held["trait"])
     ends = np.full((2, table.sizes["row"]), np.nan)
-    keys = zip(table["prompt"].values, table["prefix_type"].values, table["trait"].values, strict=True)
-    for row, (prompt, kind, trait) in enumerate(keys):
-        found = places.get((str(prompt), str(kind)), [])
+    for row, (*cell, trait) in enumerate(
+        zip(*columns_of(table, "prompt", "prefix_type", "trait"), strict=True)
+    ):
+        found = cells.get((cell[0], cell[1]), [])
         if len(found) == 1:
-            t = traits.index(str(trait))
-            ends[:, row] = held["lower"].values[found[0], t], held["upper"].values[found[0], t]
-    return ends[0], ends[1]
+            ends[:, row] = [held[part].values[found[0], traits.index(trait)] for part in ("lower", "upper")]
+    return ends
 
 
-def _units(store: Store, name: str, heuristics: xr.Dataset | None) -> str:
-    from inoc.heuristics.frame.registry import find
-
-    return find(name.split("[")[0]).units
+@figure(
+    "scatter_suppression",
+    "scatter",
+    "Heuristics of the base model against suppression.",
+    target="suppression",
+)
+@figure("scatter_cross", "scatter", "Heuristics against the suppression of the other trait.", target="cross")
+def draw(source: Source, target: Target) -> Figure:
+    options = {"sigmoid": True, "names": 4, "heuristics": source.heuristics, "table": source.rows}
+    plots = [
+        partial(plot_heuristic_scatter, source.store, name, target, **options) for name in source.scattered
+    ]
+    return house.panels(plots, min(2, len(plots)), 2.3)

@@ -1,7 +1,7 @@
-"""The house style: sizes, colours of roles, markers of prefix types, captions, legends.
+"""The house style: sizes, colors of roles, markers of prefix types, panels, captions, legends.
 
-Colour says the role (positive, negative, neutral) and never stands alone: the fill of a marker repeats it, and names
-carry its sign. The shape of a marker and the hatch of a bar say the prefix type.
+Color shows the role (positive, negative, neutral) and is never alone: the fill of a marker repeats it, and names
+carry its sign. The shape of a marker and the hatch of a bar show the prefix type.
 """
 
 # matplotlib's stubs leave some argument types unknown
@@ -19,9 +19,15 @@ import numpy as np
 from jaxtyping import Float64
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.collections import PathCollection
+from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+
+from inoc.errors import IncompleteStore
 
 COLUMN, PAGE = 3.4, 7.0
 """Widths in inches: one column, the whole page."""
@@ -34,7 +40,7 @@ METADATA: Mapping[str, dict[str, str | None]] = {
 }
 SMALLEST = 6.0
 """Smallest text, in points."""
-COLOURS: Mapping[str, str] = {"positive": "#0072B2", "negative": "#D55E00", "neutral": "#5A5A5A"}
+COLORS: Mapping[str, str] = {"positive": "#0072B2", "negative": "#D55E00", "neutral": "#5A5A5A"}
 UNKNOWN = "#9C5C82"
 SIGNS: Mapping[str, str] = {"positive": "+", "negative": "−", "neutral": "○"}
 MARKERS: Mapping[str, str] = {"none": "s", "fixed": "o", "mix": "^"}
@@ -65,23 +71,41 @@ def axes_or_new(ax: Axes | None, width: float = COLUMN, height: float = 2.6) -> 
     return plt.figure(figsize=(width, height), layout="constrained").add_subplot()
 
 
+def figure_of(ax: Axes) -> Figure:
+    """The whole figure that the axes are part of."""
+    return cast(Figure, ax.get_figure(root=True))
+
+
 @styled
-def grid(rows: int, columns: int, width: float = PAGE, height: float = 3.0) -> tuple[Figure, list[Axes]]:
-    """A figure of panels, row by row."""
-    figure = plt.figure(figsize=(width, height), layout="constrained")
+def panels(plots: Sequence[Callable[..., Axes]], columns: int, height: float, width: float = PAGE) -> Figure:
+    """A figure of panels, row by row, each drawn by a call with `ax`.
+
+    Raises:
+        IncompleteStore: There are no panels.
+    """
+    if not plots:
+        raise IncompleteStore(
+            "the store names no traits. Fix: import them with `inoc import --prompts`, or use an experiment file."
+        )
+    rows = -(-len(plots) // columns)
+    figure = plt.figure(figsize=(width, rows * height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)  # pyright: ignore[reportOptionalMemberAccess, reportCallIssue]
-    made = figure.subplots(rows, columns, squeeze=False)
-    return figure, [cast(Axes, ax) for ax in made.ravel()]
+    axes = [cast(Axes, ax) for ax in figure.subplots(rows, columns, squeeze=False).ravel()]
+    for plot, ax in zip(plots, axes, strict=False):
+        plot(ax=ax)
+    for ax in axes[len(plots) :]:
+        ax.remove()
+    return figure
 
 
-def colour(role: str) -> str:
-    """The colour of a role."""
-    return "#000000" if role == "control" else COLOURS.get(role, UNKNOWN)
+def color(role: str) -> str:
+    """The color of a role."""
+    return "#000000" if role == "control" else COLORS.get(role, UNKNOWN)
 
 
 def face(role: str) -> str:
     """The fill that repeats the role: positive full, negative hollow, neutral pale."""
-    return {"negative": "white", "neutral": "#CFCFCF"}.get(role, colour(role))
+    return {"negative": "white", "neutral": "#CFCFCF"}.get(role, color(role))
 
 
 def signed(name: str, role: str) -> str:
@@ -97,7 +121,7 @@ def points(
     prefix_types: Sequence[str],
     size: float = 16,
 ) -> None:
-    """Scatter with the role as colour and fill and the prefix type as marker."""
+    """Scatter with the role as color and fill and the prefix type as marker."""
     for kind in dict.fromkeys(prefix_types):
         at = [i for i, k in enumerate(prefix_types) if k == kind]
         ax.scatter(
@@ -106,7 +130,7 @@ def points(
             s=size,
             marker=MARKERS.get(kind, "D"),
             facecolors=[face(roles[i]) for i in at],
-            edgecolors=[colour(roles[i]) for i in at],
+            edgecolors=[color(roles[i]) for i in at],
             linewidths=0.8,
             zorder=3,
         )
@@ -118,19 +142,19 @@ def intervals(
     y: Float64[np.ndarray, " point"],
     lower: Float64[np.ndarray, " point"],
     upper: Float64[np.ndarray, " point"],
-    colours: Sequence[str] | str,
+    colors: Sequence[str] | str,
     vertical: bool = True,
 ) -> None:
     """95 % intervals as thin lines behind the points, along y (`vertical`) or along x."""
     draw = ax.vlines if vertical else ax.hlines
-    draw(x if vertical else y, lower, upper, colors=colours, linewidth=0.7, zorder=2)
+    draw(x if vertical else y, lower, upper, colors=colors, linewidth=0.7, zorder=2)
 
 
 def role_handles(roles: Iterable[str]) -> list[Line2D]:
     """Legend entries of the roles that occur."""
     present = set(roles)
     return [
-        Line2D([], [], ls="", marker="o", mfc=face(r), mec=colour(r), mew=0.8, label=f"{r} ({SIGNS[r]})")
+        Line2D([], [], ls="", marker="o", mfc=face(r), mec=color(r), mew=0.8, label=f"{r} ({SIGNS[r]})")
         for r in ROLES
         if r in present
     ]
@@ -161,8 +185,7 @@ def bar_handles(prefix_types: Iterable[str]) -> list[Patch]:
 
 def legend(ax: Axes, handles: Sequence[Artist]) -> None:
     """One legend below the figure; panels of one figure share it."""
-    figure = ax.get_figure(root=True)
-    assert figure is not None
+    figure = figure_of(ax)
     known = cast("dict[str, Artist]", getattr(figure, "inoc_handles", {}))
     known |= {str(handle.get_label()): handle for handle in handles}
     setattr(figure, "inoc_handles", known)  # noqa: B010
@@ -178,8 +201,7 @@ def legend(ax: Axes, handles: Sequence[Artist]) -> None:
 
 def describe(ax: Axes, *sentences: str) -> None:
     """Add sentences to the caption of the figure; a sentence that is there already is not repeated."""
-    figure = ax.get_figure(root=True)
-    assert figure is not None
+    figure = figure_of(ax)
     known = cast("dict[str, None]", getattr(figure, "inoc_sentences", {}))
     known |= dict.fromkeys(sentence for sentence in sentences if sentence)
     setattr(figure, "inoc_sentences", known)  # noqa: B010
@@ -188,18 +210,23 @@ def describe(ax: Axes, *sentences: str) -> None:
 def caption(figure: Figure) -> str:
     """The caption of a figure: what is drawn, n, and what was left out; once drawn, also the names without room."""
     text = " ".join(cast("dict[str, None]", getattr(figure, "inoc_sentences", {})))
-    hidden = sum(int(getattr(artist, "hidden", 0)) for artist in figure.findobj(_labelling))
+    hidden = sum(int(getattr(artist, "hidden", 0)) for artist in figure.findobj(_has_hidden))
     return f"{text} {hidden} names found no room." if hidden else text
 
 
-def _labelling(artist: Artist) -> bool:
+def _has_hidden(artist: Artist) -> bool:
     return hasattr(artist, "hidden")
 
 
-def left_out(reasons: Iterable[object]) -> str:
-    """The sentence on what was left out, or ""."""
-    found = [str(r).rstrip(".") for r in reasons]
+def left_out(*reasons: object) -> str:
+    """The sentence on what was left out, or ""; an empty reason says nothing."""
+    found = [str(reason).rstrip(".") for reason in reasons if reason]
     return f"Left out: {'; '.join(found)}." if found else ""
+
+
+def unnamed(lines: int, most: int, what: str = "lines") -> str:
+    """The sentence on lines (or points) that have no name because only `most` get one, or ""."""
+    return f"{lines - most} of {lines} {what} carry no name." if lines > most else ""
 
 
 def span(n: np.ndarray) -> str:
@@ -209,16 +236,16 @@ def span(n: np.ndarray) -> str:
     return f"{int(n.min())}" + ("" if n.min() == n.max() else f" to {int(n.max())}")
 
 
-def zero(ax: Axes, *, x: bool = False, y: bool = False) -> None:
-    """A thin line at zero."""
-    if x:
-        ax.axvline(0, color="#B5B5B5", lw=0.6, zorder=0)
-    if y:
-        ax.axhline(0, color="#B5B5B5", lw=0.6, zorder=0)
+def guide(ax: Axes, *, x: float | int | None = None, y: float | int | None = None) -> None:
+    """Thin gray lines at x and at y."""
+    if x is not None:
+        ax.axvline(x, color="#B5B5B5", lw=0.6, zorder=0)
+    if y is not None:
+        ax.axhline(y, color="#B5B5B5", lw=0.6, zorder=0)
 
 
 def units(text: str) -> str:
-    """Units as they stand in an axis label."""
+    """Units as an axis label shows them."""
     return (
         text.replace(" x ", " × ")
         .replace("sqrt(", "√(")
@@ -234,13 +261,65 @@ def write(figure: Figure, path: Path, *, dpi: float | None = None) -> None:
     figure.savefig(path, format=kind, metadata=METADATA.get(kind, {}), dpi=dpi or DPI)
 
 
+def by_role(roles: Sequence[str], values: Float64[np.ndarray, " row"]) -> list[int]:
+    """Places of the rows sorted by role, then the largest value first; NaN last."""
+    rank = {role: i for i, role in enumerate(ROLES)}
+    size = np.where(np.isnan(values), np.inf, -values)
+    return sorted(range(len(roles)), key=lambda i: (rank.get(roles[i], len(rank)), size[i]))
+
+
+def curve(
+    ax: Axes,
+    x: Float64[np.ndarray, " point"],
+    y: Float64[np.ndarray, " point"],
+    role: str,
+    prefix_type: str,
+    width: float,
+    marked: bool = True,
+) -> None:
+    """The line of one run, in the color of its role; the control run is black and thick."""
+    control = role == "control"
+    ax.plot(
+        x, y, color=color(role), ls=LINES.get(prefix_type, "-"), lw=1.6 if control else width,
+        marker=MARKERS.get(prefix_type, "D") if marked else "", mfc=face(role), ms=3, mew=0.7,
+        zorder=4 if control else 3,
+    )  # fmt: skip
+
+
+def bar(
+    ax: Axes, at: float | int, value: float, height: float, ink: str, prefix_type: str, alpha: float = 1.0
+) -> None:
+    """A horizontal bar, solid for fixed and hatched for mix."""
+    hatch = HATCHES.get(prefix_type, "")
+    fill = "white" if hatch else ink
+    ax.barh(at, value, height, color=fill, edgecolor=ink, hatch=hatch, lw=0.7, alpha=alpha)
+
+
+def colorbar(
+    ax: Axes, shown: AxesImage | PathCollection, label: str, shrink: float, pad: float, aspect: int
+) -> Colorbar:
+    """A color scale beside the axes."""
+    return figure_of(ax).colorbar(shown, ax=ax, label=label, shrink=shrink, pad=pad, aspect=aspect)
+
+
 def name_rows(ax: Axes, names: Sequence[str], roles: Sequence[str]) -> None:
-    """Names along y from the top, coloured and signed by role."""
-    ax.set_yticks(range(len(names)), [signed(n, r) for n, r in zip(names, roles, strict=True)])
+    """Names along y from the top, colored and signed by role."""
+    _name(ax.yaxis, names, roles)
     ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.tick_params(axis="y", length=0)
-    for tick, role in zip(ax.get_yticklabels(), roles, strict=True):
-        tick.set_color(colour(role))
+
+
+def name_columns(ax: Axes, names: Sequence[str], roles: Sequence[str]) -> None:
+    """Upright names along x, colored and signed by role."""
+    _name(ax.xaxis, names, roles)
+    ax.tick_params(axis="x", rotation=90)
+
+
+def _name(axis: Axis, names: Sequence[str], roles: Sequence[str]) -> None:
+    tags = [signed(name, role) for name, role in zip(names, roles, strict=True)]
+    axis.set_ticks(range(len(names)), tags)
+    axis.set_tick_params(length=0)
+    for tick, role in zip(axis.get_ticklabels(), roles, strict=True):
+        tick.set_color(color(role))
 
 
 def row_height(rows: int, points_each: float = 8.2, extra: float = 0.75) -> float:

@@ -8,7 +8,7 @@ or none. Names come in order of importance. What found no place is counted (`hid
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float64
@@ -20,35 +20,59 @@ from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox, BboxBase, IdentityTransform
 
+from inoc.figures import house
+
 RINGS = (5.0, 9.0, 14.0, 20.0, 27.0)
 """Distances in points at which a place is tried."""
 DIRECTIONS = tuple(np.radians(a) for a in (20, 160, -20, -160, 90, -90, 45, 135, -45, -135, 0, 180))
 SIZE = 6.0
 
 
-class PointLabels(Artist):
-    """Names of points of a scatter, placed anew at every draw."""
+class _Names(Artist):
+    """Names that are placed again at every draw."""
+
+    def __init__(self, ax: Axes, texts: list[Text], zorder: int) -> None:
+        super().__init__()
+        self.set_zorder(zorder)
+        self.set_in_layout(False)
+        self._axes, self.texts = ax, texts
+        ax.add_artist(self)
+
+    @property
+    def hidden(self) -> int:
+        """Names that found no place at the last draw."""
+        return sum(not text.get_visible() for text in self.texts)
+
+    def _leader(
+        self,
+        start: tuple[float, float],
+        end: tuple[float, float],
+        renderer: RendererBase,
+        color: str = "#AAAAAA",
+        alpha: float | None = None,
+    ) -> None:
+        line = Line2D([start[0], end[0]], [start[1], end[1]], lw=0.4, color=color, alpha=alpha)
+        line.set_figure(self._axes.figure)  # pyright: ignore[reportArgumentType]
+        line.draw(renderer)
+
+
+class PointLabels(_Names):
+    """Names beside the points of a scatter, where they cover neither each other nor an obstacle."""
 
     def __init__(
         self,
         ax: Axes,
-        x: Float64[np.ndarray, " point"],
-        y: Float64[np.ndarray, " point"],
+        at: Float64[np.ndarray, "name 2"],
         names: Sequence[str],
-        colours: Sequence[str],
+        colors: Sequence[str],
         obstacles: Float64[np.ndarray, "obstacle 2"],
     ) -> None:
-        super().__init__()
-        self.set_zorder(6)
-        self.set_in_layout(False)
-        self._at = np.column_stack([x, y])
-        self._obstacles = obstacles
-        self._axes = ax
-        self.texts = [
-            Text(0, 0, name, fontsize=SIZE, color=colour, va="center", ha="center")
-            for name, colour in zip(names, colours, strict=True)
+        texts = [
+            Text(0, 0, name, fontsize=SIZE, color=color, va="center", ha="center")
+            for name, color in zip(names, colors, strict=True)
         ]
-        ax.add_artist(self)
+        super().__init__(ax, texts, 6)
+        self._at, self._obstacles = at, obstacles
         for text in self.texts:
             text.set_figure(ax.figure)  # pyright: ignore[reportArgumentType]
             text.set_transform(IdentityTransform())
@@ -57,13 +81,8 @@ class PointLabels(Artist):
     def get_children(self) -> list[Artist]:
         return list(self.texts)
 
-    @property
-    def hidden(self) -> int:
-        """Names that found no place at the last draw."""
-        return sum(not text.get_visible() for text in self.texts)
-
     def draw(self, renderer: object) -> None:
-        renderer = cast(RendererBase, renderer)  # SVG's is none by inheritance
+        renderer = cast(RendererBase, renderer)  # SVG's inherits from another class
         scale = float(np.asarray(renderer.points_to_pixels(1.0)))
         frame = self._axes.get_window_extent(renderer)
         points = self._axes.transData.transform(self._obstacles)
@@ -78,14 +97,13 @@ class PointLabels(Artist):
             if found is None:
                 continue
             taken.append(found)
-            centre = ((found.x0 + found.x1) / 2, (found.y0 + found.y1) / 2)
-            text.set_position(centre)
+            text.set_position(((found.x0 + found.x1) / 2, (found.y0 + found.y1) / 2))
             near = (
                 float(np.clip(start[0], found.x0, found.x1)),
                 float(np.clip(start[1], found.y0, found.y1)),
             )
             if np.hypot(near[0] - start[0], near[1] - start[1]) > 5 * scale:
-                self._leader(start, near, str(text.get_color()), renderer)
+                self._leader((start[0], start[1]), near, renderer, str(text.get_color()), 0.7)
             text.draw(renderer)
 
     def _place(
@@ -116,42 +134,32 @@ class PointLabels(Artist):
                     return box
         return None
 
-    def _leader(
-        self, start: Float64[np.ndarray, " 2"], end: tuple[float, float], colour: str, renderer: object
-    ) -> None:
-        line = Line2D([start[0], end[0]], [start[1], end[1]], lw=0.4, color=colour, alpha=0.7)
-        line.set_figure(self._axes.figure)  # pyright: ignore[reportArgumentType]
-        line.draw(cast(RendererBase, renderer))
+
+class End(NamedTuple):
+    """The end of a line, with its name."""
+
+    x: float
+    y: float
+    name: str
+    color: str
 
 
-class EndLabels(Artist):
-    """Names right of the axes at the ends of lines, pushed apart at every draw; what does not fit is hidden."""
+class EndLabels(_Names):
+    """Names right of the axes at the ends of lines, pushed apart at every draw; names without room are hidden."""
 
-    def __init__(
-        self,
-        ax: Axes,
-        x: Float64[np.ndarray, " line"],
-        y: Float64[np.ndarray, " line"],
-        names: Sequence[str],
-        colours: Sequence[str],
-    ) -> None:
-        super().__init__()
-        self.set_zorder(-1)
-        self.set_in_layout(False)
-        self._axes, self._x, self._y = ax, x, y
-        self.texts = [
-            ax.text(1.05, 0.5, n, transform=ax.transAxes, fontsize=SIZE, color=c, va="center", clip_on=False)
-            for n, c in zip(names, colours, strict=True)
-        ]
-        ax.add_artist(self)
-
-    @property
-    def hidden(self) -> int:
-        """Names that found no place at the last draw."""
-        return sum(not text.get_visible() for text in self.texts)
+    def __init__(self, ax: Axes, ends: Sequence[End]) -> None:
+        texts = [
+            ax.text(
+                1.05, 0.5, end.name, transform=ax.transAxes, fontsize=SIZE, color=end.color, va="center",
+                clip_on=False,
+            )
+            for end in ends
+        ]  # fmt: skip
+        super().__init__(ax, texts, -1)
+        self._ends = np.array([(end.x, end.y) for end in ends], dtype=np.float64).reshape(-1, 2)
 
     def draw(self, renderer: object) -> None:
-        renderer = cast(RendererBase, renderer)  # SVG's is none by inheritance
+        renderer = cast(RendererBase, renderer)  # SVG's inherits from another class
         frame = self._axes.get_window_extent(renderer)
         scale = float(np.asarray(renderer.points_to_pixels(1.0)))
         height = SIZE * 1.25 * scale
@@ -159,16 +167,30 @@ class EndLabels(Artist):
         for i, text in enumerate(self.texts):
             text.set_visible(i < room)
         shown = [i for i in range(len(self.texts)) if i < room]
-        ends = self._axes.transData.transform(np.column_stack([self._x, self._y]))
+        ends = self._axes.transData.transform(self._ends)
         order = sorted(shown, key=lambda i: float(ends[i, 1]))
         wanted = np.array([ends[i, 1] for i in order])
         for i, y in zip(order, spread(wanted, height, frame.y0, frame.y1), strict=True):
             self.texts[i].set_position((1.05, (y - frame.y0) / frame.height))
-            line = Line2D(
-                [ends[i, 0], frame.x0 + 1.04 * frame.width], [ends[i, 1], y], lw=0.4, color="#AAAAAA"
-            )
-            line.set_figure(self._axes.figure)  # pyright: ignore[reportArgumentType]
-            line.draw(renderer)
+            edge = frame.x0 + 1.04 * frame.width
+            self._leader((float(ends[i, 0]), float(ends[i, 1])), (edge, float(y)), renderer)
+
+
+def name_points(
+    ax: Axes,
+    x: Float64[np.ndarray, " point"],
+    y: Float64[np.ndarray, " point"],
+    order: Sequence[int],
+    names: Sequence[str],
+    roles: Sequence[str],
+    obstacles: Float64[np.ndarray, "obstacle 2"] | None = None,
+) -> None:
+    """Name the points of `order`, the most important first, around all points (or the obstacles given)."""
+    at = np.column_stack([x, y])
+    tags = [house.signed(names[i], roles[i]) for i in order]
+    inks = [house.color(roles[i]) for i in order]
+    around = at[np.isfinite(at).all(axis=1)] if obstacles is None else obstacles
+    PointLabels(ax, at[list(order)], tags, inks, around)
 
 
 def spread(
@@ -193,7 +215,7 @@ def extremes(
 ) -> list[int]:
     """Indices of the points farthest out, farthest first, in units of the spread of each axis.
 
-    With `groups` (roles), the farthest of each group in turn, so that none goes without a name.
+    With `groups` (roles), the farthest of each group in turn, so that every group has a name.
     """
     finite = np.isfinite(x) & np.isfinite(y)
     if not finite.any():

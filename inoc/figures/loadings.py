@@ -3,22 +3,22 @@
 # matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
-from typing import Literal
-
 import numpy as np
 import xarray as xr
 from jaxtyping import Float64
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from inoc.figures import house
-from inoc.figures.labels import PointLabels, extremes
-from inoc.figures.sources import heuristics_of
+from inoc.figures.catalog import figure
+from inoc.figures.labels import extremes, name_points
+from inoc.figures.sources import Source, choose, heuristics_of, strings, variable
+from inoc.figures.spectrum import WORDS, Kind
 from inoc.heuristics.frame.differences import difference
 from inoc.store.store import Store
 
-Kind = Literal["pca", "svd"]
 DENSE = 400
-"""Of more features than this, those nearest the middle are drawn pale and not considered for names."""
+"""Above this number of examples, only the farthest out keep names away."""
 
 
 def loadings_data(
@@ -30,35 +30,47 @@ def loadings_data(
     components: int = 2,
     heuristics: xr.Dataset | None = None,
 ) -> xr.Dataset:
-    """loading (component, feature) = coordinates' W / s^2 scaled to unit length: what each example (or token) adds.
+    """What each example (or token) adds to the first components: W' D / s^2, scaled to unit length.
 
-    A feature is an example, or with `tokenwise` a token (coordinates `example`, `position`). Missing differences
-    count as 0; the coordinates of pca sum to zero, so the mean row adds nothing. Rows are read one at a time.
+    Missing differences count as 0. The coordinates of pca sum to zero, so the mean row adds nothing. Rows are read
+    one at a time.
+
+    Args:
+        store: The store to read.
+        kind: "pca" or "svd".
+        prefix_type: "fixed" or "mix".
+        tokenwise: One feature per token instead of one per example.
+        components: The number of components.
+        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
+
+    Returns:
+        `loading` (component, feature), with the example and (tokenwise) the position of each feature.
+
+    Raises:
+        IncompleteStore: The components cannot be computed from this store.
+        BadInput: The prefix type is unknown.
     """
-    name = ("token_" if tokenwise else "") + kind
+    name = variable(kind, tokenwise)
     table = heuristics_of(store, heuristics, [name])
-    scores = table[name].sel(prefix_type=prefix_type).values[:, :components].astype(np.float64)
+    coordinates = table[name].sel(prefix_type=choose(table, "prefix_type", prefix_type))
     matrix = difference(store, prefix_type, level="token" if tokenwise else "example")
-    keys = [str(p) for p in table["prompt"].values]
-    places = {str(p): i for i, p in enumerate(matrix["prompt"].values)}
+    keys, places = strings(table["prompt"]), {key: i for i, key in enumerate(strings(matrix["prompt"]))}
     total = np.zeros((components, matrix.shape[1]))
-    for key, row in zip(keys, scores, strict=True):
+    for key, row in zip(keys, coordinates.values[:, :components].astype(np.float64), strict=True):
         if key in places and np.isfinite(row).all():
             values = matrix[places[key]].values.astype(np.float64)
             total += np.outer(row, np.where(np.isfinite(values), values, 0.0))
     size = np.linalg.norm(total, axis=1, keepdims=True)
     loading = total / np.where(size > 0, size, 1.0)
-    coords: dict[str, object] = {
-        "component": np.arange(1, components + 1),
-        "example": ("feature", np.asarray(matrix["example"].values).astype(str)),
-    }
-    if tokenwise:
-        coords["position"] = ("feature", np.asarray(matrix["position"].values))
-    return xr.Dataset(
+    data = xr.Dataset(
         {"loading": (("component", "feature"), loading, {"units": "1"})},
-        coords=coords,
+        coords={
+            "component": np.arange(1, components + 1),
+            "example": ("feature", np.asarray(matrix["example"].values).astype(str)),
+        },
         attrs={"name": name, "prompts": len(keys), "prefix_type": prefix_type},
     )
+    return data.assign_coords(position=("feature", matrix["position"].values)) if tokenwise else data
 
 
 @house.styled
@@ -71,19 +83,36 @@ def plot_loadings(
     heuristics: xr.Dataset | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Loadings of every example on the first two components; the examples that carry most are named by id."""
+    """Draw the loadings of every example on the first two components.
+
+    Args:
+        store: The store to read.
+        kind: "pca" or "svd".
+        prefix_type: "fixed" or "mix".
+        names: The number of examples to name, farthest out first.
+        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
+        ax: The axes to draw into; None for a new figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        IncompleteStore: The components cannot be computed from this store.
+        BadInput: The prefix type is unknown.
+
+    Example:
+        >>> ax = inoc.plot_loadings(store, "svd", names=3)
+    """
     data = loadings_data(store, kind, prefix_type=prefix_type, heuristics=heuristics)
     x, y = data["loading"].values
     ax = house.axes_or_new(ax, height=2.8)
     ax.scatter(x, y, s=5, c="#5A5A5A", alpha=0.55, lw=0, zorder=2)
-    house.zero(ax, x=True, y=True)
+    house.guide(ax, x=0, y=0)
     ax.margins(0.1)
-    order = extremes(x, y, names)
-    ids = [f"example {data['example'].values[i]}" for i in order]
-    PointLabels(
-        ax, x[order], y[order], ids, ["black"] * len(order), np.column_stack([x, y])[extremes(x, y, DENSE)]
-    )
-    word = "PC" if kind == "pca" else "SV"
+    ids = [f"example {name}" for name in strings(data["example"])]
+    obstacles = np.column_stack([x, y])[extremes(x, y, DENSE)]
+    name_points(ax, x, y, extremes(x, y, names), ids, ["control"] * len(ids), obstacles)
+    word = WORDS[kind]
     ax.set_xlabel(f"loading on {word}1 (unit length)")
     ax.set_ylabel(f"loading on {word}2 (unit length)")
     ax.set_title(f"{prefix_type}: examples")
@@ -107,12 +136,30 @@ def plot_token_loadings(
     heuristics: xr.Dataset | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """How much of each component the strongest tokens carry: cumulative share of squared loading by share of tokens."""
+    """Draw how much of the first three components the strongest tokens carry.
+
+    Args:
+        store: The store to read.
+        kind: "pca" or "svd".
+        prefix_type: "fixed" or "mix".
+        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
+        ax: The axes to draw into; None for a new figure.
+
+    Returns:
+        The axes: cumulative share of the squared loading by share of the tokens, the strongest first.
+
+    Raises:
+        IncompleteStore: The store has no tokens.
+        BadInput: The prefix type is unknown.
+
+    Example:
+        >>> ax = inoc.plot_token_loadings(store)
+    """
     data = loadings_data(
         store, kind, prefix_type=prefix_type, tokenwise=True, components=3, heuristics=heuristics
     )
     ax = house.axes_or_new(ax, height=2.6)
-    word = "PC" if kind == "pca" else "SV"
+    word = WORDS[kind]
     for c, ls in enumerate(("-", "--", ":")):
         share, carried = concentration(data["loading"].values[c])
         ax.plot(100 * share, 100 * carried, ls=ls, color="black", lw=1.1, label=f"{word}{c + 1}")
@@ -122,8 +169,8 @@ def plot_token_loadings(
     ax.set_ylabel("squared loading carried (%)")
     ax.set_title(f"{prefix_type}: tokens")
     house.legend(ax, list(ax.lines))
-    first = data["position"].values
-    by = [float((data["loading"].values[c] ** 2)[first < 10].sum()) for c in range(2)]
+    first = data["position"].values < 10
+    by = [float((data["loading"].values[c] ** 2)[first].sum()) for c in range(2)]
     house.describe(
         ax,
         f"Tokens sorted by loading, n = {len(first)} tokens, {data.attrs['prompts']} prompts.",
@@ -141,3 +188,13 @@ def concentration(
     total = float(energy.sum())
     share = np.arange(1, len(energy) + 1) / len(energy)
     return share, np.cumsum(energy) / (total if total > 0 else 1.0)
+
+
+@figure("loadings", "spectra", "Which training examples carry the components.")
+def draw(source: Source) -> Figure:
+    return source.by_prefix_type(plot_loadings, heuristics=source.heuristics)
+
+
+@figure("loadings_tokens", "spectra", "How few tokens carry the components.")
+def draw_tokens(source: Source) -> Figure:
+    return source.by_prefix_type(plot_token_loadings, heuristics=source.heuristics)

@@ -3,13 +3,17 @@
 # matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
+from functools import partial
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from inoc.errors import IncompleteStore
 from inoc.figures import house
-from inoc.figures.sources import one_of
+from inoc.figures.catalog import figure
+from inoc.figures.sources import Source, choose, strings
 from inoc.outcomes import performance_of, rows
 from inoc.store.store import Store
 
@@ -26,10 +30,21 @@ TITLES = {
 def performance_forest_data(
     store: Store, *, heuristics: xr.Dataset | None = None, table: xr.Dataset | None = None
 ) -> xr.Dataset:
-    """What `inoc.outcomes.performance` says of the store: r, r_lower, r_upper, rho, n, prompts (heuristic, target)."""
-    if table is None:
-        table = rows(store, heuristics)
-    return performance_of(table)
+    """Correlations of every heuristic with what training did.
+
+    Args:
+        store: The store to read.
+        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
+        table: What `inoc.outcomes.rows` returned; None to compute it.
+
+    Returns:
+        What `inoc.outcomes.performance` returns: `r`, `r_lower`, `r_upper`, `rho`, `n`, `prompts` (heuristic,
+        target).
+
+    Raises:
+        IncompleteStore: The store has no outcomes.
+    """
+    return performance_of(rows(store, heuristics) if table is None else table)
 
 
 @house.styled
@@ -42,45 +57,75 @@ def plot_performance_forest(
     heuristics: xr.Dataset | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """r (filled) with its 95 % interval and rho (hollow), sorted by the size of r; the strongest `most`."""
-    table = performance_forest_data(store, heuristics=heuristics) if data is None else data
-    one_of("target", target, [str(t) for t in table["target"].values])
-    cell = table.sel(target=target)
+    """Draw r (filled) with its 95 % interval and rho (hollow), sorted by the size of r.
+
+    Args:
+        store: The store to read.
+        target: "all", "fixed", "mix", "cross" or "gap".
+        most: The number of heuristics to draw, the strongest first.
+        data: What `performance_forest_data` returned; None to compute it.
+        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
+        ax: The axes to draw into; None for a new figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        IncompleteStore: No heuristic has a correlation with the target.
+        BadInput: The target is unknown.
+
+    Example:
+        >>> ax = inoc.plot_performance_forest(store, "gap", most=5)
+        >>> len(ax.get_yticklabels())
+        5
+    """
+    data = performance_forest_data(store, heuristics=heuristics) if data is None else data
+    cell = data.sel(target=choose(data, "target", target))
     r = cell["r"].values
     known = np.flatnonzero(np.isfinite(r))
     if not known.size:
         raise IncompleteStore(f"no heuristic has a correlation with {target}: too few rows")
     order = known[np.argsort(-np.abs(r[known]), kind="stable")][:most]
-    names = [str(cell["heuristic"].values[i]) for i in order]
+    shown = cell.isel(heuristic=order)
+    title, at = TITLES.get(target, target), np.arange(len(order))
     ax = house.axes_or_new(ax, height=house.row_height(len(order), 9.5))
-    at = np.arange(len(order))
-    ax.axvline(0, color="#B5B5B5", lw=0.6, zorder=0)
-    lower, upper = cell["r_lower"].values[order], cell["r_upper"].values[order]
-    ax.hlines(at, lower, upper, color="black", lw=0.8)
-    (shown_r,) = ax.plot(
+    house.guide(ax, x=0)
+    ax.hlines(at, shown["r_lower"].values, shown["r_upper"].values, color="black", lw=0.8)
+    (filled,) = ax.plot(
         r[order], at, ls="", marker="o", ms=3.6, color="black", label="Pearson r, 95 % interval"
     )
-    rho = cell["rho"].values[order]
-    (shown_rho,) = ax.plot(
-        rho, at, ls="", marker="d", ms=3.6, mfc="white", mec="black", mew=0.6, label="Spearman ρ"
-    )
-    ax.set_yticks(at, names)
+    (hollow,) = ax.plot(
+        shown["rho"].values, at, ls="", marker="d", ms=3.6, mfc="white", mec="black", mew=0.6,
+        label="Spearman ρ",
+    )  # fmt: skip
+    ax.set_yticks(at, strings(shown["heuristic"]))
     ax.set_ylim(len(order) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.set_xlim(-1.05, 1.05)
     ax.set_xlabel("correlation")
-    ax.set_title(TITLES.get(target, target))
-    house.legend(ax, [shown_r, shown_rho])
-    n, prompts = (int(cell[k].values[order].max()) for k in ("n", "prompts"))
+    ax.set_title(title)
+    house.legend(ax, [filled, hollow])
+    n, prompts = (int(shown[k].values.max()) for k in ("n", "prompts"))
     unknown = r.size - known.size
     house.describe(
         ax,
-        f"{TITLES.get(target, target).capitalize()}: n = {n} rows of {prompts} prompts.",
+        f"{title.capitalize()}: n = {n} rows of {prompts} prompts.",
         "Intervals: 95 %, bootstrap over prompts (BCa); on-target rows, one common set of rows per target.",
         f"Shown: the {len(order)} largest of {known.size} correlations." if known.size > len(order) else "",
         f"{unknown} heuristics have no correlation here (constant, or known for too few rows)."
         if unknown
         else "",
-        house.left_out(table.attrs.get("left_out", [])),
+        house.left_out(*data.attrs.get("left_out", [])),
     )
     return ax
+
+
+@figure("performance_forest", "performance", "Every heuristic's correlation with what training did.")
+def draw(source: Source) -> Figure:
+    data = performance_forest_data(source.store, table=source.rows)
+    known = strings(data["target"])
+    shown = [t for t in ("all", "cross", "gap") if t in known and data["r"].sel(target=t).notnull().any()]
+    if not shown:
+        raise IncompleteStore("no heuristic has a correlation: too few trained prompts")
+    plots = [partial(plot_performance_forest, source.store, target, data=data) for target in shown]
+    return house.panels(plots, len(shown), house.row_height(SHOWN, 9.5, 0.9))

@@ -1,4 +1,4 @@
-"""Mean token difference by position in the completion: where a prompt does its work."""
+"""Mean token difference by position in the completion: where a prompt has its effect."""
 
 # matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
@@ -6,11 +6,13 @@
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from inoc.figures import house
-from inoc.figures.labels import EndLabels
-from inoc.figures.sources import one_of, roles_of
-from inoc.figures.token_rows import token_rows, token_table
+from inoc.figures.catalog import figure
+from inoc.figures.labels import End, EndLabels
+from inoc.figures.sources import Source, choose, columns_of
+from inoc.figures.token_rows import CELL, token_rows, token_table
 from inoc.store.store import Store
 
 ENOUGH = 10
@@ -20,13 +22,21 @@ NAMED = 7
 
 
 def position_means_data(store: Store, *, completion_set: str = "train") -> xr.Dataset:
-    """mean, se (prefix_type, prompt, position) in nats and n examples (position); NaN below 10 examples.
+    """Mean token difference at each of the first 512 positions.
 
-    Positions 0 to 511. Raises IncompleteStore without tokens.
+    Args:
+        store: The store to read.
+        completion_set: The set of completions.
+
+    Returns:
+        `mean` and `se` in nats and `n` examples (prefix_type, prompt, position); NaN below 10 examples.
+
+    Raises:
+        IncompleteStore: The set is not stored token by token.
     """
     table = token_table(store, completion_set)
     length = min(int(table.position.max(initial=0)) + 1, FURTHEST)
-    shape = (len(table.prefix_types), len(table.prompts), length)
+    shape = (*table.shape, length)
     mean, error, n = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, dtype=np.int64)
     for row in token_rows(store, table, completion_set):
         used = np.isfinite(row.delta) & (table.position < length)
@@ -37,22 +47,13 @@ def position_means_data(store: Store, *, completion_set: str = "train") -> xr.Da
         k = np.where(enough, count, 1)
         level = total / k
         spread = np.sqrt(np.maximum(square / k - level**2, 0) * k / np.maximum(k - 1, 1))
-        place = row.prefix_type, row.prompt
-        mean[place], error[place] = (
-            np.where(enough, level, np.nan),
-            np.where(enough, spread / np.sqrt(k), np.nan),
-        )
-        n[place] = count
-    roles = roles_of(store)
-    dims = ("prefix_type", "prompt", "position")
+        mean[row.cell] = np.where(enough, level, np.nan)
+        error[row.cell] = np.where(enough, spread / np.sqrt(k), np.nan)
+        n[row.cell] = count
+    dims = (*CELL, "position")
     return xr.Dataset(
         {"mean": (dims, mean, {"units": "nats"}), "se": (dims, error, {"units": "nats"}), "n": (dims, n)},
-        coords={
-            "prefix_type": list(table.prefix_types),
-            "prompt": list(table.prompts),
-            "position": np.arange(length),
-            "role": ("prompt", [roles.get(p, "") for p in table.prompts]),
-        },
+        coords={**table.coords(store), "position": np.arange(length)},
         attrs={"examples": table.examples},
     )
 
@@ -61,35 +62,46 @@ def position_means_data(store: Store, *, completion_set: str = "train") -> xr.Da
 def plot_position_means(
     store: Store, *, prefix_type: str = "fixed", data: xr.Dataset | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Cumulative mean difference by position, one line per prompt; the strongest are named and carry their 95 % band.
+    """Draw the running sum of the mean differences by position, one line per prompt.
 
-    The running sum of the mean differences up to a position: a step shows where the prompt helps.
+    A step shows where the prompt helps. The strongest prompts are named, and three of them have a 95 % band.
+
+    Args:
+        store: The store to read.
+        prefix_type: "fixed" or "mix".
+        data: What `position_means_data` returned; None to compute it.
+        ax: The axes to draw into; None for a new figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        IncompleteStore: The store has no tokens.
+        BadInput: The prefix type is unknown.
+
+    Example:
+        >>> ax = inoc.plot_position_means(store, prefix_type="mix")
     """
-    table = position_means_data(store) if data is None else data
-    one_of("prefix type", prefix_type, [str(k) for k in table["prefix_type"].values])
-    cell = table.sel(prefix_type=prefix_type)
-    keys, roles = ([str(v) for v in cell[k].values] for k in ("prompt", "role"))
+    data = position_means_data(store) if data is None else data
+    cell = data.sel(prefix_type=choose(data, "prefix_type", prefix_type))
+    keys, roles = columns_of(cell, "prompt", "role")
     mean, error = cell["mean"].values, cell["se"].values
     usable = int(np.isfinite(mean).any(axis=0).sum())
     ax = house.axes_or_new(ax, height=2.7)
     position = cell["position"].values[:usable] + 1
     running = np.cumsum(np.nan_to_num(mean[:, :usable]), axis=1)
     band = 1.96 * np.sqrt(np.cumsum(np.nan_to_num(error[:, :usable]) ** 2, axis=1))
-    order = np.argsort(-np.abs(running[:, -1]), kind="stable") if usable else np.zeros(0, dtype=int)
-    named = [int(i) for i in order[:NAMED]]
-    for i in (int(i) for i in order):
-        strong = i in named
-        ink = house.colour(roles[i])
+    order = [int(i) for i in np.argsort(-np.abs(running[:, -1]), kind="stable")] if usable else []
+    ends: list[End] = []
+    for place, i in enumerate(order):
+        strong, ink = place < NAMED, house.color(roles[i])
         ax.plot(position, running[i], color=ink, lw=1.0 if strong else 0.5, alpha=1 if strong else 0.35)
-        if i in named[:3]:
+        if place < 3:
             ax.fill_between(position, running[i] - band[i], running[i] + band[i], color=ink, alpha=0.12, lw=0)
-    if named:
-        ends = np.array([running[i, -1] for i in named])
-        tags = [house.signed(keys[i], roles[i]) for i in named]
-        EndLabels(
-            ax, np.full(len(named), float(position[-1])), ends, tags, [house.colour(roles[i]) for i in named]
-        )
-    house.zero(ax, y=True)
+        if strong:
+            ends.append(End(float(position[-1]), running[i, -1], house.signed(keys[i], roles[i]), ink))
+    EndLabels(ax, ends)
+    house.guide(ax, y=0)
     ax.set_xscale("log")
     ax.set_xlabel("position in the completion (tokens, log scale)")
     ax.set_ylabel("summed mean difference (nats)")
@@ -98,9 +110,14 @@ def plot_position_means(
     house.describe(
         ax,
         f"Running sum over positions of the mean token difference, {len(keys)} prompts, "
-        f"{table.attrs['examples']} examples, "
+        f"{data.attrs['examples']} examples, "
         f"positions with at least {ENOUGH} of them ({usable} of {cell.sizes['position']}).",
         "Bands of the three strongest: 1.96 standard errors, positions taken as independent.",
         f"Named: the {NAMED} prompts that move most." if len(keys) > NAMED else "",
     )
     return ax
+
+
+@figure("position_means", "tokens", "Where in the completion a prompt has its effect.")
+def draw(source: Source) -> Figure:
+    return source.by_prefix_type(plot_position_means, data=position_means_data(source.store))

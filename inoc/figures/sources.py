@@ -1,58 +1,137 @@
-"""What several figures read: heuristics computed when not given, roles of prompts, names of the prefix types."""
+"""What figures read: a store with what several figures need of it, heuristics, roles, labels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 
 import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from inoc.errors import BadInput, IncompleteStore
+from inoc.figures import house
+from inoc.names import unknown
 from inoc.store.store import Store
+
+SCATTERED = ("ph", "elicitation", "gamma", "snr", "mald", "pca")
+"""Heuristics of the scatter figures unless others are named."""
+
+
+class Source:
+    """A store and what several figures need of it, computed once.
+
+    Args:
+        store: The store to draw.
+        scattered: Heuristics of the scatter figures.
+    """
+
+    def __init__(self, store: Store, scattered: Sequence[str] = SCATTERED) -> None:
+        self.store, self.scattered = store, tuple(scattered)
+
+    @cached_property
+    def heuristics(self) -> xr.Dataset:
+        """All heuristics."""
+        return heuristics_of(self.store, None, ())
+
+    @cached_property
+    def rows(self) -> xr.Dataset:
+        """The tidy table of heuristics and outcomes."""
+        from inoc.outcomes import rows
+
+        return rows(self.store, self.heuristics)
+
+    @property
+    def traits(self) -> list[str]:
+        """Names of the traits."""
+        return [trait.name for trait in self.store.traits]
+
+    @property
+    def prefix_types(self) -> list[str]:
+        """Prefix types that were scored."""
+        return strings(self.heuristics["prefix_type"]) if "prefix_type" in self.heuristics else []
+
+    def by_prefix_type(self, plot: Callable[..., Axes], height: float = 2.8, **options: object) -> Figure:
+        """A figure with one panel per prefix type."""
+        kinds = self.prefix_types
+        plots = [partial(plot, self.store, prefix_type=kind, **options) for kind in kinds]
+        width = house.PAGE if len(kinds) > 1 else house.COLUMN
+        return house.panels(plots, min(2, len(kinds)), height, width)
 
 
 def heuristics_of(store: Store, given: xr.Dataset | None, names: Sequence[str]) -> xr.Dataset:
-    """A Dataset that holds the named heuristics: the one given, or computed for them.
+    """A Dataset that holds the named heuristics (all for no names): the one given, or a computed one.
 
     Raises:
-        IncompleteStore: one of them cannot be computed from this store; the message says why.
+        IncompleteStore: One of them cannot be computed from this store; the message says why.
     """
     from inoc.heuristics.frame.resolve import compute
 
     if given is None:
         if not store.completion_sets:
-            raise IncompleteStore(f"{store.path.name} has no base-model logprobs; `inoc score` makes them")
-        given = compute(store, only=list(names))
+            raise IncompleteStore(f"{store.path.name} has no base-model logprobs. Fix: run `inoc score`.")
+        given = compute(store, only=list(names) or None)
     for name in names:
         if name not in given:
-            lines = [str(line) for line in given.attrs.get("absent", [])]
-            why = next(
-                (line.split(": ", 1)[1] for line in lines if line.startswith(f"{name}: ")), "not computed"
-            )
-            raise IncompleteStore(f"{name}: {why}")
+            reasons = [str(line) for line in given.attrs.get("absent", [])]
+            found = [line for line in reasons if line.startswith(f"{name}: ")]
+            raise IncompleteStore(found[0] if found else f"{name}: not computed")
     return given
 
 
-def roles_of(store: Store) -> dict[str, str]:
-    """Role by prompt key."""
+def roles_of(store: Store, prompts: Sequence[str]) -> list[str]:
+    """The role of each prompt key; "control" for no prompt, "" where unknown."""
     table = store.prompts
-    return {str(k): str(r) for k, r in zip(table["prompt"].values, table["role"].values, strict=True)}
+    known = dict(zip(strings(table["prompt"]), strings(table["role"]), strict=True))
+    return [known.get(prompt, "") if prompt else "control" for prompt in prompts]
 
 
-def trait_roles(store: Store) -> dict[str, str]:
-    """Role by trait name."""
-    return {trait.name: trait.role for trait in store.traits}
+def with_roles(store: Store, data: xr.Dataset, by: str = "prompt") -> xr.Dataset:
+    """The data with a coordinate `role` along the dimension of the prompt keys `by`."""
+    role = (data[by].dims[0], roles_of(store, strings(data[by])))
+    return data.assign_coords(role=role)  # pyright: ignore[reportUnknownMemberType]
 
 
-def continued(store: Store, names: Sequence[str]) -> list[str]:
-    """Those of the runs that continue another one; their place is the durability figure."""
-    return [name for name in names if store.runs[name].start]
+def strings(values: xr.DataArray) -> list[str]:
+    """Labels as plain strings."""
+    return [str(value) for value in values.values]
 
 
-def one_of(what: str, wanted: str, known: Sequence[str]) -> str:
-    """`wanted` if it is known, else BadInput that lists what is."""
+def columns_of(data: xr.Dataset, *names: str) -> list[list[str]]:
+    """Several coordinates as plain strings."""
+    return [strings(data[name]) for name in names]
+
+
+def choose(data: xr.Dataset, dim: str, wanted: str | None = None) -> str:
+    """A label of a dimension: the one wanted, the first for None.
+
+    Raises:
+        BadInput: There is no such label; the message suggests the nearest.
+    """
+    known = strings(data[dim])
+    if wanted is None and known:
+        return known[0]
     if wanted not in known:
-        raise BadInput(f"no {what} '{wanted}': there is {', '.join(known) or 'none'}.")
+        raise BadInput(unknown(dim.replace("_", " "), wanted or "", known))
     return wanted
 
 
-def level_prefix(tokenwise: bool) -> str:
-    """Prefix of the names of tokenwise variables."""
-    return "token_" if tokenwise else ""
+def continued(store: Store, names: Sequence[str]) -> list[str]:
+    """The runs that continue another run; the durability figure shows them."""
+    return [name for name in names if store.runs[name].start]
+
+
+def cells_of(suppression: xr.Dataset) -> dict[tuple[str, str], list[int]]:
+    """Places of the runs by prompt and prefix type; several where seeds were repeated."""
+    places: dict[tuple[str, str], list[int]] = {}
+    for i, cell in enumerate(zip(*columns_of(suppression, "run_prompt", "prefix_type"), strict=True)):
+        places.setdefault((cell[0], cell[1]), []).append(i)
+    return places
+
+
+def level(tokenwise: bool) -> str:
+    """Name of the level of the differences, for captions."""
+    return "tokenwise" if tokenwise else "pointwise"
+
+
+def variable(name: str, tokenwise: bool) -> str:
+    """The name of a heuristic at a level."""
+    return f"token_{name}" if tokenwise else name

@@ -3,16 +3,19 @@
 # matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from inoc.figures import house
-from inoc.figures.labels import EndLabels
-from inoc.figures.sources import one_of, roles_of
-from inoc.figures.token_rows import token_rows, token_table
+from inoc.figures.catalog import figure
+from inoc.figures.labels import End, EndLabels
+from inoc.figures.sources import Source, choose, columns_of, strings
+from inoc.figures.token_rows import CELL, token_rows, token_table
 from inoc.store.store import Store
 
 EDGES = 0.1 * np.sinh(np.linspace(-1, 1, 44) * np.arcsinh(200.0))
@@ -24,40 +27,39 @@ FEWEST = 5
 
 
 def token_differences_data(store: Store, *, completion_set: str = "train") -> xr.Dataset:
-    """By prefix_type and prompt: density (bin; per nat, the ends hold all beyond), beyond (size) = share of tokens with
-    abs(delta) > size, n tokens, missing.
+    """Distributions of the token differences of each prompt.
 
-    Raises IncompleteStore where tokens are not stored.
+    Args:
+        store: The store to read.
+        completion_set: The set of completions.
+
+    Returns:
+        By prefix_type and prompt: `density` (bin) per nat, where the outer bins hold all tokens beyond; `beyond`
+        (size), the share of tokens with abs(difference) > size; `n` tokens, and `missing` ones.
+
+    Raises:
+        IncompleteStore: The set is not stored token by token.
     """
     table = token_table(store, completion_set)
-    shape = (len(table.prefix_types), len(table.prompts))
-    density, beyond = np.full((*shape, len(EDGES) - 1), np.nan), np.full((*shape, len(SIZES)), np.nan)
-    n = np.zeros((2, *shape), dtype=np.int64)
+    density = np.full((*table.shape, len(EDGES) - 1), np.nan)
+    beyond = np.full((*table.shape, len(SIZES)), np.nan)
+    n = np.zeros((2, *table.shape), dtype=np.int64)
     for row in token_rows(store, table, completion_set):
         delta = row.delta[np.isfinite(row.delta)]
-        n[:, row.prefix_type, row.prompt] = delta.size, row.delta.size - delta.size
+        n[:, *row.cell] = delta.size, row.delta.size - delta.size
         if delta.size:
             counts = np.histogram(np.clip(delta, EDGES[0], EDGES[-1]), EDGES)[0]
-            density[row.prefix_type, row.prompt] = counts / delta.size / np.diff(EDGES)
-            size = np.sort(np.abs(delta))
-            over = size.size - np.searchsorted(size, SIZES, side="right")
-            beyond[row.prefix_type, row.prompt] = over / size.size
-    roles = roles_of(store)
-    cell = ("prefix_type", "prompt")
+            density[row.cell] = counts / delta.size / np.diff(EDGES)
+            over = delta.size - np.searchsorted(np.sort(np.abs(delta)), SIZES, side="right")
+            beyond[row.cell] = over / delta.size
     return xr.Dataset(
         {
-            "density": ((*cell, "bin"), density, {"units": "1/nat"}),
-            "beyond": ((*cell, "size"), beyond, {"units": "1"}),
-            "n": (cell, n[0]),
-            "missing": (cell, n[1]),
+            "density": ((*CELL, "bin"), density, {"units": "1/nat"}),
+            "beyond": ((*CELL, "size"), beyond, {"units": "1"}),
+            "n": (CELL, n[0]),
+            "missing": (CELL, n[1]),
         },
-        coords={
-            "prefix_type": list(table.prefix_types),
-            "prompt": list(table.prompts),
-            "bin": (EDGES[1:] + EDGES[:-1]) / 2,
-            "size": SIZES,
-            "role": ("prompt", [roles.get(p, "") for p in table.prompts]),
-        },
+        coords={**table.coords(store), "bin": (EDGES[1:] + EDGES[:-1]) / 2, "size": SIZES},
     )
 
 
@@ -70,65 +72,80 @@ def plot_token_differences(
     data: xr.Dataset | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """One line per prompt; the most and least affected are named, at most 9.
+    """Draw the distribution of token differences, one line per prompt; the most and least affected are named.
 
-    `ccdf`: share of tokens whose difference is larger than a size, both axes logarithmic. `histogram`: density of the
-    signed difference, logarithmic.
+    Args:
+        store: The store to read.
+        what: "ccdf", the share of tokens whose difference is larger than a size, on logarithmic axes; or
+            "histogram", the density of the signed difference.
+        prefix_type: "fixed" or "mix".
+        data: What `token_differences_data` returned; None to compute it.
+        ax: The axes to draw into; None for a new figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        IncompleteStore: The store has no tokens.
+        BadInput: The prefix type is unknown.
+
+    Example:
+        >>> ax = inoc.plot_token_differences(store, "histogram")
     """
-    table = token_differences_data(store) if data is None else data
-    one_of("prefix type", prefix_type, [str(k) for k in table["prefix_type"].values])
-    cell = table.sel(prefix_type=prefix_type)
-    keys, roles = ([str(v) for v in cell[k].values] for k in ("prompt", "role"))
+    data = token_differences_data(store) if data is None else data
+    cell = data.sel(prefix_type=choose(data, "prefix_type", prefix_type))
+    keys, roles = columns_of(cell, "prompt", "role")
     ax = house.axes_or_new(ax, height=2.7)
-    x, lines = (
-        (cell["size"].values, cell["beyond"].values)
-        if what == "ccdf"
-        else (cell["bin"].values, cell["density"].values)
-    )
+    tails = what == "ccdf"
+    x, lines, fewest = ("size", "beyond", FEWEST) if tails else ("bin", "density", 1e-9)
+    x, lines = cell[x].values, cell[lines].values
     at = int(np.searchsorted(SIZES, 0.5))
     strength = np.nan_to_num(cell["beyond"].values[:, at], nan=-1.0)
     order = [int(i) for i in np.argsort(-strength, kind="stable") if strength[i] >= 0]
     named = order if len(order) <= NAMED else [*order[: NAMED - 3], *order[-3:]]
-    ends: list[tuple[float, float, int]] = []
+    ends: list[End] = []
     for i in order:
-        shown = lines[i] * cell["n"].values[i] >= (FEWEST if what == "ccdf" else 1e-9)
-        emphasis = i in named
-        ax.plot(
-            x[shown],
-            lines[i][shown],
-            color=house.colour(roles[i]),
-            lw=1.0 if emphasis else 0.5,
-            alpha=1 if emphasis else 0.35,
-        )
-        if emphasis and shown.any():
-            ends.append((float(x[shown][-1]), float(lines[i][shown][-1]), i))
+        shown = lines[i] * cell["n"].values[i] >= fewest
+        strong, ink = i in named, house.color(roles[i])
+        width, alpha = (1.0, 1) if strong else (0.5, 0.35)
+        ax.plot(x[shown], lines[i][shown], color=ink, lw=width, alpha=alpha)
+        if strong and shown.any():
+            ends.append(End(x[shown][-1], lines[i][shown][-1], house.signed(keys[i], roles[i]), ink))
     ax.set_yscale("log")
-    if what == "ccdf":
+    if tails:
         ax.set_xscale("log")
         ax.set_xlim(SIZES[0], None)
-        ax.axvline(0.5, color="#B5B5B5", lw=0.6, zorder=0)
+        house.guide(ax, x=0.5)
         ax.set_xlabel("size of the difference (nats)")
         ax.set_ylabel("share of tokens beyond")
-        if ends:
-            ex, ey = (np.array([end[k] for end in ends]) for k in (0, 1))
-            tags = [house.signed(keys[end[2]], roles[end[2]]) for end in ends]
-            EndLabels(ax, ex, ey, tags, [house.colour(roles[end[2]]) for end in ends])
+        EndLabels(ax, ends)
     else:
-        ax.axvline(0, color="#B5B5B5", lw=0.6, zorder=0)
+        house.guide(ax, x=0)
         ax.set_xscale("symlog", linthresh=0.1)
         ax.set_xticks([-10, -1, 0, 1, 10], ["−10", "−1", "0", "1", "10"])
         ax.set_xlabel("difference (nats, logarithmic beyond 0.1)")
         ax.set_ylabel("density (per nat)")
-    ax.set_title(f"{prefix_type}: {'tail' if what == 'ccdf' else 'density'} of token differences")
+    ax.set_title(f"{prefix_type}: {'tail' if tails else 'density'} of token differences")
     house.legend(ax, house.role_handles(roles))
     n, missing = cell["n"].values, int(cell["missing"].values.sum())
     house.describe(
         ax,
         f"Logprob with minus without the prompt, token by token: {len(order)} prompts, n = {house.span(n)} "
         f"tokens each ({prefix_type}).",
-        "Grey line: 0.5 nats; named are the prompts with most and fewest tokens beyond it. Lines end at 5 tokens."
-        if what == "ccdf"
+        "Gray line: 0.5 nats; named are the prompts with most and fewest tokens beyond it. Lines end at 5 tokens."
+        if tails
         else "Bins widen with the size of the difference.",
-        house.left_out([f"{missing} missing token differences"] if missing else []),
+        house.left_out(missing and f"{missing} missing token differences"),
     )
     return ax
+
+
+@figure("token_differences", "tokens", "How token differences are distributed, prompt by prompt.")
+def draw(source: Source) -> Figure:
+    data = token_differences_data(source.store)
+    plots = [
+        partial(plot_token_differences, source.store, what, prefix_type=kind, data=data)
+        for kind in strings(data["prefix_type"])
+        for what in ("ccdf", "histogram")
+    ]
+    return house.panels(plots, 2, 2.5)

@@ -7,15 +7,18 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from inoc.errors import IncompleteStore
+from inoc.figures.sources import roles_of
 from inoc.heuristics.maths.tokenwise import token_positions
 from inoc.store.store import Store
+
+CELL = ("prefix_type", "prompt")
 
 
 class TokenRow(NamedTuple):
     """The token differences of one prompt and prefix type; NaN where missing."""
 
-    prefix_type: int
-    prompt: int
+    cell: tuple[int, int]
+    """Places of the prefix type and of the prompt."""
     delta: Float64[np.ndarray, " token"]
     prefixed: Float64[np.ndarray, " token"]
 
@@ -29,12 +32,22 @@ class TokenTable(NamedTuple):
     position: Int64[np.ndarray, " token"]
     examples: int
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of prefix types and of prompts."""
+        return len(self.prefix_types), len(self.prompts)
+
+    def coords(self, store: Store) -> dict[str, object]:
+        """The coordinates of data by prefix type and prompt."""
+        role = ("prompt", roles_of(store, self.prompts))
+        return {"prefix_type": list(self.prefix_types), "prompt": list(self.prompts), "role": role}
+
 
 def token_table(store: Store, completion_set: str = "train") -> TokenTable:
     """Labels, default logprobs and positions. IncompleteStore where the set has no tokens."""
     if "token" not in (store.levels(completion_set) if completion_set in store.completion_sets else ()):
         raise IncompleteStore(
-            f"the set '{completion_set}' is not stored token by token; `inoc score` keeps every token"
+            f"the set '{completion_set}' is not stored token by token. Fix: score it with `inoc score`."
         )
     stored = store.token_logprobs(completion_set)
     sizes = np.asarray(stored.row_size, dtype=np.int64)
@@ -46,7 +59,6 @@ def token_table(store: Store, completion_set: str = "train") -> TokenTable:
 def token_rows(store: Store, table: TokenTable, completion_set: str = "train") -> Iterator[TokenRow]:
     """Every row of the set, one in memory at a time."""
     stored = store.token_logprobs(completion_set)
-    for f in range(len(table.prefix_types)):
-        for p in range(len(table.prompts)):
-            prefixed = np.asarray(stored.prefixed[f, p], dtype=np.float64)
-            yield TokenRow(f, p, prefixed - table.default, prefixed)
+    for cell in np.ndindex(table.shape):
+        prefixed = np.asarray(stored.prefixed[cell], dtype=np.float64)
+        yield TokenRow(cell, prefixed - table.default, prefixed)

@@ -26,6 +26,12 @@ def world(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """The same with few prompts, for tests that draw everything."""
+    return worlds.write_world(tmp_path_factory.mktemp("figures") / "small.zarr", each=4, trained=3)
+
+
+@pytest.fixture(scope="session")
 def misaligned(tmp_path_factory):
     return worlds.write_misalignment(tmp_path_factory.mktemp("figures") / "em.zarr")
 

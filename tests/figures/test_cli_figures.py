@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from inoc.cli import cli
 from inoc.errors import BadInput, IncompleteStore, InocError
-from inoc.figures import catalogue
+from inoc.figures import catalog
 
 
 def call(*arguments):
@@ -43,8 +43,8 @@ def test_a_store_without_runs_says_one_line_on_each_it_cannot(misaligned, world,
 
 def test_errors(world, misaligned, tmp_path):
     for options, what in (
-        (["--only", "angels"], "no figure or family 'angels'"),
-        (["--format", "jpg"], "no format 'jpg'"),
+        (["--only", "angels"], "unknown figure or family 'angels'. Fix: did you mean 'angles'"),
+        (["--format", "jpg"], "unknown format 'jpg'"),
         (["--heuristics", "phh"], "phh"),
     ):
         done = call("--store", world, "--out", tmp_path / "out", *options)
@@ -88,9 +88,9 @@ def test_an_error_in_one_figure_costs_no_other(misaligned, tmp_path, monkeypatch
     def broken(_):
         raise ValueError("zero-size array\nto reduction")
 
-    good = next(e for e in catalogue.CATALOGUE if e.name == "misalignment")
-    bad = catalogue.Entry("bad", "misalignment", "Fails.", broken)
-    monkeypatch.setattr(catalogue, "CATALOGUE", (bad, good))
+    good = next(e for e in catalog.entries() if e.name == "misalignment")
+    bad = catalog.Entry("bad", "misalignment", "Fails.", broken)
+    monkeypatch.setattr(catalog, "entries", lambda: (bad, good))
     done = call("--store", misaligned, "--out", tmp_path)
     assert (tmp_path / "misalignment.png").exists()
     assert done.stderr == "bad: not drawn: ValueError: zero-size array to reduction.\n"

@@ -22,12 +22,12 @@ from inoc.figures.training_curves import training_curves_data
 
 
 @pytest.fixture(scope="module")
-def run(world):
+def store(world):
     return inoc.open_store(world)
 
 
-def deltas(run, kind: int) -> np.ndarray:
-    stored = run.token_logprobs()
+def deltas(store, kind: int) -> np.ndarray:
+    stored = store.token_logprobs()
     return np.asarray(stored.prefixed[kind], dtype=np.float64) - np.asarray(
         stored.default[:], dtype=np.float64
     )
@@ -88,10 +88,10 @@ def test_extremes_take_turns():
     assert 5 not in extremes(x, np.zeros(6), 6, groups)
 
 
-def test_token_distribution(run):
-    data = token_differences_data(run)
+def test_token_distribution(store):
+    data = token_differences_data(store)
     for kind in (0, 1):
-        delta = deltas(run, kind)
+        delta = deltas(store, kind)
         for p in (0, 5, 40):
             values = delta[p][np.isfinite(delta[p])]
             cell = data.isel(prefix_type=kind, prompt=p)
@@ -103,11 +103,11 @@ def test_token_distribution(run):
             assert float((cell["density"].values * widths).sum()) == pytest.approx(1.0)
 
 
-def test_position_means(run):
-    data = position_means_data(run)
-    sizes = run.token_logprobs().row_size
+def test_position_means(store):
+    data = position_means_data(store)
+    sizes = store.token_logprobs().row_size
     starts = np.cumsum(sizes) - sizes
-    delta = deltas(run, 1)[7]
+    delta = deltas(store, 1)[7]
     for position in range(int(sizes.max())):
         values = delta[starts[sizes > position] + position]
         cell = data.isel(prefix_type=1, prompt=7, position=position)
@@ -119,9 +119,9 @@ def test_position_means(run):
             assert np.isnan(float(cell["mean"]))
 
 
-def test_recovered_agrees_with_the_heuristic(run):
-    data = recovered_data(run)
-    heuristic = inoc.heuristics.compute(run, only=["recovered"])["recovered"].transpose(
+def test_recovered_agrees_with_the_heuristic(store):
+    data = recovered_data(store)
+    heuristic = inoc.heuristics.compute(store, only=["recovered"])["recovered"].transpose(
         "prefix_type", "prompt"
     )
     np.testing.assert_allclose(data["share"].values, heuristic.values, rtol=1e-6)
@@ -134,9 +134,9 @@ def test_recovered_agrees_with_the_heuristic(run):
 
 @pytest.mark.parametrize("tokenwise", [False, True])
 @pytest.mark.parametrize("kind", ["pca", "svd"])
-def test_loadings_are_right_singular_vectors(run, kind, tokenwise):
-    data = loadings_data(run, kind, tokenwise=tokenwise)
-    matrix = inoc.difference(run, "fixed", level="token" if tokenwise else "example").values.astype(
+def test_loadings_are_right_singular_vectors(store, kind, tokenwise):
+    data = loadings_data(store, kind, tokenwise=tokenwise)
+    matrix = inoc.difference(store, "fixed", level="token" if tokenwise else "example").values.astype(
         np.float64
     )
     matrix = np.nan_to_num(matrix)
@@ -164,9 +164,9 @@ def test_misalignment_by_hand(misaligned):
     assert data["missing"].values.tolist() == [2, 1]
 
 
-def test_leak_grid_and_curves_are_means_of_scores(run):
-    scores = run.scores["score"]
-    grid, curves = leak_grid_data(run), training_curves_data(run)
+def test_leak_grid_and_curves_are_means_of_scores(store):
+    scores = store.scores["score"]
+    grid, curves = leak_grid_data(store), training_curves_data(store)
     name = "german_prompt_number_0"
     values = scores.sel(
         run=f"{name}+leak", condition="flattering_prompt_number_0", trait="German", step=60
@@ -182,16 +182,16 @@ def test_leak_grid_and_curves_are_means_of_scores(run):
     assert not [r for r in curves["run"].values if str(r).endswith("+leak")]
 
 
-def test_losses_minus_control(run):
-    data = losses_data(run)
-    loss = run.losses["loss"]
+def test_losses_minus_control(store):
+    data = losses_data(store)
+    loss = store.losses["loss"]
     name = "german_prompt_number_1_mix"
     expected = loss.sel(run=name).values - loss.sel(run="control").values
     np.testing.assert_allclose(data["minus_control"].sel(run=name).values, expected)
 
 
-def test_continued_runs_are_in_the_durability_figure_only(run):
-    table = durability_data(run)
+def test_continued_runs_are_in_the_durability_figure_only(store):
+    table = durability_data(store)
     assert table.sizes["run"] == 25
     names = dict(zip(table["run"].values.tolist(), table["name"].values.tolist(), strict=True))
     assert names["control_more"] == "control"
@@ -199,16 +199,16 @@ def test_continued_runs_are_in_the_durability_figure_only(run):
     row = table.sel(run="german_prompt_number_0_mix_more")
     assert (row["role"].item(), row["prefix_type"].item()) == ("positive", "mix")
     assert row["against"].item() == "control continued alike"
-    for other in (training_curves_data(run), losses_data(run)):
+    for other in (training_curves_data(store), losses_data(store)):
         assert not [name for name in other["run"].values if str(name).endswith("_more")]
         assert other.attrs["continued"] in (25, 0)
-    assert training_curves_data(run).attrs["continued"] == 25
+    assert training_curves_data(store).attrs["continued"] == 25
 
 
-def test_lasting_suppression_by_hand(run):
+def test_lasting_suppression_by_hand(store):
     """What is drawn against the stored scores: paired t on control continued alike minus run."""
-    scores = run.scores
-    table = durability_data(run).sel(trait="German", run="german_prompt_number_1_more")
+    scores = store.scores
+    table = durability_data(store).sel(trait="German", run="german_prompt_number_1_more")
     cell = scores["score"].sel(condition="default", trait="German", step=40)
     pair = cell.sel(run="control_more").values - cell.sel(run="german_prompt_number_1_more").values
     test = stats.ttest_1samp(pair, 0.0).confidence_interval(0.95)

@@ -34,13 +34,13 @@ def golden(reference):
 
 
 @pytest.fixture(scope="module")
-def run(german_store):
+def store(german_store):
     return inoc.open_store(german_store)
 
 
 @pytest.mark.parametrize("kind", ["fixed", "mix"])
-def test_angle_categories(run, golden, kind):
-    data = angle_categories_data(run).sel(prefix_type=kind)
+def test_angle_categories(store, golden, kind):
+    data = angle_categories_data(store).sel(prefix_type=kind)
     for representation in ("raw", "svd2", "pca2"):
         stats_of = golden["angles"][kind][representation]["stats"]
         for ours, theirs in CATEGORIES.items():
@@ -51,8 +51,8 @@ def test_angle_categories(run, golden, kind):
             assert float(cell["lower"]) < float(cell["mean"]) < float(cell["upper"])
 
 
-def test_angle_map(run, golden):
-    data = angle_map_data(run).sel(prefix_type="fixed")
+def test_angle_map(store, golden):
+    data = angle_map_data(store).sel(prefix_type="fixed")
     for representation, found in golden["angles"]["fixed"].items():
         for prompt, pair in found["per_prompt_mean_to_neg_pos"].items():
             cell = data.sel(prompt=prompt, representation=representation)
@@ -60,28 +60,28 @@ def test_angle_map(run, golden):
 
 
 @pytest.mark.parametrize("kind", ["fixed", "mix"])
-def test_pca_coordinates(run, golden, kind):
+def test_pca_coordinates(store, golden, kind):
     """Up to the sign of a component; shares as they stand in the axis labels."""
     found = golden["pca_pointwise"][f"{kind}_centred_unscaled"]
-    data = spectrum_data(run).sel(prefix_type=kind)
+    data = spectrum_data(store).sel(prefix_type=kind)
     np.testing.assert_allclose(data["share"].values[:4], found["evr"], rtol=1e-6)
     for prompt, coordinates in found.get("coords", {}).items():
         here = data["coordinate"].sel(prompt=prompt).values[:2]
         np.testing.assert_allclose(np.abs(here), np.abs(coordinates), rtol=1e-5)
 
 
-def test_svd_coordinates(run, golden):
-    data = spectrum_data(run, "svd").sel(prefix_type="fixed")
+def test_svd_coordinates(store, golden):
+    data = spectrum_data(store, "svd").sel(prefix_type="fixed")
     for prompt, coordinates in golden["svd_pointwise"]["fixed"]["abs_coords"].items():
         here = data["coordinate"].sel(prompt=prompt).values[: len(coordinates)]
         np.testing.assert_allclose(np.abs(here), coordinates, rtol=1e-4)
 
 
-def test_q1_by_numpy(run, golden):
+def test_q1_by_numpy(store, golden):
     """Suppression at the nominal step from the golden paired table, coordinates as drawn, r by NumPy."""
     paired = golden["suppression_paired_t"]["312"]
-    data = component_suppression_data(run, show_from=3)
-    assert np.isnan(component_suppression_data(run)["r"].values).all(), "no r below 8 prompts"
+    data = component_suppression_data(store, show_from=3)
+    assert np.isnan(component_suppression_data(store)["r"].values).all(), "no r below 8 prompts"
     for f, kind in enumerate(("fixed", "mix")):
         for t, trait in enumerate(("German", "Flattering")):
             x, y = [], []
@@ -95,8 +95,8 @@ def test_q1_by_numpy(run, golden):
                 assert float(data["r"].values[f, c, t]) == pytest.approx(expected, abs=1e-6)
 
 
-def test_q2_predictors(run, golden):
-    data = cross_angle_data(run)
+def test_q2_predictors(store, golden):
+    data = cross_angle_data(store)
     for kind in ("fixed", "mix"):
         for prompt, angles in golden["q1_q2"][kind]["q2_predictors"].items():
             for name, value in angles.items():
@@ -105,8 +105,8 @@ def test_q2_predictors(run, golden):
     assert np.isnan(data["r"].values).all(), "no r below 8 prompts"
 
 
-def test_final_scores_carry_the_paired_suppression(run, golden):
-    data = final_scores_data(run)
+def test_final_scores_carry_the_paired_suppression(store, golden):
+    data = final_scores_data(store)
     seen = 0
     for key, found in golden["suppression_paired_t"]["312"].items():
         name, trait = key.split("|")
@@ -120,20 +120,20 @@ def test_final_scores_carry_the_paired_suppression(run, golden):
     assert seen > 20
 
 
-def test_elicitation(run, golden):
-    data = elicitation_data(run)
+def test_elicitation(store, golden):
+    data = elicitation_data(store)
     for prompt, by_trait in golden["elicitation"]["pp_above_baseline"].items():
         for trait, value in by_trait.items():
             assert float(data["elicitation"].sel(prompt=prompt, trait=trait)) == pytest.approx(value, abs=0.5)
 
 
 @pytest.mark.parametrize("trait", ["German", "Flattering"])
-def test_gap_correlations(run, golden, trait):
+def test_gap_correlations(store, golden, trait):
     """r of golden heuristics with golden gaps, by SciPy, in the published recipe on the prompts of that table."""
     found = golden["gap_heuristics"][trait]
     kept = found["prompts"]
-    x = inoc.heuristics.compute(run, prompts=kept, recipe="published")
-    table = rows(run, x, recipe="published")
+    x = inoc.heuristics.compute(store, prompts=kept, recipe="published")
+    table = rows(store, x, recipe="published")
     table = table.isel(row=np.isin(table["prompt"].values, kept))
     gaps = {p: -v for p, v in found["row1_fixed_minus_mix"].items()}  # fixed minus mix suppression
     at = (table["trait"].values == trait) & (table["prefix_type"].values == "mix")
@@ -142,7 +142,7 @@ def test_gap_correlations(run, golden, trait):
         table["gap"].values[at], golden_gaps, atol=0.5
     )  # missing scores pair otherwise
     table["gap"] = ("row", np.where(at, [gaps[str(p)] for p in table["prompt"].values], table["gap"].values))
-    data = gap_grid_data(run, trait, on_target=False, table=table)
+    data = gap_grid_data(store, trait, on_target=False, table=table)
     names = {
         "ph_ratio": "PH_ratio",
         "variance_diff": "sigma2_diff",

@@ -10,11 +10,11 @@ from matplotlib.text import Text
 import inoc
 from inoc.errors import IncompleteStore
 from inoc.figures import house
-from inoc.figures.catalogue import CATALOGUE
+from inoc.figures.catalog import entries
 from inoc.figures.gap_grid import plot_gap_grid
-from inoc.figures.layouts import Source
+from inoc.figures.sources import Source
 
-ENTRIES = {entry.name: entry for entry in CATALOGUE}
+ENTRIES = {entry.name: entry for entry in entries()}
 
 
 @pytest.fixture(autouse=True)
@@ -117,29 +117,25 @@ def test_misalignment_bars(misaligned):
     plt.close(ax.figure)
 
 
-def test_every_plot_draws_into_the_axes_it_is_given(world, misaligned):
+def test_every_plot_draws_into_the_axes_it_is_given(small, misaligned):
     """One column by default; `ax` is used and returned, and nothing else is opened."""
-    run = inoc.open_store(world)
+    store = inoc.open_store(small)
     for name in inoc.figures.PLOTS:
         plot = getattr(inoc, name)
         figure, ax = plt.subplots()
-        given = inoc.open_store(misaligned) if name == "plot_misalignment" else run
+        given = inoc.open_store(misaligned) if name == "plot_misalignment" else store
         assert plot(given, ax=ax) is ax, name
         assert plt.get_fignums() == [figure.number], name
         assert ax.has_data(), name
         plt.close(figure)
 
 
-def test_roles_and_prefix_types_never_differ_by_colour_alone():
+def test_roles_and_prefix_types_never_differ_by_color_alone():
     roles = house.ROLES
     assert len({house.face(r) for r in roles}) == len({house.SIGNS[r] for r in roles}) == len(roles)
     assert len(set(house.MARKERS.values())) == len(house.MARKERS)
     assert house.HATCHES["fixed"] != house.HATCHES["mix"]
-    assert set(house.COLOURS.values()) <= {
-        "#0072B2",
-        "#D55E00",
-        "#5A5A5A",
-    }  # Okabe-Ito blue, vermillion; grey
+    assert set(house.COLORS.values()) <= {"#0072B2", "#D55E00", "#5A5A5A"}  # Okabe-Ito blue, vermillion; gray
 
 
 def test_names_without_room_are_counted(world):
@@ -162,7 +158,7 @@ def test_a_scatter_of_too_few_points_claims_nothing(one_role):
     assert "Line: least squares" not in house.caption(ax.figure)
 
 
-def test_gap_cells_are_in_full_colour_only_where_the_interval_excludes_0(world_source, monkeypatch):
+def test_gap_cells_are_in_full_color_only_where_the_interval_excludes_0(world_source, monkeypatch):
     s = world_source
     data = inoc.figures.gap_grid_data(s.store, heuristics=s.heuristics, table=s.rows)
     data["r"][0, :], data["constant"][0, :] = 0.9, False

@@ -1,0 +1,196 @@
+"""The register of figures: each module of the package declares with `@figure` what `inoc figures` draws from it."""
+
+# matplotlib's stubs leave some argument types unknown
+# pyright: reportUnknownMemberType=false
+
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from inoc.errors import BadInput, IncompleteStore, InocError
+from inoc.figures import MODULES, house
+from inoc.figures.sources import SCATTERED, Source
+from inoc.names import unknown
+from inoc.store.store import Store
+
+FAMILIES = (
+    "curves", "outcomes", "elicitation", "scatter", "spectra", "angles", "gap", "performance", "tokens",
+    "misalignment", "leaks",
+)  # fmt: skip
+"""In the order of the gallery."""
+FORMATS = ("png", "svg", "pdf")
+
+Draw = Callable[..., Figure]
+D = TypeVar("D", bound=Draw)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One figure.
+
+    Attributes:
+        name: The name of its files and of the option `--only`.
+        family: One of `FAMILIES`.
+        about: The sentence of the gallery.
+        draw: Draws the whole figure from a `Source`.
+    """
+
+    name: str
+    family: str
+    about: str
+    draw: Draw
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of one figure.
+
+    Attributes:
+        name: The name of the figure.
+        files: The files written; empty where it was not drawn.
+        caption: The caption of the figure.
+        reason: Why it was not drawn.
+        failed: Whether an error in the code is the reason, not what the store holds.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    caption: str
+    reason: str
+    failed: bool = False
+
+
+_entries: dict[str, Entry] = {}
+
+
+def figure(name: str, family: str, about: str, **options: object) -> Callable[[D], D]:
+    """Register the decorated function as a figure; several decorators with other options make several figures.
+
+    Args:
+        name: The name of its files, unique.
+        family: One of `FAMILIES`.
+        about: One sentence for the gallery.
+        **options: Passed to the function after its `Source`.
+
+    Returns:
+        A decorator that leaves the function as it is.
+
+    Raises:
+        BadInput: The family is unknown or the name is taken.
+    """
+    if family not in FAMILIES:
+        raise BadInput(unknown("figure family", family, FAMILIES))
+    if name in _entries:
+        raise BadInput(f"two figures are named '{name}'. Fix: rename one of them.")
+
+    def register(draw: D) -> D:
+        _entries[name] = Entry(name, family, about, partial(draw, **options))
+        return draw
+
+    return register
+
+
+def entries() -> tuple[Entry, ...]:
+    """All figures, by family and name."""
+    for module in MODULES:
+        importlib.import_module(f"inoc.figures.{module}")
+    return tuple(sorted(_entries.values(), key=lambda entry: (FAMILIES.index(entry.family), entry.name)))
+
+
+def select(only: Sequence[str]) -> tuple[Entry, ...]:
+    """The figures of the named families or names.
+
+    Args:
+        only: Names of figures and families; empty for all figures.
+
+    Returns:
+        The figures, by family and name.
+
+    Raises:
+        BadInput: A name is unknown.
+    """
+    known = entries()
+    names = [*FAMILIES, *(entry.name for entry in known)]
+    for name in only:
+        if name not in names:
+            raise BadInput(unknown("figure or family", name, names))
+    return tuple(e for e in known if not only or e.name in only or e.family in only)
+
+
+def make(
+    store: Store,
+    out: Path,
+    *,
+    only: Sequence[str] = (),
+    formats: Sequence[str] = ("png",),
+    scattered: Sequence[str] = SCATTERED,
+) -> Iterator[Made]:
+    """Draw figures one after the other, each as NAME.FORMAT and its caption as NAME.txt.
+
+    Args:
+        store: The store to draw.
+        out: The directory to write; made if absent.
+        only: Names of figures and families; empty for all figures.
+        formats: Some of `FORMATS`.
+        scattered: Heuristics of the scatter figures.
+
+    Yields:
+        What became of each figure. A figure that the store does not allow, or that fails, stops no other.
+
+    Raises:
+        BadInput: A figure, family, format or heuristic is unknown, or `out` cannot be written.
+    """
+    from inoc.outcomes.tidy import full_names
+
+    chosen = select(only)
+    for name in formats:
+        if name not in FORMATS:
+            raise BadInput(unknown("format", name, FORMATS))
+    source = Source(store, full_names(scattered))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f"{out} cannot be written ({error.strerror}). Fix: choose another directory with --out."
+        ) from error
+    for entry in chosen:
+        before = set(plt.get_fignums())
+        try:
+            drawn = entry.draw(source)
+            done = Made(entry.name, save(drawn, out, entry.name, formats), house.caption(drawn), "")
+        except IncompleteStore as error:
+            done = Made(entry.name, (), "", str(error))
+        except InocError:
+            raise
+        except Exception as error:  # an error in one figure must not stop the others
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            done = Made(entry.name, (), "", reason, failed=True)
+        finally:
+            for number in set(plt.get_fignums()) - before:
+                plt.close(number)
+        yield done
+
+
+def save(drawn: Figure, out: Path, name: str, formats: Sequence[str] = ("png",)) -> tuple[Path, ...]:
+    """Write a figure and its caption; the same figure gives the same bytes.
+
+    Args:
+        drawn: The figure.
+        out: The directory, which exists.
+        name: The file name without ending.
+        formats: Some of `FORMATS`.
+
+    Returns:
+        The files of the figure, one per format.
+    """
+    files = tuple(out / f"{name}.{kind}" for kind in formats)
+    for path in files:
+        house.write(drawn, path)
+    (out / f"{name}.txt").write_text(house.caption(drawn) + "\n", encoding="utf-8")
+    return files
