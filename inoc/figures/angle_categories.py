@@ -82,7 +82,7 @@ def plot_angle_categories(
 
     Example:
         >>> ax = inoc.plot_angle_categories(store, representation="svd2")
-        >>> ax.get_title()
+        >>> ax.get_title("left")
         'SVD, 2 dims'
     """
     data = angle_categories_data(store, tokenwise=tokenwise, heuristics=heuristics)

@@ -47,13 +47,13 @@ class _Names(Artist):
         self,
         start: tuple[float, float],
         end: tuple[float, float],
-        renderer: RendererBase,
+        renderer: object,
         color: str = "#AAAAAA",
         alpha: float | None = None,
     ) -> None:
         line = Line2D([start[0], end[0]], [start[1], end[1]], lw=0.4, color=color, alpha=alpha)
         line.set_figure(self._axes.figure)  # pyright: ignore[reportArgumentType]
-        line.draw(renderer)
+        line.draw(cast(RendererBase, renderer))
 
 
 class PointLabels(_Names):

@@ -119,7 +119,7 @@ def plot_spectrum(
 
     Example:
         >>> ax = inoc.plot_spectrum(store, "svd", color="ph")
-        >>> ax.get_title()
+        >>> ax.get_title("left")
         'fixed: ph'
     """
     data = spectrum_data(store, kind, tokenwise=tokenwise, heuristics=heuristics)
