@@ -13,7 +13,9 @@ from inoc.cli.options import store_option
 @click.option("--only", metavar="A,B", help="Only these figures or families (angles, spectra, tokens, ...).")
 @click.option("--format", "formats", default="png", show_default=True, metavar="A,B", help="png, svg, pdf.")
 @click.option(
-    "--heuristics", metavar="A,B", help="Heuristics of the scatter panels instead of the usual six."
+    "--heuristics",
+    metavar="A,B",
+    help="Heuristics of the scatter figures.  [default: ph,elicitation,gamma,snr,mald,pca]",
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Print what was made, and why not, as one JSON document."
@@ -21,9 +23,9 @@ from inoc.cli.options import store_option
 def figures(
     store: Path, out: Path, only: str | None, formats: str, heuristics: str | None, as_json: bool
 ) -> None:
-    """Draw the figures of a run store, each with its caption beside it as .txt.
+    """Draw the figures that a store allows, each as NAME.FORMAT with its caption as NAME.txt.
 
-    What the store does not allow is named with the reason. docs/gallery.md shows all of them.
+    A figure that the store does not allow is named with the reason. docs/gallery.md shows all figures.
     """
     import json
 
@@ -32,18 +34,17 @@ def figures(
     except ImportError as error:
         from inoc.errors import BackendUnavailable
 
-        raise BackendUnavailable("figures need matplotlib: pip install 'inoc[figures]'.") from error
+        raise BackendUnavailable("figures need matplotlib. Fix: pip install 'inoc[figures]'.") from error
     matplotlib.use("Agg")
     from inoc.errors import IncompleteStore, InocError
     from inoc.figures.catalog import SCATTERED, make
     from inoc.store.store import open_store
 
-    run = open_store(store)
     made = 0
     failed: list[str] = []
     records: list[dict[str, object]] = []
     wanted = _split(heuristics) or list(SCATTERED)
-    for figure in make(run, out, only=_split(only), formats=_split(formats), scattered=wanted):
+    for figure in make(open_store(store), out, only=_split(only), formats=_split(formats), scattered=wanted):
         made += bool(figure.files)
         failed += [figure.name] if figure.failed else []
         files = [str(path) for path in figure.files]
@@ -57,9 +58,11 @@ def figures(
     if as_json:
         click.echo(json.dumps(records, indent=2))
     if failed:
-        raise InocError(f"{', '.join(failed)} failed by an error in inoc, named above; please report it.")
+        raise InocError(
+            f"{', '.join(failed)} failed because of an error in inoc. Fix: report the lines above."
+        )
     if not made:
-        raise IncompleteStore(f"{store} allows none of these figures; the lines above say why.")
+        raise IncompleteStore(f"{store} does not allow these figures; the lines above say why.")
 
 
 def _split(value: str | None) -> list[str]:

@@ -131,7 +131,7 @@ def plot_angle_heatmap(
 )
 def draw(source: Source, prefix_type: str, tokenwise: bool = False) -> Figure:
     if prefix_type not in source.prefix_types:
-        raise IncompleteStore(f"no logprobs of prefix type {prefix_type} are stored")
+        raise IncompleteStore(f"no logprobs of prefix type {prefix_type} are stored. Fix: run `inoc score`.")
     return house.figure_of(
         plot_angle_heatmap(
             source.store, prefix_type=prefix_type, tokenwise=tokenwise, heuristics=source.heuristics

@@ -1,18 +1,35 @@
 """Makes the gallery page and its pictures: `python -m inoc.figures.gallery --store S --out docs/images`.
 
-Each figure comes from the first store that allows it. Pictures are small PNGs of 256 colours.
+Each figure comes from the first store that allows it. Pictures are small PNGs of 256 colors.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from inoc.figures.catalog import Entry
+    from inoc.figures.sources import Source
+
+HEAD = """# Gallery
+
+<!-- Written by `python -m inoc.figures.gallery` from the `@figure` lines in inoc/figures. -->
+
+`inoc figures --store store.zarr --out figs/` draws all of these that the store allows, with captions, as PNG,
+SVG or PDF; `--only angles` draws one family. From Python: `inoc.plot_spectrum(store)`; the numbers behind it:
+`inoc.figures.spectrum_data(store)`. Every function takes `ax`.
+
+Color is the role of a prompt (blue + positive, orange − negative, gray ○ neutral), the marker its prefix
+type (circle fixed, triangle mix, square control). Intervals are 95 %."""
 
 
 @click.command()
 @click.option("--store", "stores", multiple=True, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory of the pictures.")
 @click.option(
-    "--page", type=click.Path(path_type=Path), help="The page; gallery.md beside the directory by default."
+    "--page", type=click.Path(path_type=Path), help="The page; gallery.md next to the directory by default."
 )
 @click.option("--dpi", default=130.0, show_default=True)
 def gallery(stores: tuple[Path, ...], out: Path, page: Path | None, dpi: float) -> None:
@@ -20,63 +37,51 @@ def gallery(stores: tuple[Path, ...], out: Path, page: Path | None, dpi: float) 
     import matplotlib
 
     matplotlib.use("Agg")
+    from inoc.figures.catalog import entries
+    from inoc.figures.sources import Source
+    from inoc.store.store import open_store
+
+    out.mkdir(parents=True, exist_ok=True)
+    page = page or out.parent / "gallery.md"
+    sources = [Source(open_store(path)) for path in stores]
+    families: dict[str, list[Entry]] = {}
+    for entry in entries():
+        families.setdefault(entry.family, []).append(entry)
+    parts = [HEAD]
+    for family, members in families.items():
+        parts += [f"## {family.capitalize()}", *(picture(entry, sources, out, dpi) for entry in members)]
+    page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    click.echo(f"{page}: {sum(p.stat().st_size for p in out.glob('*.png')) / 1e6:.2f} MB of pictures")
+
+
+def picture(entry: "Entry", sources: "Sequence[Source]", out: Path, dpi: float) -> str:
+    """Draw one figure from the first store that allows it; its part of the page."""
     import matplotlib.pyplot as plt
     from PIL import Image
 
     from inoc.errors import IncompleteStore
     from inoc.figures import house
-    from inoc.figures.catalogue import CATALOGUE
-    from inoc.figures.layouts import Source
-    from inoc.store.store import open_store
 
-    out.mkdir(parents=True, exist_ok=True)
-    page = page or out.parent / "gallery.md"
-    where = out.name
-    sources = [Source(open_store(path)) for path in stores]
-    lines = [
-        "# Gallery",
-        "",
-        "<!-- Written by `python -m inoc.figures.gallery`; the sentences stand in inoc/figures/catalogue.py. -->",
-        "",
-        "`inoc figures --store run.zarr --out figs/` draws all of these that the store allows, with captions, as PNG,",
-        "SVG or PDF; `--only angles` draws one family. From Python: `inoc.plot_spectrum(run)`; the numbers behind it:",
-        "`inoc.figures.spectrum_data(run)`. Every function takes `ax`.",
-        "",
-        "Colour is the role of a prompt (blue + positive, orange − negative, grey ○ neutral), the marker its prefix",
-        "type (circle fixed, triangle mix, square control). Intervals are 95 %.",
-    ]
-    family = ""
-    for entry in CATALOGUE:
-        figure, data = None, ""
-        for source in sources:
-            try:
-                figure = entry.draw(source)
-                about = source.store.experiment
-                data = str(about.get("name") or about.get("model") or source.store.path.stem)
-                break
-            except IncompleteStore:
-                plt.close("all")
-        if entry.family != family:
-            family = entry.family
-            lines += ["", f"## {family.capitalize()}"]
-        if figure is None:
-            lines += [
-                "",
-                f"`{entry.name}`: {entry.about} (No picture: none of the stores at hand allows it.)",
-            ]
+    title = f"`{entry.name}`: {entry.about}"
+    for source in sources:
+        try:
+            figure = entry.draw(source)
+        except IncompleteStore:
+            plt.close("all")
             continue
         path = out / f"{entry.name}.png"
         house.write(figure, path, dpi=dpi)
-        with Image.open(path) as picture:
-            small = picture.convert("RGB").quantize(
+        with Image.open(path) as drawn:
+            small = drawn.convert("RGB").quantize(
                 256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
             )
         small.save(path, optimize=True)
+        about = source.store.experiment
+        data = str(about.get("name") or about.get("model") or source.store.path.stem)
+        caption = house.caption(figure)
         plt.close(figure)
-        lines += ["", f"`{entry.name}`: {entry.about}", "", f"![{entry.about}]({where}/{entry.name}.png)", ""]
-        lines += [f"<sub>{house.caption(figure)} Data: {data}.</sub>"]
-    page.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    click.echo(f"{page}: {sum(p.stat().st_size for p in out.glob('*.png')) / 1e6:.2f} MB of pictures")
+        return f"{title}\n\n![{entry.about}]({out.name}/{path.name})\n\n<sub>{caption} Data: {data}.</sub>"
+    return f"{title} (No picture: the stores given do not allow it.)"
 
 
 if __name__ == "__main__":

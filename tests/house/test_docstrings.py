@@ -23,7 +23,6 @@ TO_DO: set[str] = {
     "inoc",
     "inoc.backends",
     "inoc.experiment",
-    "inoc.figures",
     "inoc.heuristics",
     "inoc.judge",
     "inoc.outcomes",

@@ -21,7 +21,7 @@ CAPS = {
     "inoc/chat.py": 8,
     "inoc/cli": 12,
     "inoc/experiment": 23,
-    "inoc/figures": 26,
+    "inoc/figures": 12,
     "inoc/heuristics": 21,
     "inoc/judge": 2,
     "inoc/outcomes": 9,

@@ -34,7 +34,6 @@ TO_DO: set[str] = {
     "inoc/chat.py",
     "inoc/cli",
     "inoc/experiment",
-    "inoc/figures",
     "inoc/heuristics",
     "inoc/outcomes",
     "inoc/report",
