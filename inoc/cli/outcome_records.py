@@ -5,233 +5,168 @@
 import csv
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import click
-import numpy as np
 import xarray as xr
 
-from inoc.outcomes.performance_table import TARGETS
+from inoc.heuristics.frame.rows import plain
+from inoc.outcomes.performance_table import ERRORS, TARGETS
 
-Tables = Mapping[str, Mapping[str, xr.Dataset]]
-"""Per experiment: "suppression", "cross" and "gap"."""
 PARTS = ("suppression", "cross", "gap")
-Record = dict[str, str | int | float | None]
+"""Tables that every store has."""
+MORE = ("durability", "misalignment")
+"""Tables that only some stores have."""
 DURABLE = ("score", "gate", "returned", "remaining")
-QUANTITIES = ("r", "rho", "within_r", "p_holm", "family_error", "experiment_error")
+QUANTITIES = ("r", "rho", "within_r", "p_holm", *ERRORS)
+COLUMNS: tuple[str, ...] = (
+    "table", "experiment", "run", "prompt", "prefix_type", "seed", "step", "asks_for", "trait", "set", "heuristic",
+    "target", "quantity", "value", "lower", "upper", "n", "prompts", "note",
+)  # fmt: skip
+"""Columns of the CSV table."""
+Record = dict[str, object]
 
 
 @dataclass(frozen=True)
-class Beside:
-    """Tables that only some stores have, per experiment."""
+class Outcomes:
+    """What `inoc outcomes` prints: tables by experiment and name, and the performance table or why there is none."""
 
-    durability: Mapping[str, xr.Dataset]
-    misalignment: Mapping[str, xr.Dataset]
+    tables: Mapping[str, Mapping[str, xr.Dataset]]
+    performance: xr.Dataset | None
+    why: str = ""
+    trait: str | None = None
+    """The only trait shown; None for all."""
 
-    def left_out(self, experiment: str) -> list[str]:
-        """What the durability table lacks and why."""
-        table = self.durability.get(experiment)
-        return [] if table is None else list(table.attrs["left_out"])
+    def shows(self, trait: str) -> bool:
+        """Whether a trait is shown."""
+        return self.trait in (None, trait)
 
-    def records(self, trait: str | None) -> "list[Record]":
-        """Every number of both tables."""
-        return durability_records(self.durability, trait) + misalignment_records(self.misalignment)
+    def left_out(self, experiment: str, *tables: str) -> list[str]:
+        """Reasons of what the tables of an experiment leave out, each once."""
+        found = [self.tables[experiment][name] for name in tables if name in self.tables[experiment]]
+        return list(dict.fromkeys(str(reason) for table in found for reason in table.attrs["left_out"]))
 
 
-def records(tables: Tables, performance: xr.Dataset | None, trait: str | None) -> list[Record]:
+def records(outcomes: Outcomes) -> Iterator[Record]:
     """Every number of every table, one record each, missing as None."""
-    result: list[Record] = []
-    for experiment, parts in tables.items():
+    for experiment, parts in outcomes.tables.items():
         for name in PARTS:
-            table = parts[name]
-            row = "prompt" if name == "gap" else "run"
-            for i in range(table.sizes[row]):
-                part = table.isel({row: i})
-                for t in table["trait"].values.astype(str):
-                    asked = str(part["asks_for"].item())
-                    if trait not in (None, t) or (name == "cross" and t != asked):
-                        continue
-                    cell = part.sel(trait=t)
-                    result.append(
-                        {
-                            "table": name,
-                            "experiment": experiment,
-                            "run": str(part["run"].item()) if row == "run" else "",
-                            "prompt": str(part["run_prompt" if row == "run" else "prompt"].item()),
-                            "prefix_type": str(part["prefix_type"].item()) if row == "run" else "",
-                            "seed": int(part["seed"]),
-                            "step": int(part["step"]) if row == "run" else None,
-                            "asks_for": asked,
-                            "trait": str(cell["other"].item()) if name == "cross" else str(t),
-                            "value": _finite(cell["mean"]),
-                            "lower": _finite(cell["lower"]),
-                            "upper": _finite(cell["upper"]),
-                            "n": int(cell["n"]),
-                            "note": str(part["flags"].item()),
-                        }
-                    )
-    return result + ([] if performance is None else performance_records(performance))
+            yield from _effects(outcomes, experiment, name, parts[name])
+    if outcomes.performance is not None:
+        yield from _performance(outcomes.performance)
+    for name, make in (("durability", _durability), ("misalignment", _misalignment)):
+        for experiment, parts in outcomes.tables.items():
+            if name in parts:
+                yield from make(outcomes, experiment, parts[name])
 
 
-def performance_records(table: xr.Dataset) -> list[Record]:
-    """One record per heuristic, target and quantity."""
+def _label(table: str, experiment: str, part: xr.Dataset) -> Record:
+    """What a row is about; a row of the gap is about a prompt, all others about a run."""
+    run = "run_prompt" in part.coords
+    return {
+        "table": table,
+        "experiment": experiment,
+        "run": str(part["run"].item()) if run else "",
+        "prompt": str(part["run_prompt" if run else "prompt"].item()),
+        "prefix_type": str(part["prefix_type"].item()) if run else "",
+        "seed": int(part["seed"]),
+    }
+
+
+def _numbers(cell: xr.Dataset, value: str, lower: str = "", upper: str = "") -> Record:
+    """A value with its bounds, as far as it has any, and n."""
+    names = {"value": value, "lower": lower, "upper": upper}
+    return {k: plain(cell[v].values) if v else None for k, v in names.items()} | {"n": int(cell["n"])}
+
+
+def _effects(outcomes: Outcomes, experiment: str, name: str, table: xr.Dataset) -> Iterator[Record]:
+    row = "prompt" if name == "gap" else "run"
+    for i in range(table.sizes[row]):
+        part = table.isel({row: i})
+        asked = str(part["asks_for"].item())
+        for t in table["trait"].values.astype(str).tolist():
+            if outcomes.shows(t) and (name != "cross" or t == asked):
+                cell = part.sel(trait=t)
+                yield {
+                    **_label(name, experiment, part),
+                    "step": int(part["step"]) if row == "run" else None,
+                    "asks_for": asked,
+                    "trait": str(cell["other"].item()) if name == "cross" else t,
+                    **_numbers(cell, "mean", "lower", "upper"),
+                    "note": str(part["flags"].item()),
+                }
+
+
+def _performance(table: xr.Dataset) -> Iterator[Record]:
     bounds = {"r": ("r_lower", "r_upper"), "within_r": ("within_lower", "within_upper")}
-    result: list[Record] = []
-    for heuristic in table["heuristic"].values.astype(str):
+    for heuristic in table["heuristic"].values.astype(str).tolist():
         for target in TARGETS:
             cell = table.sel(heuristic=heuristic, target=target)
             for quantity in QUANTITIES:
-                low, high = bounds.get(quantity, ("", ""))
-                result.append(
-                    {
-                        "table": "performance",
-                        "heuristic": str(heuristic),
-                        "target": target,
-                        "quantity": quantity,
-                        "value": _finite(cell[quantity]),
-                        "lower": _finite(cell[low]) if low else None,
-                        "upper": _finite(cell[high]) if high else None,
-                        "n": int(cell["n"]),
-                        "prompts": int(cell["prompts"]),
-                        "note": str(cell["reason"].item()),
-                    }
-                )
-    return result
-
-
-def durability_records(tables: Mapping[str, xr.Dataset], trait: str | None) -> list[Record]:
-    """One record per experiment, continued run, stored step, trait and quantity; `before` at step 0 only."""
-    result: list[Record] = []
-    for experiment, table in tables.items():
-        for i, name in enumerate(table["run"].values.astype(str)):
-            part = table.isel(run=i)
-            for t in table["trait"].values.astype(str):
-                common: Record = {
-                    "table": "durability",
-                    "experiment": experiment,
-                    "run": str(name),
-                    "prompt": str(part["run_prompt"].item()),
-                    "prefix_type": str(part["prefix_type"].item()),
-                    "seed": int(part["seed"]),
-                    "trait": str(t),
-                    "note": "; ".join(
-                        f"{label} {value}" if label else value
-                        for label, value in (
-                            ("continues", str(part["start"].item())),
-                            ("data", str(part["data"].item())),
-                            ("against", str(part["against"].item())),
-                        )
-                        if value
-                    ),
+                yield {
+                    "table": "performance",
+                    "heuristic": heuristic,
+                    "target": target,
+                    "quantity": quantity,
+                    **_numbers(cell, quantity, *bounds.get(quantity, ())),
+                    "prompts": int(cell["prompts"]),
+                    "note": str(cell["reason"].item()),
                 }
-                for step in table["step"].values.tolist():
-                    cell = part.sel(step=step, trait=t)
-                    names = ("before", *DURABLE) if step == 0 else DURABLE
-                    for quantity in names if trait in (None, t) else ():
-                        if np.isfinite(cell[quantity]):
-                            result.append(
-                                {
-                                    **common,
-                                    "step": int(step),
-                                    "quantity": quantity,
-                                    "value": _finite(cell[quantity]),
-                                    "lower": _finite(cell[f"{quantity}_lower"]),
-                                    "upper": _finite(cell[f"{quantity}_upper"]),
-                                    "n": int(cell["n"]),
-                                }
-                            )
-    return result
 
 
-def misalignment_records(tables: Mapping[str, xr.Dataset]) -> list[Record]:
-    """One record per experiment, run and set of instructions; `value` is the share, 0-1."""
-    return [
-        {
-            "table": "misalignment",
-            "experiment": experiment,
-            "run": str(cell["run"].item()),
-            "prompt": str(cell["run_prompt"].item()),
-            "prefix_type": str(cell["prefix_type"].item()),
-            "seed": int(cell["seed"]),
-            "set": str(cell["evaluation_set"].item()),
-            "value": _finite(cell["rate"]),
-            "lower": _finite(cell["lower"]),
-            "upper": _finite(cell["upper"]),
-            "n": int(cell["n"]),
-        }
-        for experiment, table in tables.items()
-        for r in range(table.sizes["run"])
-        for s in range(table.sizes["evaluation_set"])
-        for cell in (table.isel(run=r, evaluation_set=s),)
-    ]
+def _durability(outcomes: Outcomes, experiment: str, table: xr.Dataset) -> Iterator[Record]:
+    """Per continued run, trait, stored step and quantity; `before` at step 0 only."""
+    for i in range(table.sizes["run"]):
+        part = table.isel(run=i)
+        about = (("continues ", "start"), ("data ", "data"), ("against ", "against"))
+        note = "; ".join(f"{word}{part[name].item()}" for word, name in about if part[name].item())
+        for t in table["trait"].values.astype(str).tolist():
+            for step in table["step"].values.tolist() if outcomes.shows(t) else ():
+                cell = part.sel(step=step, trait=t)
+                for quantity in ("before", *DURABLE) if step == 0 else DURABLE:
+                    numbers = _numbers(cell, quantity, f"{quantity}_lower", f"{quantity}_upper")
+                    if numbers["value"] is not None:
+                        label = {**_label("durability", experiment, part), "trait": t, "note": note}
+                        yield {**label, "step": int(step), "quantity": quantity, **numbers}
 
 
-def print_json(
-    tables: Tables, performance: xr.Dataset | None, why: str, trait: str | None, beside: Beside
-) -> None:
+def _misalignment(outcomes: Outcomes, experiment: str, table: xr.Dataset) -> Iterator[Record]:
+    """Per run and set of instructions; `value` is the share, 0-1."""
+    del outcomes
+    for r in range(table.sizes["run"]):
+        for s in range(table.sizes["evaluation_set"]):
+            cell = table.isel(run=r, evaluation_set=s)
+            label = {**_label("misalignment", experiment, cell), "set": str(cell["evaluation_set"].item())}
+            yield {**label, **_numbers(cell, "rate", "lower", "upper")}
+
+
+def print_json(outcomes: Outcomes) -> None:
     """One document: the records of each table, what was left out, and the baselines of the last table."""
-    found = records(tables, performance, trait)
-    document: dict[str, object] = {
-        name: [{k: v for k, v in r.items() if k != "table"} for r in found if r["table"] == name]
-        for name in PARTS
-    }
-    more = beside.records(trait)
-    for name in ("durability", "misalignment"):
-        document[name] = [{k: v for k, v in r.items() if k != "table"} for r in more if r["table"] == name]
+    found: dict[str, list[Record]] = {name: [] for name in (*PARTS, *MORE, "performance")}
+    for record in records(outcomes):
+        found[str(record.pop("table"))].append(record)
+    document: dict[str, object] = dict(found)
     document["left_out"] = {
-        experiment: list(
-            dict.fromkeys(
-                [
-                    *parts["suppression"].attrs["left_out"],
-                    *parts["gap"].attrs["left_out"],
-                    *beside.left_out(experiment),
-                ]
-            )
-        )
-        for experiment, parts in tables.items()
+        experiment: outcomes.left_out(experiment, "suppression", "gap", "durability")
+        for experiment in outcomes.tables
     }
+    performance = outcomes.performance
     if performance is None:
-        document |= {"performance": None, "performance_missing_because": why}
+        document |= {"performance": None, "performance_missing_because": outcomes.why}
     else:
-        document["performance"] = [
-            {k: v for k, v in r.items() if k != "table"} for r in performance_records(performance)
-        ]
+        baselines = [str(name) for name in performance if str(name).endswith(("_elicitation", "_constant"))]
         document["baselines"] = [
-            {"target": target}
-            | {
-                name: _finite(performance[name].sel(target=target))
-                for name in performance
-                if str(name).endswith(("_elicitation", "_constant"))
-            }
-            for target in TARGETS
+            {"target": t, **{name: plain(performance[name].sel(target=t).values) for name in baselines}}
+            for t in TARGETS
         ]
-        document["absent"] = performance.attrs["absent"]
-        document |= {"recipe": performance.attrs["recipe"], "rows": performance.attrs["rows"]}
+        document |= {name: performance.attrs[name] for name in ("absent", "recipe", "rows")}
     click.echo(json.dumps(document, indent=1, allow_nan=False))
 
 
-def print_csv(tables: Tables, performance: xr.Dataset | None, trait: str | None, beside: Beside) -> None:
+def print_csv(outcomes: Outcomes) -> None:
     """All records as one long table; the column `table` says which it belongs to."""
-    columns = [
-        "table",
-        "experiment",
-        "run",
-        "prompt",
-        "prefix_type",
-        "seed",
-        "step",
-        "asks_for",
-        "trait",
-        "set",
-    ]
-    columns += ["heuristic", "target", "quantity", "value", "lower", "upper", "n", "prompts", "note"]
-    writer = csv.DictWriter(sys.stdout, columns, restval="", lineterminator="\n")
+    writer = csv.DictWriter(sys.stdout, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
-    for record in [*records(tables, performance, trait), *beside.records(trait)]:
+    for record in records(outcomes):
         writer.writerow({key: "" if value is None else value for key, value in record.items()})
-
-
-def _finite(value: xr.DataArray) -> float | None:
-    x = float(value)
-    return x if np.isfinite(x) else None

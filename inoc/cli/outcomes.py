@@ -1,5 +1,7 @@
 """`inoc outcomes`: show suppression, gaps and how well the heuristics predict them."""
 
+# pyright: reportUnknownMemberType=false
+
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from inoc.cli.options import json_option, recipe_option
 if TYPE_CHECKING:
     import xarray as xr
 
+    from inoc.store.store import Store
     from inoc.values import Recipe
 
 SHOWN = 20
@@ -23,7 +26,7 @@ SHOWN = 20
     multiple=True,
     required=True,
     type=click.Path(path_type=Path),
-    help="A run store; give several to pool them in the performance table.",
+    help="A store; give several to pool them in the performance table.",
 )
 @recipe_option
 @click.option("--trait", metavar="NAME", help="Only this trait.")
@@ -42,15 +45,15 @@ def outcomes(
     as_json: bool,
     as_csv: bool,
 ) -> None:
-    """What training did: how much each prompt kept each trait quiet, with 95 % intervals in percentage
-    points.
+    """What training did: how much each prompt keeps each trait quiet, in percentage points with 95 % intervals.
 
     Suppression is the control run's score minus the run's, paired by instruction, at the final step. Scores
     need `inoc evaluate` or `inoc import --scores`; the performance table also needs base-model logprobs.
     """
-    from inoc.cli.outcome_records import Beside, print_csv, print_json
-    from inoc.cli.outcome_tables import in_config_order, print_tables
+    from inoc.cli.outcome_records import Outcomes, print_csv, print_json
+    from inoc.cli.outcome_tables import print_tables
     from inoc.errors import BadInput, IncompleteStore
+    from inoc.names import unknown
     from inoc.outcomes import (
         cross_suppression,
         durability,
@@ -60,31 +63,30 @@ def outcomes(
         rows,
         suppression,
     )
-    from inoc.outcomes.effects import run_scores
     from inoc.outcomes.emergent import judged_for_misalignment
-    from inoc.outcomes.text import unknown
+    from inoc.outcomes.final import run_scores
     from inoc.outcomes.tidy import experiment_names, full_names
     from inoc.store.store import open_store
 
     if as_json and as_csv:
-        raise BadInput("--json and --csv exclude each other; give one of them.")
-    runs = [open_store(path) for path in stores]
+        raise BadInput("--json and --csv exclude each other. Fix: give one of them.")
+    opened = [open_store(path) for path in stores]
     tables: dict[str, dict[str, xr.Dataset]] = {}
-    known: list[str] = []
-    durable: dict[str, xr.Dataset] = {}
-    misaligned: dict[str, xr.Dataset] = {}
-    for name, run in zip(experiment_names(runs), runs, strict=True):
+    known: dict[str, None] = {}
+    for name, store in zip(experiment_names(opened), opened, strict=True):
+        makers = {"suppression": suppression, "cross": cross_suppression, "gap": gap}
         tables[name] = {
-            "suppression": suppression(run, recipe=recipe, step=step, include_flagged=include_flagged),
-            "cross": cross_suppression(run, recipe=recipe, step=step, include_flagged=include_flagged),
-            "gap": gap(run, recipe=recipe, step=step, include_flagged=include_flagged),
+            part: in_config_order(
+                make(store, recipe=recipe, step=step, include_flagged=include_flagged), store
+            )
+            for part, make in makers.items()
         }
-        in_config_order(tables[name], run)
-        if run_scores(run)["continues"].values.astype(bool).any():
-            durable[name] = durability(run, include_flagged=include_flagged)
-        if judged_for_misalignment([str(t) for t in tables[name]["suppression"]["trait"].values]):
-            misaligned[name] = misalignment(run)
-        known += [str(t) for t in tables[name]["suppression"]["trait"].values if str(t) not in known]
+        traits = [str(t) for t in tables[name]["suppression"]["trait"].values]
+        known |= dict.fromkeys(traits)
+        if run_scores(store)["continues"].values.astype(bool).any():
+            tables[name]["durability"] = durability(store, include_flagged=include_flagged)
+        if judged_for_misalignment(traits):
+            tables[name]["misalignment"] = misalignment(store)
     if trait is not None and trait not in known:
         raise BadInput(unknown("trait", trait, known))
     named = [name.strip() for name in (heuristics or "").split(",") if name.strip()]
@@ -92,16 +94,31 @@ def outcomes(
     performance: xr.Dataset | None = None
     why = ""
     try:
-        table = rows(runs, only=wanted, recipe=recipe, step=step, include_flagged=include_flagged)
+        table = rows(opened, only=wanted, recipe=recipe, step=step, include_flagged=include_flagged)
         if trait is not None:
             table = table.isel(row=(table["trait"] == trait).values)
         performance = performance_of(table, wanted, recipe=recipe)
     except IncompleteStore as error:
         why = str(error)
-    beside = Beside(durable, misaligned)
+    found = Outcomes(tables, performance, why, trait)
     if as_json:
-        print_json(tables, performance, why, trait, beside)
+        print_json(found)
     elif as_csv:
-        print_csv(tables, performance, trait, beside)
+        print_csv(found)
     else:
-        print_tables(tables, performance, why, trait, None if wanted else SHOWN, beside)
+        print_tables(found, None if wanted else SHOWN)
+
+
+def in_config_order(table: "xr.Dataset", store: "Store") -> "xr.Dataset":
+    """A table as the experiment lists its prompts, fixed before mix; with what each prompt asks for."""
+    from inoc.outcomes.tidy import prompt_column
+
+    families = prompt_column(store, "family")
+    asks = {trait.family: trait.name for trait in store.traits}
+    place = {key: i for i, key in enumerate(families)}
+    row = "run" if "run_prompt" in table.coords else "prompt"
+    keys = table["run_prompt" if row == "run" else "prompt"].values.astype(str).tolist()
+    kinds = table["prefix_type"].values.astype(str).tolist() if row == "run" else keys
+    order = sorted(range(len(keys)), key=lambda i: (place.get(keys[i], len(place)), keys[i], kinds[i]))
+    asked = [asks.get(families.get(key, ""), "") for key in keys]
+    return table.assign_coords(asks_for=(row, asked)).isel({row: order})

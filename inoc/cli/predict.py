@@ -1,10 +1,14 @@
-"""`inoc predict`: predict the suppression of prompts that nobody has trained on."""
+"""`inoc predict`: predict the suppression of prompts without a run."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from inoc.cli.options import json_option, recipe_option
+
+if TYPE_CHECKING:
+    from inoc.values import Recipe
 
 _STORE = click.Path(path_type=Path)
 
@@ -30,23 +34,23 @@ _STORE = click.Path(path_type=Path)
 def predict(
     stores: tuple[Path, ...],
     untrained: Path | None,
-    recipe: str,
+    recipe: "Recipe",
     heuristics: str | None,
     trait: str | None,
     step: int | None,
     include_flagged: bool,
     as_json: bool,
 ) -> None:
-    """Predict how much untrained prompts would keep a trait quiet, with a 95 % interval, in percentage
-    points.
+    """Predict how much untrained prompts would keep a trait quiet, in percentage points with a 95 % interval.
 
     Learns from prompts that were trained and evaluated (at least 4, rough below 20) and says how wrong it is
     on families and stores it has not seen.
     """
     import json
-    from typing import cast
 
     from inoc.errors import BadInput
+    from inoc.names import unknown
+    from inoc.outcomes import predict as predict_stores
     from inoc.outcomes.advice import (
         cards,
         model_records,
@@ -55,43 +59,35 @@ def predict(
         trust,
         unpredicted,
     )
-    from inoc.outcomes.prediction import predict as predict_runs
-    from inoc.outcomes.text import unknown
+    from inoc.outcomes.tidy import prompt_column
     from inoc.store.store import open_store
-    from inoc.values import Recipe
 
-    runs = [open_store(path) for path in stores]
+    opened = [open_store(path) for path in stores]
     source = open_store(untrained) if untrained is not None else None
-    names = [name.strip() for name in heuristics.split(",") if name.strip()] if heuristics else None
-    found = predict_runs(
-        runs,
-        source,
-        heuristics=names,
-        recipe=cast(Recipe, recipe),
-        step=step,
-        include_flagged=include_flagged,
+    names = [name.strip() for name in (heuristics or "").split(",") if name.strip()] or None
+    found = predict_stores(
+        opened, source, heuristics=names, recipe=recipe, step=step, include_flagged=include_flagged
     )
     known = [str(name) for name in found["trait"].values]
     if trait is not None and trait not in known:
         raise BadInput(unknown("trait", trait, known))
     texts: dict[str, str] = {}
-    for run in [source] if source is not None else runs:
-        keys, written = run.prompts["prompt"].values.astype(str), run.prompts["text"].values.astype(str)
-        texts |= dict(zip(keys.tolist(), written.tolist(), strict=True))
+    for store in opened if source is None else [source]:
+        texts |= prompt_column(store, "text")
     advice = [card for card in cards(found, texts) if trait in (None, card.trait)]
-    silent = silent_about_others(found)
+    trusted, silent = trust(found), silent_about_others(found)
     if as_json:
         document = {
             "predictions": [r for r in prediction_records(found) if trait in (None, r["trait"])],
             "advice": [{"trait": card.trait, "text": str(card)} for card in advice],
             "models": model_records(found),
-            "trust": [*trust(found), *([silent] if silent else [])],
+            "trust": [*trusted, *([silent] if silent else [])],
             "left_out": list(found.attrs["left_out"]),
             "recipe": found.attrs["recipe"],
         }
         click.echo(json.dumps(document, indent=1, allow_nan=False))
         return
-    for sentence in trust(found):
+    for sentence in trusted:
         click.echo(sentence)
     for reason in found.attrs["left_out"]:
         click.echo(f"left out of the learning: {reason}")
@@ -99,8 +95,8 @@ def predict(
         mine = [card for card in advice if card.trait == name]
         if mine:
             click.echo(f"{name}: expected suppression of prompts not trained yet [95 %]")
-            for card in mine:
-                click.echo(f"  {card}")
+        for card in mine:
+            click.echo(f"  {card}")
     for reason, prompts in unpredicted(found, trait).items():
         click.echo(f"no prediction ({reason}): {', '.join(prompts)}")
     if silent:

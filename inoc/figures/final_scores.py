@@ -16,8 +16,7 @@ from inoc.figures.catalog import figure
 from inoc.figures.sources import Source, choose, columns_of, strings, with_roles
 from inoc.intervals import mean_z
 from inoc.outcomes import suppression
-from inoc.outcomes.effects import run_scores
-from inoc.outcomes.final import final_scores
+from inoc.outcomes.final import final_scores, run_scores
 from inoc.store.store import Store
 
 Quantity = Literal["score", "suppression"]

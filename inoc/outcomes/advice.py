@@ -3,21 +3,50 @@
 # pyright: reportUnknownMemberType=false
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
+from inoc.heuristics.frame.rows import plain
+from inoc.outcomes.learning import PREDICTORS
+
 ROUGH = 20
 """Distinct trained prompts below which predictions are called rough."""
-Record = dict[str, str | int | float | bool | None]
-
 NEAR = 5.0
 """pp below the strongest prediction that still count as strong when the cheapest prompt is sought."""
+Record = dict[str, object]
 
 
-@dataclass(frozen=True)
-class Card:
+class Cell(NamedTuple):
+    """What is predicted of one prompt, prefix type and trait."""
+
+    experiment: str
+    prompt: str
+    family: str
+    prefix_type: str
+    trait: str
+    on_target: bool
+    predicted: float
+    lower: float
+    upper: float
+    control: float
+    outside: str
+    far: bool
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """The prompt with its prefix type."""
+        return f"{self.prompt} ({self.prefix_type})"
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a number."""
+        return bool(np.isfinite(self.predicted))
+
+
+class Card(NamedTuple):
     """Advice about one prompt for one trait and prefix type."""
 
     prompt: str
@@ -27,9 +56,9 @@ class Card:
     lower: float
     upper: float
     remarks: tuple[str, ...]
-    outside: str = ""
+    outside: str
     """Why the prompt lies outside the calibration, "" inside."""
-    far: bool = False
+    far: bool
     """Too far outside for a number."""
 
     def __str__(self) -> str:
@@ -43,6 +72,32 @@ class Card:
         return f"{name}: predicted {round(self.predicted)} pp{end}{remarks}"
 
 
+def untrained_cells(prediction: xr.Dataset) -> list[Cell]:
+    """The cells of a prediction without those that are trained: by prompt, prefix type, trait."""
+    dims = ("prompt", "prefix_type", "trait")
+    shape = [prediction.sizes[dim] for dim in dims]
+    columns = [
+        np.ravel(prediction[name].broadcast_like(prediction["predicted"]).transpose(*dims).values).tolist()
+        for name in Cell._fields
+    ]
+    assert all(len(column) == np.prod(shape) for column in columns)
+    return [cell for cell in map(Cell, *columns) if cell.reason != "trained"]
+
+
+def prediction_records(prediction: xr.Dataset) -> list[Record]:
+    """One record per untrained prompt, prefix type and trait; missing numbers as None."""
+    return [{k: plain(v) for k, v in cell._asdict().items()} for cell in untrained_cells(prediction)]
+
+
+def unpredicted(prediction: xr.Dataset, trait: str | None = None) -> dict[str, list[str]]:
+    """Reason -> prompts that ask for a trait (or are neutral), are not trained, and have no prediction."""
+    found: dict[str, dict[str, None]] = {}
+    for cell in untrained_cells(prediction):
+        if cell.on_target and not cell.known and trait in (None, cell.trait):
+            found.setdefault(cell.reason, {})[cell.name] = None
+    return {reason: list(names) for reason, names in found.items()}
+
+
 def cards(prediction: xr.Dataset, texts: Mapping[str, str] | None = None) -> list[Card]:
     """A card for every prompt, prefix type and trait it asks for, the strongest first within trait and
     prefix type, those outside the calibration last. The words of one far outside hold no number.
@@ -52,33 +107,43 @@ def cards(prediction: xr.Dataset, texts: Mapping[str, str] | None = None) -> lis
     the prompt), whether no effect is possible, and what happens to the other trait, where its model beats the
     mean. `texts`: prompt texts by key, for the length.
     """
-    result: list[Card] = []
-    for trait in prediction["trait"].values.astype(str):
-        for kind in prediction["prefix_type"].values.astype(str):
-            part = prediction.sel(trait=trait, prefix_type=kind)
-            used = part["on_target"].values.astype(bool) & np.isfinite(part["predicted"].values)
-            beyond, values = part["outside"].values.astype(str), part["predicted"].values
-            order = sorted(np.flatnonzero(used).tolist(), key=lambda i: (bool(beyond[i]), -float(values[i])))
-            marks = _marks(part, order, texts or {}) if _better_than_mean(prediction, kind) else {}
-            for i in order:
-                inside = not beyond[i]
-                remarks = [*marks.get(i, []), *_doubts(prediction, part, i, trait, kind)] if inside else []
-                low, high = float(part["lower"].values[i]), float(part["upper"].values[i])
-                name = str(part["prompt"].values[i])
-                result.append(
-                    Card(
-                        name,
-                        kind,
-                        trait,
-                        float(values[i]),
-                        low,
-                        high,
-                        tuple(remarks),
-                        str(beyond[i]),
-                        bool(part["far"].values[i]),
-                    )
+    cells = untrained_cells(prediction)
+    found: list[Card] = []
+    for trait in prediction["trait"].values.astype(str).tolist():
+        for kind in prediction["prefix_type"].values.astype(str).tolist():
+            mine = [c for c in cells if (c.trait, c.prefix_type) == (trait, kind) and c.on_target and c.known]
+            mine.sort(key=lambda c: (bool(c.outside), -c.predicted))
+            ranked = _errs_less_than_mean(prediction, "on_target", kind)
+            marks = _marks([c for c in mine if not c.outside], texts or {}) if ranked else {}
+            tells = not _no_better(prediction, "other_trait", kind)
+            for c in mine:
+                others = [o for o in cells if o[:2] == c[:2] and o.prefix_type == kind] if tells else []
+                remarks = () if c.outside else (*marks.get(c, []), *_doubts(c, others))
+                found.append(
+                    Card(c.prompt, kind, trait, c.predicted, c.lower, c.upper, remarks, c.outside, c.far)
                 )
-    return result
+    return found
+
+
+def _marks(inside: Sequence[Cell], texts: Mapping[str, str]) -> dict[Cell, list[str]]:
+    """`strongest` and `cheapest to train` among the prompts inside the calibration range, strongest first."""
+    if len(inside) < 2 or inside[0].predicted <= NEAR:
+        return {}
+    marks: dict[Cell, list[str]] = {inside[0]: ["strongest"]}
+    near = [c for c in inside if c.predicted >= inside[0].predicted - NEAR and c.prompt in texts]
+    if near:
+        marks.setdefault(min(near, key=lambda c: len(texts[c.prompt])), []).append("cheapest to train")
+    return marks
+
+
+def _doubts(cell: Cell, others: Sequence[Cell]) -> list[str]:
+    """Whether no effect is possible, and what happens to the other traits."""
+    said = ["may do nothing"] if cell.lower <= 0 <= cell.upper else []
+    for other in others:
+        if other.trait != cell.trait and not other.on_target and other.known and not other.far:
+            change = round(-other.predicted)
+            said.append(f"{other.trait} changes by {f'{change:+d}' if change else '0'} pp")
+    return said
 
 
 def trust(prediction: xr.Dataset) -> list[str]:
@@ -91,24 +156,23 @@ def trust(prediction: xr.Dataset) -> list[str]:
             if not prompts:
                 said.append(f"{kind}, {what}: no prediction, {cell['model'].item()}.")
                 continue
-            errors = [e for e in (_errors(cell["error"], name) for name in ("family", "store")) if e]
-            errors = errors or [_errors(cell["error"], "prompt")]
+            errors = [_told(name, _errors(prediction, relation, kind, name)) for name in ("family", "store")]
+            errors = [e for e in errors if e] or [
+                _told("prompt", _errors(prediction, relation, kind, "prompt"))
+            ]
             rough = " Rough: fewer than 20 prompts." if prompts < ROUGH else ""
             said.append(
-                f"{kind}, {what}: {cell['model'].item()}, learnt from {prompts} distinct prompts ({n} rows); "
+                f"{kind}, {what}: {cell['model'].item()}, learned from {prompts} distinct prompts ({n} rows); "
                 f"typical error on a left-out {'; on a left-out '.join(errors)}."
-                f"{rough}{_warning(cell['error'])}"
+                f"{rough}{_warning(_errors(prediction, relation, kind, 'family'))}"
             )
     return said
 
 
 def silent_about_others(prediction: xr.Dataset) -> str:
     """One sentence on why the cards leave out what happens to the other trait; empty where they say it."""
-    kinds = [
-        kind
-        for kind in prediction["error"]["prefix_type"].values.astype(str).tolist()
-        if _no_better(prediction, "other_trait", kind)
-    ]
+    known = prediction["error"]["prefix_type"].values.astype(str).tolist()
+    kinds = [kind for kind in known if _no_better(prediction, "other_trait", kind)]
     if not kinds:
         return ""
     return (
@@ -117,141 +181,59 @@ def silent_about_others(prediction: xr.Dataset) -> str:
     )
 
 
+class Errors(NamedTuple):
+    """RMSE (pp) on what was left out, of each of `PREDICTORS`."""
+
+    chosen: float
+    elicitation: float
+    constant: float
+
+
+def _errors(prediction: xr.Dataset, relation: str, kind: str, left_out: str) -> Errors:
+    error = prediction["error"].sel(relation=relation, prefix_type=kind, left_out=left_out)
+    return Errors(*(float(error.sel(predictor=name)) for name in PREDICTORS))
+
+
+def _errs_less_than_mean(prediction: xr.Dataset, relation: str, kind: str) -> bool:
+    """Whether a model beats the mean on families it has not seen: ranking prompts needs that."""
+    error = _errors(prediction, relation, kind, "family")
+    return error.chosen < error.constant
+
+
 def _no_better(prediction: xr.Dataset, relation: str, kind: str) -> bool:
     """Whether a model errs as much as the mean: on new families, or where only one was trained on new prompts."""
-    error = prediction["error"].sel(relation=relation, prefix_type=kind)
-    new = error.sel(left_out="family")
-    if not np.isfinite(float(new.sel(predictor="chosen"))):
-        new = error.sel(left_out="prompt")
-    return float(new.sel(predictor="chosen")) >= float(new.sel(predictor="constant"))
+    error = _errors(prediction, relation, kind, "family")
+    if not np.isfinite(error.chosen):
+        error = _errors(prediction, relation, kind, "prompt")
+    return error.chosen >= error.constant
 
 
-def _errors(error: xr.DataArray, left_out: str) -> str:
-    chosen, elicitation, constant = (
-        float(error.sel(left_out=left_out, predictor=p)) for p in ("chosen", "elicitation", "constant")
-    )
-    if not np.isfinite(chosen):
+def _told(left_out: str, error: Errors) -> str:
+    if not np.isfinite(error.chosen):
         return ""
-    beside = (
-        f"{elicitation:.0f} with elicitation only" if np.isfinite(elicitation) else "elicitation not stored"
-    )
-    return f"{left_out} {chosen:.0f} pp ({beside}, {constant:.0f} always guessing the mean)"
+    known = np.isfinite(error.elicitation)
+    alone = f"{error.elicitation:.0f} with elicitation only" if known else "elicitation not stored"
+    return f"{left_out} {error.chosen:.0f} pp ({alone}, {error.constant:.0f} always guessing the mean)"
 
 
-def _warning(error: xr.DataArray) -> str:
-    chosen = float(error.sel(left_out="family", predictor="chosen"))
-    constant = float(error.sel(left_out="family", predictor="constant"))
-    if not np.isfinite(chosen):
-        return " Only one family was trained, so how it carries over to another is unknown."
-    if chosen >= constant:
+def _warning(error: Errors) -> str:
+    if not np.isfinite(error.chosen):
+        return " Only one family was trained, so how it carries over to a new one is unknown."
+    if error.chosen >= error.constant:
         return " No better than guessing the mean on a new family: do not act on it."
-    elicitation = float(error.sel(left_out="family", predictor="elicitation"))
-    if chosen > elicitation:
-        return " Elicitation alone does better on a new family."
-    return ""
-
-
-def _better_than_mean(prediction: xr.Dataset, kind: str) -> bool:
-    """Whether the on-target model beats the mean on families it has not seen: ranking prompts needs that."""
-    error = prediction["error"].sel(relation="on_target", prefix_type=kind, left_out="family")
-    return float(error.sel(predictor="chosen")) < float(error.sel(predictor="constant"))
-
-
-def _marks(part: xr.Dataset, order: Sequence[int], texts: Mapping[str, str]) -> dict[int, list[str]]:
-    """`strongest` and `cheapest to train` among the prompts inside the calibration range."""
-    inside = [i for i in order if not str(part["outside"].values[i])]
-    if len(inside) < 2:
-        return {}
-    best = float(part["predicted"].values[inside[0]])
-    if best <= NEAR:
-        return {}
-    near = [i for i in inside if float(part["predicted"].values[i]) >= best - NEAR]
-    marks: dict[int, list[str]] = {inside[0]: ["strongest"]}
-    known = [i for i in near if str(part["prompt"].values[i]) in texts]
-    if known:
-        cheapest = min(known, key=lambda i: len(texts[str(part["prompt"].values[i])]))
-        marks.setdefault(cheapest, []).append("cheapest to train")
-    return marks
-
-
-def _doubts(prediction: xr.Dataset, part: xr.Dataset, i: int, trait: str, kind: str) -> list[str]:
-    said: list[str] = []
-    low, high = float(part["lower"].values[i]), float(part["upper"].values[i])
-    if low <= 0 <= high:
-        said.append("may do nothing")
-    others: list[str] = prediction["trait"].values.astype(str).tolist()
-    for other in [] if _no_better(prediction, "other_trait", kind) else others:
-        cell = prediction.sel(prefix_type=kind, trait=other).isel(prompt=i)
-        value = float(cell["predicted"].item())
-        known = np.isfinite(value) and not bool(cell["far"].item())
-        if other != trait and not bool(cell["on_target"].item()) and known:
-            change = round(-value)
-            said.append(f"{other} changes by {f'{change:+d}' if change else '0'} pp")
-    return said
-
-
-def unpredicted(prediction: xr.Dataset, trait: str | None = None) -> dict[str, list[str]]:
-    """Reason -> prompts that ask for a trait (or are neutral), are not trained, and have no prediction."""
-    found: dict[str, list[str]] = {}
-    for record in prediction_records(prediction):
-        if record["predicted"] is None and record["on_target"] and trait in (None, record["trait"]):
-            names = found.setdefault(str(record["reason"]), [])
-            name = f"{record['prompt']} ({record['prefix_type']})"
-            if name not in names:
-                names.append(name)
-    return found
-
-
-def prediction_records(prediction: xr.Dataset) -> list[Record]:
-    """One record per untrained prompt, prefix type and trait; missing numbers as None."""
-    result: list[Record] = []
-    for p, prompt in enumerate(prediction["prompt"].values.astype(str)):
-        for kind in prediction["prefix_type"].values.astype(str):
-            for trait in prediction["trait"].values.astype(str):
-                cell = prediction.isel(prompt=p).sel(prefix_type=kind, trait=trait)
-                if str(cell["reason"].item()) == "trained":
-                    continue
-                result.append(
-                    {
-                        "experiment": str(cell["experiment"].item()),
-                        "prompt": str(prompt),
-                        "family": str(cell["family"].item()),
-                        "prefix_type": str(kind),
-                        "trait": str(trait),
-                        "on_target": bool(cell["on_target"].item()),
-                        "predicted": _finite(cell["predicted"]),
-                        "lower": _finite(cell["lower"]),
-                        "upper": _finite(cell["upper"]),
-                        "control": _finite(cell["control"]),
-                        "outside": str(cell["outside"].item()),
-                        "far": bool(cell["far"].item()),
-                        "reason": str(cell["reason"].item()),
-                    }
-                )
-    return result
+    return " Elicitation alone does better on a new family." if error.chosen > error.elicitation else ""
 
 
 def model_records(prediction: xr.Dataset) -> list[Record]:
     """One record per model: what it is, what it rests on, and its errors (pp, RMSE) on what it has not seen."""
-    result: list[Record] = []
-    for relation in prediction["relation"].values.astype(str):
-        for kind in prediction["error"]["prefix_type"].values.astype(str):
+    found: list[Record] = []
+    for relation in prediction["relation"].values.astype(str).tolist():
+        for kind in prediction["error"]["prefix_type"].values.astype(str).tolist():
             cell = prediction.sel(relation=relation, prefix_type=kind)
-            record: Record = {
-                "relation": str(relation),
-                "prefix_type": str(kind),
-                "model": str(cell["model"].item()),
-                "prompts": int(cell["prompts"]),
-                "rows": int(cell["rows"]),
-            }
-            for left_out in prediction["left_out"].values.astype(str):
-                for predictor in prediction["predictor"].values.astype(str):
-                    error = cell["error"].sel(left_out=left_out, predictor=predictor)
-                    record[f"error_new_{left_out}_{predictor}"] = _finite(error)
-            result.append(record)
-    return result
-
-
-def _finite(value: xr.DataArray) -> float | None:
-    x = float(value)
-    return x if np.isfinite(x) else None
+            record: Record = {"relation": relation, "prefix_type": kind, "model": str(cell["model"].item())}
+            record |= {"prompts": int(cell["prompts"]), "rows": int(cell["rows"])}
+            for left_out in prediction["left_out"].values.astype(str).tolist():
+                errors = _errors(prediction, relation, kind, left_out)._asdict()
+                record |= {f"error_new_{left_out}_{name}": plain(value) for name, value in errors.items()}
+            found.append(record)
+    return found

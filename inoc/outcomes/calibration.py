@@ -16,7 +16,7 @@ from jaxtyping import Float64, Shaped
 from scipy import optimize
 
 RIDGE = 0.1
-"""Ridge penalty per row, on standardised heuristics."""
+"""Ridge penalty per row, on standardized heuristics."""
 
 LEAK = 5.0
 """pp the control must show before a suppression can calibrate anything."""
@@ -48,16 +48,16 @@ class Monotone:
 
 @dataclass(frozen=True)
 class Ridge:
-    """level + slope . z, z = the standardised heuristics of `columns`; NaN where one of them is missing."""
+    """level + slope . z, z = the standardized heuristics of `columns`; NaN where one of them is missing."""
 
     columns: tuple[int, ...]
     level: float
-    centre: Float64[np.ndarray, " column"]
+    center: Float64[np.ndarray, " column"]
     scale: Float64[np.ndarray, " column"]
     slope: Float64[np.ndarray, " column"]
 
     def __call__(self, x: Float64[np.ndarray, "heuristic row"]) -> Float64[np.ndarray, " row"]:
-        z = (x[list(self.columns)] - self.centre[:, None]) / self.scale[:, None]
+        z = (x[list(self.columns)] - self.center[:, None]) / self.scale[:, None]
         return self.level + self.slope @ z
 
 
@@ -71,7 +71,7 @@ def fit(
     """Fit y (share of the control's score) on the given rows of x; None below 2 complete rows.
 
     No column: the mean. One column: monotone (isotonic regression, rising or falling as the correlation says,
-    straight between the points, constant outside them). Several: ridge on standardised heuristics.
+    straight between the points, constant outside them). Several: ridge on standardized heuristics.
     """
     columns = tuple(columns)
     used = np.isfinite(y) & np.isfinite(x[list(columns)]).all(axis=0)
@@ -88,11 +88,11 @@ def fit(
         mean = np.bincount(group, weights=y) / count
         steps = np.asarray(optimize.isotonic_regression(mean, weights=count).x, dtype=np.float64)
         return Monotone(columns[0], sign, knots, steps)
-    centre, scale = x.mean(axis=1), x.std(axis=1)
+    center, scale = x.mean(axis=1), x.std(axis=1)
     scale = np.where(scale > 1e-9 * np.abs(x).max(axis=1), scale, 1.0)
-    z = (x - centre[:, None]) / scale[:, None]
+    z = (x - center[:, None]) / scale[:, None]
     slope = np.linalg.solve(z @ z.T + RIDGE * y.size * np.eye(len(columns)), z @ (y - level))
-    return Ridge(columns, level, centre, scale, slope)
+    return Ridge(columns, level, center, scale, slope)
 
 
 def left_out_predictions(

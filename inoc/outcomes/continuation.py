@@ -1,7 +1,7 @@
 """Durability: how much of a suppression is left when a finished run is trained further on other data.
 
-All in percentage points (pp) of a 0-100 judge score. A run that continues another is labelled by the prompt and prefix
-type of the *first* training, whose effect is measured, whatever it was continued with.
+All in percentage points (pp) of a 0-100 judge score. A run that continues an earlier one is labeled by the prompt and
+prefix type of the *first* training, whose effect is measured, independent of what it was continued with.
 """
 
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
@@ -14,9 +14,9 @@ import xarray as xr
 from jaxtyping import Float64
 
 from inoc.errors import IncompleteStore
+from inoc.heuristics.maths.pointwise import mean_of_finite
 from inoc.intervals import Interval, mean_z, paired_t
-from inoc.outcomes.effects import run_scores
-from inoc.outcomes.final import FinalScores, final_scores, other_judges
+from inoc.outcomes.final import FinalScores, check_judges, final_scores, run_scores
 from inoc.store.store import Store
 
 Scores = Float64[np.ndarray, "trait instruction"]
@@ -26,10 +26,6 @@ QUANTITIES: Mapping[str, str] = {
     "returned": "score minus score at the end of the first training",
     "remaining": "what remains of the suppression",
 }
-NONE = (
-    "no run continues another one, so nothing is known about durability; a line of `training.runs` with `start` (and "
-    "`data`) makes one."
-)
 
 
 @dataclass(frozen=True)
@@ -46,25 +42,36 @@ class _Point:
 def durability(store: Store, *, include_flagged: bool = False) -> xr.Dataset:
     """What continued training does to every run that was continued.
 
-    Dims run (the continued runs), step (updates since the end of the first training; 0 is that end), trait. Variables,
-    each with `_lower` and `_upper` ends of its 95 % interval:
+    Args:
+        store: A store with evaluated runs, some of which continue others.
+        include_flagged: Keep first trainings whose late steps contradict each other.
 
-    - `score` = mean score, default condition; `gate` = the same, training condition (mean +/- 1.96 sd / sqrt(n));
-    - `returned` = score minus the score at step 0, paired by instruction (t);
-    - `remaining` = reference minus score, paired by instruction (t). The reference is the control continued on the same
-      data with the same settings, at the same step, where there is one (of the same seed, or the mean of all), and else
-      the control at the end of the first training; coordinate `against` says which. NaN for a continued control;
-    - `before` (run, trait) = suppression at the end of the first training, the x axis of the trade-off.
+    Returns:
+        Dims run (the continued runs), step (updates since the end of the first training; 0 is that end), trait, in
+        pp, each with the `_lower` and `_upper` end of its 95 % interval:
 
-    `n` counts the instructions behind `remaining` (of a control: behind `score`). Coordinates on run: `run_prompt` and
-    `prefix_type` of the first training, `seed`, `start`, `data`, `against`, `last` (largest stored step). Runs without
-    numbers are named in the attribute `left_out`.
+        - `score`: mean score, default condition; `gate`: the same, training condition (mean +/- 1.96 sd / sqrt(n));
+        - `returned`: score minus the score at step 0, paired by instruction (t);
+        - `remaining`: reference minus score, paired by instruction (t). The reference is the control continued on
+          the same data with the same settings, at the same step, where there is one (of the same seed, or the mean
+          of all), and else the control at the end of the first training; coordinate `against` says which. NaN for a
+          continued control;
+        - `before` (run, trait): suppression at the end of the first training, the x axis of the trade-off.
 
-    Raises IncompleteStore where no run was continued, BadInput where two judges would be compared.
+        `n` counts the instructions behind `remaining` (of a control: behind `score`). Coordinates on run:
+        `run_prompt` and `prefix_type` of the first training, `seed`, `start`, `data`, `against`, `last` (largest
+        stored step). The attribute `left_out` names runs without numbers.
+
+    Raises:
+        IncompleteStore: No run was continued, or the store has no control run.
+        BadInput: Scores of two judges would be compared.
     """
     scores = run_scores(store)
     if not any(str(name) for name in scores["continues"].values):
-        raise IncompleteStore(NONE)
+        raise IncompleteStore(
+            "no run continues an earlier one, so nothing is known about durability. Fix: add a line with `start` (and "
+            "`data`) to `training.runs`."
+        )
     data = {name: run.data or "" for name, run in store.runs.items()}
     return durability_of(scores, final_scores(scores, include_flagged=include_flagged), data)
 
@@ -76,6 +83,7 @@ def durability_of(
     start = {name: str(s) for name, s in zip(final.run, scores["continues"].values, strict=True)}
     place = {name: i for i, name in enumerate(final.run)}
     paths: dict[str, list[str]] = {}
+    points: dict[str, list[_Point]] = {}
     left_out: list[str] = []
     for name in (name for name in final.run if start[name]):
         chain = _chain(name, start)
@@ -85,24 +93,21 @@ def durability_of(
             left_out.append(
                 f"{name}: the run it continues, {root}, has no final scores ({why or 'none stored'})"
             )
+        elif len(found := _points(scores, final, chain, place)) < 2:
+            left_out.append(f"{name}: it was not evaluated after continuing; `inoc evaluate` does that")
         else:
-            paths[name] = chain
-    points = {name: _points(scores, final, chain, place) for name, chain in paths.items()}
-    for name in [name for name, found in points.items() if len(found) < 2]:
-        left_out.append(f"{name}: it was not evaluated after continuing; `inoc evaluate` does that")
-        del points[name]
+            paths[name], points[name] = chain, found
     first = [i for i, prompt in enumerate(final.prompt) if not prompt and np.isfinite(final.score[i]).any()]
-    _check_judges(final, [*first, *(place[name] for run in points for name in paths[run])])
-    names = list(points)
+    check_judges(final, runs=[*first, *(place[name] for path in paths.values() for name in path)])
+    names, roots = list(points), {name: place[path[0]] for name, path in paths.items()}
+    controls = {name: found for name, found in points.items() if not final.prompt[roots[name]]}
     steps = sorted({point.updates for found in points.values() for point in found})
     shape = (len(names), len(steps), len(final.trait))
     cells = {quantity: np.full((*shape, 4), np.nan) for quantity in QUANTITIES}
     before = np.full((len(names), shape[2], 4), np.nan)
     against: list[str] = []
-    for r, name in enumerate(names):
-        root = place[paths[name][0]]
-        is_control = not final.prompt[root]
-        controls = {k: v for k, v in points.items() if not final.prompt[place[paths[k][0]]]}
+    for r, (name, root) in enumerate(roots.items()):
+        is_control = name in controls
         references = _references(points[name], controls, final, root)
         against.append("" if is_control else "control continued alike" if references else "first control")
         for t in range(shape[2]):
@@ -123,8 +128,8 @@ def durability_of(
                 {"units": "updates", "long_name": "updates since the first training ended"},
             ),
             "trait": list(final.trait),
-            "run_prompt": ("run", [final.prompt[place[paths[name][0]]] for name in names]),
-            "prefix_type": ("run", [final.prefix_type[place[paths[name][0]]] for name in names]),
+            "run_prompt": ("run", [final.prompt[root] for root in roots.values()]),
+            "prefix_type": ("run", [final.prefix_type[root] for root in roots.values()]),
             "seed": ("run", [int(final.seed[place[name]]) for name in names]),
             "start": ("run", [start[name] for name in names]),
             "data": ("run", [(data or {}).get(name, "") for name in names]),
@@ -172,14 +177,13 @@ def _points(
     scores: xr.Dataset, final: FinalScores, chain: Sequence[str], place: Mapping[str, int]
 ) -> list[_Point]:
     """Every stored step along a chain of runs; the first is the end of the first training."""
-    order = ("run", "step", "trait", "instruction")
-    conditions = [str(c) for c in scores["condition"].values]
-    leak = np.asarray(scores["score"].sel(condition="default").transpose(*order).values, dtype=np.float64)
-    gate = None
-    if "training" in conditions:
-        gate = np.asarray(
-            scores["score"].sel(condition="training").transpose(*order).values, dtype=np.float64
-        )
+
+    def condition(name: str) -> Float64[np.ndarray, "run step trait instruction"]:
+        cells = scores["score"].sel(condition=name).transpose("run", "step", "trait", "instruction")
+        return np.asarray(cells.values, dtype=np.float64)
+
+    leak = condition("default")
+    gate = condition("training") if "training" in scores["condition"].values else None
     stored = [int(s) for s in scores["step"].values]
     root = place[chain[0]]
     own = stored.index(int(final.step[root]))
@@ -212,17 +216,8 @@ def _references(
         block = np.array(same or list(alike.values()))
         if not block.size:
             return []
-        count = np.isfinite(block).sum(axis=0)
-        total = np.where(np.isfinite(block), block, 0.0).sum(axis=0)
-        result.append(np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0))
+        result.append(mean_of_finite(np.moveaxis(block, 0, -1)))
     return result
-
-
-def _check_judges(final: FinalScores, runs: Sequence[int]) -> None:
-    for t, trait in enumerate(final.trait):
-        seen = {str(final.judge[i, t]): f"run {final.run[i]}" for i in runs}
-        if len(seen) > 1:
-            raise other_judges(trait, list(seen.items()))
 
 
 def _put(table: xr.Dataset, name: str, dims: tuple[str, ...], cells: np.ndarray, about: str) -> None:

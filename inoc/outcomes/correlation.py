@@ -39,7 +39,7 @@ def bootstrap_r(
     resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """95 % BCa interval of Pearson r when prompts are drawn anew, all rows of a prompt together.
+    """95 % BCa interval of Pearson r when prompts are drawn again, all rows of a prompt together.
 
     Each prompt drawn k times counts k times. NaN below 4 prompts.
     """

@@ -1,39 +1,73 @@
-"""Which score of a run counts: the final-step rule, the control to subtract, the judge that must agree."""
+"""Which score of a run counts: the final-step rule, the control to subtract, the judges that must agree."""
 
 # pyright: reportUnknownMemberType=false
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float64, Int, Shaped
+from jaxtyping import Float64, Int64, Shaped
 
 from inoc.errors import BadInput, IncompleteStore
+from inoc.hashing import canonical_json
+from inoc.heuristics.maths.pointwise import mean_of_finite
+from inoc.store.runs import RunInfo
+from inoc.store.store import Store
 from inoc.values import Recipe
 
 LATE = 0.99
 """Stored steps of at least this share of the last one count as one late step."""
 JUMP = 8.0
 """pp by which the last stored step may differ from the nominal one before a run is flagged."""
+NOT_SHARED = ("checkpoints", "start", "trained_with")
+"""Training settings in which a run and its control may differ."""
+
+
+def run_scores(store: Store) -> xr.Dataset:
+    """The scores of all runs of the store, `with_setup`; IncompleteStore where there are none."""
+    scores = store.scores
+    if scores is None or scores.sizes.get("run", 0) == 0:
+        raise IncompleteStore(
+            f"the store {store.path.name} has no evaluated runs. Fix: make them with `inoc train` and "
+            "`inoc evaluate`, or read them from a file with `inoc import --scores`."
+        )
+    return with_setup(scores, store.runs)
+
+
+def with_setup(scores: xr.Dataset, runs: Mapping[str, RunInfo]) -> xr.Dataset:
+    """Scores with what a run must share with its control: coordinates `setup` and `continues` on run.
+
+    Evaluations of a leak grid, which are not runs of their own, are dropped.
+    """
+    about = [runs[str(name)] for name in scores["run"].values]
+    shared = [{k: v for k, v in run.settings.items() if k not in NOT_SHARED} for run in about]
+    return scores.assign_coords(
+        setup=("run", [canonical_json(settings) for settings in shared]),
+        continues=("run", [run.start or "" for run in about]),
+    ).isel(run=[i for i, run in enumerate(about) if run.leak_of is None])
 
 
 @dataclass(frozen=True)
 class FinalScores:
-    """Scores of every run at its final step, default condition, with the control beside it.
+    """Scores of every run at its final step, default condition, with the control's.
 
-    `score` and `control` are 0-100, NaN where missing; `control` is the score per instruction of the control
-    run of the same seed, or the mean of all controls where none has that seed; only controls trained with
-    the same settings count. `flag` says why a run is doubtful ("" = it is not), `left_out` why its scores
-    are NaN.
+    Attributes:
+        run, prompt, prefix_type, seed, trait: Labels; the prompt of a control run is "".
+        step: The final step; -1 where the run has no score there.
+        flag: Why a run is doubtful or left out; "" if it is neither.
+        score: 0-100, NaN where missing or left out.
+        control: Scores of the control run of the same seed, else the mean of all controls; only controls
+            trained with the same settings count.
+        judge: Identity of the judge.
     """
 
     run: tuple[str, ...]
     prompt: tuple[str, ...]
     prefix_type: tuple[str, ...]
-    seed: Int[np.ndarray, " run"]
+    seed: Int64[np.ndarray, " run"]
     trait: tuple[str, ...]
-    step: Int[np.ndarray, " run"]
+    step: Int64[np.ndarray, " run"]
     flag: tuple[str, ...]
     score: Float64[np.ndarray, "run trait instruction"]
     control: Float64[np.ndarray, "run trait instruction"]
@@ -42,12 +76,9 @@ class FinalScores:
     @property
     def left_out(self) -> tuple[str, ...]:
         """One sentence per run that has no score here: why."""
-        missing = ~np.asarray(np.isfinite(self.score).any(axis=(1, 2)))
-        return tuple(
-            f"{name}: {flag or 'no score at all'}"
-            for name, flag, absent in zip(self.run, self.flag, missing, strict=True)
-            if absent
-        )
+        known = np.asarray(np.isfinite(self.score).any(axis=(1, 2)))
+        rows = zip(self.run, self.flag, known, strict=True)
+        return tuple(f"{name}: {flag or 'no score at all'}" for name, flag, here in rows if not here)
 
 
 def nominal_step(steps: Sequence[int]) -> int:
@@ -74,93 +105,89 @@ def final_scores(
     runs, no flag. `scores`: variables `score` (run, step, condition, trait, instruction) and `judge` (run,
     trait), coordinates `run_prompt` ("" = control), `prefix_type`, `seed`, `nominal_step` on run, and where
     known `setup` (training settings that a run and its control share) and `continues` (the run it started
-    from: such a run is no control, and is left out).
+    from: such a run is not a control, and is left out).
     """
     if "default" not in scores["condition"].values:
         raise IncompleteStore(
-            "no run was evaluated without its prompt (condition `default`); `inoc evaluate` does that."
+            "no run was evaluated without its prompt (condition `default`). Fix: run `inoc evaluate`."
         )
     score = scores["score"].sel(condition="default").transpose("run", "step", "trait", "instruction")
     values = np.asarray(score.values, dtype=np.float64)
-    steps = np.asarray(score["step"].values, dtype=np.int64)
-    runs = tuple(str(name) for name in score["run"].values)
-    prompts = tuple(str(key) for key in scores["run_prompt"].values)
-    seeds = _integers(scores, "seed")
+    steps = [int(s) for s in score["step"].values]
+    runs, prompts = _words(scores, "run"), _words(scores, "run_prompt")
+    seeds, nominal = _integers(scores, "seed"), _integers(scores, "nominal_step")
     setups, continues = _words(scores, "setup"), _words(scores, "continues")
-    stored = np.asarray(np.isfinite(values).any(axis=(2, 3)))
-    controls = [i for i in range(len(runs)) if not prompts[i] and not continues[i] and stored[i].any()]
+    traits = [str(t) for t in score["trait"].values]
+    done = np.asarray(np.isfinite(values).any(axis=(2, 3)))
+    own = [[steps[s] for s in np.flatnonzero(row)] for row in done]
+    controls = [i for i in range(len(runs)) if not prompts[i] and not continues[i] and own[i]]
     if not controls:
         raise IncompleteStore(
             "the store has no scores of a control run (trained without a prompt), so there is nothing to "
-            "subtract from; `inoc train` and `inoc evaluate` make them."
+            "subtract from. Fix: make them with `inoc train` and `inoc evaluate`."
         )
-    if step is not None and step not in steps[stored.any(axis=0)]:
-        known = ", ".join(str(s) for s in steps[stored.any(axis=0)])
-        raise BadInput(f"no run was evaluated at step {step}; the stored steps are {known}.")
+    if step is not None and not any(step in stored for stored in own):
+        known = _listed(sorted({s for stored in own for s in stored}))
+        raise BadInput(f"no run was evaluated at step {step}. Fix: use one of the stored steps {known}.")
 
-    nominal = _integers(scores, "nominal_step")
-    fallback = nominal_step([int(s) for s in steps[stored[controls[0]]]])
+    fallback = nominal_step(own[controls[0]])
     chosen = np.full(len(runs), -1, dtype=np.int64)
-    final = np.full((len(runs), values.shape[2], values.shape[3]), np.nan)
-    flags: list[str] = []
+    final = np.full((len(runs), *values.shape[2:]), np.nan)
+    flags = [""] * len(runs)
     for i in range(len(runs)):
-        own = [int(s) for s in steps[stored[i]]]
         wanted = step if step is not None else int(nominal[i]) if nominal[i] > 0 else fallback
-        if recipe == "published" and step is None and own:
-            wanted = max(own)
-        flag = "" if wanted in own else f"not evaluated at step {wanted} (stored: {_listed(own)})"
+        if recipe == "published" and step is None and own[i]:
+            wanted = max(own[i])
         if continues[i]:
-            flag = f"continued from {continues[i]}: see durability"
-        if not flag:
+            flags[i] = f"continued from {continues[i]}: see durability"
+        elif wanted not in own[i]:
+            flags[i] = f"not evaluated at step {wanted} (stored: {_listed(own[i])})"
+        else:
             chosen[i] = wanted
-            final[i] = values[i, int(np.flatnonzero(steps == wanted)[0])]
+            final[i] = values[i, steps.index(wanted)]
             if recipe == "corrected" and step is None:
-                last = values[i, int(np.flatnonzero(steps == max(own))[0])]
-                flag = _jump(final[i], last, wanted, max(own), [str(t) for t in score["trait"].values])
-                if flag and not include_flagged:
+                last = max(own[i])
+                flags[i] = _jump(final[i], values[i, steps.index(last)], wanted, last, traits)
+                if flags[i] and not include_flagged:
                     final[i] = np.nan
-        flags.append(flag)
     control = _controls(final, controls, seeds, setups)
     for i in np.flatnonzero(np.isfinite(final).any(axis=(1, 2)) & ~np.isfinite(control).any(axis=(1, 2))):
         flags[i] = "; ".join(f for f in (flags[i], "no usable control with the same training settings") if f)
         final[i] = np.nan
-    judge = np.asarray(scores["judge"].transpose("run", "trait").values).astype(str)
     return FinalScores(
-        run=runs,
-        prompt=prompts,
-        prefix_type=tuple(str(kind) for kind in scores["prefix_type"].values),
+        run=tuple(runs),
+        prompt=tuple(prompts),
+        prefix_type=tuple(_words(scores, "prefix_type")),
         seed=seeds,
-        trait=tuple(str(name) for name in score["trait"].values),
+        trait=tuple(traits),
         step=chosen,
         flag=tuple(flags),
         score=final,
         control=control,
-        judge=judge,
+        judge=np.asarray(scores["judge"].transpose("run", "trait").values).astype(str),
     )
 
 
-def check_judges(final: FinalScores, recipe: Recipe, where: str = "the store") -> None:
-    """Raise BadInput where two judges scored one trait: their scores may not be subtracted or pooled.
+def check_judges(final: FinalScores, recipe: Recipe = "corrected", runs: Sequence[int] | None = None) -> None:
+    """Raise BadInput where two judges scored one trait (of some runs): their scores may not be subtracted.
 
     `published` lets it pass.
     """
-    if recipe == "published":
-        return
     present = np.asarray(np.isfinite(final.score).any(axis=2))
-    for t, trait in enumerate(final.trait):
-        first: dict[str, str] = {}
-        for i in np.flatnonzero(present[:, t]):
-            first.setdefault(str(final.judge[i, t]), final.run[i])
-        if len(first) > 1:
-            raise other_judges(trait, [(judge, f"run {run} of {where}") for judge, run in first.items()])
+    for t, trait in enumerate(final.trait if recipe == "corrected" else ()):
+        seen: dict[str, str] = {}
+        for i in np.flatnonzero(present[:, t]) if runs is None else runs:
+            seen.setdefault(str(final.judge[i, t]), f"run {final.run[i]}")
+        if len(seen) > 1:
+            raise other_judges(trait, seen)
 
 
-def other_judges(trait: str, seen: Sequence[tuple[str, str]]) -> BadInput:
-    """The error for one trait scored by several judges; `seen` lists (judge, where)."""
-    named = "; ".join(f"'{judge or 'unknown'}' ({where})" for judge, where in seen)
+def other_judges(trait: str, seen: Mapping[str, str]) -> BadInput:
+    """The error for one trait scored by several judges; `seen`: judge -> where."""
+    named = "; ".join(f"'{judge or 'unknown'}' ({where})" for judge, where in seen.items())
     return BadInput(
         f"scores of '{trait}' come from different judges and cannot be subtracted or pooled: {named}. "
-        "Evaluate again with one judge, or use the recipe 'published' to do it all the same."
+        "Fix: evaluate again with one judge, or use the recipe 'published' to subtract them anyway."
     )
 
 
@@ -183,7 +210,7 @@ def _jump(
 def _controls(
     final: Float64[np.ndarray, "run trait instruction"],
     controls: Sequence[int],
-    seeds: Int[np.ndarray, " run"],
+    seeds: Int64[np.ndarray, " run"],
     setups: Sequence[str],
 ) -> Float64[np.ndarray, "run trait instruction"]:
     """Per run: the controls of its setup and seed, else of its setup; mean per instruction where several."""
@@ -191,14 +218,11 @@ def _controls(
     for i, seed in enumerate(seeds):
         alike = [c for c in controls if setups[c] == setups[i] and np.isfinite(final[c]).any()]
         same = [c for c in alike if seeds[c] == seed] or alike
-        block = final[same]
-        count = np.isfinite(block).sum(axis=0)
-        total = np.where(np.isfinite(block), block, 0.0).sum(axis=0)
-        result[i] = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+        result[i] = mean_of_finite(np.moveaxis(final[same], 0, -1))
     return result
 
 
-def _integers(scores: xr.Dataset, name: str) -> Int[np.ndarray, " run"]:
+def _integers(scores: xr.Dataset, name: str) -> Int64[np.ndarray, " run"]:
     """An integer coordinate of the runs; absent or NaN becomes -1."""
     if name not in scores.variables:
         return np.full(scores.sizes["run"], -1, dtype=np.int64)

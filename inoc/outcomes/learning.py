@@ -25,7 +25,7 @@ PREDICTORS = ("chosen", "elicitation", "constant")
 
 @dataclass(frozen=True)
 class Model:
-    """What is learnt for one relation and prefix type: the rows, the candidates, and the one chosen."""
+    """What is learned for one relation and prefix type: the rows, the candidates, and the one chosen."""
 
     sample: Sample
     names: tuple[str, ...]
@@ -94,7 +94,7 @@ def _candidates(columns: Sequence[int], names: Sequence[str]) -> tuple[Columns, 
 
 
 def errors_of(models: Mapping[tuple[str, str], Model | str], kinds: Sequence[str]) -> xr.Dataset:
-    """Nested errors on left-out prompts, families and stores, beside elicitation alone and the mean."""
+    """Nested errors on left-out prompts, families and stores; the same of elicitation alone and of the mean."""
     wrong = np.full((len(RELATIONS), len(kinds), len(LEFT_OUT), len(PREDICTORS)), np.nan)
     count = {name: np.zeros((len(RELATIONS), len(kinds)), dtype=np.int64) for name in ("prompts", "rows")}
     described = np.full((len(RELATIONS), len(kinds)), "", dtype=object)

@@ -1,15 +1,15 @@
 """The performance table: which base-model heuristic goes with what training did, and how surely."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float64, Shaped
 
 from inoc.errors import BadInput, IncompleteStore
+from inoc.names import unknown
 from inoc.outcomes.calibration import left_out_error
 from inoc.outcomes.correlation import SMALLEST, bootstrap_r, holm, p_values, pearson, spearman, within_cells
-from inoc.outcomes.text import unknown
 from inoc.outcomes.tidy import BASELINE, full_names, rows
 from inoc.store.store import Store
 from inoc.values import Recipe
@@ -18,6 +18,7 @@ TARGETS = ("all", "fixed", "mix", "cross", "gap")
 """Suppression of all rows, of the fixed, of the mix rows; cross-trait suppression; gap (at the mix rows)."""
 COVERED = 0.75
 """Share of a target's rows a heuristic must cover to stay in the common row set of `corrected`."""
+ERRORS = ("family_error", "experiment_error")
 
 _NAMES = {
     "r": "Pearson correlation",
@@ -34,11 +35,10 @@ _NAMES = {
     "family_error": "leave-one-family-out error of a monotone predictor (RMSE)",
     "experiment_error": "leave-one-experiment-out error of a monotone predictor (RMSE)",
 }
-_ERRORS = ("family_error", "experiment_error")
 
 
 def performance(
-    runs: Store | Sequence[Store],
+    stores: Store | Sequence[Store],
     heuristics: Sequence[str] | None = None,
     *,
     recipe: Recipe = "corrected",
@@ -47,13 +47,30 @@ def performance(
     resamples: int = 2000,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Every heuristic (or the named ones) against what training did, over one or several stores.
+    """Every heuristic (or the named ones) against what training did.
 
-    Dims heuristic, target; see `performance_of` for the variables. Raises IncompleteStore without runs,
-    BadInput for an unknown heuristic.
+    Args:
+        stores: One store or several with evaluated runs and logprobs.
+        heuristics: Names or symbols; all if not given.
+        recipe: "corrected" or "published", see `performance_of`.
+        step: The step to use for every run; None for the final one.
+        include_flagged: Keep runs whose late steps contradict each other.
+        resamples: Prompt-bootstrap draws.
+        seed: Seed of the draws.
+
+    Returns:
+        Dims heuristic, target; see `performance_of` for the variables.
+
+    Raises:
+        IncompleteStore: A store has no evaluated run, no control run, no logprobs or none of the heuristics.
+        BadInput: An unknown heuristic; judges that differ.
+
+    Examples:
+        >>> inoc.outcomes.performance(store, ["ph", "elicitation"], resamples=100)["r"].dims
+        ('heuristic', 'target')
     """
     wanted = None if heuristics is None else full_names(heuristics)
-    table = rows(runs, only=wanted, recipe=recipe, step=step, include_flagged=include_flagged)
+    table = rows(stores, only=wanted, recipe=recipe, step=step, include_flagged=include_flagged)
     return performance_of(table, wanted, recipe=recipe, resamples=resamples, seed=seed)
 
 
@@ -65,25 +82,40 @@ def performance_of(
     resamples: int = 2000,
     seed: int = 0,
 ) -> xr.Dataset:
-    """`performance` of a tidy table of rows (see `rows`).
+    """`performance` of a tidy table of rows.
 
-    Per heuristic and target (`all`, `fixed`, `mix`: suppression; `cross`: suppression of the other trait;
-    `gap`: at the mix rows): `r`, `rho`, `n`, `prompts`, `r_lower`/`r_upper` (prompts drawn anew), `within_r`
-    and its interval (inside experiment x trait x prefix type), `p_holm`, `family_error`, `experiment_error`
-    (pp, RMSE on what the predictor has not seen). Per target: `*_elicitation` and `*_constant`, the same
-    errors of elicitation alone and of the mean, on the same rows. `reason` says why a cell has no r.
-    `corrected`: on-target rows only, and one common row set per target: rows where every heuristic is
-    finite; heuristics finite on fewer than 75 % of the rows are left out of that set and get no numbers.
-    `published`: every row, each heuristic over what is finite.
+    `corrected`: on-target rows only and one common row set per target: rows where every heuristic is finite;
+    heuristics finite on fewer than 75 % of the rows are left out of that set and get no numbers. `published`:
+    every row, each heuristic over what is finite.
+
+    Args:
+        table: What `rows` returns.
+        heuristics: Names in the table, `pca` for all of `pca[1]`, `pca[2]`, ...; all if not given.
+        recipe: "corrected" or "published".
+        resamples: Prompt-bootstrap draws.
+        seed: Seed of the draws.
+
+    Returns:
+        Dims heuristic, target (`all`, `fixed`, `mix`: suppression; `cross`: suppression of the other trait;
+        `gap`: at the mix rows): `r`, `rho`, `n`, `prompts`, `r_lower`, `r_upper` (prompts drawn again),
+        `within_r` and its interval (inside experiment x trait x prefix type), `p_holm`, `family_error`,
+        `experiment_error` (pp, RMSE on what the predictor has not seen); `reason` says why a cell has no r.
+        Per target `*_elicitation` and `*_constant`: the same errors of elicitation alone and of the mean, on
+        the same rows.
+
+    Raises:
+        BadInput: A heuristic is not in the table.
+        IncompleteStore: The store gives none of the heuristics.
     """
     names = [str(name) for name in table["heuristic"].values]
-    chosen = choose(names, heuristics, table.attrs.get("absent", ()))
+    absent = [str(line) for line in table.attrs.get("absent", [])]
+    chosen = choose(names, heuristics, absent)
     x = np.asarray(table["heuristic_value"].values, dtype=np.float64)
     shape = (len(chosen), len(TARGETS))
     numbers = {name: np.full(shape, np.nan) for name in _NAMES}
-    references = {
-        f"{e}_{kind}": np.full(len(TARGETS), np.nan) for e in _ERRORS for kind in (BASELINE, "constant")
-    }
+    elicitation = x[names.index(BASELINE)] if BASELINE in names else np.full(x.shape[1], np.nan)
+    baselines = {BASELINE: elicitation, "constant": None}
+    references = {f"{e}_{kind}": np.full(len(TARGETS), np.nan) for e in ERRORS for kind in baselines}
     reason = np.full(shape, "", dtype=object)
     for t, target in enumerate(TARGETS):
         y, control, used = _target(table, target, recipe)
@@ -92,26 +124,31 @@ def performance_of(
         if recipe == "corrected":
             total = max(int((np.isfinite(y) & used).sum()), 1)
             kept = finite.sum(axis=1) / total >= COVERED
-            finite = finite & finite[kept].all(axis=0)
+            finite = finite & finite[kept].all(axis=0) & kept[:, None]
         for h, column in enumerate(chosen):
-            rows_used = finite[h] if kept[h] else np.zeros(y.size, dtype=bool)
-            cell = _cell(table, x[column], y, control, rows_used, resamples, seed)
+            cell = _cell(table, x[column], y, control, finite[h], resamples, seed)
             for name, value in cell.items():
                 numbers[name][h, t] = value
             reason[h, t] = _reason(cell, bool(kept[h]), int(np.isfinite(x[column][used]).sum()))
         numbers["p_holm"][:, t] = holm(p_values(numbers["r"][:, t], numbers["prompts"][:, t]))
         common = np.asarray(finite[kept].all(axis=0)) if kept.any() else np.zeros(y.size, dtype=bool)
-        baseline = x[names.index(BASELINE)] if BASELINE in names else np.full(y.size, np.nan)
-        for kind, values in ((BASELINE, baseline), ("constant", None)):
+        for kind, values in baselines.items():
             for e, value in _errors(table, values, y, control, common).items():
                 references[f"{e}_{kind}"][t] = value
     bases = None if heuristics is None else {name.split("[")[0] for name in heuristics}
-    absent = [a for a in table.attrs.get("absent", []) if bases is None or str(a).split(": ")[0] in bases]
-    return _labelled(table, [names[i] for i in chosen], numbers, references, reason, recipe, absent)
+    result = _labeled([names[i] for i in chosen], numbers, references)
+    result["reason"] = (("heuristic", "target"), reason)
+    corrected = recipe == "corrected"
+    return result.assign_attrs(
+        recipe=recipe,
+        rows="on target, one common set per target" if corrected else "all, each what is finite",
+        left_out=list(table.attrs.get("left_out", [])),
+        absent=[line for line in absent if bases is None or line.split(": ")[0] in bases],
+    )
 
 
 def choose(names: Sequence[str], wanted: Sequence[str] | None, absent: Sequence[str] = ()) -> list[int]:
-    """Places of the wanted heuristics (all when None); `pca` stands for `pca[1]`, `pca[2]`, ... too.
+    """Places of the wanted heuristics (all when None); `pca` includes `pca[1]`, `pca[2]`, ... too.
 
     `absent`: "name: reason" of those that could not be computed; they are passed over. Raises BadInput for an
     unknown name, IncompleteStore where nothing is left.
@@ -121,21 +158,21 @@ def choose(names: Sequence[str], wanted: Sequence[str] | None, absent: Sequence[
     places: list[int] = []
     reasons: list[str] = []
     for name in wanted:
-        found = [i for i, known in enumerate(names) if known == name or known.split("[")[0] == name]
+        found = [i for i, known in enumerate(names) if name in (known, known.split("[")[0])]
         reason = [line for line in absent if line.split(": ")[0] == name.split("[")[0]]
         if not found and not reason:
             raise BadInput(unknown("heuristic", name, names))
         places += [i for i in found if i not in places]
         reasons += reason
     if not places:
-        raise IncompleteStore(f"the store gives none of these heuristics: {'; '.join(reasons)}.")
+        raise IncompleteStore(f"the store gives no heuristic of those named: {'; '.join(reasons)}.")
     return places
 
 
 def _target(
     table: xr.Dataset, target: str, recipe: Recipe
 ) -> tuple[Float64[np.ndarray, " row"], Float64[np.ndarray, " row"], Bool[np.ndarray, " row"]]:
-    """The target's values, the control score they are a part of, and its rows."""
+    """The target's values, the control score they are a part of, and the rows it has."""
     kind = table["prefix_type"].values.astype(str)
     used = np.ones(kind.size, dtype=bool) if recipe == "published" else table["on_target"].values.astype(bool)
     if target in ("fixed", "mix"):
@@ -186,7 +223,7 @@ def _errors(
 ) -> dict[str, float]:
     """Left-out errors of a monotone predictor on x, or of the mean (x None)."""
     if used.sum() < SMALLEST:
-        return dict.fromkeys(_ERRORS, np.nan)
+        return dict.fromkeys(ERRORS, np.nan)
     matrix = np.empty((0, int(used.sum()))) if x is None else x[None, used]
     columns = () if x is None else (0,)
     groups = {"family_error": _labels(table, "family"), "experiment_error": _labels(table, "experiment")}
@@ -214,32 +251,16 @@ def _reason(cell: dict[str, float], kept: bool, finite: int) -> str:
     return "constant over the rows"
 
 
-def _labelled(
-    table: xr.Dataset,
-    names: Sequence[str],
-    numbers: dict[str, np.ndarray],
-    references: dict[str, np.ndarray],
-    reason: np.ndarray,
-    recipe: Recipe,
-    absent: Sequence[str],
+def _labeled(
+    names: Sequence[str], numbers: Mapping[str, np.ndarray], references: Mapping[str, np.ndarray]
 ) -> xr.Dataset:
-    pp = {"units": "pp"}
     result = xr.Dataset(coords={"heuristic": list(names), "target": list(TARGETS)})
     for name, values in numbers.items():
         whole = name in ("n", "prompts", "within_n")
+        attrs = {"units": "pp" if name in ERRORS else "1", "long_name": _NAMES[name]}
         filled = np.nan_to_num(values).astype(np.int64) if whole else values
-        attrs = {"units": "pp" if name in _ERRORS else "1", "long_name": _NAMES[name]}
         result[name] = (("heuristic", "target"), filled, attrs)
     for name, values in references.items():
         error, kind = name.rsplit("_", 1)
-        result[name] = ("target", values, pp | {"long_name": f"{_NAMES[error]}, {kind} only"})
-    result["reason"] = (("heuristic", "target"), reason)
-    result.attrs = {
-        "recipe": recipe,
-        "rows": "on target, one common set per target"
-        if recipe == "corrected"
-        else "all, each what is finite",
-        "left_out": list(table.attrs.get("left_out", [])),
-        "absent": list(absent),
-    }
+        result[name] = ("target", values, {"units": "pp", "long_name": f"{_NAMES[error]}, {kind} only"})
     return result

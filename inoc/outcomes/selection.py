@@ -34,13 +34,9 @@ class Sample:
 
     def take(self, rows: Shaped[np.ndarray, " row"]) -> "Sample":
         """The rows of a mask."""
+        labels = (self.prompt, self.family, self.store)
         return Sample(
-            self.x[:, rows],
-            self.share[rows],
-            self.control[rows],
-            self.prompt[rows],
-            self.family[rows],
-            self.store[rows],
+            self.x[:, rows], self.share[rows], self.control[rows], *(column[rows] for column in labels)
         )
 
     def groups(self, left_out: str) -> Shaped[np.ndarray, " row"]:
@@ -58,7 +54,7 @@ def select(sample: Sample, candidates: Sequence[Columns]) -> Columns:
 
     Where no family can be left out (there is one, or too few rows remain), leave-one-prompt-out. Below 10 distinct
     prompts candidates of several heuristics are not tried. Errors are compared over the rows that the mean can
-    predict; a candidate that cannot predict them all is passed over. A single candidate is no choice.
+    predict; a candidate that cannot predict them all is passed over. With one candidate there is nothing to choose.
     """
     if len(candidates) == 1:
         return candidates[0]
@@ -139,7 +135,7 @@ def outside(
     """Why a new prompt lies outside the calibration, or "": a heuristic beyond the trained range, or too
     high a leverage.
 
-    Leverage h = 1/n + z' (Z Z' )^+ z of the standardised heuristics; outside when above the largest of the
+    Leverage h = 1/n + z' (Z Z' )^+ z of the standardized heuristics; outside when above the largest of the
     trained.
     """
     reasons = [
@@ -149,9 +145,9 @@ def outside(
     if reasons or len(columns) < 2:
         return "; ".join(reasons)
     x = sample.x[list(columns)]
-    centre, scale = x.mean(axis=1, keepdims=True), x.std(axis=1, keepdims=True)
-    z = (x - centre) / np.where(scale > 0, scale, 1.0)
-    z_new = (new[list(columns)][:, None] - centre) / np.where(scale > 0, scale, 1.0)
+    center, scale = x.mean(axis=1, keepdims=True), x.std(axis=1, keepdims=True)
+    z = (x - center) / np.where(scale > 0, scale, 1.0)
+    z_new = (new[list(columns)][:, None] - center) / np.where(scale > 0, scale, 1.0)
     inverse = np.linalg.pinv(z @ z.T)
     leverage, largest = (float(np.max(np.sum(v * (inverse @ v), axis=0))) for v in (z_new, z))
     if leverage > largest:

@@ -1,4 +1,4 @@
-"""Rows of experiment, prompt, prefix type and trait: what training did beside what the base model said."""
+"""Rows of experiment, prompt, prefix type and trait: what training did, and what the base model says."""
 
 # pyright: reportUnknownMemberType=false
 
@@ -10,8 +10,9 @@ import xarray as xr
 from jaxtyping import Float64
 
 from inoc.errors import BadInput, IncompleteStore
-from inoc.outcomes.effects import cross_of, gap_of, run_scores, suppression_of
-from inoc.outcomes.final import final_scores, other_judges
+from inoc.heuristics.maths.pointwise import mean_of_finite
+from inoc.outcomes.effects import cross_of, gap_of, suppression_of
+from inoc.outcomes.final import final_scores, other_judges, run_scores
 from inoc.store.schema import TraitInfo
 from inoc.store.store import Store
 from inoc.values import Recipe
@@ -19,12 +20,12 @@ from inoc.values import Recipe
 BASELINE = "elicitation"
 """The heuristic every other one is measured against."""
 CELL = ("prompt", "prefix_type", "trait")
-SPREAD = {"component": 3, "trait_component": 3, "completion_set": None}
+SPREAD = {"component": 3, "trait_component": 3, "completion_set": None, "variant": None}
 """Dims of a heuristic that become one column per label (`pca[1]`, `ppd[control]`), and how many of them."""
 
 
 def rows(
-    runs: Store | Sequence[Store],
+    stores: Store | Sequence[Store],
     heuristics: xr.Dataset | Sequence[xr.Dataset] | None = None,
     *,
     only: Sequence[str] | None = None,
@@ -34,57 +35,65 @@ def rows(
 ) -> xr.Dataset:
     """The tidy table behind `performance` and `predict`; `.to_dataframe()` makes it a spreadsheet.
 
-    Dim row; coordinates `experiment`, `prompt`, `family`, `trait`, `prefix_type`, `on_target` (the prompt's
-    family is the row's trait, or neutral); variables `suppression`, `cross`, `gap` (pp, mean over seeds),
-    `control`, `cross_control` (mean control score), and `heuristic_value` (heuristic, row), NaN where
-    missing. `gap` is the paired one in `corrected`, the difference of the two suppressions in `published`.
-    `heuristics`: what `inoc.heuristics.compute` gives for each run; computed when not given. Raises BadInput
-    where one trait was scored by different judges in different stores (unless `published`).
+    Args:
+        stores: One store or several with evaluated runs.
+        heuristics: What `inoc.heuristics.compute` gives for each store; computed if not given.
+        only: Compute only these heuristics (by name or symbol) and elicitation.
+        recipe: "corrected", or "published" (largest stored step, judges may differ, `gap` is the difference
+            of the two suppressions).
+        step: The step to use for every run; None for the final one.
+        include_flagged: Keep runs whose late steps contradict each other.
+
+    Returns:
+        Dim row, with coordinates `experiment`, `prompt`, `family`, `trait`, `prefix_type`, `on_target` (the
+        prompt's family is the row's trait, or neutral): `suppression`, `cross`, `gap` (pp, mean over seeds),
+        `control`, `cross_control` (pp, mean control score), `heuristic_value` (heuristic, row), NaN where
+        missing.
+
+    Raises:
+        IncompleteStore: A store has no evaluated run, no control run or no logprobs.
+        BadInput: One trait was scored by different judges (unless `published`), or two stores have one name.
     """
-    stores = [runs] if isinstance(runs, Store) else list(runs)
+    given = as_list(stores)
     if heuristics is None:
-        computed = [base_model(run, only, recipe=recipe) for run in stores]
+        computed = [base_model(store, only, recipe=recipe) for store in given]
     else:
         computed = [heuristics] if isinstance(heuristics, xr.Dataset) else list(heuristics)
-    names = experiment_names(stores)
     tables: list[xr.Dataset] = []
     judges: dict[str, dict[str, str]] = {}
     left_out: list[str] = []
-    for run, name, columns in zip(stores, names, computed, strict=True):
-        final = final_scores(run_scores(run), recipe=recipe, step=step, include_flagged=include_flagged)
-        held = suppression_of(final, recipe=recipe)
+    for store, name, columns in zip(given, experiment_names(given), computed, strict=True):
+        final = final_scores(run_scores(store), recipe=recipe, step=step, include_flagged=include_flagged)
+        held, gaps = suppression_of(final, recipe=recipe), gap_of(final, recipe=recipe)
         for t, trait in enumerate(final.trait):
             for judge in np.unique(held["judge"].values[:, t].astype(str)):
                 judges.setdefault(trait, {}).setdefault(str(judge), name)
-        families = dict(
-            zip(map(str, run.prompts["prompt"].values), map(str, run.prompts["family"].values), strict=True)
-        )
-        tables.append(
-            rows_of(held, gap_of(final, recipe=recipe), columns, name, families, run.traits, recipe=recipe)
-        )
-        left_out += [f"{name}: {reason}" if len(stores) > 1 else reason for reason in final.left_out]
+        families = prompt_column(store, "family")
+        tables.append(rows_of(held, gaps, columns, name, families, store.traits, recipe=recipe))
+        left_out += [f"{name}: {reason}" if len(given) > 1 else reason for reason in final.left_out]
     for trait, seen in judges.items():
         if len(seen) > 1 and recipe != "published":
-            raise other_judges(trait, list(seen.items()))
+            raise other_judges(trait, seen)
+    absent = dict.fromkeys(str(line) for columns in computed for line in columns.attrs.get("absent", []))
     table = xr.concat(tables, dim="row", join="outer", combine_attrs="drop_conflicts")
-    absent = [str(line) for columns in computed for line in columns.attrs.get("absent", [])]
-    table.attrs = {"recipe": recipe, "left_out": left_out, "absent": list(dict.fromkeys(absent))}
-    return table
+    return table.assign_attrs(recipe=recipe, left_out=left_out, absent=list(absent))
+
+
+def as_list(stores: Store | Sequence[Store]) -> list[Store]:
+    """One store or several, as a list."""
+    return [stores] if isinstance(stores, Store) else list(stores)
 
 
 def base_model(
     store: Store, only: Sequence[str] | None = None, *, recipe: Recipe = "corrected"
 ) -> xr.Dataset:
-    """The heuristics of a store: all, or the named ones with elicitation.
-
-    Raises IncompleteStore without logprobs, BadInput for an unknown name.
-    """
+    """The heuristics of a store: all, or the named ones with elicitation; IncompleteStore without logprobs."""
     from inoc.heuristics.frame.resolve import compute
 
     if not store.completion_sets:
         raise IncompleteStore(
-            f"the store {store.path.name} has no base-model logprobs, so there are no heuristics; `inoc score` "
-            "makes them, or `inoc import` reads them from a file."
+            f"the store {store.path.name} has no base-model logprobs, so there are no heuristics. Fix: make them "
+            "with `inoc score`, or read them from a file with `inoc import`."
         )
     names = None if only is None else list(dict.fromkeys([BASELINE, *(n.split("[")[0] for n in only)]))
     return compute(store, recipe=recipe, only=names)
@@ -94,7 +103,14 @@ def full_names(names: Sequence[str]) -> list[str]:
     """Names of heuristics given by name or symbol (`H1`), with a label in brackets or without."""
     from inoc.heuristics.frame.registry import find
 
-    return [find(name.split("[")[0]).name + name[len(name.split("[")[0]) :] for name in names]
+    parts = [name.partition("[") for name in names]
+    return ["".join((find(name).name, *label)) for name, *label in parts]
+
+
+def prompt_column(store: Store, column: str) -> dict[str, str]:
+    """Prompt key -> text, group, family or role."""
+    keys, values = (store.prompts[name].values.astype(str).tolist() for name in ("prompt", column))
+    return dict(zip(keys, values, strict=True))
 
 
 def rows_of(
@@ -109,50 +125,61 @@ def rows_of(
 ) -> xr.Dataset:
     """`rows` of one experiment from its suppression and gap tables and its heuristics."""
     cross = cross_of(held)
-    by_trait = {trait.name: trait.family for trait in traits}
-    keys = dict.fromkeys(
-        (str(prompt), str(kind))
-        for prompt, kind in zip(held["run_prompt"].values, held["prefix_type"].values, strict=True)
-    )
+    labels = held["run_prompt"].values.astype(str), held["prefix_type"].values.astype(str)
+    keys = dict.fromkeys(zip(labels[0].tolist(), labels[1].tolist(), strict=True))
     cells = [(prompt, kind, str(trait)) for prompt, kind in keys for trait in held["trait"].values]
-    numbers: dict[str, list[float]] = {
-        name: [] for name in ("suppression", "cross", "gap", "control", "cross_control")
-    }
-    values = {("suppression", "mean"): held, ("cross", "mean"): cross}
-    values |= {("control", "control"): held, ("cross_control", "control"): cross}
-    fixed_and_mix: dict[tuple[str, str, str], float] = {}
+    sources = {"suppression": held["mean"], "cross": cross["mean"], "control": held["control"]}
+    sources["cross_control"] = cross["control"]
+    numbers: dict[str, list[float]] = {name: [] for name in (*sources, "gap")}
     for prompt, kind, trait in cells:
-        mine = (held["run_prompt"].values == prompt) & (held["prefix_type"].values == kind)
-        for (name, variable), table in values.items():
-            numbers[name].append(_mean(table[variable].sel(trait=trait).values[mine]))
-        fixed_and_mix[prompt, kind, trait] = numbers["suppression"][-1]
+        mine = (labels[0] == prompt) & (labels[1] == kind)
+        for name, variable in sources.items():
+            numbers[name].append(_mean(variable.sel(trait=trait).values[mine]))
+    suppressed = dict(zip(cells, numbers["suppression"], strict=True))
     for prompt, _, trait in cells:
         if recipe == "published":
-            fixed = fixed_and_mix.get((prompt, "fixed", trait), np.nan)
-            numbers["gap"].append(fixed - fixed_and_mix.get((prompt, "mix", trait), np.nan))
+            fixed, mix = (suppressed.get((prompt, kind, trait), np.nan) for kind in ("fixed", "mix"))
+            numbers["gap"].append(fixed - mix)
         else:
-            own = gaps["prompt"].values == prompt
-            numbers["gap"].append(_mean(gaps["mean"].sel(trait=trait).values[own]))
-    family = [families.get(prompt, "") for prompt, _, _ in cells]
-    on_target = [f in ("neutral", by_trait.get(t, t)) for f, (_, _, t) in zip(family, cells, strict=True)]
-    names, matrix = heuristic_columns(heuristics, cells)
-    table = xr.Dataset(
+            numbers["gap"].append(
+                _mean(gaps["mean"].sel(trait=trait).values[gaps["prompt"].values == prompt])
+            )
+    table = candidate_rows(cells, heuristics, experiment, families, traits)
+    return table.assign(
         {
-            name: ("row", np.array(column, dtype=np.float64), {"units": "pp"})
-            for name, column in numbers.items()
-        },
+            name: ("row", np.array(values, dtype=np.float64), {"units": "pp"})
+            for name, values in numbers.items()
+        }
+    )
+
+
+def candidate_rows(
+    cells: Sequence[tuple[str, str, str]],
+    heuristics: xr.Dataset,
+    experiment: str,
+    families: Mapping[str, str],
+    traits: Sequence[TraitInfo],
+) -> xr.Dataset:
+    """Rows without outcome at (prompt, prefix type, trait) cells: labels and heuristics."""
+    names, matrix = heuristic_columns(heuristics, cells)
+    asked = {trait.name: trait.family for trait in traits}
+    family = [families.get(prompt, "") for prompt, _, _ in cells]
+    labels: dict[str, list[str]] = {
+        "experiment": [experiment] * len(cells),
+        "prompt": [prompt for prompt, _, _ in cells],
+        "family": family,
+        "trait": [trait for _, _, trait in cells],
+        "prefix_type": [kind for _, kind, _ in cells],
+    }
+    on_target = [f in ("neutral", asked.get(t, t)) for f, (_, _, t) in zip(family, cells, strict=True)]
+    return xr.Dataset(
+        {"heuristic_value": (("heuristic", "row"), matrix)},
         coords={
-            "experiment": ("row", np.full(len(cells), experiment, dtype=object)),
-            "prompt": ("row", np.array([prompt for prompt, _, _ in cells], dtype=object)),
-            "family": ("row", np.array(family, dtype=object)),
-            "trait": ("row", np.array([trait for _, _, trait in cells], dtype=object)),
-            "prefix_type": ("row", np.array([kind for _, kind, _ in cells], dtype=object)),
+            **{name: ("row", np.array(values, dtype=object)) for name, values in labels.items()},
             "on_target": ("row", np.array(on_target, dtype=bool)),
-            "heuristic": ("heuristic", np.array(names, dtype=object)),
+            "heuristic": np.array(names, dtype=object),
         },
     )
-    table["heuristic_value"] = (("heuristic", "row"), matrix)
-    return table
 
 
 def heuristic_columns(
@@ -160,8 +187,8 @@ def heuristic_columns(
 ) -> tuple[list[str], Float64[np.ndarray, "heuristic row"]]:
     """The columns of a heuristics Dataset at (prompt, prefix type, trait) cells; a cell it lacks is NaN.
 
-    Every number over `prompt` (and `prefix_type`, `trait`) is a column; `component` (the first three) and
-    `completion_set` give one column per label. Variables with other dims (interval bounds, pairs) are none.
+    Every number over `prompt` (and `prefix_type`, `trait`) is a column; a dim of `SPREAD` gives one column per
+    label. Variables with other dims (interval bounds, pairs) are left out.
     """
     names: list[str] = []
     columns: list[Float64[np.ndarray, " row"]] = []
@@ -177,12 +204,12 @@ def heuristic_columns(
     return names, np.array(columns, dtype=np.float64).reshape(len(names), len(cells))
 
 
-def experiment_names(runs: Sequence[Store]) -> list[str]:
+def experiment_names(stores: Sequence[Store]) -> list[str]:
     """A name per store: its experiment's, or its file's where that has none or another store has the same."""
-    own = [str(run.experiment.get("name") or run.path.stem) for run in runs]
-    names = [name if own.count(name) == 1 else run.path.stem for name, run in zip(own, runs, strict=True)]
+    own = [str(store.experiment.get("name") or store.path.stem) for store in stores]
+    names = [n if own.count(n) == 1 else store.path.stem for n, store in zip(own, stores, strict=True)]
     if len(set(names)) < len(names):
-        raise BadInput(f"two of the stores have the same name ({', '.join(names)}); give each store once.")
+        raise BadInput(f"two stores have the same name ({', '.join(names)}). Fix: give each store once.")
     return names
 
 
@@ -192,8 +219,8 @@ def _at(variable: xr.DataArray, cells: Sequence[tuple[str, str, str]]) -> Float6
     dims = [str(dim) for dim in variable.dims]
     values = np.asarray(variable.values, dtype=np.float64)
     places = {dim: {str(label): i for i, label in enumerate(variable[dim].values)} for dim in dims}
-    for row, (prompt, kind, trait) in enumerate(cells):
-        wanted = {"prompt": prompt, "prefix_type": kind, "trait": trait}
+    for row, cell in enumerate(cells):
+        wanted: dict[str, str] = dict(zip(CELL, cell, strict=True))
         index = tuple(places[dim].get(wanted[dim], -1) for dim in dims)
         if min(index) >= 0:
             result[row] = values[index]
@@ -201,5 +228,4 @@ def _at(variable: xr.DataArray, cells: Sequence[tuple[str, str, str]]) -> Float6
 
 
 def _mean(values: np.ndarray) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else np.nan
+    return float(mean_of_finite(values.astype(np.float64)))

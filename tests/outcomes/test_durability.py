@@ -11,9 +11,8 @@ from click.testing import CliRunner
 from inoc.cli import cli
 from inoc.errors import BadInput
 from inoc.outcomes.continuation import at_last, durability_of
-from inoc.outcomes.effects import with_setup
-from inoc.outcomes.final import final_scores
-from inoc.store import PromptInfo, RunPlan, StoreWriter, TraitInfo
+from inoc.outcomes.final import final_scores, with_setup
+from inoc.store import PromptInfo, RunInfo, RunPlan, StoreWriter, TraitInfo
 
 from .worlds import dataset
 
@@ -45,7 +44,7 @@ def scores(
         nominal=[10] * len(rows),
         **kwargs,
     )
-    return with_setup(data, {name: settings.get(name, {}) for name in rows})
+    return with_setup(data, {name: RunInfo(name, "", "", settings=settings.get(name, {})) for name in rows})
 
 
 PROMPTS = {"c": "", "a": "a", "a_more": "", "c_more": "", "a_again": ""}
@@ -248,6 +247,6 @@ def test_a_store_without_continued_runs_has_an_empty_list(store, tmp_path) -> No
         w.put_run(RunPlan("c", prompt="", prefix_type="none", traits=["German"], instructions=["i", "j"], steps=(1,),
                   conditions=("default",)))  # fmt: skip
         w.put_scores("c", 1, "default", np.array([[1.0, 2.0]]))
-    with pytest.raises(IncompleteStore, match="no run continues another one"):
+    with pytest.raises(IncompleteStore, match="no run continues an earlier one"):
         durability(inoc.open_store(path))
     assert json.loads(run_cli("outcomes", "--store", path, "--json"))["durability"] == []

@@ -6,14 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inoc.errors import BadInput, IncompleteStore
-from inoc.outcomes.effects import cross_of, gap_of, suppression_of, with_setup
-from inoc.outcomes.final import final_scores, nominal_step
+from inoc.outcomes.effects import cross_of, gap_of, suppression_of
+from inoc.outcomes.final import final_scores, nominal_step, with_setup
+from inoc.store import RunInfo
 
 from .worlds import dataset
 
 RUNS = ("control", "a", "a_mix")
 PROMPTS = ("", "a", "a")
 KINDS = ("none", "fixed", "mix")
+
+
+def infos(settings: dict[str, dict[str, object]]) -> dict[str, RunInfo]:
+    return {name: RunInfo(name, "", "", settings=given) for name, given in settings.items()}
 
 
 def scores(steps: tuple[int, ...] = (0, 312, 313), n: int = 20) -> np.ndarray:
@@ -76,7 +81,7 @@ def test_published_takes_the_largest_stored_step_of_each_run() -> None:
 
 
 def test_an_asked_step_that_no_run_has_names_those_there_are() -> None:
-    with pytest.raises(BadInput, match="step 7; the stored steps are 0, 312, 313"):
+    with pytest.raises(BadInput, match=r"step 7\. Fix: use one of the stored steps 0, 312, 313"):
         final_scores(dataset(scores(), RUNS, PROMPTS, KINDS, steps=(0, 312, 313)), step=7)
 
 
@@ -147,7 +152,7 @@ def test_a_control_must_share_the_training_settings() -> None:
     rates = {"c": 1e-4, "c_slow": 1e-5, "a": 1e-4, "a_slow": 1e-5, "a_other": 5e-5, "later": 1e-4}
     settings = {run: {"learning_rate": rate, "checkpoints": [run]} for run, rate in rates.items()}
     settings["later"]["start"] = "a"
-    final = final_scores(with_setup(data, settings))
+    final = final_scores(with_setup(data, infos(settings)))
     table = suppression_of(final)
     assert table["mean"].sel(run="a", trait="German").item() == 60.0  # not from the run that was continued
     assert table["mean"].sel(run="a_slow", trait="German").item() == 40.0
@@ -161,7 +166,7 @@ def test_a_control_must_share_the_training_settings() -> None:
 def test_a_leak_grid_is_no_run() -> None:
     data = dataset(scores(), RUNS, PROMPTS, KINDS, steps=(0, 312, 313))
     settings = {run: {} for run in RUNS} | {"a_mix": {"leak_of": "a"}}
-    assert with_setup(data, settings)["run"].values.tolist() == ["control", "a"]
+    assert with_setup(data, infos(settings))["run"].values.tolist() == ["control", "a"]
 
 
 def test_a_flagged_control_leaves_everything_out_and_says_why() -> None:

@@ -62,5 +62,5 @@ def test_choose_suggests_the_nearest_and_expands_components() -> None:
     assert choose(names, ["mean_abs", "ph"], absent) == [0]
     with pytest.raises(IncompleteStore, match="mean_abs: no tokens"):
         choose(names, ["mean_abs"], absent)
-    with pytest.raises(BadInput, match="Did you mean 'elicitation'"):
+    with pytest.raises(BadInput, match="did you mean 'elicitation'"):
         choose(names, ["elicitaton"])

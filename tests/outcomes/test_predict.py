@@ -88,7 +88,7 @@ def test_fewer_than_four_prompts_are_refused() -> None:
 
 def test_an_unknown_heuristic_suggests_the_nearest() -> None:
     old, new = split(simulated_rows(np.random.default_rng(3), 12), 9)
-    with pytest.raises(BadInput, match="Did you mean 'elicitation'"):
+    with pytest.raises(BadInput, match="did you mean 'elicitation'"):
         predict_of(old, new, ["elicitatoin"])
 
 
@@ -142,7 +142,7 @@ def test_advice_in_words() -> None:
         )
     said = trust(found)
     assert len(said) == 4
-    assert "learnt from 24 distinct prompts" in said[0]
+    assert "learned from 24 distinct prompts" in said[0]
     assert "Rough" not in said[0]
     assert not unpredicted(found)
 

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 from inoc.cli import main
-from inoc.cli.outcome_records import Beside
+from inoc.cli.outcome_records import Outcomes
 from inoc.cli.outcome_tables import print_tables
 from inoc.errors import BadInput, IncompleteStore
 from inoc.outcomes import gap, levels, performance, predict, suppression
@@ -258,10 +258,10 @@ def test_bad_input_is_one_sentence(
     path = small_store(tmp_path / "one.zarr")
     code, out, err = inoc(capsys, monkeypatch, "outcomes", "--store", path, "--trait", "german")
     assert (code, out) == (2, "")
-    assert "Did you mean 'German'?" in err
+    assert "did you mean 'German'?" in err
     code, out, err = inoc(capsys, monkeypatch, "outcomes", "--store", path, "--step", 9)
     assert (code, out) == (2, "")
-    assert "stored steps are 5" in err
+    assert "use one of the stored steps 5" in err
     code, out, err = inoc(capsys, monkeypatch, "outcomes", "--store", tmp_path / "none.zarr")
     assert (code, out) == (2, "")
     with StoreWriter.open(tmp_path / "e.zarr", identity={}, experiment={}, provenance={}, traits=[]):
@@ -277,7 +277,7 @@ def test_one_trained_prompt_gives_a_sentence_and_no_table(capsys: pytest.Capture
     for prompts, said in ((["p0"], "one prompt was trained"), (["p0", "p1", "p2", "p3"], "")):
         kept = rows.isel(row=np.isin(rows["prompt"].values, prompts))
         kept["cross"] = kept["gap"] = kept["cross_control"] = kept["control"]
-        print_tables({}, performance_of(kept, resamples=20), "", None, 20, Beside({}, {}))
+        print_tables(Outcomes({}, performance_of(kept, resamples=20)), 20)
         out = capsys.readouterr().out
         assert (f"no performance table: {said}" in out) == bool(said)
         assert ("error on a new family" in out) != bool(said)
@@ -295,7 +295,7 @@ def test_predict_advises_and_admits(
         r": predicted \d+ pp .*; just outside the range of what was trained \(elicitation ", cards[0]
     )
     assert re.search(r"\(mix\): predicted \d+ pp \[", out)
-    assert "learnt from 5 distinct prompts" in out
+    assert "learned from 5 distinct prompts" in out
     assert "Rough: fewer than 20 prompts." in out
     assert "with elicitation only" in out
     assert "left out of the learning: avoid_flattery" in out
