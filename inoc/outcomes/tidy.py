@@ -123,7 +123,20 @@ def rows_of(
     *,
     recipe: Recipe = "corrected",
 ) -> xr.Dataset:
-    """`rows` of one experiment from its suppression and gap tables and its heuristics."""
+    """`rows` of one experiment.
+
+    Args:
+        held: What `suppression` returns.
+        gaps: What `gap` returns.
+        heuristics: What `inoc.heuristics.compute` returns.
+        experiment: Its name.
+        families: Prompt key -> family.
+        traits: The traits, each with its family.
+        recipe: "corrected" (paired gaps) or "published" (differences of suppressions).
+
+    Returns:
+        The Dataset of `rows` (pp).
+    """
     cross = cross_of(held)
     labels = held["run_prompt"].values.astype(str), held["prefix_type"].values.astype(str)
     keys = dict.fromkeys(zip(labels[0].tolist(), labels[1].tolist(), strict=True))

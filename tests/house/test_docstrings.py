@@ -25,7 +25,6 @@ TO_DO: set[str] = {
     "inoc.experiment",
     "inoc.heuristics",
     "inoc.judge",
-    "inoc.outcomes",
     "inoc.report",
     "inoc.services",
     "inoc.store",

@@ -24,7 +24,7 @@ CAPS = {
     "inoc/figures": 12,
     "inoc/heuristics": 21,
     "inoc/judge": 2,
-    "inoc/outcomes": 9,
+    "inoc/outcomes": 1,
     "inoc/report": 9,
     "inoc/services": 1,
     "inoc/stages": 47,
