@@ -8,11 +8,12 @@ from typing import NamedTuple, cast
 
 from inoc.errors import BackendUnavailable, BadInput, BadResult
 from inoc.experiment import Dataset, Example, Experiment, read_turns
+from inoc.names import unknown
 from inoc.stages.work import write_rows, write_whole
 
 
 class Generated(NamedTuple):
-    """One completion set: rows written, and rows left out because they were empty or a repetition."""
+    """One completion set: rows written, and rows left out because they were empty or repeated."""
 
     name: str
     path: Path
@@ -22,9 +23,10 @@ class Generated(NamedTuple):
 
 
 def write_set(name: str, path: Path, examples: Sequence[Example], record: Mapping[str, object]) -> Generated:
-    """Write a completion set without empty and repeated rows, and beside it `<name>.made.json` with `record`.
+    """Write a completion set without empty and repeated rows, and `record` next to it as `<name>.made.json`.
 
-    Raises BadResult where no row is left.
+    Raises:
+        BadResult: No row is left.
     """
     kept: dict[tuple[str, str], Example] = {}
     empty = 0
@@ -47,14 +49,14 @@ def from_dataset(experiment: Experiment, name: str, source: Dataset) -> Generate
     """Copy a split of a dataset into the completion set's file.
 
     Raises:
-        BackendUnavailable: the `datasets` library is missing, or the hub cannot be reached.
-        BadInput: no such dataset, split or column, or a row that is not text.
+        BackendUnavailable: The `datasets` library is missing, or the hub cannot be reached.
+        BadInput: There is no such dataset, split or column, or a row is not text.
     """
     try:
         import datasets
     except ImportError:
         raise BackendUnavailable(
-            f"completion set {name} names a dataset; reading it needs: pip install 'inoc[datasets]'."
+            f"completion set {name} names a dataset. Fix: pip install 'inoc[datasets]'."
         ) from None
     folder = experiment.resolve(source.name)
     place = str(folder) if folder.is_dir() else source.name
@@ -69,7 +71,7 @@ def from_dataset(experiment: Experiment, name: str, source: Dataset) -> Generate
     missing = [column for column in columns if column not in table.column_names]
     if missing:
         raise BadInput(
-            f"dataset {source.name} has no column {missing[0]!r}; it has {', '.join(table.column_names)}."
+            f"dataset {source.name}: {unknown('column', missing[0], table.column_names)}"
         )
     system = experiment.model.system_prompt
     rows = [_example(i, cast(Mapping[str, object], row), source, system) for i, row in enumerate(table)]
@@ -85,5 +87,5 @@ def _example(i: int, row: Mapping[str, object], source: Dataset, system_prompt: 
     else:
         texts = [row[source.instruction], row[source.completion]]
     if not all(isinstance(text, str) for text in texts):
-        raise BadInput(f"{where}: one instruction and one completion (text) are needed.")
+        raise BadInput(f"{where}: one instruction and one completion (text) are needed. Fix: name other columns.")
     return Example(str(i), str(texts[0]), str(texts[1]))

@@ -1,23 +1,26 @@
 """Stage `describe`: what the base model makes of the prompts themselves: self-perplexity and embeddings."""
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import numpy as np
-import xarray as xr
 from jaxtyping import Float64
 
 from inoc.backends import check_scores
-from inoc.backends.protocols import Embedder, ScoreRequest
+from inoc.backends.protocols import Backend, Embedder, ScoreRequest
 from inoc.chat import INSTRUCTION
 from inoc.errors import BackendRejected
 from inoc.experiment import Prompt, read_pools
 from inoc.heuristics.maths.prompt_level import pool_statistics
+from inoc.plan import Study
+from inoc.stages.opening import open_writer, refuse_changes, stored
 from inoc.stages.progress import Unwatched, Watcher
 from inoc.stages.score import scorer_of
-from inoc.stages.study import Study
 from inoc.values import TokenIds
 
 
 def self_perplexity(study: Study) -> tuple[Float64[np.ndarray, " prompt"], Float64[np.ndarray, " prompt"]]:
-    """-logprob per token (nats) of every prompt: (alone, as the first words of a user turn).
+    """The -logprob per token (nats) of every prompt: alone, and as the first words of a user turn.
 
     Alone means after the tokenizer's BOS where it has one; else the first token, which nothing precedes, is not
     scored, and a prompt of one token is NaN.
@@ -42,35 +45,39 @@ def self_perplexity(study: Study) -> tuple[Float64[np.ndarray, " prompt"], Float
 
 
 def describe(study: Study, *, embeddings: bool = True, watcher: Watcher | None = None) -> None:
-    """Store self-perplexity, and embeddings of the prompts with statistics of their pools where the backend embeds.
+    """Store the self-perplexity of the prompts, and their embeddings with statistics of their pools.
 
-    The pool statistics of a prompt without a usable pool are NaN, which is said to the watcher, and are made when the
-    pool is there. Raises BackendRejected where embeddings are asked for and the backend makes none, BadInput for a
-    pool that cannot be read.
+    The pool statistics of a prompt without a usable pool are NaN, which the watcher is told; they are made once the
+    pool is there.
+
+    Args:
+        study: Whose prompts are described.
+        embeddings: Whether embeddings are made.
+        watcher: Who is told how it goes.
+
+    Raises:
+        BackendRejected: The backend makes no embeddings.
+        BadInput: A pool cannot be read.
+        OtherSettings: The store was made with other settings.
     """
     watcher = watcher or Unwatched()
-    prompts = study.experiment.prompt_list()
-    keys = [prompt.key for prompt in prompts]
-    with study.open_writer() as writer:
-        run = writer.run
-        stored = run.self_perplexity
-        if stored is None or {str(key) for key in stored["prompt"].values} < set(keys):
+    refuse_changes(study)
+    keys = [prompt.key for prompt in study.experiment.prompt_list()]
+    with open_writer(study, watcher) as writer:
+        if not has_self_perplexity(study):
             watcher.begin("self-perplexity", 1)
-            raw, context = self_perplexity(study)
-            writer.put_self_perplexity(keys, raw, context)
+            writer.put_self_perplexity(keys, *self_perplexity(study))
             watcher.step("self-perplexity")
         if not embeddings:
             return
-        backend = study.backend
-        if not backend.capabilities.embed or not isinstance(backend, Embedder):
-            raise BackendRejected(f"the backend {backend.name!r} makes no embeddings (`inoc backends`).")
-        pools, notes, waiting = _waiting(study, run.embeddings)
-        for note in notes:
+        embedder = embedder_of(study.backend)
+        waiting = plan_embeddings(study)
+        for note in waiting.notes:
             watcher.note(note)
-        watcher.begin("embeddings", len(waiting))
-        for prompt in waiting:
-            pool = pools.get(prompt.key, ())
-            vectors = np.asarray(backend.embed([prompt.text, *pool]), np.float32)
+        watcher.begin("embeddings", len(waiting.prompts))
+        for prompt in waiting.prompts:
+            pool = waiting.pools.get(prompt.key, ())
+            vectors = np.asarray(embedder.embed([prompt.text, *pool]), np.float32)
             columns = pool_statistics(vectors[0].astype(np.float64), vectors[1:].astype(np.float64))
             writer.put_embeddings(
                 [prompt.key], vectors[:1], {name: np.array([value]) for name, value in columns.items()}
@@ -78,21 +85,46 @@ def describe(study: Study, *, embeddings: bool = True, watcher: Watcher | None =
             watcher.step(prompt.key)
 
 
-def _waiting(
-    study: Study, stored: xr.Dataset | None
-) -> tuple[dict[str, tuple[str, ...]], list[str], list[Prompt]]:
-    """Usable pools, a sentence for every prompt without one, and the prompts to embed: those not stored yet, and those
-    stored without pool statistics whose pool is there now."""
+def embedder_of(backend: Backend) -> Embedder:
+    """The backend as an Embedder; BackendRejected where it cannot embed."""
+    if not backend.capabilities.embed or not isinstance(backend, Embedder):
+        raise BackendRejected(
+            f"the backend {backend.name!r} makes no embeddings. Fix: choose one that does (`inoc backends`), or use "
+            "--no-embeddings."
+        )
+    return backend
+
+
+def has_self_perplexity(study: Study) -> bool:
+    """Whether the self-perplexity of every prompt is stored."""
+    store = stored(study)
+    table = None if store is None else store.self_perplexity
+    keys = {prompt.key for prompt in study.experiment.prompt_list()}
+    return table is not None and keys <= {str(key) for key in table["prompt"].values}
+
+
+class Embeddings(NamedTuple):
+    """What is to be embedded: the prompts, their usable pools, and a sentence for every prompt without one."""
+
+    prompts: tuple[Prompt, ...]
+    pools: Mapping[str, tuple[str, ...]]
+    notes: tuple[str, ...]
+
+
+def plan_embeddings(study: Study) -> Embeddings:
+    """Prompts that are not stored yet, and those stored without pool statistics whose pool is there now."""
     prompts, settings = study.experiment.prompt_list(), study.experiment.rephrasings
+    store = stored(study)
+    table = None if store is None else store.embeddings
     known: dict[str, bool] = {}
-    if stored is not None:
-        keys = [str(key) for key in stored["prompt"].values]
-        known = dict(zip(keys, np.isfinite(stored["rephrase_mean_cos"].values).tolist(), strict=True))
+    if table is not None:
+        keys = [str(key) for key in table["prompt"].values]
+        known = dict(zip(keys, np.isfinite(table["rephrase_mean_cos"].values).tolist(), strict=True))
     lacking = [prompt for prompt in prompts if not known.get(prompt.key)]
     if settings is None:
-        new = [prompt for prompt in lacking if prompt.key not in known]
+        new = tuple(prompt for prompt in lacking if prompt.key not in known)
         note = "the experiment has no `rephrasings`: the pool statistics of all prompts are missing (NaN)."
-        return {}, [note] if new else [], new
+        return Embeddings(new, {}, (note,) if new else ())
     pools: dict[str, tuple[str, ...]] = {}
     notes: list[str] = []
     for prompt in lacking:
@@ -101,4 +133,5 @@ def _waiting(
             notes.append(f"prompt {prompt.key!r}: its pool statistics are missing (NaN): {wrong[0]}")
         else:
             pools |= found
-    return pools, notes, [prompt for prompt in lacking if prompt.key in pools or prompt.key not in known]
+    wanted = tuple(prompt for prompt in lacking if prompt.key in pools or prompt.key not in known)
+    return Embeddings(wanted, pools, tuple(notes))

@@ -4,125 +4,93 @@ One batch per checkpoint. Answers are kept on disk until their scores are in the
 judging samples nothing twice; judgments that cost money have their own cache.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from inoc.backends.protocols import Checkpoint
 from inoc.errors import IncompleteStore
-from inoc.experiment import Run
+from inoc.plan import Evaluated, Study, plan_evaluation, trainer_identity
+from inoc.stages.judging import judge_responses
+from inoc.stages.opening import open_writer, refuse_changes
 from inoc.stages.progress import Unwatched, Watcher
-from inoc.stages.questions import LEAK, KeptQuestions, conditions_of, evaluation_pools, kept_questions
-from inoc.stages.sampling import kept_answers
-from inoc.stages.study import Study
-from inoc.stages.train import Trained, plan_run, read_record, record_path, trained_with
-from inoc.store.runs import RunPlan
+from inoc.stages.sampling import sample
+from inoc.stages.trained import Trained, read_record
 from inoc.store.writer import StoreWriter
 
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """What a call of `evaluate` did: cells (run, step, condition) judged now, and those that were there."""
+    """What a call of `evaluate` did: cells (run, step, condition) judged now, and those stored already."""
 
     judged: int
     already: int
 
 
 def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher | None = None) -> EvaluationReport:
-    """Sample and judge every pending cell of the runs (all, or those named).
+    """Sample and judge every pending cell.
+
+    Args:
+        study: Whose runs are evaluated.
+        runs: Only these; empty for all.
+        watcher: Who is told how it goes.
+
+    Returns:
+        How many cells were judged, and how many were stored already.
 
     Raises:
-        IncompleteStore: a run is not trained yet.
+        IncompleteStore: A run is not trained yet.
+        OtherSettings: The store holds answers to other instructions, or scores of other judges.
         BadResult: 10 % or more of a cell could not be judged; the cell stays pending.
     """
     watcher = watcher or Unwatched()
-    chosen = study.runs(runs)
-    records = {run.name: _record(study, run) for run in chosen}
-    pools = evaluation_pools(study, chosen)
-    judged = already = 0
-    with study.open_writer() as writer:
-        for note in writer.notes:
-            watcher.note(note)
-        for run in chosen:
-            trainer = trained_with(writer, study, run)
-            if trainer.get("backend") != study.backend.name:
-                watcher.note(
-                    f"{run.name}: trained with {trainer.get('backend')}, sampled with {study.backend.name}"
-                )
-            plan_run(writer, study, run, records[run.name].updates, trainer)
-            _plan_leak(writer, study, run, records[run.name])
-        pending = set(writer.run.pending_evaluations())
-        watcher.begin("evaluating", len([cell for cell in pending if _base(cell[0]) in records]))
-        for run in chosen:
-            for name in (run.name, f"{run.name}+{LEAK}"):
-                cells = [(step, condition) for key, step, condition in pending if key == name]
-                for step in sorted({step for step, _ in cells}):
-                    conditions = [c for c in conditions_of(study, name) if (step, c) in cells]
-                    asked = {c: kept_questions(study, run, name, step, c, pools) for c in conditions}
-                    _evaluate_step(study, writer, name, step, records[run.name].at(step), asked, watcher)
-                    judged += len(conditions)
-            already += sum(1 for _ in conditions_of(study, run.name)) * len(_steps(writer, run.name))
-    return EvaluationReport(judged, max(0, already - judged))
+    records = [trained(study, run.name) for run in study.runs(runs)]
+    by_name = {run.name: run for run in study.runs()}
+    plans = [
+        (record, entry)
+        for record in records
+        for entry in plan_evaluation(study, by_name[record.run], record.updates)
+    ]
+    refuse_changes(study, runs=[(entry, False) for _, entry in plans])
+    judged = 0
+    with open_writer(study, watcher) as writer:
+        for _, entry in plans:
+            _make_room(study, writer, entry, watcher)
+        pending = set(writer.store.pending_evaluations())
+        cells = sum(len(entry.cells) for _, entry in plans)
+        todo = sum((entry.name, cell.step, cell.condition) in pending for _, entry in plans for cell in entry.cells)
+        watcher.begin("evaluating", todo)
+        for record, entry in plans:
+            for step in entry.stored.steps:
+                waiting = [
+                    cell
+                    for cell in entry.cells
+                    if cell.step == step and (entry.name, step, cell.condition) in pending
+                ]
+                answers = sample(study, [cell.texts for cell in waiting], record.at(step))
+                for cell, texts in zip(waiting, answers, strict=True):
+                    name = f"run {entry.name}, step {step}, condition {cell.condition}"
+                    responses = [answer.text for answer in texts]
+                    scores = judge_responses(study.judges, name, study.instructions, responses)
+                    identities = study.judges.identities()
+                    writer.put_scores(
+                        entry.name, step, cell.condition, scores.score, scores.coverage, identities, responses
+                    )
+                    watcher.step(f"{entry.name} step {step} {cell.condition}", scores.means(study.judges.traits))
+                    judged += 1
+    return EvaluationReport(judged, cells - judged)
 
 
-def _record(study: Study, run: Run) -> Trained:
-    record = read_record(record_path(study, run))
+def trained(study: Study, name: str) -> Trained:
+    """A finished run's record; IncompleteStore where it is not trained yet."""
+    record = read_record(study, name)
     if record is None:
-        raise IncompleteStore(f"run {run.name} is not trained yet; `inoc train` trains it.")
+        raise IncompleteStore(f"run {name} is not trained yet. Fix: run `inoc train` first.")
     return record
 
 
-def _base(name: str) -> str:
-    return name.removesuffix(f"+{LEAK}")
-
-
-def _steps(writer: StoreWriter, name: str) -> list[int]:
-    return [int(step) for step in writer.run.read(f"runs/{name}/step")]
-
-
-def _plan_leak(writer: StoreWriter, study: Study, run: Run, record: Trained) -> None:
-    evaluation = study.experiment.evaluation
-    if evaluation is None or not evaluation.leak_grid:
-        return
-    writer.put_run(
-        RunPlan(
-            f"{run.name}+{LEAK}",
-            prompt=run.prompt,
-            prefix_type=run.prefix_type,
-            traits=study.judges.traits,
-            instructions=study.instruction_labels,
-            steps=(record.updates,),
-            conditions=study.experiment.select(evaluation.leak_grid),
-            judges=study.judges.identities(),
-            seed=run.seed,
-            nominal_step=record.updates,
-            settings={"leak_of": run.name},
-            generations=True,
-        )
-    )
-
-
-def _evaluate_step(
-    study: Study,
-    writer: StoreWriter,
-    name: str,
-    step: int,
-    checkpoint: Checkpoint | None,
-    groups: Mapping[str, KeptQuestions],
-    watcher: Watcher,
-) -> None:
-    evaluation = study.experiment.evaluation
-    assert evaluation is not None
-    sampling = evaluation.sampling((study.chat.end_of_turn,))
-    asked = {group.path: group.questions for group in groups.values()}
-    answers = kept_answers(study.backend, study.chat, asked, sampling, checkpoint)
-    for condition, texts in zip(groups, answers, strict=True):
-        cell = f"run {name}, step {step}, condition {condition}"
-        responses = [answer.text for answer in texts]
-        scores = study.judges.score(cell, study.instructions, responses)
-        writer.put_scores(
-            name, step, condition, scores.score, scores.coverage, study.judges.identities(), responses
-        )
-        means = ", ".join(
-            f"{trait} {row.mean():.0f}" for trait, row in zip(study.judges.traits, scores.score, strict=True)
-        )
-        watcher.step(f"{name} step {step} {condition}", means)
+def _make_room(study: Study, writer: StoreWriter, entry: Evaluated, watcher: Watcher) -> None:
+    """Plan the run in the store; another backend may have trained it."""
+    old = writer.store.runs.get(entry.name)
+    trainer = trainer_identity(study) if old is None else old.trained_with
+    if entry.stored.leak_of is None and trainer.get("backend") != study.backend.name:
+        watcher.note(f"{entry.name}: trained with {trainer.get('backend')}, sampled with {study.backend.name}")
+    writer.put_run(entry.trained_with(trainer))

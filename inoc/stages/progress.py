@@ -5,14 +5,18 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class Watcher(Protocol):
-    """Told about steps of a stage."""
+    """Told what a stage does, step by step."""
 
-    def begin(self, what: str, total: int) -> None:
-        """So many steps of `what` are to be done."""
+    def begin(self, what: str, total: int, tokens: int = 0) -> None:
+        """A stage starts: `total` steps of `what`, and their tokens where the time left is measured by tokens."""
+        ...
+
+    def advance(self, tokens: int) -> None:
+        """That many more tokens of the current step are done."""
         ...
 
     def step(self, name: str, detail: str = "") -> None:
-        """One step is done; `name` says which."""
+        """The step of that name is done, or failed: `detail` says how."""
         ...
 
     def note(self, text: str) -> None:
@@ -23,6 +27,7 @@ class Watcher(Protocol):
 class Unwatched:
     """A watcher that does nothing."""
 
-    def begin(self, what: str, total: int) -> None: ...
+    def begin(self, what: str, total: int, tokens: int = 0) -> None: ...
+    def advance(self, tokens: int) -> None: ...
     def step(self, name: str, detail: str = "") -> None: ...
     def note(self, text: str) -> None: ...

@@ -1,0 +1,168 @@
+"""What a run is trained on, in which order: rows, prefixes, contrast rows and batches, all decided by seeds."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from inoc.backends.protocols import TrainingExample, TrainingJob
+from inoc.chat import assign_rephrasings
+from inoc.errors import BadInput
+from inoc.experiment import Example, Hyperparameters, Run, read_completions, subset
+from inoc.plan.evaluation import Evaluated, checkpoint_questions, plan_evaluation
+from inoc.plan.study import Study
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """One fine-tuning, fully decided.
+
+    Attributes:
+        run: The run.
+        job: What a backend trains. A run that continues another has no `start` here: that is known once the other
+            is trained.
+        evaluated: The evaluations of its checkpoints.
+    """
+
+    run: Run
+    job: TrainingJob
+    evaluated: tuple[Evaluated, ...]
+
+    @property
+    def updates(self) -> int:
+        """How many updates it has."""
+        return len(self.job.batches)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all updates."""
+        return sum(len(self.job.examples[i].token_ids) for batch in self.job.batches for i in batch)
+
+
+def plan_training(study: Study, names: Sequence[str] = ()) -> tuple[TrainingPlan, ...]:
+    """The runs of the experiment, or those named, with their rows, batches and evaluations.
+
+    Raises:
+        BadInput: Something is wrong with data, pools, settings or the evaluation.
+    """
+    return tuple(plan_run(study, run) for run in study.runs(names))
+
+
+def plan_run(study: Study, run: Run) -> TrainingPlan:
+    """One run. See `plan_training`."""
+    settings, limit = run.settings, study.backend.context_length
+    rows = training_rows(study, run)
+    for row in rows:
+        if len(row.token_ids) > limit:
+            raise BadInput(
+                f"training row {row.id!r} has {len(row.token_ids)} tokens, more than the model's context of {limit}. "
+                "Fix: shorten or remove the row."
+            )
+    updates = batches(len(rows), settings, run.seed)
+    late = [step for step in settings.checkpoints if step > len(updates)]
+    if late:
+        raise BadInput(
+            f"run {run.name}: training.checkpoints asks for update {late[0]}, but the run has {len(updates)}. "
+            "Fix: remove that checkpoint or train for longer."
+        )
+    evaluated = plan_evaluation(study, run, len(updates))
+    asks = study.backend.capabilities.samples_while_training
+    job = TrainingJob(
+        id=run.name,
+        examples=rows,
+        batches=updates,
+        adapter=settings.adapter,
+        learning_rate=settings.learning_rate,
+        warmup=settings.warmup,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        accumulation=settings.accumulation,
+        optimizer=settings.optimizer,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        seed=run.seed,
+        checkpoint_steps=tuple(sorted({step for step in settings.checkpoints if step > 0})),
+        directory=str(training_folder(study, run.name)),
+        questions=checkpoint_questions(study, evaluated) if asks else (),
+    )
+    return TrainingPlan(run, job, evaluated)
+
+
+def training_folder(study: Study, name: str) -> Path:
+    """Where the checkpoints, the resume state and the record of a run are."""
+    directory = study.experiment.training.directory
+    return (study.experiment.resolve(directory) if directory else study.work / "training") / name
+
+
+def batches(n: int, settings: Hyperparameters, seed: int) -> tuple[tuple[int, ...], ...]:
+    """The indices of every update, in order.
+
+    Each epoch is a fresh shuffle, and only full updates count: 10 000 rows at 32 per update are 312 updates, and the
+    last 16 rows of an epoch join the first of the next or are left out.
+
+    Args:
+        n: Training rows.
+        settings: Batch size, accumulation and epochs.
+        seed: The run's seed.
+
+    Returns:
+        For every update, indices into the rows.
+
+    Raises:
+        BadInput: Not even one update is full.
+    """
+    size = settings.batch_size * settings.accumulation
+    total = int(n * settings.epochs + 1e-9)
+    order: list[int] = []
+    for epoch in range(-(-total // n) if n else 0):
+        rows = list(range(n))
+        random.Random(f"{seed}/{epoch}").shuffle(rows)
+        order += rows
+    order = order[:total]
+    updates = total // size
+    if updates < 1:
+        raise BadInput(
+            f"{n} training rows x {settings.epochs:g} epochs do not fill one update of {size} "
+            "(batch_size x accumulation). Fix: add rows or epochs, or make the batches smaller."
+        )
+    return tuple(tuple(order[i * size : (i + 1) * size]) for i in range(updates))
+
+
+def training_rows(study: Study, run: Run) -> tuple[TrainingExample, ...]:
+    """The rows of a run before shuffling: its data with prefixes, then the contrast rows without."""
+    experiment, chat = study.experiment, study.chat
+    path = experiment.resolve(run.data) if run.data else experiment.completion_path("train")
+    examples = subset(_read(study, path), run.settings.examples, experiment.seed)
+    rows = [
+        chat.training_example(e.id, e.instruction, e.completion, prefix=prefix, finish=e.finish)
+        for e, prefix in zip(examples, _prefixes(study, run, examples), strict=True)
+    ]
+    contrast = experiment.training.contrast
+    if contrast is not None:
+        more = _read(study, experiment.resolve(contrast.path))
+        n = round(len(rows) * contrast.share / (1 - contrast.share))
+        if n > len(more):
+            raise BadInput(
+                f"{contrast.path} has {len(more)} rows; a share of {contrast.share:g} of a mixture with {len(rows)} "
+                f"training rows needs {n}. Fix: add rows or lower training.contrast.share."
+            )
+        rows += [
+            chat.training_example(f"contrast/{e.id}", e.instruction, e.completion, finish=e.finish)
+            for e in subset(more, n, experiment.seed)
+        ]
+    return tuple(rows)
+
+
+def _prefixes(study: Study, run: Run, examples: Sequence[Example]) -> Sequence[str | None]:
+    """The prefix of every row: none, the prompt's text, or the rephrasing that scoring gave this example."""
+    if run.prefix_type == "none":
+        return [None] * len(examples)
+    if run.prefix_type == "fixed":
+        return [study.experiment.prompt(run.prompt).text] * len(examples)
+    pool = study.pools([run.prompt])[run.prompt]
+    names = [example.id for example in examples]
+    chosen = assign_rephrasings(study.experiment.seed, run.prompt, names, len(pool))
+    return [pool[int(index)] for index in chosen]
+
+
+def _read(study: Study, path: Path) -> tuple[Example, ...]:
+    return read_completions(path, system_prompt=study.experiment.model.system_prompt)
