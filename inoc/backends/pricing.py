@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-Work = Literal["score", "train"]
+Work = Literal["score", "sample", "train"]
 
 
 @dataclass(frozen=True)

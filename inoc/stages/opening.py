@@ -165,6 +165,19 @@ def prompts_elicited(store: Store | None) -> set[str]:
     return done | ({""} if np.isfinite(table["baseline"].values).any() else set())
 
 
+def evaluations_done(store: Store | None) -> set[tuple[str, int, str]]:
+    """The (run, step, condition) of every evaluation that is stored."""
+    if store is None:
+        return set()
+    planned = {
+        (name, int(step), str(condition))
+        for name in store.runs
+        for step in store.read(f"runs/{name}/step")
+        for condition in store.read(f"runs/{name}/condition")
+    }
+    return planned - set(store.pending_evaluations())
+
+
 def _elicitation(store: Store, study: Study) -> Iterator[str]:
     table = store.elicitation
     if table is None:

@@ -1,19 +1,28 @@
-"""All stages of a study in order. Each is resumable, so the whole is: the same call again goes on where it stopped."""
+"""All stages of a study in order. Each is resumable, so the whole is: the same call resumes."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from inoc.errors import InocError
+from inoc.errors import BadInput, InocError
+from inoc.names import unknown
+from inoc.plan import Study
 from inoc.stages.describe import describe
 from inoc.stages.elicit import elicit
 from inoc.stages.evaluate import evaluate
+from inoc.stages.forecast import (
+    Forecast,
+    forecast_description,
+    forecast_elicitation,
+    forecast_evaluation,
+    forecast_generation,
+    forecast_scores,
+    forecast_training,
+)
 from inoc.stages.generate import generate
 from inoc.stages.progress import Unwatched, Watcher
 from inoc.stages.score import score
-from inoc.stages.study import Study
 from inoc.stages.train import train
-from inoc.store.schema import Unit
 
 Stage = Literal["generate", "score", "describe", "elicit", "train", "evaluate"]
 STAGES: tuple[Stage, ...] = ("generate", "score", "describe", "elicit", "train", "evaluate")
@@ -27,79 +36,100 @@ class StageDone:
     what: str
 
 
-class _Scoring:
-    """Tells a watcher, unit by unit, how scoring goes."""
-
-    def __init__(self, watcher: Watcher) -> None:
-        self._watcher = watcher
-
-    def begin(self, units: int, tokens: int) -> None:
-        self._watcher.begin("scoring", units)
-
-    def advance(self, tokens: int) -> None: ...
-
-    def unit(self, unit: Unit, error: str | None) -> None:
-        self._watcher.step(f"{unit.completion_set} {unit.prefix_type} {unit.prompt}".rstrip(), error or "")
-
-    def note(self, text: str) -> None:
-        self._watcher.note(text)
-
-
 def run_study(
-    study: Study, stages: tuple[Stage, ...] = STAGES, watcher: Watcher | None = None
+    study: Study, stages: Sequence[Stage] = STAGES, watcher: Watcher | None = None
 ) -> tuple[StageDone, ...]:
     """Run the stages that the experiment and the backend have something for, in order.
 
-    Whatever is in the store already is not made again. Raises what a stage raises; what was done before stays.
+    Args:
+        study: What is run. Nothing that is stored already is made again.
+        stages: Only these, in this order.
+        watcher: Who is told how it goes.
+
+    Returns:
+        What each stage did.
+
+    Raises:
+        InocError: What a stage raises; what was done before is kept.
     """
     watcher = watcher or Unwatched()
-    experiment, can = study.experiment, study.backend.capabilities
-    has_runs, has_questions = bool(experiment.runs()), experiment.evaluation is not None
-
-    def do_generate() -> str:
-        return (
-            ", ".join(f"{made.name} {made.rows} rows" for made in generate(study, watcher=watcher))
-            or "no set"
-        )
-
-    def do_score() -> str:
-        done = score(experiment, study.backend, study.store, listener=_Scoring(watcher))
-        return f"{done.scored} units scored, {done.already} were there"
-
-    def do_describe() -> str:
-        describe(study, embeddings=can.embed, watcher=watcher)
-        return (
-            "self-perplexity and embeddings"
-            if can.embed
-            else "self-perplexity (the backend makes no embeddings)"
-        )
-
-    def do_elicit() -> str:
-        done = elicit(study, watcher=watcher)
-        return f"{done.judged} prompts judged, {done.already} were there"
-
-    def do_train() -> str:
-        return f"{len(train(study, watcher=watcher))} runs trained"
-
-    def do_evaluate() -> str:
-        done = evaluate(study, watcher=watcher)
-        return f"{done.judged} evaluations judged, {done.already} were there"
-
-    steps: dict[Stage, tuple[Callable[[], str], str | None]] = {
-        "generate": (do_generate, None),
-        "score": (do_score, None if can.score else "the backend cannot score"),
-        "describe": (do_describe, None if can.score else "the backend cannot score"),
-        "elicit": (do_elicit, None if has_questions else "the experiment has no evaluation"),
-        "train": (do_train, None if has_runs else "the experiment has no training.runs"),
-        "evaluate": (do_evaluate, None if has_runs and has_questions else "no runs, or no evaluation"),
-    }
     done: list[StageDone] = []
     for stage in stages:
-        work, nothing = steps[stage]
         try:
-            done.append(StageDone(stage, work() if nothing is None else f"left out: {nothing}"))
+            reason = left_out(study, stage)
+            what = _run(study, stage, watcher) if reason is None else f"left out: {reason}"
         except InocError as error:
             error.add_note(f"The stage {stage} stopped; what was done before is kept.")
             raise
-        watcher.note(f"{stage}: {done[-1].what}")
+        done.append(StageDone(stage, what))
+        watcher.note(f"{stage}: {what}")
     return tuple(done)
+
+
+def stages_named(names: Sequence[str]) -> tuple[Stage, ...]:
+    """The stages of these names, all where there are none; BadInput for an unknown one."""
+    for name in names:
+        if name not in STAGES:
+            raise BadInput(unknown("stage", name, STAGES))
+    return tuple(stage for name in names for stage in STAGES if stage == name) or STAGES
+
+
+def forecast_study(study: Study, stages: Sequence[Stage] = STAGES) -> tuple[Forecast, ...]:
+    """What each stage would do; nothing is sent and nothing is written."""
+    return tuple(_forecast(study, stage) for stage in stages)
+
+
+def left_out(study: Study, stage: Stage) -> str | None:
+    """Why the study has nothing for a stage; None where it has."""
+    can, has_runs = study.backend.capabilities, bool(study.experiment.runs())
+    match stage:
+        case "score" | "describe":
+            return None if can.score else "the backend cannot score"
+        case "elicit":
+            return None if study.experiment.evaluation else "the experiment has no evaluation"
+        case "train":
+            return None if has_runs else "the experiment has no training.runs"
+        case "evaluate":
+            return None if has_runs and study.experiment.evaluation else "no runs, or no evaluation"
+        case "generate":
+            return None
+
+
+def _run(study: Study, stage: Stage, watcher: Watcher) -> str:
+    match stage:
+        case "generate":
+            return ", ".join(f"{made.name} {made.rows} rows" for made in generate(study, watcher=watcher)) or "no set"
+        case "score":
+            report = score(study, watcher=watcher)
+            return f"{report.scored} units scored, {report.already} stored already"
+        case "describe":
+            embeds = study.backend.capabilities.embed
+            describe(study, embeddings=embeds, watcher=watcher)
+            return "self-perplexity and " + ("embeddings" if embeds else "no embeddings (the backend makes none)")
+        case "elicit":
+            elicited = elicit(study, watcher=watcher)
+            return f"{elicited.judged} prompts judged, {elicited.already} stored already"
+        case "train":
+            return f"{len(train(study, watcher=watcher))} runs trained"
+        case "evaluate":
+            evaluated = evaluate(study, watcher=watcher)
+            return f"{evaluated.judged} evaluations judged, {evaluated.already} stored already"
+
+
+def _forecast(study: Study, stage: Stage) -> Forecast:
+    reason = left_out(study, stage)
+    if reason is not None:
+        return Forecast(stage, (), None, (f"left out: {reason}",))
+    match stage:
+        case "generate":
+            return forecast_generation(study)
+        case "score":
+            return forecast_scores(study)
+        case "describe":
+            return forecast_description(study, study.backend.capabilities.embed)
+        case "elicit":
+            return forecast_elicitation(study)
+        case "train":
+            return forecast_training(study)
+        case "evaluate":
+            return forecast_evaluation(study)
