@@ -106,7 +106,7 @@ def _version(library: str) -> str | None:
 
 def _reach(experiment: "Experiment", backend_name: str | None, document: dict[str, object]) -> "Backend":
     """The backend, once its check has passed."""
-    from inoc.cli.score import open_backend
+    from inoc.cli.stage_options import open_backend
 
     backend = open_backend(experiment, backend_name)
     begin = time.perf_counter()
@@ -127,14 +127,14 @@ def _compare(
     say: Callable[[str], None],
 ) -> None:
     """The alignment check, where the backend scores."""
-    from inoc.stages.alignment import check_alignment
+    from inoc.stages.doctor.agreement import check_agreement
 
     if not backend.capabilities.score:
         document |= {"ok": True, "not_compared": f"the backend {backend.name!r} cannot score given texts"}
         say(f"ok; {document['not_compared']}")
         return
     try:
-        report = check_alignment(experiment, backend, completions)
+        report = check_agreement(experiment, backend, completions)
     finally:
         backend.close()
     document |= asdict(report) | {"ok": report.ok, "advice": report.advice}

@@ -1,33 +1,29 @@
 """`inoc evaluate`: sample the trained checkpoints and judge the answers."""
 
-from pathlib import Path
-
 import click
 
-from inoc.cli.stage_options import names, open_study, stage_options
+from inoc.cli.stage_options import Call, names, stage_options
 
 
 @click.command()
 @stage_options
 @click.option("--runs", help="Only these runs, separated by commas.")
-def evaluate(study: Path, store: Path, backend_name: str | None, as_json: bool, runs: str | None) -> None:
+def evaluate(call: Call, runs: str | None) -> None:
     """Ask every checkpoint of a STUDY the held-out instructions and judge its answers.
 
     What is in the store is not asked or judged again.
     """
-    import json
-
-    from inoc.cli.watch import StageProgress
+    from inoc.cli.progress import StageProgress
     from inoc.stages.evaluate import evaluate as run_stage
+    from inoc.stages.forecast import forecast_evaluation
 
-    opened = open_study(study, store, backend_name)
+    study = call.study()
+    if call.dry_run:
+        call.show_forecasts(forecast_evaluation(study, names(runs)))
+        return
     with StageProgress() as progress:
-        done = run_stage(opened, names(runs), progress)
-    if as_json:
-        click.echo(
-            json.dumps({"store": str(store), "judged": done.judged, "already": done.already}, indent=2)
-        )
-    else:
-        click.echo(
-            f"{store}: {done.judged} evaluations (run, step, condition) judged, {done.already} were there."
-        )
+        done = run_stage(study, names(runs), progress)
+    call.show(
+        {"store": str(call.store), "judged": done.judged, "already": done.already},
+        f"{call.store}: {done.judged} evaluations (run, step, condition) judged, {done.already} were stored already.",
+    )

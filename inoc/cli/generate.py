@@ -1,33 +1,31 @@
 """`inoc generate`: sample completion sets from the base model."""
 
-from pathlib import Path
-
 import click
 
-from inoc.cli.stage_options import names, open_study, stage_options
+from inoc.cli.stage_options import Call, names, stage_options
 
 
 @click.command()
 @stage_options
 @click.option("--set", "sets", help="Only these sets, separated by commas.")
-def generate(study: Path, store: Path, backend_name: str | None, as_json: bool, sets: str | None) -> None:
-    """Sample the completion sets of a STUDY that have `generate` and no file yet."""
-    import json
-
-    from inoc.cli.watch import StageProgress
+def generate(call: Call, sets: str | None) -> None:
+    """Make the completion sets of a STUDY that have `generate` or `dataset` and no file yet."""
+    from inoc.cli.progress import StageProgress
+    from inoc.stages.forecast import forecast_generation
     from inoc.stages.generate import generate as run_stage
 
-    opened = open_study(study, store, backend_name)
-    with StageProgress() as progress:
-        made = run_stage(opened, names(sets), progress)
-    if as_json:
-        rows = [{**entry._asdict(), "path": str(entry.path)} for entry in made]
-        click.echo(json.dumps(rows, indent=2))
+    study = call.study()
+    if call.dry_run:
+        call.show_forecasts(forecast_generation(study, names(sets)))
         return
-    for entry in made:
-        click.echo(
-            f"{entry.name}: {entry.rows} rows in {entry.path}; left out {entry.empty} empty and "
-            f"{entry.repeated} repeated answers."
-        )
-    if not made:
-        click.echo("nothing to generate: every set has its file.")
+    with StageProgress() as progress:
+        made = run_stage(study, names(sets), progress)
+    lines = [
+        f"{entry.name}: {entry.rows} rows in {entry.path}; left out {entry.empty} empty and {entry.repeated} repeated "
+        "answers."
+        for entry in made
+    ]
+    call.show(
+        [{**entry._asdict(), "path": str(entry.path)} for entry in made],
+        "\n".join(lines) or "nothing to generate: every set has its file.",
+    )

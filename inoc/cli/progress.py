@@ -1,4 +1,4 @@
-"""Progress on stderr: a live bar on a terminal, a line now and then elsewhere."""
+"""Progress of a stage on stderr: a live bar on a terminal, a line now and then elsewhere."""
 
 import time
 from types import TracebackType
@@ -6,14 +6,12 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from inoc.store.schema import Unit
-
 LINE_EVERY = 10.0
-"""Seconds between lines where stderr is no terminal."""
+"""Seconds between lines where stderr is not a terminal."""
 
 
-class ScoreProgress:
-    """Shows units, completion tokens per second and the time left. Use as a context manager."""
+class StageProgress:
+    """Shows steps done, the rate and the time left; measured by tokens where the stage counts them."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True)
@@ -22,14 +20,14 @@ class ScoreProgress:
             BarColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[last]}"),
             console=self.console,
             disable=not self.console.is_terminal,
         )
-        self.task = self.bar.add_task("scoring", total=None, rate="")
-        self.units = self.tokens = self.done_units = self.done = 0
-        self.started = self.told = time.monotonic()
+        self.task = self.bar.add_task("", total=None, rate="", last="")
+        self.begin("", 0)
 
-    def __enter__(self) -> "ScoreProgress":
+    def __enter__(self) -> "StageProgress":
         self.bar.start()
         return self
 
@@ -38,37 +36,48 @@ class ScoreProgress:
     ) -> None:
         self.bar.stop()
 
-    def begin(self, units: int, tokens: int) -> None:
-        self.units, self.tokens = units, tokens
+    def begin(self, what: str, total: int, tokens: int = 0) -> None:
+        self.what, self.total, self.tokens = what, total, tokens
+        self.steps = self.tokens_done = 0
         self.started = self.told = time.monotonic()
-        self.bar.update(self.task, total=max(1, tokens))
+        self.bar.reset(self.task, total=max(1, tokens or total), description=what, rate="", last="")
 
     def advance(self, tokens: int) -> None:
-        self.done += tokens
-        self.bar.update(self.task, completed=self.done, rate=f"{self.rate:,.0f} tokens/s")
-        now = time.monotonic()
-        if now - self.told >= LINE_EVERY and not self.console.is_terminal:
-            self.told = now
-            left = max(0, self.tokens - self.done) / max(self.rate, 1e-9)
-            self.note(
-                f"{self.done_units}/{self.units} units, {self.done:,} of {self.tokens:,} tokens, "
-                f"{self.rate:,.0f} tokens/s, {duration(left)} left"
-            )
+        self.tokens_done += tokens
+        self.bar.update(self.task, completed=self.tokens_done, rate=f"{self.rate:,.0f} tokens/s")
+        self._line("")
 
-    def unit(self, unit: Unit, error: str | None) -> None:
-        self.done_units += 1
-        name = f"{unit.completion_set} {unit.prefix_type} {unit.prompt}".strip()
-        self.bar.update(self.task, description=f"{self.done_units}/{self.units} {name}")
-        if error is not None:
-            self.note(f"failed: {error}")
+    def step(self, name: str, detail: str = "") -> None:
+        self.steps += 1
+        last = f"{name} {detail}".strip()
+        done = self.tokens_done if self.tokens else self.steps
+        self.bar.update(
+            self.task, completed=done, description=f"{self.what} {self.steps}/{self.total}", last=last
+        )
+        self._line(f": {last}", self.steps == self.total and not self.tokens)
 
     def note(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @property
     def rate(self) -> float:
-        """Completion tokens per second since `begin`."""
-        return self.done / max(time.monotonic() - self.started, 1e-9)
+        """Tokens per second since `begin`."""
+        return self.tokens_done / max(time.monotonic() - self.started, 1e-9)
+
+    def _line(self, last: str, now: bool = False) -> None:
+        """Where stderr is not a terminal, one line every `LINE_EVERY` seconds."""
+        clock = time.monotonic()
+        if self.console.is_terminal or (clock - self.told < LINE_EVERY and not now):
+            return
+        self.told = clock
+        done, total = (self.tokens_done, self.tokens) if self.tokens else (self.steps, self.total)
+        left = max(0, total - done) * (clock - self.started) / max(done, 1)
+        counts = (
+            f"{self.tokens_done:,} of {self.tokens:,} tokens, {self.rate:,.0f} tokens/s, "
+            if self.tokens
+            else ""
+        )
+        self.note(f"{self.what} {self.steps}/{self.total}, {counts}{duration(left)} left{last}")
 
 
 def duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""`inoc rephrase`: make the rephrasing pools or report on them."""
+"""`inoc rephrase`: make the rephrasing pools, or report on them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from inoc.cli.options import json_option
-from inoc.cli.stage_options import names
+from inoc.cli.stage_options import DRY_RUN, STUDY, names, open_study, show, show_forecasts
 
 if TYPE_CHECKING:
     from inoc.experiment import Experiment
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@STUDY
 @click.option("--prompts", help="Only these prompts: keys or groups, separated by commas.")
 @click.option(
     "--with", "source", help='"templates" (offline), "backend" (the study\'s model) or a chat model\'s name.'
@@ -22,31 +22,34 @@ if TYPE_CHECKING:
 @click.option(
     "--url", help="OpenAI-compatible address of the chat model; the key comes from the environment."
 )
+@DRY_RUN
 @json_option
-def rephrase(study: Path, prompts: str | None, source: str | None, url: str | None, as_json: bool) -> None:
+def rephrase(
+    study: Path, prompts: str | None, source: str | None, url: str | None, dry_run: bool, as_json: bool
+) -> None:
     """Make the rephrasing pools of a STUDY that are missing or too small, and report on all of them."""
-    import json
     from dataclasses import asdict
 
-    from inoc.cli.watch import StageProgress
+    from inoc.cli.progress import StageProgress
     from inoc.experiment import load_experiment
+    from inoc.stages.forecast import forecast_pools
     from inoc.stages.rephrase import rephrase as run_stage
 
     experiment = load_experiment(study)
-    work = study.with_suffix(".work")
-    with StageProgress() as progress:
-        reports = run_stage(
-            experiment, open_rephraser(experiment, study, source, url), work, names(prompts), progress
-        )
-    if as_json:
-        click.echo(json.dumps([asdict(entry) for entry in reports], indent=2))
+    if dry_run:
+        show_forecasts([forecast_pools(experiment, names(prompts))], as_json)
         return
+    rephraser = open_rephraser(experiment, study, source, url)
+    with StageProgress() as progress:
+        reports = run_stage(experiment, rephraser, study.with_suffix(".work"), names(prompts), progress)
+    lines: list[str] = []
     for entry in reports:
         mix = ", ".join(f"{name} {share:.0%}" for name, share in list(entry.languages.items())[:3])
-        click.echo(
+        lines.append(
             f"{entry.key:<28} {entry.distinct:>5} of {entry.asked} distinct, {entry.mean_words:4.1f} words "
             f"[{entry.shortest}, {entry.longest}]  {mix}"
         )
+    show([asdict(entry) for entry in reports], "\n".join(lines), as_json)
 
 
 def open_rephraser(experiment: "Experiment", study: Path, source: str | None, url: str | None) -> "Rephraser":
@@ -58,8 +61,6 @@ def open_rephraser(experiment: "Experiment", study: Path, source: str | None, ur
     if source == "templates":
         return TemplateRephraser()
     if source == "backend":
-        from inoc.cli.stage_options import open_study
-
         return SamplerRephraser(open_study(study, study.with_suffix(".zarr"), None))
     from inoc.services import Service, ServiceSettings
 

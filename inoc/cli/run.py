@@ -1,14 +1,8 @@
 """`inoc run`: run all stages of a study in order."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
-
 import click
 
-from inoc.cli.stage_options import names, open_study, stage_options
-
-if TYPE_CHECKING:
-    from inoc.stages.pipeline import Stage
+from inoc.cli.stage_options import Call, names, stage_options
 
 
 @click.command()
@@ -17,25 +11,22 @@ if TYPE_CHECKING:
     "--stages",
     help="Only these stages, separated by commas: generate, score, describe, elicit, train, evaluate.",
 )
-def run(study: Path, store: Path, backend_name: str | None, as_json: bool, stages: str | None) -> None:
+def run(call: Call, stages: str | None) -> None:
     """Run a whole STUDY: completion sets, scores, elicitation, training, evaluation.
 
-    The same command again goes on where it stopped; nothing is computed or paid for twice.
+    The same command resumes; nothing is computed or paid for twice.
     """
-    import json
+    from inoc.cli.progress import StageProgress
+    from inoc.stages.pipeline import forecast_study, run_study, stages_named
 
-    from inoc.cli.watch import StageProgress
-    from inoc.errors import BadInput
-    from inoc.stages.pipeline import STAGES, run_study
-
-    wanted = names(stages) or STAGES
-    for name in wanted:
-        if name not in STAGES:
-            raise BadInput(f"--stages: there is no stage {name!r}; there are {', '.join(STAGES)}.")
-    opened = open_study(study, store, backend_name)
+    wanted = stages_named(names(stages))
+    study = call.study()
+    if call.dry_run:
+        call.show_forecasts(*forecast_study(study, wanted))
+        return
     with StageProgress() as progress:
-        done = run_study(opened, cast("tuple[Stage, ...]", tuple(wanted)), progress)
-    if as_json:
-        click.echo(json.dumps({"store": str(store), "stages": {d.stage: d.what for d in done}}, indent=2))
-    else:
-        click.echo(f"{store}: `inoc heuristics`, `inoc outcomes`, `inoc predict` and `inoc figures` read it.")
+        done = run_study(study, wanted, progress)
+    call.show(
+        {"store": str(call.store), "stages": {entry.stage: entry.what for entry in done}},
+        f"{call.store}: `inoc heuristics`, `inoc outcomes`, `inoc predict` and `inoc figures` read it.",
+    )

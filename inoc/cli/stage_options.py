@@ -1,40 +1,102 @@
-"""What the commands of the later stages share: the study argument, the store option, opening a Study."""
+"""What the commands of the stages share: their common options, the study they open, and what they print."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, cast
 
 import click
 
-from inoc.cli.options import json_option, store_option
+from inoc.cli.options import json_option
 
 if TYPE_CHECKING:
-    from inoc.stages.study import Study
+    from inoc.backends.protocols import Backend
+    from inoc.experiment import Experiment
+    from inoc.plan import Study
+    from inoc.stages.forecast import Forecast
+    from inoc.values import Json, Recipe
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def stage_options(command: Callable[P, R]) -> Callable[P, R]:
-    """STUDY, --store, --backend and --json."""
-    for decorate in (
-        json_option,
-        click.option("--backend", "backend_name", help="Another backend than the experiment's."),
-        store_option,
-        click.argument("study", type=click.Path(path_type=Path)),
-    ):
-        command = decorate(command)
-    return command
+STUDY = click.argument("study", type=click.Path(path_type=Path))
+STORE = click.option(
+    "--store", required=True, type=click.Path(path_type=Path), help="The store; made if it does not exist."
+)
+BACKEND = click.option("--backend", "backend_name", help="Use this backend instead of the experiment's.")
+DRY_RUN = click.option(
+    "--dry-run", is_flag=True, help="Print counts, tokens and price; send nothing and write nothing."
+)
 
 
-def open_study(study: Path, store: Path, backend_name: str | None) -> "Study":
+@dataclass(frozen=True)
+class Call:
+    """The common options of one call: STUDY, --store, --backend, --dry-run and --json."""
+
+    path: Path
+    store: Path
+    backend_name: str | None
+    dry_run: bool
+    as_json: bool
+
+    def study(self, recipe: "Recipe" = "corrected") -> "Study":
+        """The experiment with its backend and store."""
+        return open_study(self.path, self.store, self.backend_name, recipe)
+
+    def show(self, document: "Mapping[str, Json] | Sequence[Json]", text: str) -> None:
+        """Print the result: the document with --json, else the text."""
+        show(document, text, self.as_json)
+
+    def show_forecasts(self, *forecasts: "Forecast") -> None:
+        """Print what a dry run found."""
+        show_forecasts(forecasts, self.as_json)
+
+
+def stage_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the common options; it gets them as one `Call`, before its own options."""
+
+    @functools.wraps(command)
+    def called(
+        study: Path, store: Path, backend_name: str | None, dry_run: bool, as_json: bool, **options: object
+    ) -> None:
+        command(Call(study, store, backend_name, dry_run, as_json), **options)
+
+    for decorate in (json_option, DRY_RUN, BACKEND, STORE, STUDY):
+        called = decorate(called)
+    return called
+
+
+def show(document: "Mapping[str, Json] | Sequence[Json]", text: str, as_json: bool) -> None:
+    """Print a result."""
+    import json
+
+    click.echo(json.dumps(document, indent=2) if as_json else text)
+
+
+def show_forecasts(forecasts: "Sequence[Forecast]", as_json: bool) -> None:
+    """Print one forecast, or those of several stages."""
+    from inoc.cli.forecast import forecast_text
+
+    documents = cast("list[Json]", [forecast.to_json() for forecast in forecasts])
+    text = "\n\n".join(map(forecast_text, forecasts))
+    show(cast("Mapping[str, Json]", documents[0]) if len(documents) == 1 else documents, text, as_json)
+
+
+def open_study(path: Path, store: Path, backend_name: str | None, recipe: "Recipe" = "corrected") -> "Study":
     """The experiment with its backend and store."""
-    from inoc.cli.score import open_backend
     from inoc.experiment import load_experiment
-    from inoc.stages.study import Study
+    from inoc.plan import Study
 
-    experiment = load_experiment(study)
-    return Study(experiment, open_backend(experiment, backend_name), store)
+    experiment = load_experiment(path)
+    return Study(experiment, open_backend(experiment, backend_name), store, recipe)
+
+
+def open_backend(experiment: "Experiment", name: str | None = None) -> "Backend":
+    """The experiment's backend, or the one of that name (then without the experiment's backend options)."""
+    from inoc.backends import load_backend
+
+    spec = experiment.model_spec()
+    if name is not None and name != experiment.backend.name:
+        spec = replace(spec, options={})
+    return load_backend(name or experiment.backend.name, spec)
 
 
 def names(text: str | None) -> tuple[str, ...]:

@@ -1,57 +1,34 @@
 """`inoc train`: fine-tune the runs of a study."""
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from inoc.cli.stage_options import names, open_study, stage_options
+from inoc.cli.stage_options import Call, names, stage_options
+
+if TYPE_CHECKING:
+    from inoc.values import Json
 
 
 @click.command()
 @stage_options
 @click.option("--runs", help="Only these runs, separated by commas.")
-@click.option("--dry-run", is_flag=True, help="Print runs, updates, tokens and their price; train nothing.")
-def train(
-    study: Path, store: Path, backend_name: str | None, as_json: bool, runs: str | None, dry_run: bool
-) -> None:
+def train(call: Call, runs: str | None) -> None:
     """Fine-tune the runs of a STUDY (experiment file).
 
-    A finished run is left alone; a killed one goes on from its last state, with the same data in the same order.
+    A finished run is left alone; a killed one resumes from its last state, with the same data in the same order.
     """
-    import json
-    from dataclasses import asdict
-
-    from inoc.backends.pricing import Priced
-    from inoc.cli.score import price_text
-    from inoc.cli.watch import StageProgress
-    from inoc.stages.train import make_job, start_of, trainer_of
+    from inoc.cli.progress import StageProgress
+    from inoc.stages.forecast import forecast_training
     from inoc.stages.train import train as run_stage
 
-    opened = open_study(study, store, backend_name)
-    if dry_run:
-        trainer_of(opened.backend)
-        rows: list[dict[str, str | int]] = []
-        total = 0
-        for run in opened.runs(names(runs)):
-            job = make_job(opened, run, None if run.start is None else start_of(opened, run))
-            tokens = sum(len(job.examples[i].token_ids) for batch in job.batches for i in batch)
-            total += tokens
-            rows.append({"run": run.name, "updates": len(job.batches), "tokens": tokens})
-        backend = opened.backend
-        price = backend.price(total, "train", len(rows)) if isinstance(backend, Priced) and rows else None
-        if as_json:
-            document = {"runs": rows} if price is None else {"runs": rows, "price": asdict(price)}
-            click.echo(json.dumps(document, indent=2))
-            return
-        for row in rows:
-            click.echo(f"{row['run']:<40} {row['updates']:>6} updates {row['tokens']:>12,} tokens")
-        if price is not None:
-            click.echo(f"to train: {price_text(price)}")
+    study = call.study()
+    if call.dry_run:
+        call.show_forecasts(forecast_training(study, names(runs)))
         return
     with StageProgress() as progress:
-        done = run_stage(opened, names(runs), progress)
-    if as_json:
-        rows = [{"run": t.run, "updates": t.updates, "checkpoints": len(t.checkpoints)} for t in done]
-        click.echo(json.dumps({"store": str(store), "runs": rows}, indent=2))
-    else:
-        click.echo(f"{store}: {len(done)} runs trained.")
+        done = run_stage(study, names(runs), progress)
+    rows: list[Json] = [
+        {"run": entry.run, "updates": entry.updates, "checkpoints": len(entry.checkpoints)} for entry in done
+    ]
+    call.show({"store": str(call.store), "runs": rows}, f"{call.store}: {len(done)} runs trained.")

@@ -97,7 +97,12 @@ def _cells(study: Study, stored: RunPlan, source: Run, pool: Sequence[str]) -> t
         for condition in stored.conditions
     }
     return tuple(
-        Cell(step, condition, _kept(texts, stored.name, step), content_hash(texts.hash, step, dict(stored.judges)))
+        Cell(
+            step,
+            condition,
+            _kept(texts, stored.name, step),
+            content_hash(texts.hash, step, dict(stored.judges)),
+        )
         for step in stored.steps
         for condition, texts in asked.items()
     )
@@ -150,9 +155,7 @@ def _prefixed(study: Study, run: Run) -> Run:
     return run
 
 
-def _prefixes(
-    study: Study, source: Run, condition: str, pool: Sequence[str], leak: bool
-) -> list[str | None]:
+def _prefixes(study: Study, source: Run, condition: str, pool: Sequence[str], leak: bool) -> list[str | None]:
     """The prefix of every instruction under a condition."""
     n, experiment = len(study.instructions), study.experiment
     if leak:

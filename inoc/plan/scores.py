@@ -1,6 +1,6 @@
 """What is to be scored: completion sets tokenized once, the units, and the requests of a unit."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -147,11 +147,7 @@ class ScorePlan:
 
 
 def plan_scores(
-    study: Study,
-    *,
-    sets: Sequence[str] = (),
-    prefix_types: Sequence[str] = (),
-    prompts: Sequence[str] = (),
+    study: Study, *, sets: Sequence[str] = (), prefix_types: Sequence[str] = (), prompts: Sequence[str] = ()
 ) -> ScorePlan:
     """Read the files, tokenize the completions once each, and check that every example fits the model's context.
 

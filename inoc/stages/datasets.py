@@ -70,9 +70,7 @@ def from_dataset(experiment: Experiment, name: str, source: Dataset) -> Generate
     columns = [source.messages] if source.messages else [source.instruction, source.completion]
     missing = [column for column in columns if column not in table.column_names]
     if missing:
-        raise BadInput(
-            f"dataset {source.name}: {unknown('column', missing[0], table.column_names)}"
-        )
+        raise BadInput(f"dataset {source.name}: {unknown('column', missing[0], table.column_names)}")
     system = experiment.model.system_prompt
     rows = [_example(i, cast(Mapping[str, object], row), source, system) for i, row in enumerate(table)]
     record = {"dataset": source.model_dump(), "revision": source.revision, "rows_read": len(rows)}
@@ -87,5 +85,7 @@ def _example(i: int, row: Mapping[str, object], source: Dataset, system_prompt: 
     else:
         texts = [row[source.instruction], row[source.completion]]
     if not all(isinstance(text, str) for text in texts):
-        raise BadInput(f"{where}: one instruction and one completion (text) are needed. Fix: name other columns.")
+        raise BadInput(
+            f"{where}: one instruction and one completion (text) are needed. Fix: name other columns."
+        )
     return Example(str(i), str(texts[0]), str(texts[1]))

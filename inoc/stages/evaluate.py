@@ -54,9 +54,11 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher | None = N
     with open_writer(study, watcher) as writer:
         for _, entry in plans:
             _make_room(study, writer, entry, watcher)
-        pending = set(writer.store.pending_evaluations())
+        pending = set(writer.run.pending_evaluations())
         cells = sum(len(entry.cells) for _, entry in plans)
-        todo = sum((entry.name, cell.step, cell.condition) in pending for _, entry in plans for cell in entry.cells)
+        todo = sum(
+            (entry.name, cell.step, cell.condition) in pending for _, entry in plans for cell in entry.cells
+        )
         watcher.begin("evaluating", todo)
         for record, entry in plans:
             for step in entry.stored.steps:
@@ -74,7 +76,9 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher | None = N
                     writer.put_scores(
                         entry.name, step, cell.condition, scores.score, scores.coverage, identities, responses
                     )
-                    watcher.step(f"{entry.name} step {step} {cell.condition}", scores.means(study.judges.traits))
+                    watcher.step(
+                        f"{entry.name} step {step} {cell.condition}", scores.means(study.judges.traits)
+                    )
                     judged += 1
     return EvaluationReport(judged, cells - judged)
 
@@ -89,8 +93,10 @@ def trained(study: Study, name: str) -> Trained:
 
 def _make_room(study: Study, writer: StoreWriter, entry: Evaluated, watcher: Watcher) -> None:
     """Plan the run in the store; another backend may have trained it."""
-    old = writer.store.runs.get(entry.name)
+    old = writer.run.runs.get(entry.name)
     trainer = trainer_identity(study) if old is None else old.trained_with
     if entry.stored.leak_of is None and trainer.get("backend") != study.backend.name:
-        watcher.note(f"{entry.name}: trained with {trainer.get('backend')}, sampled with {study.backend.name}")
+        watcher.note(
+            f"{entry.name}: trained with {trainer.get('backend')}, sampled with {study.backend.name}"
+        )
     writer.put_run(entry.trained_with(trainer))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from inoc.backends.pricing import Price, Priced, Work
 from inoc.backends.protocols import Checkpoint
+from inoc.experiment import Experiment
 from inoc.plan import (
     Study,
     Texts,
@@ -19,6 +20,7 @@ from inoc.plan import (
 )
 from inoc.stages.describe import has_self_perplexity, plan_embeddings
 from inoc.stages.opening import evaluations_done, prompts_elicited, refuse_changes, stored, units_done
+from inoc.stages.rephrase import pool_settings, pools_on_disk
 from inoc.stages.sampling import kept_answers
 from inoc.stages.score import scorer_of
 from inoc.stages.train import refuse_other_runs, trainer_of
@@ -81,10 +83,7 @@ class Forecast:
 
 
 def forecast_scores(
-    study: Study,
-    sets: Sequence[str] = (),
-    prefix_types: Sequence[str] = (),
-    prompts: Sequence[str] = (),
+    study: Study, sets: Sequence[str] = (), prefix_types: Sequence[str] = (), prompts: Sequence[str] = ()
 ) -> Forecast:
     """What `inoc score` would do: units and completion tokens. Sets that are yet to be made are named, not counted."""
     scorer_of(study.backend)
@@ -107,14 +106,29 @@ def forecast_scores(
     return Forecast("score", tuple(rows), _price(study, plan.tokens(pending), "score"), notes)
 
 
+def forecast_pools(experiment: Experiment, prompts: Sequence[str] = ()) -> Forecast:
+    """What `inoc rephrase` would do: rewordings by prompt."""
+    settings = pool_settings(experiment)
+    rows = [
+        Row(prompt.key, "texts", settings.size, min(len(set(pool)), settings.size))
+        for prompt, pool in pools_on_disk(experiment, prompts)
+    ]
+    return Forecast("rephrase", tuple(rows))
+
+
 def forecast_generation(study: Study, sets: Sequence[str] = ()) -> Forecast:
     """What `inoc generate` would do: answers by completion set."""
+    wanted = sets_to_make(study, sets)
     rows: list[Row] = []
-    for name, entry in sets_to_make(study, sets).items():
-        if entry.generate is not None:
+    for name, entry in wanted.items():
+        if entry.generate is None:
+            detail = "" if entry.dataset is None else f"from the dataset {entry.dataset.name}"
+            rows.append(Row(name, "sets", 1, 0, 0, detail))
+        elif entry.generate.instructions is None and "train" in sets_to_make(study):
+            detail = "tokens are counted once the set train is made"
+            rows.append(Row(name, "answers", entry.generate.n, 0, 0, detail))
+        else:
             rows.append(_answers(study, name, [_Asked(generated_texts(study, name, entry.generate), False)]))
-        elif entry.dataset is not None:
-            rows.append(Row(name, "sets", 1, 0, 0, f"from the dataset {entry.dataset.name}"))
     return Forecast("generate", tuple(rows), _price(study, sum(row.tokens for row in rows), "sample"))
 
 
@@ -130,9 +144,7 @@ def forecast_description(study: Study, embeddings: bool = True) -> Forecast:
     if not embeddings:
         return Forecast("describe", tuple(rows))
     waiting = plan_embeddings(study)
-    texts = [
-        text for prompt in waiting.prompts for text in (prompt.text, *waiting.pools.get(prompt.key, ()))
-    ]
+    texts = [text for prompt in waiting.prompts for text in (prompt.text, *waiting.pools.get(prompt.key, ()))]
     tokens = sum(len(encode(text, add_special_tokens=False)) for text in texts)
     rows.append(
         Row("embeddings", "prompts", n, n - len(waiting.prompts), tokens, f"{len(texts)} texts to embed")

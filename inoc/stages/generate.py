@@ -46,7 +46,12 @@ def _sampled(study: Study, name: str, settings: Generate) -> Generated:
         **settings.model_dump(include={"instruction_prefix", "temperature", "top_p", "max_tokens", "seed"}),
     }
     rows = [
-        Example(str(i), question.instruction, answer.text.strip(), "length" if answer.finish == "length" else "stop")
+        Example(
+            str(i),
+            question.instruction,
+            answer.text.strip(),
+            "length" if answer.finish == "length" else "stop",
+        )
         for i, (question, answer) in enumerate(zip(texts.questions, answers, strict=True))
     ]
     return write_set(name, study.experiment.completion_path(name), rows, record)

@@ -146,7 +146,9 @@ def _pools(store: Store, plan: ScorePlan) -> Iterator[str]:
 def units_done(store: Store | None) -> set[Unit]:
     """The units whose token-level values are stored."""
     done: set[Unit] = set()
-    for name in () if store is None else store.completion_sets:
+    if store is None:
+        return done
+    for name in store.completion_sets:
         if "token" in store.levels(name):
             arrays = store.token_logprobs(name)
             done |= {Unit(name, "none", "")} if arrays.default_done else set()

@@ -6,7 +6,7 @@ from typing import Literal
 
 from inoc.errors import BadInput, InocError
 from inoc.names import unknown
-from inoc.plan import Study
+from inoc.plan import Study, sets_to_make
 from inoc.stages.describe import describe
 from inoc.stages.elicit import elicit
 from inoc.stages.evaluate import evaluate
@@ -98,14 +98,19 @@ def left_out(study: Study, stage: Stage) -> str | None:
 def _run(study: Study, stage: Stage, watcher: Watcher) -> str:
     match stage:
         case "generate":
-            return ", ".join(f"{made.name} {made.rows} rows" for made in generate(study, watcher=watcher)) or "no set"
+            return (
+                ", ".join(f"{made.name} {made.rows} rows" for made in generate(study, watcher=watcher))
+                or "no set"
+            )
         case "score":
             report = score(study, watcher=watcher)
             return f"{report.scored} units scored, {report.already} stored already"
         case "describe":
             embeds = study.backend.capabilities.embed
             describe(study, embeddings=embeds, watcher=watcher)
-            return "self-perplexity and " + ("embeddings" if embeds else "no embeddings (the backend makes none)")
+            return "self-perplexity and " + (
+                "embeddings" if embeds else "no embeddings (the backend makes none)"
+            )
         case "elicit":
             elicited = elicit(study, watcher=watcher)
             return f"{elicited.judged} prompts judged, {elicited.already} stored already"
@@ -120,6 +125,8 @@ def _forecast(study: Study, stage: Stage) -> Forecast:
     reason = left_out(study, stage)
     if reason is not None:
         return Forecast(stage, (), None, (f"left out: {reason}",))
+    if stage in ("train", "evaluate") and "train" in sets_to_make(study):
+        return Forecast(stage, (), None, ("counted once the completion set train is made",))
     match stage:
         case "generate":
             return forecast_generation(study)

@@ -1,7 +1,7 @@
 """Stage `rephrase`: a pool of rewordings of every prompt, asked for in rounds from a chat model or made by templates.
 
-Rewordings are stripped; the original, repetitions and (for `close` pools) texts of another length are dropped; what is
-left is shuffled and cut to the asked size. Every round is kept, so a kill loses none that was paid for.
+Rewordings are stripped; the original, repetitions and (for `close` pools) texts of a different length are dropped; what
+is left is shuffled and cut to the asked size. Every round is kept, so a kill loses none that was paid for.
 """
 
 import random
@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
 from inoc.errors import BadInput
-from inoc.experiment import Experiment, Prompt, read_pool
+from inoc.experiment import Experiment, Prompt, Rephrasings, read_pool
+from inoc.hashing import content_hash
 from inoc.stages.progress import Unwatched, Watcher
-from inoc.stages.work import fingerprint, read_rows, write_rows
+from inoc.stages.work import read_rows, write_rows
 
 STALE_ROUNDS = 4
-"""A pool is given up when so many rounds in a row bring nothing new."""
+"""Rounds in a row without anything new after which a pool is given up."""
 CLOSE_LENGTH = 0.5
 """A close rewording's length lies within this share of the original's."""
 
@@ -44,12 +45,12 @@ class Rephraser(Protocol):
 
     @property
     def per_round(self) -> int:
-        """Most rewordings worth asking for in one round."""
+        """The most rewordings to ask for in one round."""
         ...
 
     def rewordings(self, text: str, request: str, n: int, seed: int) -> Sequence[str]:
         """About `n` rewordings of `text`; `request` is the full question for a chat model. May hold fewer, repeated or
-        useless lines: the stage sorts them out."""
+        useless lines: the stage drops them."""
         ...
 
 
@@ -72,7 +73,7 @@ class PoolReport:
 
 
 def clean(lines: Sequence[str], original: str, style: str) -> list[str]:
-    """Rewordings worth keeping, in order: numbering and quotes removed, the original, empty lines, repetitions and
+    """The usable rewordings, in order: numbering and quotes removed, the original, empty lines, repetitions and
     (style close) texts whose length is more than 50 % off dropped."""
     kept: dict[str, str] = {}
     for line in lines:
@@ -98,48 +99,69 @@ def rephrase(
     prompts: Sequence[str] = (),
     watcher: Watcher | None = None,
 ) -> tuple[PoolReport, ...]:
-    """Make the pools that are missing or too small; returns a report of every pool.
+    """Make the pools that are missing or too small. A pool that is large enough is left alone.
 
-    `prompts`: keys or groups; empty for all. A pool that is large enough is left alone.
+    Args:
+        experiment: Whose prompts are reworded.
+        rephraser: Where rewordings come from.
+        work: The folder that keeps rounds of rewordings until a pool is complete.
+        prompts: Only these, by key or group; empty for all.
+        watcher: Who is told how it goes.
 
-    Raises BadInput naming every pool that stayed under the asked size (what there is of it is kept in `work`).
+    Returns:
+        A report of every pool.
+
+    Raises:
+        BadInput: Pools stayed under the asked size; the message names them.
     """
-    settings = experiment.rephrasings
-    if settings is None:
-        raise BadInput(
-            "the experiment has no `rephrasings`: say there where pools go and how large they are."
-        )
     watcher = watcher or Unwatched()
-    folder = experiment.resolve(settings.path)
-    chosen = [experiment.prompt(key) for key in experiment.select(tuple(prompts) or "all")]
+    settings = pool_settings(experiment)
+    chosen = pools_on_disk(experiment, prompts)
     watcher.begin("rephrasing", len(chosen))
     reports: list[PoolReport] = []
-    for prompt in chosen:
-        path = folder / f"{prompt.key}.jsonl"
-        pool = read_pool(path) if path.exists() else ()
+    for prompt, pool in chosen:
         if len(set(pool)) < settings.size:
-            pool = _make_pool(
-                experiment, rephraser, prompt, pool, work / "rephrasings" / f"{prompt.key}.jsonl"
-            )
+            keep = work / "rephrasings" / f"{prompt.key}.jsonl"
+            pool = _make_pool(experiment.seed, settings, rephraser, prompt, pool, keep)
             if len(pool) >= settings.size:
+                path = experiment.resolve(settings.path) / f"{prompt.key}.jsonl"
                 write_rows(path, [{"text": text} for text in pool])
         reports.append(report(prompt.key, pool[: settings.size], settings.size))
         watcher.step(prompt.key, f"{reports[-1].distinct} of {settings.size}")
     short = [f"{entry.key} ({entry.distinct} of {entry.asked})" for entry in reports if not entry.complete]
     if short:
         raise BadInput(
-            f"too few distinct rewordings of {', '.join(short)}; run it again, ask another model, or lower "
+            f"too few distinct rewordings of {', '.join(short)}. Fix: run it again, use a different model, or lower "
             "rephrasings.size."
         )
     return tuple(reports)
 
 
+def pool_settings(experiment: Experiment) -> Rephrasings:
+    """The `rephrasings` section; BadInput where the experiment has none."""
+    if experiment.rephrasings is None:
+        raise BadInput(
+            "the experiment has no `rephrasings`. Fix: say there where pools go and how large they are."
+        )
+    return experiment.rephrasings
+
+
+def pools_on_disk(
+    experiment: Experiment, prompts: Sequence[str]
+) -> tuple[tuple[Prompt, tuple[str, ...]], ...]:
+    """The prompts named (all where none is), each with the rewordings it has already."""
+    folder = experiment.resolve(pool_settings(experiment).path)
+    chosen = [experiment.prompt(key) for key in experiment.select(tuple(prompts) or "all")]
+    paths = [folder / f"{prompt.key}.jsonl" for prompt in chosen]
+    return tuple(
+        (prompt, read_pool(path) if path.exists() else ()) for prompt, path in zip(chosen, paths, strict=True)
+    )
+
+
 def _make_pool(
-    experiment: Experiment, rephraser: Rephraser, prompt: Prompt, have: Sequence[str], keep: Path
+    seed: int, settings: Rephrasings, rephraser: Rephraser, prompt: Prompt, have: Sequence[str], keep: Path
 ) -> tuple[str, ...]:
-    settings = experiment.rephrasings
-    assert settings is not None
-    mark = fingerprint(rephraser.identity, settings.style, prompt.text)
+    mark = content_hash(rephraser.identity, settings.style, prompt.text)
     rounds: list[list[str]] = []
     if keep.exists():
         rounds = [_lines(row["lines"]) for row in read_rows(keep) if row.get("mark") == mark]
@@ -148,14 +170,14 @@ def _make_pool(
     stale = 0
     while len(found) < settings.size and stale < STALE_ROUNDS:
         n = min(2 * (settings.size - len(found)) + 10, rephraser.per_round)
-        seed = len(rounds) + 1000 * experiment.seed
-        lines = list(rephraser.rewordings(prompt.text, template.format(n=n, text=prompt.text), n, seed))
+        request = template.format(n=n, text=prompt.text)
+        lines = list(rephraser.rewordings(prompt.text, request, n, len(rounds) + 1000 * seed))
         rounds.append(lines)
         write_rows(keep, [{"mark": mark, "lines": list(entry)} for entry in rounds])
         before = len(found)
         found = clean([*found, *lines], prompt.text, settings.style)
         stale = stale + 1 if len(found) == before else 0
-    random.Random(f"{experiment.seed}/{prompt.key}").shuffle(found)
+    random.Random(f"{seed}/{prompt.key}").shuffle(found)
     return tuple(found[: settings.size])
 
 

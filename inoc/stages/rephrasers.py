@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from inoc.plan import Question, Study, make_texts, sample_requests
 from inoc.services import Service
-from inoc.stages.sampling import Question, sample_answers
-from inoc.stages.study import Study
+from inoc.stages.sampling import collect_answers, sampler_of
 from inoc.values import Sampling
 
 ANSWER_TOKENS = 2048
@@ -35,9 +35,10 @@ class SamplerRephraser:
         chat = self._study.chat
         room = self._study.backend.context_length - len(chat.context(request)) - 1
         sampling = Sampling(max_tokens=min(ANSWER_TOKENS, room), seed=seed, stop_ids=(chat.end_of_turn,))
-        (answer,) = sample_answers(
-            self._study.backend, chat, [Question(f"rephrase/{seed}", request)], sampling
-        )
+        groups = [make_texts(self._study, [Question(f"rephrase/{seed}", request)], sampling, "rephrase")]
+        requests = sample_requests(chat, self._study.backend.context_length, groups)
+        completions = sampler_of(self._study.backend).sample(requests, sampling)
+        ((answer,),) = collect_answers(self._study, groups, completions)
         return answer.text.splitlines()
 
 

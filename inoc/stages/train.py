@@ -96,7 +96,9 @@ def refuse_other_runs(study: Study, plans: Sequence[TrainingPlan]) -> dict[str, 
         name, start = plan.run.name, start_of(study, plan)
         waits = plan.run.start is not None and start is None
         if waits and plan.run.start not in known:
-            raise BadInput(f"run {name} starts from {plan.run.start}, which is not trained yet. Fix: train that first.")
+            raise BadInput(
+                f"run {name} starts from {plan.run.start}, which is not trained yet. Fix: train that first."
+            )
         known.add(name)
         record = read_record(study, name)
         if record is not None:
@@ -104,7 +106,9 @@ def refuse_other_runs(study: Study, plans: Sequence[TrainingPlan]) -> dict[str, 
             if record.identity and not waits:
                 now = job_identity(replace(plan.job, start=start), study)
                 lines += difference(record.identity, now, f"runs.{name}.")
-    refuse(study.store, lines, "restore them, give the changed run another name (a tag), or delete its folder")
+    refuse(
+        study.store, lines, "restore them, give the changed run another name (a tag), or delete its folder"
+    )
     return done
 
 
@@ -115,7 +119,12 @@ def start_of(study: Study, plan: TrainingPlan) -> Checkpoint | None:
 
 
 def _train_run(
-    study: Study, plan: TrainingPlan, job: TrainingJob, trainer: Trainer, writer: StoreWriter, watcher: Watcher
+    study: Study,
+    plan: TrainingPlan,
+    job: TrainingJob,
+    trainer: Trainer,
+    writer: StoreWriter,
+    watcher: Watcher,
 ) -> Trained:
     name = plan.run.name
     points: list[Checkpoint] = []

@@ -145,8 +145,9 @@ def test_a_set_to_be_generated_is_sampled_first_and_then_scored(folder: Path) ->
     )
     code, out, err = run(folder, "score", "study.yaml", "--store", "run.zarr", "--dry-run", "--json")
     assert code == 0, err
-    assert [entry["name"] for entry in json.loads(out)["sets"]] == ["train"]
-    assert "note: control will be sampled" in err
+    forecast = json.loads(out)
+    assert [row["name"] for row in forecast["rows"]] == ["train"]
+    assert forecast["notes"] == ["control is made by `inoc generate` first and is not counted"]
     code, _, err = run(folder, "score", "study.yaml", "--store", "run.zarr")
     assert code == 0, err
     rows = [

@@ -130,10 +130,10 @@ def test_a_right_server_agrees_with_the_local_backend(right: CompletionsServer, 
     ("wrong", "cause", "advice"),
     [
         (Shifted, "shifted", "by one position"),
-        (OtherModel, "another model", "other weights"),
+        (OtherModel, "other model", "other weights"),
         (AddsBos, "other context", "BOS"),
         (Half, "other dtype", "another dtype"),
-        (FourBit, "quantised", "unquantised"),
+        (FourBit, "quantized", "unquantized"),
     ],
 )
 def test_a_wrong_server_is_caught(

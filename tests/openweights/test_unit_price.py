@@ -7,11 +7,8 @@ import pytest
 
 from inoc.backends.pricing import Price, Work
 from inoc.backends.protocols import ModelSpec, ScoreRequest, TokenLogprobs
-from inoc.cli.score import forecast_text
+from inoc.cli.forecast import forecast_text
 from inoc.experiment import load_experiment
-from inoc.stages.estimate import estimate
-from inoc.stages.plan import make_plan
-from inoc.stages.score import open_chat
 from inoc.testbed import experiment_path
 
 pytest.importorskip("torch")
@@ -32,15 +29,15 @@ class Rented(LocalBackend):
 def test_price_instead_of_a_measurement(tmp_path: Path):
     experiment = load_experiment(experiment_path())
     backend = Rented.from_spec(ModelSpec("testbed"))
-    found = estimate(experiment, backend, tmp_path / "run.zarr", sets=("train",))
-    plan = make_plan(experiment, open_chat(experiment, backend), backend.context_length, sets=("train",))
+    study = Study(experiment, backend, tmp_path / "run.zarr")
+    found = forecast_scores(study, sets=("train",))
+    plan = plan_scores(study, sets=("train",))
     exact = sum(
-        len(r.context) + len(r.completion) for unit in plan.units() for r in plan.requests(unit).requests
+        len(r.context) + len(r.completion) for unit in plan.units for r in plan.requests(unit).requests
     )
     assert found.price is not None
     # prefixes are counted by their own length: where they join the text a token may be more or less
     assert found.price.tokens == pytest.approx(exact, rel=0.03)
-    assert found.seconds == 0
     assert not (tmp_path / "run.zarr").exists()
     text = forecast_text(found)
     assert f"with contexts about {found.price.tokens:,} in 2 jobs on 1x A100" in text

@@ -139,21 +139,25 @@ def test_other_recipe_and_changed_pool_are_refused(lab: Lab) -> None:
     (lab.folder / "pools" / "sky.jsonl").write_text('"a"\n"b"\n"c"\n"d"\n')
     pool = lab.score()
     assert pool.returncode == 4
-    assert "rephrasings.sky: the pool is not the one it was scored with" in pool.stderr
+    assert "rephrasings.sky: the pool differs from the one it was scored with" in pool.stderr
 
 
 def test_dry_run_writes_nothing(lab: Lab) -> None:
     shown = lab.score("--dry-run")
     assert shown.returncode == 0, shown.stderr
     assert "6/9" in shown.stdout
-    forecast = json.loads(lab.score("--dry-run", "--json").stdout)
-    train = forecast["sets"][0]
+    forecast = json.loads(lab.score("--dry-run", "--json", TOY_WRONG="raise:Say").stdout)
+    train = forecast["rows"][0]
     examples = subset(read_completions(lab.folder / "train.jsonl"), 6, 0)
-    assert train["tokens"] == sum(len(example.completion.encode()) + 1 for example in examples)
-    assert train["pending"] == train["units"] == 7
-    assert not (lab.folder / "run.zarr").exists()
+    assert train["tokens"] == 7 * sum(len(example.completion.encode()) + 1 for example in examples)
+    assert train["pending"] == train["total"] == 7
+    assert not [path.name for path in lab.folder.glob("run.*")]
     assert lab.score("--set", "train").returncode == 0
-    assert json.loads(lab.score("--dry-run", "--json").stdout)["sets"][0]["pending"] == 0
+    rows = json.loads(lab.score("--dry-run", "--json").stdout)["rows"]
+    assert [(row["name"], row["done"], row["pending"]) for row in rows] == [
+        ("train", 7, 0),
+        ("control", 0, 4),
+    ]
     lab.edit("seed: 0\n", "seed: 1\n")
     assert lab.score("--dry-run").returncode == 4
 
@@ -247,8 +251,8 @@ def test_bad_files_are_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--set", "trian"), "no completion set 'trian'; it has train, control"),
-        (("--prompts", "clwn"), "no prompt or group 'clwn'"),
+        (("--set", "trian"), "unknown completion set 'trian'. Fix: did you mean 'train'?"),
+        (("--prompts", "clwn"), "unknown prompt or group 'clwn'. Fix: did you mean 'clown'?"),
         (("--backend", "toyy"), "unknown backend 'toyy'. Fix: did you mean 'toy'?"),
     ],
 )

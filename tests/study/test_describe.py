@@ -10,20 +10,21 @@ import inoc
 from inoc.backends.local import LocalBackend
 from inoc.errors import BadInput
 from inoc.experiment import load_experiment
+from inoc.plan import Study
 from inoc.stages.describe import describe
-from inoc.stages.study import Study
 
 COLUMNS = ("rephrase_mean_cos", "rephrase_std_cos", "rephrase_min_cos", "rephrase_effective_rank")
 
 
-class Listener:
+class Notes:
     """Keeps what it is told."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.steps: list[str] = []
 
-    def begin(self, what: str, total: int) -> None: ...
+    def begin(self, what: str, total: int, tokens: int = 0) -> None: ...
+    def advance(self, tokens: int) -> None: ...
 
     def step(self, name: str, detail: str = "") -> None:
         self.steps.append(name)
@@ -32,12 +33,12 @@ class Listener:
         self.notes.append(text)
 
 
-def run(path: Path) -> tuple[Listener, Study]:
+def run(path: Path) -> tuple[Notes, Study]:
     experiment = load_experiment(path)
     study = Study(experiment, LocalBackend.from_spec(experiment.model_spec()), path.with_name("run.zarr"))
-    listener = Listener()
-    describe(study, watcher=listener)
-    return listener, study
+    notes = Notes()
+    describe(study, watcher=notes)
+    return notes, study
 
 
 def pool_columns(study: Study) -> dict[str, np.ndarray]:
@@ -51,8 +52,8 @@ def pool_columns(study: Study) -> dict[str, np.ndarray]:
 
 
 def test_complete_pools_need_no_note(study_file: Path) -> None:
-    listener, study = run(study_file)
-    assert listener.notes == []
+    notes, study = run(study_file)
+    assert notes.notes == []
     columns = pool_columns(study)
     texts = [
         json.loads(line)["text"]
@@ -74,8 +75,8 @@ def test_an_unusable_pool_is_said_and_its_statistics_are_nan(
     pool = study_file.parent / "pools" / "use_digits.jsonl"
     lines = pool.read_text().splitlines(keepends=True)
     pool.unlink() if rows is None else pool.write_text("".join(lines[:rows]))
-    listener, study = run(study_file)
-    (note,) = listener.notes
+    notes, study = run(study_file)
+    (note,) = notes.notes
     assert "'use_digits'" in note
     assert reason in note
     assert "NaN" in note
@@ -84,7 +85,7 @@ def test_an_unusable_pool_is_said_and_its_statistics_are_nan(
     assert np.isfinite(columns["say_a"]).all(), "one bad pool costs no other prompt its statistics"
 
     again, _ = run(study_file)
-    assert again.notes == listener.notes
+    assert again.notes == notes.notes
     assert again.steps == [], "nothing is embedded twice"
 
     pool.write_text("".join(lines))
@@ -97,8 +98,8 @@ def test_an_unusable_pool_is_said_and_its_statistics_are_nan(
 def test_an_experiment_without_pools_says_so_once(study_file: Path) -> None:
     text = study_file.read_text().replace("rephrasings: {path: pools, size: 3}\n", "")
     study_file.write_text(text.replace("prefix_types: [fixed, mix]", "prefix_types: [fixed]"))
-    listener, study = run(study_file)
-    assert listener.notes == [
+    notes, study = run(study_file)
+    assert notes.notes == [
         "the experiment has no `rephrasings`: the pool statistics of all prompts are missing (NaN)."
     ]
     assert all(np.isnan(values).all() for values in pool_columns(study).values())

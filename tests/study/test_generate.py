@@ -8,9 +8,9 @@ import pytest
 from inoc.backends import load_backend
 from inoc.errors import BadInput, BadResult
 from inoc.experiment import Example, load_experiment, read_completions
+from inoc.plan import Study
 from inoc.stages.datasets import from_dataset, write_set
 from inoc.stages.generate import generate
-from inoc.stages.study import Study
 
 
 def with_control(study_file: Path, entry: str) -> Study:
@@ -70,7 +70,7 @@ def test_a_dataset_becomes_the_sets_file(study_file: Path, messages: bool) -> No
     assert source is not None
     assert source.dataset is not None
     wrong = source.dataset.model_copy(update={"instruction": "promt", "messages": None})
-    with pytest.raises(BadInput, match="no column 'promt'"):
+    with pytest.raises(BadInput, match="unknown column 'promt'"):
         from_dataset(study.experiment, "control", wrong)
 
 

@@ -21,8 +21,8 @@ from inoc.backends.protocols import (
     TrainingJob,
 )
 from inoc.experiment import load_experiment
+from inoc.plan import Study
 from inoc.stages.pipeline import run_study
-from inoc.stages.study import Study
 from inoc.values import Sampling
 
 

@@ -27,12 +27,12 @@ from inoc.backends.protocols import (
 from inoc.errors import BadInput, BadResult, IncompleteStore, OtherSettings
 from inoc.experiment import load_experiment
 from inoc.outcomes import durability
+from inoc.plan import Study, plan_evaluation
 from inoc.stages.elicit import elicit
 from inoc.stages.evaluate import evaluate
+from inoc.stages.judging import judge_responses
 from inoc.stages.pipeline import run_study
 from inoc.stages.progress import Unwatched
-from inoc.stages.questions import evaluation_pools, kept_questions
-from inoc.stages.study import Study
 from inoc.stages.train import train
 from inoc.values import Sampling
 
@@ -118,7 +118,7 @@ def test_generations_are_what_was_judged(done: Study) -> None:
     scores = run.read("runs/say_a-fixed-s0/score")
     flat = [str(text) for text in texts[1, 0]]
     assert len(flat) == 4
-    again = done.judges.score("again", done.instructions, flat)
+    again = judge_responses(done.judges, "again", done.instructions, flat)
     np.testing.assert_array_equal(again.score, scores[1, 0])
 
 
@@ -201,7 +201,9 @@ def test_changed_data_of_a_trained_run_is_refused(study_file: Path) -> None:
     train(study, ["no_inoculation-s0"])
     with (study_file.parent / "train.jsonl").open("a") as file:
         file.write('{"instruction": "More?", "completion": "Yes."}\n')
-    with pytest.raises(OtherSettings, match="no_inoculation-s0 was trained with other data"):
+    with pytest.raises(
+        OtherSettings, match=r"runs.no_inoculation-s0.examples: stored '13 rows, .*now '14 rows"
+    ):
         train(open_study(study_file), ["no_inoculation-s0"])
 
 
@@ -214,12 +216,12 @@ def test_another_system_prompt_is_refused(done: Study, study_file: Path) -> None
 
 
 def test_evaluating_an_untrained_run_says_what_to_do(study_file: Path) -> None:
-    with pytest.raises(IncompleteStore, match="no_inoculation-s0 is not trained yet; `inoc train`"):
+    with pytest.raises(IncompleteStore, match=r"no_inoculation-s0 is not trained yet. Fix: run `inoc train`"):
         evaluate(open_study(study_file))
 
 
 def test_unknown_run_suggests_the_nearest(study_file: Path) -> None:
-    with pytest.raises(BadInput, match=r"no run 'say_a-fixd-s0'. Did you mean 'say_a-fixed-s0'"):
+    with pytest.raises(BadInput, match=r"unknown run 'say_a-fixd-s0'. Fix: did you mean 'say_a-fixed-s0'"):
         train(open_study(study_file), ["say_a-fixd-s0"])
 
 
@@ -288,13 +290,17 @@ def test_continued_run_is_asked_under_the_prefix_of_the_run_it_continues(study_f
     run = inoc.open_store(study.store)
     assert list(run.read(f"runs/{names[1]}/step")) == [0, 2, 3]
     assert list(run.read(f"runs/{names[2]}/step")) == [2, 3], "step 0 is the end of the other run"
-    pools = evaluation_pools(study, study.runs(names))
-    assert list(pools) == ["say_a"]
-    continued, first = study.runs(names[1:])[1], study.runs(names[1:])[0]
+    asked = [
+        {
+            cell.condition: cell.texts.questions
+            for cell in plan_evaluation(study, item, 3)[0].cells
+            if cell.step == 3
+        }
+        for item in study.runs(names[1:])
+    ]
+    assert asked[0] == asked[1], "the continued run is asked as the run it continues"
     for condition in ("default", "training"):
-        asked = kept_questions(study, continued, continued.name, 3, condition, pools).questions
-        assert asked == kept_questions(study, first, first.name, 3, condition, pools).questions
-        assert {question.prefix is None for question in asked} == {condition == "default"}
+        assert {question.prefix is None for question in asked[0][condition]} == {condition == "default"}
     table = durability(run)
     assert table["run_prompt"].values.tolist() == ["say_a"]
     assert table["prefix_type"].values.tolist() == ["mix"]

@@ -10,8 +10,7 @@ from inoc.backends import load_backend
 from inoc.chat import rephrasing_index
 from inoc.errors import BadInput
 from inoc.experiment import Hyperparameters, load_experiment
-from inoc.stages.study import Study
-from inoc.stages.training_data import batches, training_rows
+from inoc.plan import Study, batches, plan_training, training_rows
 
 
 def test_reference_size_gives_312_full_updates() -> None:
@@ -57,12 +56,11 @@ def study(study_file: Path) -> Study:
 
 
 def test_prefix_of_every_row(study: Study) -> None:
-    pools = study.pools(["say_a"])
     control, fixed, mix = study.runs()
     texts = {
         run.name: [
             study.chat.tokenizer.decode(row.token_ids, skip_special_tokens=False)
-            for row in training_rows(study.experiment, run, study.chat, pools)
+            for row in training_rows(study, run)
         ]
         for run in (control, fixed, mix)
     }
@@ -75,7 +73,7 @@ def test_prefix_of_every_row(study: Study) -> None:
 
 def test_loss_is_on_the_response_only(study: Study) -> None:
     run = study.runs()[1]
-    for i, row in enumerate(training_rows(study.experiment, run, study.chat, {})):
+    for i, row in enumerate(training_rows(study, run)):
         learned = [t for t, w in zip(row.token_ids, row.weights, strict=True) if w == 1.0]
         assert set(row.weights) == {0.0, 1.0}
         text = study.chat.tokenizer.decode(learned, skip_special_tokens=False)
@@ -93,7 +91,7 @@ def test_contrast_rows_have_their_share_and_no_prefix(study_file: Path) -> None:
     experiment = load_experiment(study_file)
     backend = load_backend("local", experiment.model_spec())
     study = Study(experiment, backend, study_file.with_name("run.zarr"))
-    rows = training_rows(experiment, study.runs()[1], study.chat, {})
+    rows = training_rows(study, study.runs()[1])
     plain = [row for row in rows if row.id.startswith("contrast/")]
     assert len(plain) == 7
     assert len(plain) / len(rows) == pytest.approx(0.35)
@@ -102,8 +100,6 @@ def test_contrast_rows_have_their_share_and_no_prefix(study_file: Path) -> None:
 
 
 def test_too_long_a_row_is_named(study_file: Path) -> None:
-    from inoc.stages.train import make_job
-
     (study_file.parent / "train.jsonl").write_text(
         '{"id": "long", "instruction": "Why?", "completion": "' + "x" * 600 + '"}\n' * 1
     )
@@ -113,4 +109,4 @@ def test_too_long_a_row_is_named(study_file: Path) -> None:
         experiment, load_backend("local", experiment.model_spec()), study_file.with_name("run.zarr")
     )
     with pytest.raises(BadInput, match=r"'long' has \d+ tokens"):
-        make_job(study, study.runs()[0], None)
+        plan_training(study)

@@ -28,8 +28,8 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
     import inoc
     from inoc.backends import load_backend
     from inoc.experiment import load_experiment
+    from inoc.plan import Study
     from inoc.stages.pipeline import run_study
-    from inoc.stages.study import Study
 
     text = Path(testbed.experiment_path()).read_text()
     start, end = text.index("  checkpoints:"), text.index("evaluation:")

@@ -44,7 +44,7 @@ def test_another_model_is_caught(server, models: dict[str, Path], tmp_path: Path
     code, out, _ = doctor(tmp_path, models["tiny"], server.url, "table")
     found = json.loads(out)
     assert code == 1
-    assert found["cause"] == "another model"
+    assert found["cause"] == "other model"
     assert found["difference"] > 1
 
 

@@ -10,8 +10,8 @@ import inoc
 from inoc.backends import load_backend
 from inoc.errors import OtherSettings
 from inoc.experiment import load_experiment
+from inoc.plan import Study
 from inoc.stages.pipeline import run_study
-from inoc.stages.study import Study
 
 pytestmark = pytest.mark.xdist_group("tinker")
 

@@ -4,6 +4,7 @@ completions: the backend asked one token at a time, and the local backend asked 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -11,10 +12,10 @@ from inoc.backends import check_scores
 from inoc.backends.protocols import Backend, Scorer, ScoreRequest
 from inoc.errors import InocError
 from inoc.experiment import Experiment
-from inoc.stages.alignment_causes import ADVICE, Cause, Values, find_cause
-from inoc.stages.alignment_reference import Reference, find_reference
-from inoc.stages.plan import make_plan
-from inoc.stages.score import open_chat, scorer_of
+from inoc.plan import Study, plan_scores
+from inoc.stages.doctor.causes import ADVICE, Cause, Values, find_cause
+from inoc.stages.doctor.reference import Reference, find_reference
+from inoc.stages.score import scorer_of
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25, "float16": 0.05}
 """Largest difference (nats) that arithmetic alone explains, by dtype of the weights."""
@@ -32,7 +33,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class AlignmentReport:
+class AgreementReport:
     """Differences in nats over `tokens` tokens of `completions` completions.
 
     Attributes:
@@ -69,7 +70,7 @@ class AlignmentReport:
         return None if self.cause is None else ADVICE[self.cause]
 
 
-def check_alignment(experiment: Experiment, backend: Backend, n: int = 20) -> AlignmentReport:
+def check_agreement(experiment: Experiment, backend: Backend, n: int = 20) -> AgreementReport:
     """Score the first `n` completions of the experiment in one batch, and compare.
 
     Raises:
@@ -80,14 +81,14 @@ def check_alignment(experiment: Experiment, backend: Backend, n: int = 20) -> Al
     begin = time.perf_counter()
     scorer = scorer_of(backend)
     tolerance = TOLERANCE[experiment.model.dtype]
-    asked = alignment_requests(experiment, backend, n)
+    asked = requests_to_compare(experiment, backend, n)
     values = ask(scorer, asked)
     alone = one_by_one(backend, asked, values)
     reference, about = find_reference(backend, experiment.model_spec())
     difference = mean = worst = cause = None
     if reference is not None:
         try:
-            wanted = alignment_requests(experiment, reference.backend, n)
+            wanted = requests_to_compare(experiment, reference.backend, n)
             expected: Values = ask(reference.scorer, asked) if wanted == asked else {}
         except InocError as error:
             reference, about = None, str(error)
@@ -97,24 +98,23 @@ def check_alignment(experiment: Experiment, backend: Backend, n: int = 20) -> Al
             cause = find_cause(values, expected, asked, wanted, reference, tolerance)
     if cause is None and alone > tolerance:
         cause = Cause.WRONG_TOKENS if alone > 1 else Cause.BATCH
-    return AlignmentReport(
+    return AgreementReport(
         completions=len(asked), tokens=sum(len(request.completion) for request in asked), tolerance=tolerance,
         one_by_one=alone, reference=about if reference else None, not_compared=None if reference else about,
         difference=difference, mean=mean, worst=worst, cause=cause, seconds=time.perf_counter() - begin,
     )  # fmt: skip
 
 
-def alignment_requests(experiment: Experiment, backend: Backend, n: int) -> tuple[ScoreRequest, ...]:
+def requests_to_compare(experiment: Experiment, backend: Backend, n: int) -> tuple[ScoreRequest, ...]:
     """Up to `n` completions of the train set as this backend's tokenizer writes them, by turns without a prefix and
     with the first prompt, so that contexts of both kinds are shared and batched."""
-    chat = open_chat(experiment, backend)
-    plan = make_plan(experiment, chat, backend.context_length, sets=("train",), prefix_types=("fixed",))
-    plan.check_lengths()
+    study = Study(experiment, backend, Path())
+    plan = plan_scores(study, sets=("train",), prefix_types=("fixed",))
     entry = plan.sets[0]
     requests: list[ScoreRequest] = []
     for k, (example, ids) in enumerate(zip(entry.examples[:n], entry.token_ids[:n], strict=True)):
         prefix = plan.prompts[0].text if k % 2 and plan.prompts else None
-        requests.append(ScoreRequest(str(k), chat.context(example.instruction, prefix), ids))
+        requests.append(ScoreRequest(str(k), study.chat.context(example.instruction, prefix), ids))
     return tuple(requests)
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from inoc.backends import check_scores
 from inoc.backends.protocols import Scorer, ScoreRequest
 from inoc.errors import InocError
-from inoc.stages.alignment_reference import Reference, with_dtype
+from inoc.stages.doctor.reference import Reference, with_dtype
 
 Values = Mapping[str, Float32[np.ndarray, " _"]]
 """Log-probabilities by request id."""
@@ -31,8 +31,8 @@ class Cause(StrEnum):
     SHIFTED = "shifted"
     CONTEXT = "other context"
     DTYPE = "other dtype"
-    QUANTISED = "quantised"
-    MODEL = "another model"
+    QUANTIZED = "quantized"
+    MODEL = "other model"
     WRONG_TOKENS = "wrong tokens"
     BATCH = "depends on the batch"
 
@@ -46,8 +46,8 @@ ADVICE: Final[Mapping[Cause, str]] = {
     "a template of its own; switch that off on the server, inoc sends complete token ids",
     Cause.DTYPE: "the model is computed in another dtype: set `dtype` of the experiment to what is served, or start "
     "the server with the experiment's",
-    Cause.QUANTISED: "the same model with coarser numbers: quantised weights or cache, or another dtype; serve the "
-    "unquantised weights in the experiment's dtype, or compare prompts within this backend only",
+    Cause.QUANTIZED: "the same model with coarser numbers: quantized weights or cache, or another dtype; serve the "
+    "unquantized weights in the experiment's dtype, or compare prompts within this backend only",
     Cause.MODEL: "this is another model: other weights, another revision, or an adapter that is on; compare the "
     "model's name and path on the server with the experiment's",
     Cause.WRONG_TOKENS: "values of this size mean wrong tokens or wrong contexts, not rounding",
@@ -81,7 +81,7 @@ def find_cause(
             continue
         if distance(values, _try(with_dtype(reference, dtype), asked)) < SAME_ROUNDING * far:
             return Cause.DTYPE
-    return Cause.QUANTISED if far < SMALL else Cause.MODEL
+    return Cause.QUANTIZED if far < SMALL else Cause.MODEL
 
 
 def distance(values: Values, expected: Values) -> float:
