@@ -42,7 +42,7 @@ def score(
     The same command resumes, whatever stopped it.
     """
     from inoc.cli.progress import StageProgress
-    from inoc.plan import sets_to_make
+    from inoc.plan.texts import sets_to_make
     from inoc.stages.forecast import forecast_scores
     from inoc.stages.generate import generate
     from inoc.stages.score import score as run_stage

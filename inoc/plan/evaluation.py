@@ -60,6 +60,14 @@ class Evaluated:
 def plan_evaluation(study: Study, run: Run, updates: int) -> tuple[Evaluated, ...]:
     """The evaluations of a run, and of its leak grid where the experiment has one.
 
+    Args:
+        study: What to compile.
+        run: The fine-tuning.
+        updates: How many updates it has.
+
+    Returns:
+        The run's own evaluations, then those of its leak grid.
+
     Raises:
         BadInput: Something is wrong with the instructions, the steps asked for, the pools or the judges.
     """

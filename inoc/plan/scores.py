@@ -183,8 +183,8 @@ def plan_scores(
         folder = experiment.resolve(experiment.rephrasings.path)
         pools, wrong = read_pools(folder, keys, experiment.rephrasings.size)
         if wrong:
-            more = f" ({len(wrong) - 1} more pools have problems)" if len(wrong) > 1 else ""
-            raise BadInput(f"{wrong[0]}{more} Or score without rephrasings: --prefix-type fixed.")
+            listed = "\n  ".join(wrong)
+            raise BadInput(f"{listed}\n  Fix: repair the pools, or score without them: --prefix-type fixed.")
     selected = tuple(experiment.prompt(key) for key in keys)
     texts = [prompt.text for prompt in selected] + [max(pool, key=len) for pool in pools.values()]
     planned = tuple(

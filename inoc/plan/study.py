@@ -127,5 +127,5 @@ class Study:
             )
         pools, wrong = read_pools(self.experiment.resolve(settings.path), keys, settings.size)
         if wrong:
-            raise BadInput("\n  ".join(["rephrasing pools:", *wrong]) if len(wrong) > 1 else wrong[0])
+            raise BadInput("\n  ".join([*wrong, "Fix: run `inoc rephrase`, or lower rephrasings.size."]))
         return pools

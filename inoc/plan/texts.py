@@ -118,7 +118,7 @@ def generated_texts(study: Study, name: str, settings: Generate) -> Texts:
 
 
 def elicitation_texts(study: Study, keys: Sequence[str]) -> dict[str, Texts]:
-    """The held-out instructions under each prompt; the key "" is no prompt. Every prompt gets the same random
+    """The held-out instructions under each prompt; the key "" means without a prompt. All get the same random
     streams."""
     groups: dict[str, Texts] = {}
     for key in keys:

@@ -40,7 +40,14 @@ class TrainingPlan:
 
 
 def plan_training(study: Study, names: Sequence[str] = ()) -> tuple[TrainingPlan, ...]:
-    """The runs of the experiment, or those named, with their rows, batches and evaluations.
+    """The runs of the experiment with their rows, batches and evaluations.
+
+    Args:
+        study: What to compile.
+        names: Only these runs; empty for all.
+
+    Returns:
+        One plan per run, in the order of the experiment.
 
     Raises:
         BadInput: Something is wrong with data, pools, settings or the evaluation.

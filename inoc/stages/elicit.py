@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inoc.plan import Study, elicitation_texts
+from inoc.plan import Study
+from inoc.plan.texts import elicitation_texts
 from inoc.stages.judging import Scores, judge_responses
 from inoc.stages.opening import open_writer, prompts_elicited, refuse_changes, stored
 from inoc.stages.progress import Unwatched, Watcher

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inoc.errors import IncompleteStore
-from inoc.plan import Evaluated, Study, plan_evaluation, trainer_identity
+from inoc.plan import Evaluated, Study, plan_evaluation
+from inoc.plan.identity import trainer_identity
 from inoc.stages.judging import judge_responses
 from inoc.stages.opening import open_writer, refuse_changes
 from inoc.stages.progress import Unwatched, Watcher

@@ -7,17 +7,8 @@ from typing import NamedTuple
 from inoc.backends.pricing import Price, Priced, Work
 from inoc.backends.protocols import Checkpoint
 from inoc.experiment import Experiment
-from inoc.plan import (
-    Study,
-    Texts,
-    elicitation_texts,
-    generated_texts,
-    most_tokens,
-    plan_evaluation,
-    plan_scores,
-    plan_training,
-    sets_to_make,
-)
+from inoc.plan import Study, Texts, plan_evaluation, plan_scores, plan_training
+from inoc.plan.texts import elicitation_texts, generated_texts, most_tokens, sets_to_make
 from inoc.stages.describe import has_self_perplexity, plan_embeddings
 from inoc.stages.opening import evaluations_done, prompts_elicited, refuse_changes, stored, units_done
 from inoc.stages.rephrase import pool_settings, pools_on_disk

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from inoc.experiment import Example, Generate
-from inoc.plan import Study, generated_texts, sets_to_make
+from inoc.plan import Study
+from inoc.plan.texts import generated_texts, sets_to_make
 from inoc.stages.datasets import Generated, from_dataset, write_set
 from inoc.stages.progress import Unwatched, Watcher
 from inoc.stages.sampling import sample

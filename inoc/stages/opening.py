@@ -5,16 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from inoc._version import __version__
-from inoc.plan import (
-    Evaluated,
-    ScorePlan,
-    SetPlan,
-    Study,
-    refuse,
-    shared_difference,
-    store_identity,
-    trainer_identity,
-)
+from inoc.plan import Evaluated, ScorePlan, SetPlan, Study
+from inoc.plan.identity import refuse, shared_difference, store_identity, trainer_identity
 from inoc.stages.progress import Watcher
 from inoc.store.fingerprint import difference
 from inoc.store.schema import TraitInfo, Unit

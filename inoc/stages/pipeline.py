@@ -6,7 +6,8 @@ from typing import Literal
 
 from inoc.errors import BadInput, InocError
 from inoc.names import unknown
-from inoc.plan import Study, sets_to_make
+from inoc.plan import Study
+from inoc.plan.texts import sets_to_make
 from inoc.stages.describe import describe
 from inoc.stages.elicit import elicit
 from inoc.stages.evaluate import evaluate

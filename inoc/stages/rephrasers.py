@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from inoc.plan import Question, Study, make_texts, sample_requests
+from inoc.plan import Question, Study
+from inoc.plan.texts import make_texts, sample_requests
 from inoc.services import Service
 from inoc.stages.sampling import collect_answers, sampler_of
 from inoc.values import Sampling

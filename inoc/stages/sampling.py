@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 from inoc.backends.protocols import Backend, Checkpoint, Completion, Sampler
 from inoc.errors import BackendRejected, BadResult
-from inoc.plan import Study, Texts, answers_identity, sample_requests
+from inoc.plan import Study, Texts
+from inoc.plan.identity import answers_identity
+from inoc.plan.texts import sample_requests
 from inoc.stages.work import read_rows, write_rows
 
 

@@ -16,15 +16,9 @@ from inoc.backends.protocols import (
     TrainingStep,
 )
 from inoc.errors import BackendRejected, BadInput, BadResult
-from inoc.plan import (
-    Study,
-    TrainingPlan,
-    job_identity,
-    plan_training,
-    refuse,
-    texts_of_step,
-    trainer_identity,
-)
+from inoc.plan import Study, TrainingPlan, plan_training
+from inoc.plan.evaluation import texts_of_step
+from inoc.plan.identity import job_identity, refuse, trainer_identity
 from inoc.stages.opening import open_writer, refuse_changes
 from inoc.stages.progress import Unwatched, Watcher
 from inoc.stages.sampling import keep_answers

@@ -10,7 +10,8 @@ from inoc.backends import load_backend
 from inoc.chat import rephrasing_index
 from inoc.errors import BadInput
 from inoc.experiment import Hyperparameters, load_experiment
-from inoc.plan import Study, batches, plan_training, training_rows
+from inoc.plan import Study, plan_training
+from inoc.plan.training import batches, training_rows
 
 
 def test_reference_size_gives_312_full_updates() -> None:
