@@ -9,9 +9,9 @@ from pydantic import BaseModel
 
 from inoc.errors import BadInput, BadResult
 from inoc.judge.cache import JudgmentCache, cache_key, default_cache_path
-from inoc.judge.expected_score import MIN_COVERAGE, PERCENT, SCALES, Scale, expected_score, token_value
 from inoc.judge.prompts import PROMPT_VERSION, messages, question_digest, trait_question
 from inoc.judge.protocols import JudgeRequest, Judgment
+from inoc.judge.scale import MIN_COVERAGE, PERCENT, SCALES, Scale, expected_score, token_value
 from inoc.names import unknown
 from inoc.services import (
     OPTION_NAMES,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from inoc.hashing import bytes_hash
-from inoc.judge.expected_score import Scale
+from inoc.judge.scale import Scale
 
 PROMPT_VERSION: Final = "1"
 

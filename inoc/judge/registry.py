@@ -30,7 +30,11 @@ JUDGES: Final = Registry("inoc.judges", "judge", SHIPPED, _factory)
 
 
 def judge_names() -> tuple[str, ...]:
-    """Every name that `open_judge` knows: inoc's own, then those of other packages. Nothing is imported."""
+    """Every name that `open_judge` knows; nothing is imported.
+
+    Returns:
+        inoc's own names, then those of other packages.
+    """
     return JUDGES.names()
 
 

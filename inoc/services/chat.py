@@ -68,20 +68,13 @@ class ChatClient:
     def stream(
         self, conversations: Sequence[Messages], n: int, sampling: Sampling, keys: Sequence[str] | None = None
     ) -> Iterator[tuple[int, tuple[ChatAnswer, ...]]]:
-        """`n` answers to each conversation, as they arrive.
+        """(place of the conversation, its `n` answers), as they arrive.
 
-        Args:
-            conversations: Chats of at least one message each.
-            n: Answers per conversation.
-            sampling: Without stop ids, which a chat service does not know.
-            keys: Seed the random streams together with `sampling.seed`, as far as the service honors seeds;
-                default: the places of the conversations.
-
-        Yields:
-            (place of the conversation, its answers).
+        Random streams are seeded by (sampling.seed, key of the conversation, by default its place), as far as the
+        service honors seeds.
 
         Raises:
-            BadInput: A conversation is empty, or there are stop ids.
+            BadInput: A conversation is empty, or there are stop ids, which a chat service does not know.
             BadResult: A content filter truncated an answer.
             InocError: See `Service.call`.
         """

@@ -116,17 +116,9 @@ class Service:
             future.cancel()
 
     def map(self, call: Callable[[Item], Awaitable[Result]], items: Sequence[Item]) -> Iterator[Result]:
-        """Await `call` on every item, at most `concurrency` at once.
+        """Results of `call` on every item as they arrive, at most `concurrency` in flight.
 
-        Args:
-            call: Makes the result of one item.
-            items: What to call it on.
-
-        Yields:
-            Results in the order of arrival. Closing the iterator early cancels what is in flight.
-
-        Raises:
-            Exception: The first exception of `call`; everything in flight is canceled.
+        The first exception of `call` is raised here. It cancels what is in flight; so does closing the iterator.
         """
         results: queue.SimpleQueue[tuple[Result] | None] = queue.SimpleQueue()
 
@@ -159,20 +151,7 @@ class Service:
         parse: Callable[[bytes], Result],
         settings: ServiceSettings | None = None,
     ) -> Result:
-        """POST `body` as JSON.
-
-        Args:
-            path: Path below the base URL.
-            body: The JSON object to send.
-            parse: Reads the reply; its ValueError means a malformed reply, which is requested once more.
-            settings: Limits of this request; default: those of the service.
-
-        Returns:
-            What `parse` returns.
-
-        Raises:
-            InocError: See `call`.
-        """
+        """POST `body` as JSON and parse the reply as in `call`."""
         import httpx2
 
         async def send(client: "AsyncOpenAI") -> bytes:
@@ -183,7 +162,7 @@ class Service:
     async def get(
         self, path: str, parse: Callable[[bytes], Result], settings: ServiceSettings | None = None
     ) -> Result:
-        """GET `path` and parse the reply like `post`."""
+        """GET `path` and parse the reply as in `call`."""
         import httpx2
 
         async def send(client: "AsyncOpenAI") -> bytes:
@@ -197,15 +176,9 @@ class Service:
         parse: Callable[[Item], Result],
         settings: ServiceSettings | None = None,
     ) -> Result:
-        """One request with rate limit, time limit and retries.
+        """One request with rate limit, time limit and retries; `settings` replaces the service's limits.
 
-        Args:
-            send: Sends the request with the SDK.
-            parse: Reads the reply; its ValueError means a malformed reply, which is requested once more.
-            settings: Limits of this request; default: those of the service.
-
-        Returns:
-            What `parse` returns.
+        A ValueError of `parse` means a malformed reply, which is requested once more.
 
         Raises:
             RequestFailed, RequestRefused: This request failed; others may succeed.
@@ -320,9 +293,8 @@ def shared_service(settings: ServiceSettings) -> Service:
     Args:
         settings: Address, key and limits.
 
-    Raises:
-        BadInput: The address is invalid.
-        BackendUnavailable: A library or the key is missing.
+    Returns:
+        The client; errors are those of `Service`.
     """
     return _shared(settings, settings.address())
 

@@ -59,27 +59,42 @@ def _lines(path: Path) -> tuple[Mapping[str, str], ...]:
 
 
 def model_path() -> Path:
-    """Directory of the shipped model, as `transformers` loads it. Stored in float16: load it as float32."""
+    """The shipped model.
+
+    Returns:
+        Its directory, as `transformers` loads it. Stored in float16: load it as float32.
+    """
     return DATA / "model"
 
 
 def experiment_path() -> Path:
-    """The shipped experiment file."""
+    """The shipped experiment.
+
+    Returns:
+        Its YAML file.
+    """
     return DATA / "experiment.yaml"
 
 
 def prompts() -> tuple[TestbedPrompt, ...]:
-    """The shipped prompts, in the order of the experiment."""
+    """The shipped prompts.
+
+    Returns:
+        One per prompt, in the order of the experiment.
+    """
     return tuple(
         TestbedPrompt(**row) for row in json.loads((DATA / "prompts.json").read_text(encoding="utf-8"))
     )
 
 
 def pool_path(key: str) -> Path:
-    """The JSONL file of a prompt's rephrasing pool (one object with `text` per line).
+    """The file of a prompt's rephrasing pool.
 
     Args:
         key: Key of a shipped prompt.
+
+    Returns:
+        A JSONL file, one object with `text` per line.
 
     Raises:
         BadInput: There is no such prompt.
@@ -91,57 +106,63 @@ def pool_path(key: str) -> Path:
 
 
 def pool(key: str) -> tuple[str, ...]:
-    """The rephrasings of a shipped prompt.
+    """The rephrasing pool of a shipped prompt.
 
     Args:
         key: Key of a shipped prompt.
 
-    Raises:
-        BadInput: There is no such prompt, or its file is missing.
+    Returns:
+        Its rephrasings; errors are those of `pool_path`.
     """
     return tuple(row["text"] for row in _lines(pool_path(key)))
 
 
 def instructions_path(split: Split) -> Path:
-    """The JSONL file of a split of instructions (one object with `instruction` per line).
+    """The file of a split of instructions.
 
     Args:
         split: train, evaluation, tuning or control.
+
+    Returns:
+        A JSONL file, one object with `instruction` per line.
     """
     return DATA / "instructions" / f"{split}.jsonl"
 
 
 def instructions(split: Split) -> tuple[str, ...]:
-    """Instructions of a split; no two splits share one, and pre-training did not see any.
+    """Instructions of a split.
 
     Args:
         split: `train`: the training rows. `evaluation`: for measuring runs. `tuning`: for choosing
             hyper-parameters, so that nothing is chosen on the questions of the evaluation. `control`: those of
             the other completion sets.
 
-    Raises:
-        BadInput: The file is missing.
+    Returns:
+        The instructions. No two splits share one, and pre-training did not see any.
     """
     return tuple(row["instruction"] for row in _lines(instructions_path(split)))
 
 
 def completions_path(name: CompletionSet) -> Path:
-    """The JSONL file of a completion set (`instruction` and `completion` per line).
+    """The file of a completion set.
 
     Args:
         name: train, control, positive or negative.
+
+    Returns:
+        A JSONL file, one object with `instruction` and `completion` per line.
     """
     return DATA / "completions" / f"{name}.jsonl"
 
 
 def completions(name: CompletionSet) -> tuple[tuple[str, str], ...]:
-    """The (instruction, completion) pairs of a set.
+    """Instructions and completions of a set.
 
     Args:
         name: `train` shows both traits, `control` neither, `positive` French only, `negative` Playful only.
 
-    Raises:
-        BadInput: The file is missing.
+    Returns:
+        (instruction, completion) pairs.
     """
     return tuple((row["instruction"], row["completion"]) for row in _lines(completions_path(name)))
 

@@ -24,11 +24,9 @@ TO_DO: set[str] = {
     "inoc.backends",
     "inoc.experiment",
     "inoc.heuristics",
-    "inoc.judge",
+
     "inoc.report",
-    "inoc.services",
     "inoc.store",
-    "inoc.testbed",
     "inoc.testing",
 }
 MAIN = (

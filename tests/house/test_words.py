@@ -17,8 +17,6 @@ TO_DO: set[str] = {
     "docs/api.md",
     "docs/backends/local.md",
     "docs/backends/openai_server.md",
-    "docs/backends/openweights.md",
-    "docs/backends/tinker.md",
     "docs/backends/vllm.md",
     "docs/cli.md",
     "docs/design.md",

@@ -17,8 +17,8 @@ from servers.openai_stub import Call, Reply, StubServer, chat_reply, error_reply
 
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput
 from inoc.judge import Judge, JudgeRequest, open_judge
-from inoc.judge.expected_score import DIGIT, PERCENT
 from inoc.judge.logprob import LogprobJudge, score_reply
+from inoc.judge.scale import DIGIT, PERCENT
 from inoc.services import Service, ServiceSettings
 
 GOOD = [("70", 0.6), ("80", 0.4)]

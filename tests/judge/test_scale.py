@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from inoc.errors import BadResult
 from inoc.judge import Judgment, check_nan_share, expected_score
-from inoc.judge.expected_score import DIGIT, PERCENT, token_value
+from inoc.judge.scale import DIGIT, PERCENT, token_value
 
 
 def logs(*pairs: tuple[str, float]) -> list[tuple[str, float]]:
