@@ -24,7 +24,6 @@ TO_DO: set[str] = {
     "inoc.backends",
     "inoc.experiment",
     "inoc.heuristics",
-
     "inoc.report",
     "inoc.store",
     "inoc.testing",
