@@ -1,11 +1,11 @@
-"""Templating, tokenising and the rephrasing assignment: once, here. Everything below sees token ids only.
+"""Templating, tokenizing and the rephrasing assignment: once, here. Everything below sees token ids only.
 
 A context is the tokenizer's chat template rendered for system prompt, prefix and instruction, up to and with
-the generation prompt, tokenised as one text (`add_special_tokens=False`: a template that wants a BOS writes
-it). A completion is tokenised apart, once per example, and the ids are joined, so its ids are the same under
+the generation prompt, tokenized as one text (`add_special_tokens=False`: a template that wants a BOS writes
+it). A completion is tokenized apart, once per example, and the ids are joined, so its ids are the same under
 every prefix.
 
-Text that spells a special token (such as `<|im_end|>`) is tokenised as ordinary text inside a completion.
+Text that spells a special token (such as `<|im_end|>`) is tokenized as ordinary text inside a completion.
 Inside an instruction or a prompt it becomes the special token, as in every pipeline that renders a template
 to text.
 """
@@ -55,13 +55,13 @@ class Chat:
     def __post_init__(self) -> None:
         if not self.tokenizer.chat_template:
             raise BadInput(
-                "the model's tokenizer has no chat template, so inoc cannot know how its turns are written; "
-                "use an instruction-tuned model, or add chat_template.jinja to the model's folder."
+                "the model's tokenizer has no chat template, so inoc cannot know how its turns are written. "
+                "Fix: use an instruction-tuned model, or add chat_template.jinja to the model's folder."
             )
         rendered = self.render(INSTRUCTION)
         if rendered.count(INSTRUCTION) != 1:
             raise BadInput(
-                "the chat template does not write the user's message exactly once; inoc cannot use it."
+                "the chat template does not write the user's message exactly once. Fix: use another template."
             )
         if self.placement == "system":
             self._require_system("{prefix}", "placement: system")
@@ -71,8 +71,8 @@ class Chat:
     def _require_system(self, text: str, field: str) -> None:
         if text.strip() not in self._template(self._messages(INSTRUCTION, text)):
             raise BadInput(
-                f"the chat template has no system role, so {field} would be lost without a word; "
-                "set model.system_prompt: null and placement: user."
+                f"the chat template has no system role, so {field} would be lost silently. "
+                "Fix: set model.system_prompt: null and placement: user."
             )
 
     def messages(self, instruction: str, prefix: str | None = None) -> list[dict[str, str]]:
@@ -115,7 +115,8 @@ class Chat:
                 return token
         if self.tokenizer.eos_token_id is None:
             raise BadInput(
-                "the chat template ends a turn without a special token and the tokenizer has no EOS token."
+                "the chat template ends a turn without a special token and the tokenizer has no EOS token. "
+                "Fix: use an instruction-tuned model."
             )
         return self.tokenizer.eos_token_id
 
@@ -159,7 +160,7 @@ class Chat:
         if not full.startswith(context):
             raise BadInput(
                 "the chat template does not continue its own generation prompt with the assistant's text "
-                "(does it write thinking tags?); set model.template_options, such as enable_thinking: false."
+                "(does it write thinking tags?). Fix: set model.template_options, such as enable_thinking: false."
             )
         return full[len(context) :]
 
@@ -176,7 +177,7 @@ class Chat:
         except TemplateError as error:
             if any(message["role"] == "system" for message in messages):
                 raise BadInput(
-                    f"the chat template refuses a system prompt ({error}); set model.system_prompt: null and "
+                    f"the chat template refuses a system prompt ({error}). Fix: set model.system_prompt: null and "
                     "placement: user."
                 ) from None
             raise BadInput(f"the chat template refuses this conversation: {error}.") from None
@@ -202,7 +203,7 @@ def assign_rephrasings(
         BadInput: the pool is empty.
     """
     if size < 1:
-        raise BadInput(f"prompt {prompt!r} has no rephrasings; `inoc rephrase` makes them.")
+        raise BadInput(f"prompt {prompt!r} has no rephrasings. Fix: `inoc rephrase` makes them.")
     if recipe == "published":
         return np.arange(len(example_ids), dtype=np.int64) % size
     return np.array([rephrasing_index(seed, prompt, name, size) for name in example_ids], np.int64)

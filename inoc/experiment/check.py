@@ -16,10 +16,16 @@ from inoc.values import Json
 
 
 def load_experiment(path: str | Path) -> Experiment:
-    """Read an experiment file. Files it names are not opened; the stage that needs one does.
+    """Read an experiment file. The files it names are opened by the stages that need them.
+
+    Args:
+        path: The YAML file; relative paths in it are read from its folder.
+
+    Returns:
+        The experiment, frozen.
 
     Raises:
-        BadInput: with every problem of the file, one per line.
+        BadInput: The file has errors; the message lists all of them, one per line.
     """
     experiment, problems = check_experiment(path, files=False)
     errors = [problem for problem in problems if problem.severity == "error"]
@@ -30,19 +36,27 @@ def load_experiment(path: str | Path) -> Experiment:
 
 
 def check_experiment(path: str | Path, *, files: bool = True) -> tuple[Experiment | None, list[Problem]]:
-    """Read an experiment file and list everything wrong with it, ordered by line.
+    """Read an experiment file and list everything wrong with it.
 
-    `files=False` leaves the files it names unread. The experiment is None if there is any error.
+    Args:
+        path: The YAML file.
+        files: Whether to read the files it names, too.
+
+    Returns:
+        The experiment, or None with any error, and the problems in order of their lines.
+
+    Raises:
+        BadInput: The file cannot be read at all.
     """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise BadInput(
-            f"{path} does not exist; `inoc new {path}` writes an experiment file to start from."
+            f"{path} does not exist. Fix: `inoc new {path}` writes an experiment file to start from."
         ) from None
     except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not UTF-8 text (byte {error.start}).") from None
+        raise BadInput(f"{path} is not UTF-8 text (byte {error.start}). Fix: save it as UTF-8.") from None
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.") from None
     document = parse_yaml(text)
@@ -50,24 +64,28 @@ def check_experiment(path: str | Path, *, files: bool = True) -> tuple[Experimen
     experiment: Experiment | None = None
     if isinstance(document.data, dict):
         found = [*secrets(document.data)]
-        experiment, wrong, mended = _validate(document.data)
+        experiment, wrong, repaired = _validate(document.data)
         found += wrong
-        if mended is not None:
+        if repaired is not None:
             broken = {loc for loc, _, _ in found} | {loc[:1] for loc, _, _ in found if loc[:1] == ("judges",)}
             found += [
-                item for item in references(mended) if item[0] not in broken and not _about(item[0], broken)
+                item for item in references(repaired) if item[0] not in broken and not _about(item[0], broken)
             ]
             if files:
-                found += files_named(mended.located(path.parent))
+                found += files_named(repaired.located(path.parent))
         elif wrong:
             found.append(
-                ((), "references between fields and files are checked once these are mended.", "note")
+                ((), "references between fields and files are checked once these are fixed.", "note")
             )
         problems += [
             Problem(dotted(loc), message, document.line(loc), severity) for loc, message, severity in found
         ]
     elif not problems:
-        problems.append(Problem("", "the file must be a mapping of fields, such as `name: my-study`.", 1))
+        problems.append(
+            Problem(
+                "", "the file is not a mapping of fields. Fix: write fields, such as `name: my-study`.", 1
+            )
+        )
     problems = sorted(dict.fromkeys(problems), key=lambda problem: problem.line or 0)
     if experiment is not None and all(problem.severity == "note" for problem in problems):
         return experiment.located(path.parent), problems
@@ -92,12 +110,12 @@ def _validate(data: dict[str, Json]) -> tuple[Experiment | None, list[Found], Ex
     found: list[Found] = [
         (loc, " Or: ".join(dict.fromkeys(texts)), "error") for loc, texts in sentences.items()
     ]
-    mended = deepcopy(data)
+    repaired = deepcopy(data)
     for _ in range(3):
         for item in errors:
-            _remove(mended, item)
+            _remove(repaired, item)
         try:
-            return None, found, _parse(mended)
+            return None, found, _parse(repaired)
         except ValidationError as error:
             errors = error.errors(include_url=False)
     return None, found, None

@@ -26,11 +26,18 @@ def read_completions(path: Path, *, system_prompt: str | None = None) -> tuple[E
     """Read a JSONL file of completions.
 
     A row is `{"instruction": ..., "completion": ...}` or `{"messages": [...]}` with one user and one
-    assistant message, optionally after a system message, which then must equal `system_prompt`. Optional
-    fields: `id` (text or number; by default the row's position in the file, from 0) and `finish` ("stop" or
-    "length"). Other fields are left alone.
+    assistant message, optionally after a system message. Optional fields: `id` (text or number; by default the
+    row's position in the file, from 0) and `finish` ("stop" or "length"). Other fields are ignored.
 
-    Raises BadInput naming file and line.
+    Args:
+        path: The file.
+        system_prompt: What a system message must equal.
+
+    Returns:
+        The examples in file order, with unique ids.
+
+    Raises:
+        BadInput: A row is wrong, or there are none; the message names file and line.
     """
     examples: list[Example] = []
     seen: dict[str, int] = {}
@@ -38,34 +45,56 @@ def read_completions(path: Path, *, system_prompt: str | None = None) -> tuple[E
         example = _example(row, str(len(examples)), f"{path}, line {line}", system_prompt)
         if example.id in seen:
             first = seen[example.id]
-            raise BadInput(f"{path}, line {line}: the id {example.id!r} is also on line {first}; rename one.")
+            raise BadInput(
+                f"{path}, line {line}: the id {example.id!r} is also on line {first}. Fix: rename one."
+            )
         seen[example.id] = line
         examples.append(example)
     if not examples:
-        raise BadInput(f"{path} has no rows; it needs one JSON object per line.")
+        raise BadInput(f"{path} has no rows. Fix: write one JSON object per line.")
     return tuple(examples)
 
 
 def read_instructions(path: Path) -> tuple[str, ...]:
-    """Read JSONL instructions: a string, `{"instruction": ...}` or `{"messages": [...]}` per line."""
+    """Read JSONL instructions: a string, `{"instruction": ...}` or `{"messages": [...]}` per line.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The instructions in file order.
+
+    Raises:
+        BadInput: A row is wrong, or there are none; the message names file and line.
+    """
     texts: list[str] = []
     for line, row in _rows(path):
         where = f"{path}, line {line}"
         text = row if isinstance(row, str) else _instruction(row, where)
         if not text.strip():
-            raise BadInput(f"{where}: the instruction is empty; remove the row.")
+            raise BadInput(f"{where}: the instruction is empty. Fix: remove the row.")
         texts.append(text)
     if not texts:
-        raise BadInput(f"{path} has no rows; it needs one JSON object per line.")
+        raise BadInput(f"{path} has no rows. Fix: write one JSON object per line.")
     return tuple(texts)
 
 
 def read_pool(path: Path) -> tuple[str, ...]:
-    """Read a rephrasing pool: a JSON list, or JSONL, of strings or of `{"text" | "rephrasing": ...}`."""
+    """Read a rephrasing pool: a JSON list, or JSONL, of strings or of `{"text" | "rephrasing": ...}`.
+
+    Args:
+        path: The file, `.json` for a list.
+
+    Returns:
+        The rephrasings in file order.
+
+    Raises:
+        BadInput: The file or a rephrasing is wrong; the message names file and line.
+    """
     if path.suffix == ".json":
         data = _json(path.read_text(encoding="utf-8"), str(path))
         if not isinstance(data, list):
-            raise BadInput(f"{path}: a rephrasing pool is a JSON list of strings.")
+            raise BadInput(f"{path}: not a list. Fix: write the pool as a JSON list of strings.")
         rows = [(f"{path}, item {i}", row) for i, row in enumerate(data)]
     else:
         rows = [(f"{path}, line {line}", row) for line, row in _rows(path)]
@@ -73,31 +102,46 @@ def read_pool(path: Path) -> tuple[str, ...]:
 
 
 def read_pools(folder: Path, keys: Sequence[str], size: int) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """The pools of `keys` in `folder` (`<key>.jsonl` or `<key>.json`), each cut to its first `size` texts.
+    """The pools of prompts in a folder (`<key>.jsonl` or `<key>.json`).
 
-    Returns the pools that exist, and a sentence for every pool that is missing, too small or repeats a text.
+    Args:
+        folder: The folder.
+        keys: The prompts.
+        size: Each pool is cut to its first `size` texts.
+
+    Returns:
+        The pools that exist, and a sentence for every pool that is missing, too small or repeats a text.
     """
     pools: dict[str, tuple[str, ...]] = {}
     wrong: list[str] = []
     for key in keys:
         path = next((p for p in (folder / f"{key}.jsonl", folder / f"{key}.json") if p.is_file()), None)
         if path is None:
-            wrong.append(f"prompt {key!r} has no pool {folder / key}.jsonl; `inoc rephrase` makes it.")
+            wrong.append(f"prompt {key!r} has no pool {folder / key}.jsonl. Fix: `inoc rephrase` makes it.")
             continue
         pool = read_pool(path)
         if len(pool) < size:
             wrong.append(
-                f"{path} has {len(pool)} rephrasings, fewer than rephrasings.size = {size}; "
-                f"run `inoc rephrase` again or ask for {len(pool)}."
+                f"{path} has {len(pool)} rephrasings, fewer than rephrasings.size = {size}. "
+                f"Fix: run `inoc rephrase` again or ask for {len(pool)}."
             )
         elif len(set(pool[:size])) < size:
-            wrong.append(f"{path} repeats a rephrasing within its first {size}; remove the duplicates.")
+            wrong.append(f"{path} repeats a rephrasing within its first {size}. Fix: remove the duplicates.")
         pools[key] = pool[:size]
     return pools, wrong
 
 
 def subset(examples: Sequence[Item], limit: int | None, seed: int | None) -> tuple[Item, ...]:
-    """At most `limit` examples in file order: a random subset drawn with `seed`, or the first if None."""
+    """At most `limit` examples, in file order.
+
+    Args:
+        examples: All of them.
+        limit: How many; None for all.
+        seed: Of the random subset; None takes the first `limit`.
+
+    Returns:
+        The subset.
+    """
     if limit is None or limit >= len(examples):
         return tuple(examples)
     if seed is None:
@@ -110,9 +154,11 @@ def _rows(path: Path) -> Iterator[tuple[int, Json]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise BadInput(f"{path} does not exist.") from None
+        raise BadInput(
+            f"{path} does not exist. Fix: correct the path; it is relative to the experiment file."
+        ) from None
     except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not UTF-8 text (byte {error.start}).") from None
+        raise BadInput(f"{path} is not UTF-8 text (byte {error.start}). Fix: save it as UTF-8.") from None
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.") from None
     for line, row in enumerate(text.split("\n"), start=1):
@@ -124,26 +170,32 @@ def _json(text: str, where: str) -> Json:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise BadInput(f"{where}: not JSON ({error.msg} at column {error.colno}).") from None
+        raise BadInput(
+            f"{where}: not JSON ({error.msg}, column {error.colno}). Fix: write one JSON value per line."
+        ) from None
 
 
 def _example(row: Json, position: str, where: str, system_prompt: str | None) -> Example:
     if not isinstance(row, dict):
-        raise BadInput(f"{where}: a row is a JSON object with instruction and completion, or with messages.")
+        raise BadInput(
+            f"{where}: not an object. Fix: write an object with instruction and completion, or with messages."
+        )
     instruction = _instruction(row, where, system_prompt)
     completion = row.get("completion")
     if "messages" in row:
         completion = read_turns(row["messages"], where, system_prompt).get("assistant")
     if not isinstance(completion, str):
-        raise BadInput(f"{where}: the completion is missing or not text.")
+        raise BadInput(f"{where}: the completion is missing or not text. Fix: add `completion` as text.")
     if not completion.strip():
-        raise BadInput(f"{where}: the completion is empty, there is nothing to score; remove the row.")
+        raise BadInput(f"{where}: the completion is empty. Fix: remove the row.")
     name = row.get("id", position)
     if isinstance(name, bool) or not isinstance(name, str | int) or name == "":
-        raise BadInput(f"{where}: id must be text or a whole number.")
+        raise BadInput(f"{where}: the id is not text or a whole number. Fix: write one, or leave id out.")
     finish = row.get("finish", "stop")
     if finish not in ("stop", "length"):
-        raise BadInput(f'{where}: finish must be "stop" or "length".')
+        raise BadInput(
+            f'{where}: finish is not "stop" or "length". Fix: write one of them, or leave finish out.'
+        )
     return Example(str(name), instruction, completion, finish)
 
 
@@ -154,14 +206,23 @@ def _instruction(row: Json, where: str, system_prompt: str | None = None) -> str
     else:
         instruction = fields.get("instruction")
     if not isinstance(instruction, str):
-        raise BadInput(f"{where}: the instruction is missing or not text.")
+        raise BadInput(f"{where}: the instruction is missing or not text. Fix: add `instruction` as text.")
     return instruction
 
 
 def read_turns(messages: object, where: str, system_prompt: str | None) -> dict[str, str]:
-    """Role -> content of a conversation of one exchange; a system message must be the experiment's own.
+    """The texts of a conversation of one exchange.
 
-    Raises BadInput that begins with `where`.
+    Args:
+        messages: A list of `{"role": ..., "content": ...}`.
+        where: Begins every error.
+        system_prompt: What a system message must equal.
+
+    Returns:
+        Role to content.
+
+    Raises:
+        BadInput: The messages are not one exchange, or have another system message.
     """
     turns: dict[str, str] = {}
     for message in cast(list[object], messages) if isinstance(messages, list) else [None]:
@@ -169,7 +230,8 @@ def read_turns(messages: object, where: str, system_prompt: str | None) -> dict[
         role, content = fields.get("role"), fields.get("content")
         if role not in ("system", "user", "assistant") or not isinstance(content, str):
             raise BadInput(
-                f"{where}: messages must be objects with role (system, user, assistant) and content (text)."
+                f"{where}: messages without a role or a text. Fix: write objects with role (system, user, assistant) "
+                "and content (text)."
             )
         expected = {
             "system": not turns,
@@ -177,12 +239,12 @@ def read_turns(messages: object, where: str, system_prompt: str | None) -> dict[
             "assistant": list(turns)[-1:] == ["user"],
         }
         if not expected[str(role)] or "assistant" in turns:
-            raise BadInput(f"{where}: only one exchange is supported: [system,] user, assistant.")
+            raise BadInput(f"{where}: not one exchange. Fix: keep [system,] user, assistant.")
         turns[str(role)] = content
     if "system" in turns and turns["system"] != (system_prompt or ""):
         raise BadInput(
-            f"{where}: its system message is not the experiment's model.system_prompt; "
-            "remove it from the data or set model.system_prompt to it."
+            f"{where}: its system message is not the experiment's model.system_prompt. "
+            "Fix: remove it from the data or set model.system_prompt to it."
         )
     return turns
 
@@ -191,5 +253,7 @@ def _rephrasing(row: Json, where: str) -> str:
     if isinstance(row, dict):
         row = row.get("text", row.get("rephrasing"))
     if not isinstance(row, str) or not row.strip():
-        raise BadInput(f"{where}: a rephrasing is a non-empty string (or an object with `text`).")
+        raise BadInput(
+            f"{where}: not a rephrasing. Fix: write a non-empty string (or an object with `text`)."
+        )
     return row

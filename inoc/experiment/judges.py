@@ -21,7 +21,7 @@ class ServiceJudge(Part):
 
 
 class LogprobJudge(ServiceJudge):
-    """One number from the first token's alternatives. The scale 0-9 is another judge than 0-100."""
+    """One number from the first token's alternatives. The scales 0-9 and 0-100 are different judges."""
 
     kind: Literal["logprob"]
     question: Annotated[str, Field(min_length=1)]
@@ -46,7 +46,7 @@ class LanguageJudge(Part):
 
 
 class LexicalJudge(Part):
-    """Share of the response's sentences that a word list or a shipped lexicon recognises, on this machine."""
+    """Share of the response's sentences that a word list or a shipped lexicon recognizes, on this machine."""
 
     kind: Literal["lexical"]
     words: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from inoc.values import Scalar
 
 
 class Model(Part):
-    """The base model and how it is spoken to."""
+    """The base model and how its turns are written."""
 
     id: Annotated[str, Field(min_length=1, description='a local folder, a hub name, or "testbed"')]
     revision: str | None = None
@@ -35,7 +35,7 @@ class Model(Part):
 
 
 class BackendChoice(Part):
-    """Which backend does the work; `options` are its own settings (device, quantisation, url, ...)."""
+    """Which backend does the work; `options` are its own settings (device, quantization, url, ...)."""
 
     name: Name = "local"
     options: Mapping[str, Scalar] = {}
@@ -112,7 +112,7 @@ class CompletionSet(Part):
     path: str | None = None
     generate: Generate | None = None
     dataset: Dataset | None = None
-    limit: Annotated[Count | None, Field(description="score at most so many examples; null: all")] = None
+    limit: Annotated[Count | None, Field(description="the most examples to score; null: all")] = None
     seed: Annotated[
         int | None, Field(description="seed of the random subset; null: the first `limit` rows")
     ] = 0

@@ -1,8 +1,7 @@
 """What one part of an experiment says about another, and the files it names."""
 
-import difflib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +14,11 @@ from inoc.experiment.parts import NEUTRAL
 from inoc.experiment.sentences import is_secret, sentence
 from inoc.experiment.training import Hyperparameters, Runs
 from inoc.experiment.yaml_file import Loc
+from inoc.names import unknown
 from inoc.values import Json
 
 Found = tuple[Loc, str, str]
-"""Where, what (with the mend), and "error" or "note"."""
+"""Where, what (with its fix), and "error" or "note"."""
 
 
 def references(experiment: Experiment) -> Iterator[Found]:
@@ -28,16 +28,10 @@ def references(experiment: Experiment) -> Iterator[Found]:
     yield from _sets(experiment)
     yield from _runs(experiment)
     if experiment.evaluation:
-        keys = {prompt.key for prompt in experiment.prompt_list()}
+        keys = [prompt.key for prompt in experiment.prompt_list()]
         for index, key in enumerate(experiment.evaluation.leak_grid):
             if key not in keys:
-                yield ("evaluation", "leak_grid", index), _unknown("prompt", key, keys), "error"
-
-
-def _unknown(what: str, name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known) or 'none'}."
-    return f"no {what} is named {name!r}; {hint}"
+                yield ("evaluation", "leak_grid", index), unknown("prompt", key, keys), "error"
 
 
 def _traits(experiment: Experiment) -> Iterator[Found]:
@@ -45,16 +39,20 @@ def _traits(experiment: Experiment) -> Iterator[Found]:
     if traits.positive.family == traits.negative.family:
         yield (
             ("traits", "negative", "family"),
-            "both traits have the same family; give each its own.",
+            "both traits have the same family. Fix: give each its own.",
             "error",
         )
     if traits.positive.name == traits.negative.name:
-        yield ("traits", "negative", "name"), "both traits have the same name; rename one.", "error"
+        yield ("traits", "negative", "name"), "both traits have the same name. Fix: rename one.", "error"
     for side, trait in (("positive", traits.positive), ("negative", traits.negative)):
         if trait.family == NEUTRAL:
-            yield ("traits", side, "family"), "'neutral' is kept for prompts that ask for no trait.", "error"
+            yield (
+                ("traits", side, "family"),
+                "'neutral' is kept for prompts that ask for no trait. Fix: rename the family.",
+                "error",
+            )
         if trait.judge is not None and trait.judge not in experiment.judges:
-            yield ("traits", side, "judge"), _unknown("judge", trait.judge, experiment.judges), "error"
+            yield ("traits", side, "judge"), unknown("judge", trait.judge, experiment.judges), "error"
 
 
 def _prompts(experiment: Experiment) -> Iterator[Found]:
@@ -63,19 +61,23 @@ def _prompts(experiment: Experiment) -> Iterator[Found]:
     texts: dict[str, str] = {}
     for name, group in experiment.prompts.items():
         if group.family not in families:
-            yield ("prompts", name, "family"), _unknown("family", group.family, families), "error"
+            yield ("prompts", name, "family"), unknown("family", group.family, families), "error"
         elif group.role is not None and group.role != experiment.role(group.family):
             role = experiment.role(group.family)
-            message = f"prompts of family {group.family!r} have the role {role!r}; leave it out."
+            message = f"prompts of family {group.family!r} have the role {role!r}. Fix: leave it out."
             yield ("prompts", name, "role"), message, "error"
         for key, text in group.prompts.items():
             loc: Loc = ("prompts", name, "prompts", key)
             if key in first:
-                yield loc, f"the key {key!r} is also in group {first[key]!r}; rename one.", "error"
+                yield loc, f"the key {key!r} is also in group {first[key]!r}. Fix: rename one.", "error"
             if key in experiment.prompts:
-                yield loc, f"the key {key!r} is also the name of a group; rename one.", "error"
+                yield loc, f"the key {key!r} is also the name of a group. Fix: rename one.", "error"
             if text != text.strip():
-                yield loc, "the text begins or ends with white space; inoc adds the space itself.", "error"
+                yield (
+                    loc,
+                    "the text begins or ends with white space. Fix: remove it; inoc adds the space.",
+                    "error",
+                )
             elif text in texts and key not in first:
                 yield loc, f"the same text as prompt {texts[text]!r}.", "note"
             first.setdefault(key, name)
@@ -88,19 +90,19 @@ def _sets(experiment: Experiment) -> Iterator[Found]:
         if entry.path is None and not entry.made:
             yield (
                 loc,
-                "needs `path` (a JSONL file), `generate` (sample the base model) or `dataset`.",
+                "has no texts. Fix: add `path` (a JSONL file), `generate` (sample the base model) or `dataset`.",
                 "error",
             )
         if entry.generate and entry.dataset:
-            yield loc, "has both `generate` and `dataset`; remove one.", "error"
+            yield loc, "has both `generate` and `dataset`. Fix: remove one.", "error"
         if name == "train" and entry.generate and entry.generate.instructions is None:
             yield (
                 loc,
-                "`generate.instructions` is missing; the train set has no other instructions to use.",
+                "`generate.instructions` is missing. Fix: name a file; the train set has no other instructions.",
                 "error",
             )
         if "mix" in (entry.prefix_types or ()) and experiment.rephrasings is None:
-            yield (*loc, "prefix_types"), "mix needs a `rephrasings` section.", "error"
+            yield (*loc, "prefix_types"), "mix needs rephrasings. Fix: add a `rephrasings` section.", "error"
 
 
 def _runs(experiment: Experiment) -> Iterator[Found]:
@@ -115,9 +117,13 @@ def _runs(experiment: Experiment) -> Iterator[Found]:
     seen: set[str] = set()
     for run in experiment.runs():
         if run.name in seen:
-            yield ("training", "runs"), f"two runs are named {run.name!r}; give one line a `tag`.", "error"
+            yield (
+                ("training", "runs"),
+                f"two runs are named {run.name!r}. Fix: give one line a `tag`.",
+                "error",
+            )
         if run.start is not None and run.start not in seen:
-            message = f"run {run.name!r} starts from another: {_unknown('earlier run', run.start, seen)}"
+            message = f"run {run.name!r} starts from another: {unknown('earlier run', run.start, seen)}"
             yield ("training", "runs"), message, "error"
         seen.add(run.name)
 
@@ -126,16 +132,19 @@ def _run(experiment: Experiment, line: Runs, names: set[str]) -> Iterator[tuple[
     if line.prompts != "all":
         for place, name in enumerate(line.prompts):
             if name not in names:
-                yield ("prompts", place), _unknown("prompt or group", name, names)
+                yield ("prompts", place), unknown("prompt or group", name, names)
     if not line.prompts and set(line.prefix_types) != {"none"}:
-        yield ("prompts",), "names no prompt; list some, or set prefix_types: [none] for the control run."
+        yield (
+            ("prompts",),
+            "names no prompt. Fix: list some, or set prefix_types: [none] for the control run.",
+        )
     if line.prompts and "none" in line.prefix_types:
-        yield ("prefix_types",), "the control run (none) has no prompts; give it a line of its own."
+        yield ("prefix_types",), "the control run (none) has no prompts. Fix: give it a line of its own."
     if "mix" in line.prefix_types and experiment.rephrasings is None:
-        yield ("prefix_types",), "mix needs a `rephrasings` section."
+        yield ("prefix_types",), "mix needs rephrasings. Fix: add a `rephrasings` section."
     for field in line.overrides:
         if field not in Hyperparameters.model_fields:
-            yield ("overrides", field), _unknown("setting of training", field, Hyperparameters.model_fields)
+            yield ("overrides", field), unknown("setting of training", field, Hyperparameters.model_fields)
     known = {k: v for k, v in line.overrides.items() if k in Hyperparameters.model_fields}
     try:
         Hyperparameters.model_validate_json(json.dumps(known), strict=True)
@@ -152,8 +161,8 @@ def secrets(data: Json, loc: Loc = ()) -> Iterator[Found]:
     for name, value in entries:
         if is_secret(str(name), value):
             message = (
-                "looks like a secret, which would be copied into the store; remove it (and revoke it if the "
-                "file was shared). Keys are read from environment variables only."
+                "looks like a secret, which would be copied into the store. Fix: remove it (and revoke it if the "
+                "file was shared); keys are read from environment variables only."
             )
             yield (*loc, name), message, "error"
         else:
@@ -197,17 +206,19 @@ def _training_files(experiment: Experiment) -> Iterator[Found]:
     for path, loc in named.items():
         read = partial(read_completions, path, system_prompt=experiment.model.system_prompt)
         if path.exists() or path not in yet_to_be_made:
-            yield from _file(loc, path, False, read, "paths are relative to the experiment file.")
+            yield from _file(
+                loc, path, False, read, "correct the path; it is relative to the experiment file."
+            )
 
 
-LATER = "paths are relative to the experiment file; `optional: true` if it comes later."
+LATER = "correct the path (relative to the experiment file), or set `optional: true` if it comes later."
 
 
 def _file(
     loc: Loc, path: Path, optional: bool, read: Callable[[], object], hint: str = LATER
 ) -> Iterator[Found]:
     if not path.exists():
-        yield loc, f"{path} does not exist; {hint}", "note" if optional else "error"
+        yield loc, f"{path} does not exist. Fix: {hint}", "note" if optional else "error"
         return
     try:
         read()
@@ -223,7 +234,7 @@ def _pools(experiment: Experiment) -> Iterator[Found]:
     if not folder.is_dir():
         yield (
             loc,
-            f"there is no folder {folder}; `inoc rephrase` makes it (`optional: true` until then).",
+            f"there is no folder {folder}. Fix: `inoc rephrase` makes it (`optional: true` until then).",
             severity,
         )
         return

@@ -1,6 +1,5 @@
-"""What pydantic found, as sentences that name the mend."""
+"""What pydantic found, as sentences that name the fix."""
 
-import difflib
 import json
 import re
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from inoc.experiment.models import Experiment
 from inoc.experiment.yaml_file import Loc
+from inoc.names import unknown
 from inoc.values import Json
 
 SECRET_NAME = re.compile(
@@ -50,7 +50,7 @@ def written(error: ErrorDetails, data: Json) -> Loc:
 
 
 def sentence(error: ErrorDetails, data: Json = None) -> str:
-    """What is wrong and how to mend it."""
+    """What is wrong, and its fix."""
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
     last = error["loc"][-1] if error["loc"] else ""
     shown = (
@@ -60,16 +60,14 @@ def sentence(error: ErrorDetails, data: Json = None) -> str:
     )
     match kind:
         case "missing":
-            return f"the field {last!r} is missing; add `{last}: ...`."
+            return f"the field {last!r} is missing. Fix: add `{last}: ...`."
         case "extra_forbidden":
             known = _fields(written(error, data)[:-1])
-            near = difflib.get_close_matches(str(last), known, n=1, cutoff=0.6)
-            hint = f"did you mean '{near[0]}'?" if near else f"the fields here are {', '.join(known)}."
-            return f"unknown field; {hint}"
+            return unknown("field", str(last), known)
         case "literal_error":
             return f"must be {context.get('expected')}{shown}."
         case "string_type":
-            return f"must be text; put it in quotes{shown}."
+            return f"not text{shown}. Fix: put it in quotes."
         case "string_pattern_mismatch":
             return f"may hold letters, digits, '_', '-' and '.' as in {context.get('pattern')}{shown}."
         case "string_too_short" | "too_short":
@@ -85,9 +83,7 @@ def sentence(error: ErrorDetails, data: Json = None) -> str:
         case "tuple_type" | "list_type":
             return f"must be a list, such as [a, b]{shown}."
         case "union_tag_not_found":
-            return (
-                "the field 'kind' is missing; it is one of 'logprob', 'language', 'lexical', 'misalignment'."
-            )
+            return "the field 'kind' is missing. Fix: write one of logprob, language, lexical, misalignment, plugin."
         case "union_tag_invalid":
             return f"kind must be one of {context.get('expected_tags')}."
         case _:

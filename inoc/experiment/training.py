@@ -27,7 +27,7 @@ class Hyperparameters(Part):
     batch_size: Annotated[int, Field(ge=1, description="examples per micro-batch")] = 4
     accumulation: Annotated[int, Field(ge=1, description="micro-batches per update")] = 8
     epochs: Annotated[float, Field(gt=0)] = 1.0
-    examples: Annotated[Count | None, Field(description="train on at most so many rows; null: all")] = None
+    examples: Annotated[Count | None, Field(description="the most rows to train on; null: all")] = None
     gradient_checkpointing: bool = False
     checkpoints: Annotated[
         tuple[Annotated[int, Field(ge=0)], ...],
@@ -36,7 +36,7 @@ class Hyperparameters(Part):
 
     @property
     def adapter(self) -> AdapterSettings:
-        """The adapter's parametrisation, as backends take it."""
+        """The adapter's settings, as backends take them."""
         return AdapterSettings(self.method, self.rank, self.alpha, self.rslora, self.dropout, self.targets)
 
 
@@ -71,7 +71,9 @@ class Training(Hyperparameters):
 
     runs: tuple[Runs, ...] = ()
     contrast: Contrast | None = None
-    directory: Annotated[str | None, Field(description="where checkpoints go; null: beside the store")] = None
+    directory: Annotated[str | None, Field(description="where checkpoints go; null: next to the store")] = (
+        None
+    )
 
 
 class Run(Part):

@@ -1,4 +1,4 @@
-"""YAML with line numbers: what pydantic is given, and where in the file each field stands.
+"""YAML with line numbers: what pydantic is given, and the line of each field.
 
 Scalars follow the YAML 1.2 core schema: `no`, `on` and `off` are text (a prompt key, a language) and
 `1e-4` is a number. A key given twice is an error, never "the last one wins".
@@ -17,13 +17,13 @@ Loc = tuple[str | int, ...]
 
 
 class Problem(NamedTuple):
-    """One thing wrong with a file: the field, what is wrong and how to mend it, and the line."""
+    """One thing wrong with a file: the field, what is wrong with its fix, and the line."""
 
     field: str
     message: str
     line: int | None = None
     severity: str = "error"
-    """ "error", or "note" for what is worth knowing and stops nothing."""
+    """ "error", or "note" for a remark that stops nothing."""
 
     def __str__(self) -> str:
         place = f"line {self.line}: " if self.line else ""
@@ -34,7 +34,7 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Document:
-    """The parsed file. `lines` maps the path of a field to the line (from 1) where it stands."""
+    """The parsed file. `lines` maps the path of a field to its line, from 1."""
 
     data: Json
     lines: dict[Loc, int] = field(default_factory=lambda: {})
@@ -74,7 +74,7 @@ def parse_yaml(text: str) -> Document:
     try:
         node = loader.get_single_node()
         if node is None:
-            return _broken("the file is empty; `inoc new FILE` writes one to start from.")
+            return _broken("the file is empty. Fix: `inoc new FILE` writes one to start from.")
         lines: dict[Loc, int] = {}
         problems = tuple(_walk(node, (), lines, set()))
         data = loader.construct_document(node)  # pyright: ignore[reportUnknownMemberType]
@@ -83,7 +83,7 @@ def parse_yaml(text: str) -> Document:
         mark = error.problem_mark or error.context_mark
         hint = " YAML is indented with spaces, not tabs." if "\\t" in str(error.problem) else ""
         what = str(error.problem or error.context)
-        message = f"not valid YAML: {what}.{hint} Text with ': ' or '#' in it needs quotes."
+        message = f"not valid YAML: {what}.{hint} Fix: put text with ': ' or '#' in it in quotes."
         return _broken(message, mark.line + 1 if mark else None)
     except (yaml.YAMLError, ValueError) as error:
         return _broken(f"not valid YAML: {error}.")
@@ -99,7 +99,7 @@ def _walk(node: yaml.Node, loc: Loc, lines: dict[Loc, int], above: set[int]) -> 
     """Record the line of every field; yield duplicate keys and keys that are not text."""
     if id(node) in above:
         yield Problem(
-            dotted(loc), "refers to itself through an anchor; write it out.", node.start_mark.line + 1
+            dotted(loc), "refers to itself through an anchor. Fix: write it out.", node.start_mark.line + 1
         )
         return
     above = above | {id(node)}
@@ -111,11 +111,13 @@ def _walk(node: yaml.Node, loc: Loc, lines: dict[Loc, int], above: set[int]) -> 
             if key.tag == "tag:yaml.org,2002:merge":
                 continue
             if key.tag != "tag:yaml.org,2002:str":
-                yield Problem(dotted((*loc, name)), f"the key {name} is not text; put it in quotes.", line)
+                yield Problem(
+                    dotted((*loc, name)), f"the key {name} is not text. Fix: put it in quotes.", line
+                )
             if name in seen:
                 yield Problem(
                     dotted((*loc, name)),
-                    f"this key is given twice, first on line {seen[name]}; keep one or rename the other.",
+                    f"this key is given twice, first on line {seen[name]}. Fix: keep one or rename the other.",
                     line,
                 )
             seen.setdefault(name, line)

@@ -65,7 +65,7 @@ def test_good_file_has_no_problem(study: Path) -> None:
         (replaced("name: study\n", ""), "name"),
         (
             replaced("model: {id: testbed}", "model: {id: testbed, dtyp: float32}"),
-            "line 2: model.dtyp: unknown field; did you mean 'dtype'?",
+            "line 2: model.dtyp: unknown field 'dtyp'. Fix: did you mean 'dtype'?",
         ),
         (
             replaced("model: {id: testbed}", "model: {id: testbed, dtype: float64}"),
@@ -73,15 +73,15 @@ def test_good_file_has_no_problem(study: Path) -> None:
         ),
         (
             replaced("model: {id: testbed}", "modle: {id: testbed}"),
-            "line 2: modle: unknown field; did you mean 'model'?",
+            "line 2: modle: unknown field 'modle'. Fix: did you mean 'model'?",
         ),
         (
             replaced("family: playful\n", "family: playfull\n"),
-            "line 8: prompts.strong.family: no family is named 'playfull'; did you mean 'playful'?",
+            "line 8: prompts.strong.family: unknown family 'playfull'. Fix: did you mean 'playful'?",
         ),
         (
             replaced("      clown: You are a clown.", "      clown: 3"),
-            "line 11: prompts.strong.prompts.clown: must be text",
+            "line 11: prompts.strong.prompts.clown: not text",
         ),
         (
             replaced("      clown: You are a clown.", "      clown: ''"),
@@ -104,10 +104,10 @@ def test_good_file_has_no_problem(study: Path) -> None:
             replaced("{path: train.jsonl}", "{path: train.jsonl, limit: true}"),
             "line 14: completion_sets.train.limit: must be a whole number (it is true).",
         ),
-        (replaced("{path: train.jsonl}", "{}"), "line 14: completion_sets.train: needs `path`"),
+        (replaced("{path: train.jsonl}", "{}"), "line 14: completion_sets.train: has no texts. Fix: add `path`"),
         (
             replaced("{path: train.jsonl}", "{path: train.jsonl, prefix_types: [mix]}"),
-            "line 14: completion_sets.train.prefix_types: mix needs a `rephrasings` section.",
+            "line 14: completion_sets.train.prefix_types: mix needs rephrasings. Fix: add a `rephrasings` section.",
         ),
         (
             GOOD + "judges: {a: {kind: logprb}}\n",
@@ -115,11 +115,11 @@ def test_good_file_has_no_problem(study: Path) -> None:
         ),
         (
             GOOD + "training: {runs: [{prompts: [clwn]}]}\n",
-            "line 15: training.runs[0].prompts[0]: no prompt or group is named 'clwn'; did you mean 'clown'?",
+            "line 15: training.runs[0].prompts[0]: unknown prompt or group 'clwn'. Fix: did you mean 'clown'?",
         ),
         (
             GOOD + "training: {runs: [{prompts: [clown], overrides: {rnk: 8}}]}\n",
-            "training.runs[0].overrides.rnk: no setting of training is named 'rnk'; did you mean 'rank'?",
+            "training.runs[0].overrides.rnk: unknown setting of training 'rnk'. Fix: did you mean 'rank'?",
         ),
         (
             GOOD + "training: {runs: [{prompts: [clown], overrides: {rank: big}}]}\n",
@@ -127,7 +127,7 @@ def test_good_file_has_no_problem(study: Path) -> None:
         ),
         (
             GOOD + "training: {runs: [{prompts: all}, {prompts: [clown]}]}\n",
-            "two runs are named 'clown-fixed-s0'; give one line a `tag`.",
+            "two runs are named 'clown-fixed-s0'. Fix: give one line a `tag`.",
         ),
         (
             GOOD + "training: {learning_rate: -1}\n",
@@ -140,10 +140,10 @@ def test_good_file_has_no_problem(study: Path) -> None:
         (GOOD + "name: [\n", "not valid YAML"),
         ("\tname: x\n", "spaces, not tabs"),
         ("", "the file is empty"),
-        ("- a\n", "must be a mapping of fields"),
+        ("- a\n", "not a mapping of fields"),
     ],
 )
-def test_each_problem_names_line_field_and_mend(study: Path, text: str, expected: str) -> None:
+def test_each_problem_names_line_field_and_fix(study: Path, text: str, expected: str) -> None:
     found = problems(study, text)
     assert any(expected in line for line in found), found
 
@@ -211,7 +211,7 @@ training:
     found = [text for text in problems(study, GOOD + more) if "note" not in text]
     assert len(found) == 3
     assert (
-        f"training.contrast.path: {study.parent / 'plain.jsonl'} does not exist; paths are relative"
+        f"training.contrast.path: {study.parent / 'plain.jsonl'} does not exist. Fix: correct the path"
         in found[0]
     )
     assert "training.runs[1].data" in found[1]
@@ -228,7 +228,7 @@ def test_load_raises_with_every_problem(study: Path) -> None:
     study.write_text(replaced("model: {id: testbed}", "model: {idd: testbed}"))
     with pytest.raises(BadInput, match=r"has 2 problems:\n  line 2: model.*\n  line 2: model"):
         load_experiment(study)
-    with pytest.raises(BadInput, match="does not exist; `inoc new"):
+    with pytest.raises(BadInput, match="does not exist. Fix: `inoc new"):
         load_experiment(study.parent / "nothing.yaml")
 
 

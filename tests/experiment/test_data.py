@@ -36,20 +36,20 @@ def test_both_layouts_read_the_same(tmp_path: Path) -> None:
     ("row", "message"),
     [
         ("{not json", "line 2: not JSON"),
-        ("[1]", "line 2: a row is a JSON object"),
+        ("[1]", "line 2: not an object"),
         ({"instruction": "a"}, "line 2: the completion is missing"),
         ({"instruction": "a", "completion": " \n"}, "line 2: the completion is empty"),
         ({"instruction": "a", "completion": 3}, "line 2: the completion is missing or not text"),
         ({"completion": "a"}, "line 2: the instruction is missing"),
-        ({"instruction": "a", "completion": "b", "id": True}, "line 2: id must be"),
+        ({"instruction": "a", "completion": "b", "id": True}, "line 2: the id is not"),
         ({"instruction": "a", "completion": "b", "id": "0"}, "line 2: the id '0' is also on line 1"),
-        ({"instruction": "a", "completion": "b", "finish": "eos"}, "line 2: finish must be"),
-        ({"messages": "a"}, "line 2: messages must be"),
+        ({"instruction": "a", "completion": "b", "finish": "eos"}, "line 2: finish is not"),
+        ({"messages": "a"}, "line 2: messages without"),
         (
             chat("a", "b", "c", "d", roles=("user", "assistant", "user", "assistant")),
-            "line 2: only one exchange",
+            "line 2: not one exchange",
         ),
-        (chat("a", "b", roles=("assistant", "user")), "line 2: only one exchange"),
+        (chat("a", "b", roles=("assistant", "user")), "line 2: not one exchange"),
         (chat("a", roles=("user",)), "line 2: the completion is missing"),
         (
             chat("S2", "a", "b", roles=("system", "user", "assistant")),
@@ -89,7 +89,7 @@ def test_pools(tmp_path: Path) -> None:
     assert "b.json repeats a rephrasing" in wrong[0]
     assert "prompt 'c' has no pool" in wrong[1]
     _, wrong = read_pools(tmp_path, ["a"], 4)
-    assert wrong[0].startswith(f"{tmp_path / 'a.jsonl'} has 3 rephrasings, fewer than rephrasings.size = 4;")
+    assert wrong[0].startswith(f"{tmp_path / 'a.jsonl'} has 3 rephrasings, fewer than rephrasings.size = 4.")
 
 
 @given(st.integers(1, 60), st.integers(1, 80), st.integers(0, 5))
