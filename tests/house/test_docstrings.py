@@ -22,7 +22,6 @@ from .test_pages import pages
 TO_DO: set[str] = {
     "inoc",
     "inoc.backends",
-    "inoc.experiment",
     "inoc.heuristics",
     "inoc.report",
     "inoc.store",
