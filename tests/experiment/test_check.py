@@ -228,7 +228,7 @@ def test_load_raises_with_every_problem(study: Path) -> None:
     study.write_text(replaced("model: {id: testbed}", "model: {idd: testbed}"))
     with pytest.raises(BadInput, match=r"has 2 problems:\n  line 2: model.*\n  line 2: model"):
         load_experiment(study)
-    with pytest.raises(BadInput, match="does not exist. Fix: `inoc new"):
+    with pytest.raises(BadInput, match=r"does not exist\. Fix: `inoc new"):
         load_experiment(study.parent / "nothing.yaml")
 
 
