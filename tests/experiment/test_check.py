@@ -104,7 +104,10 @@ def test_good_file_has_no_problem(study: Path) -> None:
             replaced("{path: train.jsonl}", "{path: train.jsonl, limit: true}"),
             "line 14: completion_sets.train.limit: must be a whole number (it is true).",
         ),
-        (replaced("{path: train.jsonl}", "{}"), "line 14: completion_sets.train: has no texts. Fix: add `path`"),
+        (
+            replaced("{path: train.jsonl}", "{}"),
+            "line 14: completion_sets.train: has no texts. Fix: add `path`",
+        ),
         (
             replaced("{path: train.jsonl}", "{path: train.jsonl, prefix_types: [mix]}"),
             "line 14: completion_sets.train.prefix_types: mix needs rephrasings. Fix: add a `rephrasings` section.",
