@@ -19,7 +19,7 @@ SAYS_THE_FIX = {"unknown"}
 CAPS = {
     "inoc/backends": 122,
     "inoc/chat.py": 1,
-    "inoc/cli": 10,
+    "inoc/cli": 8,
     "inoc/experiment": 3,
     "inoc/figures": 12,
     "inoc/heuristics": 21,
@@ -27,7 +27,7 @@ CAPS = {
     "inoc/outcomes": 1,
     "inoc/report": 9,
     "inoc/services": 1,
-    "inoc/stages": 47,
+    "inoc/stages": 9,
     "inoc/store": 94,
 }
 
