@@ -1,6 +1,7 @@
 """Shared fixtures. All of inoc is type- and shape-checked at run time while tests run (jaxtyping + beartype)."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,15 @@ hook = install_import_hook("inoc", "beartype.beartype")
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+@pytest.fixture(autouse=True)
+def quick_disk() -> Iterator[None]:
+    """Nothing waits for the disk: only a loss of power would show the difference."""
+    from inoc.atomic import without_flushing
+
+    with without_flushing():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -22,12 +22,12 @@ def info(place: Path | None, store: Path | None, as_json: bool) -> None:
     from dataclasses import asdict
 
     from inoc.store.store import open_store
-    from inoc.store.summary import summarise
+    from inoc.store.summary import summarize
 
     path = store or place
     if path is None:
         raise click.UsageError("name the run store: inoc info STORE")
-    summary = summarise(open_store(path))
+    summary = summarize(open_store(path))
     if as_json:
         document = {**asdict(summary), "traits": [t._asdict() for t in summary.traits]}
         click.echo(json.dumps(document, indent=1, ensure_ascii=False))

@@ -57,9 +57,9 @@ def score(
         report = run_stage(study, sets=sets, prefix_types=prefix_types, prompts=keys, watcher=progress)
         rate = progress.rate
     if verify:
-        from inoc.stages.verify import verify_store
+        from inoc.store.validate import verify_units
 
-        click.echo(f"verified {verify_store(call.store)} units of {call.store}", err=True)
+        click.echo(f"verified {verify_units(call.store)} units of {call.store}", err=True)
     speed = f" at {rate:,.0f} tokens/s" if report.scored else ""
     rest = f"; {report.left} units of the experiment are still pending" if report.left else ""
     call.show(

@@ -43,7 +43,7 @@ def losses_data(store: Store) -> xr.Dataset:
     later = continued(store, names)
     names = [name for name in names if name not in later]
     table = table.sel(run=names)
-    runs = [store.runs[name] for name in names]
+    runs = [store.run(name) for name in names]
     prompts = [run.prompt for run in runs]
     loss = table["loss"].transpose("run", "update").values.astype(np.float64)
     controls = loss[[not p for p in prompts]]

@@ -116,7 +116,7 @@ def choose(data: xr.Dataset, dim: str, wanted: str | None = None) -> str:
 
 def continued(store: Store, names: Sequence[str]) -> list[str]:
     """The runs that continue another run; the durability figure shows them."""
-    return [name for name in names if store.runs[name].start]
+    return [name for name in names if store.run(name).start]
 
 
 def cells_of(suppression: xr.Dataset) -> dict[tuple[str, str], list[int]]:

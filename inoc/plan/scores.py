@@ -87,7 +87,7 @@ class ScorePlan:
         """The units asked for: of every set the default first, then prompts under every prefix type."""
         units: list[Unit] = []
         for entry in self.sets:
-            units.append(Unit(entry.name, "none", ""))
+            units.append(Unit.default(entry.name))
             for prefix_type in (kind for kind in entry.prefix_types if kind in self.prefix_types):
                 units += [Unit(entry.name, prefix_type, prompt.key) for prompt in self.prompts]
         return tuple(units)

@@ -17,7 +17,7 @@ from inoc.report.outcomes import Outcomes, outcomes
 from inoc.report.tokens import TokenView, token_view
 from inoc.report.words import Fact, missing, summary
 from inoc.store.store import Store
-from inoc.store.summary import summarise
+from inoc.store.summary import summarize
 from inoc.values import Recipe
 
 MOST_PROMPTS_IN_MATRIX = 100
@@ -91,7 +91,7 @@ def build(
         raise BadInput(
             f"{store.path} has no completion set '{completion_set}'; it has {', '.join(sets)} (--set)."
         )
-    stored = summarise(store)
+    stored = summarize(store)
     table = measure(store, recipe=recipe, completion_set=completion_set) if sets else None
     results = outcomes(store)
     labels = prompt_labels(store)

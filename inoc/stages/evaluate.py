@@ -55,7 +55,7 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher | None = N
     with open_writer(study, watcher) as writer:
         for _, entry in plans:
             _make_room(study, writer, entry, watcher)
-        pending = set(writer.run.pending_evaluations())
+        pending = set(writer.store.pending_evaluations())
         cells = sum(len(entry.cells) for _, entry in plans)
         todo = sum(
             (entry.name, cell.step, cell.condition) in pending for _, entry in plans for cell in entry.cells
@@ -94,7 +94,7 @@ def trained(study: Study, name: str) -> Trained:
 
 def _make_room(study: Study, writer: StoreWriter, entry: Evaluated, watcher: Watcher) -> None:
     """Plan the run in the store; another backend may have trained it."""
-    old = writer.run.runs.get(entry.name)
+    old = writer.store.runs.get(entry.name)
     trainer = trainer_identity(study) if old is None else old.trained_with
     if entry.stored.leak_of is None and trainer.get("backend") != study.backend.name:
         watcher.note(

@@ -143,7 +143,7 @@ def units_done(store: Store | None) -> set[Unit]:
     for name in store.completion_sets:
         if "token" in store.levels(name):
             arrays = store.token_logprobs(name)
-            done |= {Unit(name, "none", "")} if arrays.default_done else set()
+            done |= {Unit.default(name)} if arrays.default_done else set()
             done |= {
                 Unit(name, arrays.prefix_types[f], arrays.prompts[p]) for f, p in np.argwhere(arrays.done)
             }

@@ -103,7 +103,7 @@ def error_log(store: Path) -> Path:
 
 def _make_room(writer: StoreWriter, plan: ScorePlan) -> None:
     """Put pools and completions into the store and make room for every unit of the experiment."""
-    old = writer.run.rephrasings
+    old = writer.store.rephrasings
     new = {key: pool for key, pool in plan.pools.items() if old.get(key) != pool}
     if new:
         writer.put_rephrasings(new)

@@ -32,8 +32,8 @@ class StoredArray:
     Lists and arrays select along their own dim (orthogonal indexing). `done`, over the leading dims, marks the cells
     whose data count; the others read as NaN. May be read from several threads.
 
-    Raises (when sliced):
-        BrokenStore: a chunk is missing, torn or fails its checksum; names the variable and the chunk.
+    Raises:
+        BrokenStore: When sliced: a chunk is missing, torn or fails its checksum; names the variable and the chunk.
     """
 
     def __init__(self, root: Path, where: str, done: Bool[np.ndarray, "..."] | None = None) -> None:
@@ -90,7 +90,7 @@ class StoredArray:
         return self.dtype != object and all(c == 1 for c in self.chunks[: len(parts) - 1])
 
     def _broken(self, what: str) -> BrokenStore:
-        return BrokenStore(f"/{self.where} is damaged: {what}; `inoc validate` lists all that is broken.")
+        return BrokenStore(f"/{self.where} is damaged: {what}. Fix: see what `inoc validate` lists.")
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[...], dtype=dtype)
@@ -129,9 +129,14 @@ def _full_key(key: Key, ndim: int) -> tuple[Selector, ...]:
     return tuple(full)
 
 
-def read_all(root: Path, where: str) -> np.ndarray:
-    """A whole array; texts come as an object array of str."""
-    return StoredArray(root, where)[...]
+class Axes(NamedTuple):
+    """Labels and markers of the log-probabilities of a set."""
+
+    prefix_types: tuple[str, ...]
+    prompts: tuple[str, ...]
+    example_ids: tuple[str, ...]
+    done: Bool[np.ndarray, "prefix_type prompt"]
+    default_done: bool
 
 
 class TokenArrays(NamedTuple):

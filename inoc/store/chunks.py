@@ -39,7 +39,7 @@ class Layout(NamedTuple):
 
     @property
     def fill(self) -> float | int | str:
-        """What a cell nobody wrote reads as."""
+        """What an unwritten cell reads as."""
         return "" if self.dtype == "string" else float("nan") if self.dtype.startswith("float") else -1
 
     @property
@@ -71,9 +71,7 @@ def read_layout(directory: Path, where: str) -> Layout:
     except (KeyError, TypeError):
         right, layout = False, Layout((), (), "", ())
     if not right:
-        raise BrokenStore(
-            f"/{where}: not an array of schema v1 (group, or other codecs: rechunked or recompressed?)."
-        )
+        raise BrokenStore(f"/{where}: not an array of schema v1 (a group, or rechunked, or recompressed).")
     return layout
 
 
@@ -82,6 +80,7 @@ def _crc(data: bytes | np.ndarray) -> int:
 
 
 def chunk_path(directory: Path, index: Sequence[int]) -> Path:
+    """The file of a chunk."""
     return directory.joinpath("c", *(str(i) for i in index))
 
 
@@ -93,7 +92,7 @@ def read_chunk(path: Path, layout: Layout) -> np.ndarray:
     """All values of a chunk, padding included, flat.
 
     Raises:
-        FileNotFoundError: nobody wrote it.
+        FileNotFoundError: It is not written.
         ChunkError: wrong size or checksum.
     """
     data = path.read_bytes()
@@ -104,9 +103,9 @@ def read_chunk(path: Path, layout: Layout) -> np.ndarray:
         try:
             return _texts(body, math.prod(layout.chunks), path)
         except (struct.error, UnicodeDecodeError, MemoryError) as error:
-            raise ChunkError(f"no texts in {path.name}") from error
+            raise ChunkError(f"{path.name} does not decode as texts") from error
     if len(body) != layout.chunk_bytes:
-        raise ChunkError(f"{len(body)} bytes in {path.name}, {layout.chunk_bytes} are due")
+        raise ChunkError(f"{len(body)} bytes in {path.name}, {layout.chunk_bytes} expected")
     return np.frombuffer(body, layout.numpy)
 
 
@@ -114,7 +113,7 @@ def _texts(raw: bytes, n: int, path: Path) -> np.ndarray:
     out = np.empty(n, dtype=object)
     (count,) = struct.unpack_from("<I", raw, 0)
     if count != n:
-        raise ChunkError(f"{count} texts in {path.name}, {n} are due")
+        raise ChunkError(f"{count} texts in {path.name}, {n} expected")
     at = 4
     for i in range(n):
         (size,) = struct.unpack_from("<I", raw, at)

@@ -7,7 +7,6 @@ committed by one rename to `.commit`, then moved into place; whoever opens the s
 
 import json
 import math
-import os
 import shutil
 import zlib
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -18,7 +17,9 @@ from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 
+from inoc.atomic import flush
 from inoc.errors import BrokenStore
+from inoc.hashing import canonical_json
 
 Attributes = Mapping[str, object]
 NODE = "zarr.json"
@@ -44,11 +45,6 @@ def step(name: str) -> None:
     """Mark the end of a write step."""
     if after_step is not None:
         after_step(name)
-
-
-def canonical_json(value: object) -> str:
-    """One text for one value: sorted keys, no spaces, NaN refused."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def _node_crc(document: Attributes) -> int:
@@ -79,7 +75,9 @@ def read_node(directory: Path, where: str) -> dict[str, object]:
     except (ValueError, KeyError, TypeError, AttributeError):
         right, document = False, {}
     if not right:
-        raise BrokenStore(f"{where}: its {NODE} is damaged (checksum mismatch); restore or remake the store.")
+        raise BrokenStore(
+            f"{where}: its {NODE} is damaged (checksum mismatch). Fix: restore the store from a copy or make it again."
+        )
     return cast(dict[str, object], document)
 
 
@@ -89,46 +87,8 @@ def node_attributes(document: Attributes) -> dict[str, object]:
 
 
 def group_document(attributes: Attributes) -> dict[str, object]:
+    """The zarr.json of a group."""
     return {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that it is either wholly the old or wholly the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".partial")
-    try:
-        with part.open("wb") as f:
-            f.write(data)
-        flush(part)
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
-
-
-_flushing = True
-
-
-@contextmanager
-def without_flushing() -> Generator[None]:
-    """For building a store that only counts once it is renamed into place: do not wait for the disk."""
-    global _flushing
-    _flushing = False
-    try:
-        yield
-    finally:
-        _flushing = True
-
-
-def flush(file: Path) -> None:
-    """Ask the disk to keep a file's content now."""
-    if not _flushing:
-        return
-    fd = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def chunk_shape(shape: Sequence[int], dtype: str, whole: int = 1) -> tuple[int, ...]:
@@ -213,7 +173,7 @@ class Transaction:
         chunks: tuple[int, ...] | None = None,
         attributes: Attributes | None = None,
     ) -> None:
-        """Put an array with all its values; chunk files of an older one that it no longer has go away."""
+        """Put an array with all its values; chunk files that only the array it replaces has are removed."""
         data = np.asarray(values, dtype=object if dtype == "string" else dtype)
         array = create_array(self._new / where, data.shape, dtype, dims, chunks=chunks, attributes=attributes)
         if data.size:
@@ -240,10 +200,6 @@ class Transaction:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(node_bytes({**document, "shape": list(shape)}))
 
-    def remove(self, where: str) -> None:
-        """Let a file or directory go."""
-        self._gone.append(where)
-
     def _drop_unstaged(self, where: str) -> None:
         old, new = self.root / where, self._new / where
         for file in sorted(old.rglob("*")) if old.is_dir() else []:
@@ -253,11 +209,11 @@ class Transaction:
     def commit(self) -> None:
         """Make the change. After the one rename it will happen, by this process or by the next that opens."""
         (self.root / STAGED / "gone.json").write_text(canonical_json(self._gone))
-        for file in (self.root / STAGED).rglob("*"):
-            if file.is_file():
-                flush(file)
+        for path in (*(self.root / STAGED).rglob("*"), self.root / STAGED):
+            flush(path)
         step("staged")
         (self.root / STAGED).rename(self.root / COMMIT)
+        flush(self.root)
         step("committed")
         finish_commit(self.root)
 
@@ -278,7 +234,8 @@ def finish_commit(root: Path) -> None:
     """Move what a committed transaction staged into place. Doing it twice, or half and then again, is the same."""
     commit = root / COMMIT
     gone = cast(list[str], json.loads((commit / "gone.json").read_text()))
-    files = [p for p in (commit / "new").rglob("*") if p.is_file()]
+    staged = [p for p in (commit / "new").rglob("*")]
+    files = [p for p in staged if p.is_file()]
     for file in sorted(files, key=lambda p: (p.name == NODE, -len(p.parts), str(p))):
         target = root / file.relative_to(commit / "new")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -291,6 +248,8 @@ def finish_commit(root: Path) -> None:
         else:
             path.unlink(missing_ok=True)
         step("removed")
+    for folder in (commit / "new", *(p for p in staged if p.is_dir())):
+        flush(root / folder.relative_to(commit / "new"))
     shutil.rmtree(root / STAGED, ignore_errors=True)
     commit.rename(root / STAGED)  # in one step: a half-removed commit could not be finished
     step("finished")

@@ -1,4 +1,4 @@
-"""One writer at a time: a lock file beside the store, held by the operating system for as long as the process lives.
+"""One writer at a time: a lock file next to the store, held by the operating system for as long as the process lives.
 
 The kernel lets go of the lock when its holder dies, however it dies, so a stale lock is a file that nobody holds.
 The text inside (process id and host) is for messages only.
@@ -72,7 +72,7 @@ class Lock:
         if self._fd < 0:
             other = _named(self.path)
             who = f"process {other.pid} on {other.host}" if other else "another process"
-            raise BadInput(f"{store} is being written by {who}; wait for it to end, or end it.")
+            raise BadInput(f"{store} is being written by {who}. Fix: wait for it to end, or end it.")
         self.taken_over = _named(self.path)
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)

@@ -1,4 +1,4 @@
-"""Opening a store: its root, changes that a kill interrupted, and reading beside a living writer."""
+"""Opening a store: its root, changes that a kill interrupted, and reading while another process writes."""
 
 import json
 import shutil
@@ -18,9 +18,9 @@ T = TypeVar("T")
 def read_root(path: Path) -> dict[str, object]:
     """The verified attributes of a store's root; see docs/store.md."""
     if not path.exists():
-        raise BadInput(f"{path}: no such run store; `inoc import` or `inoc score` makes one.")
+        raise BadInput(f"{path}: no such store. Fix: make one with `inoc import` or `inoc score`.")
     if not (path / NODE).is_file():
-        raise BadInput(f"{path} is not a run store: it holds no {NODE}.")
+        raise BadInput(f"{path} is not an inoc store: it has no {NODE}.")
     try:
         raw = json.loads((path / NODE).read_bytes())
         attributes = dict(raw["attributes"])
@@ -28,12 +28,12 @@ def read_root(path: Path) -> dict[str, object]:
         raw, attributes = {}, {}
     if attributes.get("schema", SCHEMA) != SCHEMA or (raw and "schema" not in attributes):
         raise BadInput(
-            f"{path} is a Zarr directory but not a run store (its attributes name no schema {SCHEMA!r})."
+            f"{path} is a Zarr directory and not an inoc store (its attributes do not name the schema {SCHEMA!r})."
         )
     version = attributes.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise BrokenStore(
-            f"{path} has schema version {version}; this inoc reads up to {SCHEMA_VERSION}: upgrade inoc to read it."
+            f"{path} has schema version {version}; this inoc reads up to {SCHEMA_VERSION}. Fix: upgrade inoc."
         )
     return node_attributes(read_node(path, str(path)))
 
@@ -46,22 +46,24 @@ def settle(path: Path) -> None:
             try:
                 finish_commit(path)
             except FileNotFoundError:
-                pass  # another reader is finishing it, too
+                pass  # another reader finishes it, too
             except OSError as error:
                 raise BrokenStore(
-                    f"{path} was left in the middle of a change and cannot be finished here ({error.strerror}); "
-                    "open it once where it can be written."
+                    f"{path}: a writer was killed in the middle of a change, which cannot be finished here "
+                    f"({error.strerror}). Fix: open the store once where it can be written."
                 ) from error
         if time.monotonic() > deadline:
-            raise BrokenStore(f"{path}: a change has been under way for more than 5 s; try again.")
+            raise BrokenStore(
+                f"{path}: another process has been changing it for more than 5 s. Fix: try again."
+            )
         time.sleep(0.01)
 
 
 def steady(path: Path, read: Callable[[], T], tries: int = 8) -> T:
-    """Read something whose parts must fit together while a living writer may be changing it: try again then.
+    """Read something whose parts must agree; try again where a living writer may be changing it.
 
     Raises:
-        BrokenStore: it does not fit together, and nobody is changing it.
+        BrokenStore: The parts do not agree, and no process is changing them.
     """
     for left in reversed(range(tries)):
         busy = is_locked(path)
@@ -74,7 +76,7 @@ def steady(path: Path, read: Callable[[], T], tries: int = 8) -> T:
             if isinstance(error, BrokenStore):
                 raise
             raise BrokenStore(
-                f"{path}: its parts do not fit together ({error}); `inoc validate` lists what is broken."
+                f"{path}: its parts contradict each other ({error}). Fix: see what `inoc validate` lists."
             ) from error
     raise AssertionError("unreachable")
 

@@ -96,11 +96,11 @@ class RunPlan(RunInfo):
     generations: bool = False
 
     @property
-    def labels(self) -> dict[str, list[str]]:
+    def labels(self) -> dict[str, tuple[str, ...]]:
         """The variables of the run's group that never change."""
         return {
-            "condition": list(self.conditions),
-            "trait": list(self.traits),
-            "instruction": list(self.instructions),
-            "judge": [self.judges.get(trait, "unknown") for trait in self.traits],
+            "condition": tuple(self.conditions),
+            "trait": tuple(self.traits),
+            "instruction": tuple(self.instructions),
+            "judge": tuple(self.judges.get(trait, "unknown") for trait in self.traits),
         }

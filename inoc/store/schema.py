@@ -38,6 +38,11 @@ class Unit(NamedTuple):
     prefix_type: str
     prompt: str
 
+    @classmethod
+    def default(cls, completion_set: str) -> "Unit":
+        """The unit of a set without prefix."""
+        return cls(completion_set, "none", "")
+
 
 class PromptInfo(NamedTuple):
     """One row of the group /prompts."""

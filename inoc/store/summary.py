@@ -1,4 +1,4 @@
-"""What a run store holds and what is missing, as plain values."""
+"""What a store has and what is missing, as plain values."""
 
 import os
 from dataclasses import dataclass, field
@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from inoc.store.arrays import StoredArray
 from inoc.store.opening import steady
+from inoc.store.reader import Reader
 from inoc.store.schema import LOGPROB_GROUP, PENDING, Level, TraitInfo
-from inoc.store.store import Store
 
 
 @dataclass
@@ -68,9 +67,16 @@ class StoreSummary:
     provenance: dict[str, object] = field(default_factory=dict[str, object])
 
 
-def summarise(store: Store) -> StoreSummary:
-    """Count what is there, what is pending and what is missing; reads every value once, a row at a time."""
-    return steady(store.path, lambda: _summarise(store))
+def summarize(store: Reader) -> StoreSummary:
+    """Count what is there, what is pending and what is missing; reads every value once, a row at a time.
+
+    Args:
+        store: The store.
+
+    Returns:
+        Counts by prompt role, completion set, run and group, with the stored settings.
+    """
+    return steady(store.path, lambda: _summarize(store))
 
 
 def _size_on_disk(path: Path) -> int:
@@ -84,8 +90,8 @@ def _size_on_disk(path: Path) -> int:
     return total
 
 
-def _summarise(store: Store) -> StoreSummary:
-    roles = [str(r) for r in store.read("prompts/role")] if store.has("prompts") else []
+def _summarize(store: Reader) -> StoreSummary:
+    roles = store.labels("prompts/role") if store.has("prompts") else ()
     summary = StoreSummary(
         store=str(store.path),
         schema_version=store.schema_version,
@@ -116,18 +122,18 @@ def _summarise(store: Store) -> StoreSummary:
     return summary
 
 
-def _set(store: Store, name: str, level: Level) -> SetSummary:
+def _set(store: Reader, name: str, level: Level) -> SetSummary:
     where = f"{LOGPROB_GROUP[level]}/{name}"
     default_done, done = store.markers(level, name)
-    prefixed = StoredArray(store.path, f"{where}/prefixed", done)
+    prefixed = store.array(f"{where}/prefixed", done)
     missing = sum(int(np.isnan(prefixed[f, p]).sum()) for f, p in np.argwhere(done))
     if default_done:
-        missing += int(np.isnan(StoredArray(store.path, f"{where}/default")[...]).sum())
+        missing += int(np.isnan(store.array(f"{where}/default")[...]).sum())
     return SetSummary(
         completion_set=name,
         level=level,
         prompts=done.shape[1],
-        prefix_types=tuple(str(k) for k in store.read(f"{where}/prefix_type")),
+        prefix_types=store.labels(f"{where}/prefix_type"),
         examples=store.shape(f"{where}/example")[0],
         tokens=prefixed.shape[-1] if level == "token" else None,
         units_done=int(done.sum()) + default_done,
@@ -136,21 +142,21 @@ def _set(store: Store, name: str, level: Level) -> SetSummary:
     )
 
 
-def _run(store: Store, name: str) -> RunSummary:
-    where, about = f"runs/{name}", store.attributes(f"runs/{name}")
+def _run(store: Reader, name: str) -> RunSummary:
+    where, run = f"runs/{name}", store.run(name)
     done = store.read(f"{where}/unit_crc") != PENDING
-    score = StoredArray(store.path, f"{where}/score", done)[...]
-    judges = zip(store.read(f"{where}/trait"), store.read(f"{where}/judge"), strict=True)
+    score = store.array(f"{where}/score", done)[...]
+    judges = zip(store.labels(f"{where}/trait"), store.labels(f"{where}/judge"), strict=True)
     return RunSummary(
         name=name,
-        prompt=str(about["prompt"]),
-        prefix_type=str(about["prefix_type"]),
-        seed=int(str(about["seed"])),
-        steps=[int(s) for s in store.read(f"{where}/step")],
-        conditions=[str(c) for c in store.read(f"{where}/condition")],
+        prompt=run.prompt,
+        prefix_type=run.prefix_type,
+        seed=run.seed,
+        steps=store.read(f"{where}/step").tolist(),
+        conditions=list(store.labels(f"{where}/condition")),
         evaluations_done=int(done.sum()),
         evaluations_pending=int((~done).sum()),
         missing=int(np.isnan(score[done]).sum()),
-        judges={str(t): str(j) for t, j in judges},
+        judges=dict(judges),
         updates=store.shape(f"{where}/update")[0],
     )

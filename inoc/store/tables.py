@@ -4,7 +4,6 @@ Each function stages the whole group and commits it at once; called again with t
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -12,16 +11,15 @@ from jaxtyping import Float, Int
 
 from inoc.errors import BadInput, OtherSettings
 from inoc.store.files import Transaction, transaction
+from inoc.store.reader import Reader
 from inoc.store.schema import GROUPS, PromptInfo
-from inoc.store.store import Store
 
 Columns = Mapping[str, np.ndarray | Sequence[str]]
 
 
-def stage_parent(change: Transaction, parent: str, child: str) -> None:
+def stage_parent(change: Transaction, store: Reader, parent: str, child: str) -> None:
     """Make `parent` list `child` last in its order."""
-    run = Store(change.root)
-    attributes = run.attributes(parent) if run.has(parent) else {}
+    attributes = store.attributes(parent) if store.has(parent) else {}
     order = cast(list[str], attributes.get("order", []))
     if child not in order:
         change.group(parent, {**attributes, "order": [*order, child]})
@@ -39,79 +37,61 @@ def stage_columns(
         change.array(f"{where}/{name}", values, dims, dtype=dtype, attributes=attributes)
 
 
-def same(store: Store, where: str, columns: Columns) -> bool:
-    """Whether the group holds exactly these values (NaN equals NaN) in these variables."""
-    for name, values in columns.items():
-        if not store.has(f"{where}/{name}"):
-            return False
-        stored, new = store.read(f"{where}/{name}"), np.asarray(values)
-        if stored.shape != new.shape:
-            return False
-        equal = (
-            np.array_equal(stored, new, equal_nan=True)
-            if stored.dtype.kind == "f"
-            else list(stored.flat) == list(new.flat)
-        )
-        if not equal:
-            return False
-    return True
+def same(store: Reader, where: str, columns: Columns) -> bool:
+    """Whether the group has exactly these values (NaN equals NaN) in these variables."""
+
+    def equal(name: str, values: np.ndarray) -> bool:
+        stored = store.read(f"{where}/{name}")
+        return np.array_equal(stored, values, equal_nan=stored.dtype.kind == "f")
+
+    return all(store.has(f"{where}/{name}") and equal(name, np.asarray(v)) for name, v in columns.items())
 
 
 def put_group(
-    path: Path, where: str, columns: Columns, attributes: Mapping[str, object] | None = None
+    store: Reader, where: str, columns: Columns, attributes: Mapping[str, object] | None = None
 ) -> None:
-    """Make the group hold these variables; those it had beside them stay."""
-    run = Store(path)
-    if (
-        run.has(where)
-        and same(run, where, columns)
-        and (attributes is None or run.attributes(where) == attributes)
-    ):
+    """Make the group have these variables; its other variables stay."""
+    there = store.has(where) and same(store, where, columns)
+    if there and attributes in (None, store.attributes(where)):
         return
-    with transaction(path) as change:
+    with transaction(store.path) as change:
         if "/" in where:
-            stage_parent(change, *where.split("/", 1))
+            stage_parent(change, store, *where.split("/", 1))
         change.group(where, attributes or {})
         stage_columns(change, where, columns)
 
 
-def strings(store: Store, where: str) -> list[str]:
-    return [str(v) for v in store.read(where)]
-
-
-def unique(keys: Sequence[str], what: str) -> None:
+def unique(keys: Sequence[str] | Sequence[int], what: str) -> None:
     """Raises BadInput naming the first key that comes twice."""
-    seen: set[str] = set()
+    seen: set[str | int] = set()
     for key in keys:
         if key in seen:
-            raise BadInput(f"{what} {key!r} comes twice.")
+            raise BadInput(f"{what} {key!r} comes twice. Fix: make them unique.")
         seen.add(key)
-
-
-def put_prompts(path: Path, rows: Sequence[PromptInfo]) -> None:
-    unique([r.key for r in rows], "prompt")
-    run = Store(path)
-    if run.has("prompts"):
-        stored = [
-            PromptInfo(*r) for r in zip(*(strings(run, f"prompts/{c}") for c in _PROMPT_COLUMNS), strict=True)
-        ]
-        new = {r.key: r for r in rows}
-        for old in stored:
-            if old.key in new and new[old.key].text != old.text:
-                raise OtherSettings(
-                    f"{path}: prompt {old.key!r} is stored as {old.text!r}, now {new[old.key].text!r}; "
-                    "give the new text a key of its own."
-                )
-        rows = [*rows, *(r for r in stored if r.key not in new)]
-    columns = {c: [r[i] for r in rows] for i, c in enumerate(_PROMPT_COLUMNS)}
-    put_group(path, "prompts", columns)
 
 
 _PROMPT_COLUMNS = ("prompt", "text", "group", "family", "role")
 
 
+def put_prompts(store: Reader, rows: Sequence[PromptInfo]) -> None:
+    """See `StoreWriter.put_prompts`."""
+    unique([r.key for r in rows], "prompt")
+    if store.has("prompts"):
+        table = zip(*(store.labels(f"prompts/{c}") for c in _PROMPT_COLUMNS), strict=True)
+        stored = [PromptInfo(*row) for row in table]
+        new = {r.key: r for r in rows}
+        for old in stored:
+            if old.key in new and new[old.key].text != old.text:
+                raise OtherSettings(
+                    f"{store.path}: prompt {old.key!r} is stored as {old.text!r}, now {new[old.key].text!r}. "
+                    "Fix: give the new text a key of its own."
+                )
+        rows = [*rows, *(r for r in stored if r.key not in new)]
+    put_group(store, "prompts", {c: [r[i] for r in rows] for i, c in enumerate(_PROMPT_COLUMNS)})
+
+
 def put_completions(
-    path: Path,
+    store: Reader,
     completion_set: str,
     example_ids: Sequence[str],
     row_size: Int[np.ndarray, " example"] | None,
@@ -119,7 +99,8 @@ def put_completions(
     instructions: Sequence[str] | None,
     completions: Sequence[str] | None,
 ) -> None:
-    unique(list(example_ids), f"in completion set {completion_set!r}, example id")
+    """See `StoreWriter.put_completions`."""
+    unique(example_ids, f"in completion set {completion_set!r}, example id")
     columns: dict[str, np.ndarray | Sequence[str]] = {"example_id": list(example_ids)}
     for name, values in (("row_size", row_size), ("instruction", instructions), ("completion", completions)):
         if values is not None:
@@ -135,24 +116,24 @@ def put_completions(
             )
         columns["token_id"] = token_ids
     where = f"completions/{completion_set}"
-    run = Store(path)
-    if run.has(where):
-        for name in columns:
-            if not same(run, where, {name: columns[name]}):
-                raise OtherSettings(
-                    f"{path}: completion set {completion_set!r} is stored with another {name}."
-                )
+    if not store.has(where):
+        put_group(store, where, columns)
         return
-    put_group(path, where, columns)
+    for name, values in columns.items():
+        if not same(store, where, {name: values}):
+            raise OtherSettings(
+                f"{store.path}: completion set {completion_set!r} is stored with a different {name}. "
+                "Fix: choose another store."
+            )
 
 
 def merge_rows(
-    store: Store, where: str, keys: Sequence[str], columns: Mapping[str, np.ndarray], axis: Mapping[str, int]
+    store: Reader, where: str, keys: Sequence[str], columns: Mapping[str, np.ndarray], axis: Mapping[str, int]
 ) -> tuple[list[str], dict[str, np.ndarray]]:
     """Stored rows updated by new ones: `keys` label the prompt axis (`axis` gives its position per variable)."""
     if not store.has(where):
         return list(keys), dict(columns)
-    old_keys = strings(store, f"{where}/prompt")
+    old_keys = store.labels(f"{where}/prompt")
     all_keys = list(dict.fromkeys([*old_keys, *keys]))
     merged: dict[str, np.ndarray] = {}
     for name, new in columns.items():
@@ -160,10 +141,7 @@ def merge_rows(
         old = store.read(f"{where}/{name}") if store.has(f"{where}/{name}") else None
         shape = [*new.shape]
         shape[at] = len(all_keys)
-        if old is not None and [*old.shape[:at], *old.shape[at + 1 :]] != [
-            *new.shape[:at],
-            *new.shape[at + 1 :],
-        ]:
+        if old is not None and np.delete(old.shape, at).tolist() != np.delete(new.shape, at).tolist():
             raise OtherSettings(f"/{where}/{name}: stored rows have shape {old.shape}, new ones {new.shape}.")
         out = np.full(shape, np.nan, dtype=new.dtype)
         moved = np.moveaxis(out, at, 0)
@@ -175,7 +153,7 @@ def merge_rows(
 
 
 def put_elicitation(
-    path: Path,
+    store: Reader,
     prompts: Sequence[str],
     traits: Sequence[str],
     instructions: Sequence[str],
@@ -184,37 +162,36 @@ def put_elicitation(
     judges: Sequence[str],
     coverage: Float[np.ndarray, "trait prompt instruction"] | None,
 ) -> None:
-    run, where = Store(path), "elicitation"
-    fixed = {"trait": list(traits), "instruction": list(instructions), "judge": list(judges)}
-    if run.has(where):
+    """See `StoreWriter.put_elicitation`."""
+    where = "elicitation"
+    fixed = {"trait": tuple(traits), "instruction": tuple(instructions), "judge": tuple(judges)}
+    if store.has(where):
         for name, values in fixed.items():
-            if strings(run, f"{where}/{name}") != values:
-                raise OtherSettings(f"{path}: elicitation is stored with another {name}; remake the store.")
+            if store.labels(f"{where}/{name}") != values:
+                raise OtherSettings(
+                    f"{store.path}: elicitation is stored with a different {name}. Fix: choose another store."
+                )
     columns = {"score": score}
     if coverage is not None:
         columns["coverage"] = coverage
-    keys, merged = merge_rows(run, where, prompts, columns, {"score": 1, "coverage": 1})
+    keys, merged = merge_rows(store, where, prompts, columns, {"score": 1, "coverage": 1})
     if baseline is None:
-        stored = run.has(f"{where}/baseline")
-        baseline = (
-            run.read(f"{where}/baseline") if stored else np.full((len(traits), len(instructions)), np.nan)
-        )
-    put_group(path, where, {**fixed, "prompt": keys, "baseline": baseline, **merged})
+        stored = store.has(f"{where}/baseline")
+        shape = len(traits), len(instructions)
+        baseline = store.read(f"{where}/baseline") if stored else np.full(shape, np.nan)
+    put_group(store, where, {**fixed, "prompt": keys, "baseline": baseline, **merged})
 
 
-def put_by_prompt(path: Path, where: str, prompts: Sequence[str], columns: Mapping[str, np.ndarray]) -> None:
+def put_by_prompt(
+    store: Reader, where: str, prompts: Sequence[str], columns: Mapping[str, np.ndarray]
+) -> None:
     """Self-perplexity and embeddings: rows by prompt, new ones replacing stored ones of the same key."""
-    keys, merged = merge_rows(Store(path), where, prompts, columns, {})
-    put_group(path, where, {"prompt": keys, **merged})
+    keys, merged = merge_rows(store, where, prompts, columns, {})
+    put_group(store, where, {"prompt": keys, **merged})
 
 
-def put_rephrasings(path: Path, pools: Mapping[str, Sequence[str]]) -> None:
-    merged = {**Store(path).rephrasings, **pools}
-    put_group(
-        path,
-        "rephrasings",
-        {
-            "prompt": [key for key, texts in merged.items() for _ in texts],
-            "text": [text for texts in merged.values() for text in texts],
-        },
-    )
+def put_rephrasings(store: Reader, pools: Mapping[str, Sequence[str]]) -> None:
+    """See `StoreWriter.put_rephrasings`."""
+    rows = [(key, text) for key, pool in {**store.rephrasings, **pools}.items() for text in pool]
+    columns = {"prompt": [key for key, _ in rows], "text": [text for _, text in rows]}
+    put_group(store, "rephrasings", columns)

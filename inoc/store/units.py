@@ -1,19 +1,16 @@
-"""Units of log-probabilities: planning, writing (data, then CRC marker) and checking marked ones against their data."""
+"""Units of log-probabilities: planning, writing, and reading those marked done with every check there is."""
 
-import zlib
-from collections.abc import Sequence
-from pathlib import Path
-from typing import cast
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from inoc.errors import BadInput, BrokenStore
-from inoc.store.arrays import StoredArray
-from inoc.store.files import Transaction, flush, open_for_writing, step, transaction
+from inoc.store.files import Transaction, open_for_writing, transaction
+from inoc.store.marks import DONE, Cell, Part, crc_of, put_marked, read_marked
+from inoc.store.reader import Reader
 from inoc.store.schema import GROUPS, LEVEL_DIM, LEVEL_DTYPE, LOGPROB_GROUP, PENDING, Level, Unit
-from inoc.store.store import Store
-from inoc.store.tables import stage_parent, strings, unique
+from inoc.store.tables import stage_parent, unique
 
 COLUMN_BYTES = 1 << 27
 MIN_TOKENS, MAX_TOKENS = 1 << 15, 1 << 18
@@ -34,18 +31,18 @@ def group_of(completion_set: str, level: Level) -> str:
 
 
 def unplanned(
-    path: Path, completion_set: str, level: Level, prefix_types: Sequence[str], prompts: Sequence[str]
+    store: Reader, completion_set: str, level: Level, prefix_types: Sequence[str], prompts: Sequence[str]
 ) -> bool:
     """Whether a plan asks for units the store has no room for yet."""
-    run, group = Store(path), group_of(completion_set, level)
-    if not run.has(group):
-        return True
-    kinds, keys = strings(run, f"{group}/prefix_type"), strings(run, f"{group}/prompt")
-    return not (set(prefix_types) <= set(kinds) and set(prompts) <= set(keys))
+    group = group_of(completion_set, level)
+    return not store.has(group) or not (
+        {*prefix_types} <= {*store.labels(f"{group}/prefix_type")}
+        and {*prompts} <= {*store.labels(f"{group}/prompt")}
+    )
 
 
 def plan(
-    path: Path,
+    store: Reader,
     completion_set: str,
     level: Level,
     prefix_types: Sequence[str],
@@ -53,23 +50,26 @@ def plan(
     rephrasings: bool,
 ) -> None:
     """Make room for units. See `StoreWriter.plan`."""
-    run, group = Store(path), group_of(completion_set, level)
-    unique(list(prompts), "prompt")
-    stored = set(strings(run, "prompts/prompt")) if run.has("prompts") else set[str]()
+    group = group_of(completion_set, level)
+    unique(prompts, "prompt")
+    stored = store.labels("prompts/prompt") if store.has("prompts") else ()
     for key in prompts:
         if key not in stored:
-            raise BadInput(f"prompt {key!r} is to be scored but not among the store's prompts.")
-    with transaction(path) as change:
-        if run.has(group):
-            _extend(change, run, group, level, prefix_types, prompts, rephrasings)
+            raise BadInput(
+                f"prompt {key!r} is to be scored but not among the prompts of {store.path}. "
+                "Fix: store it with put_prompts first."
+            )
+    with transaction(store.path) as change:
+        if store.has(group):
+            _extend(change, store, group, prefix_types, prompts, rephrasings)
         else:
-            stage_parent(change, LOGPROB_GROUP[level], completion_set)
-            _create(change, run, completion_set, level, prefix_types, prompts, rephrasings)
+            stage_parent(change, store, LOGPROB_GROUP[level], completion_set)
+            _create(change, store, completion_set, level, prefix_types, prompts, rephrasings)
 
 
 def _create(
     change: Transaction,
-    store: Store,
+    store: Reader,
     completion_set: str,
     level: Level,
     prefix_types: Sequence[str],
@@ -78,7 +78,10 @@ def _create(
 ) -> None:
     source, group, dim = f"completions/{completion_set}", group_of(completion_set, level), LEVEL_DIM[level]
     if not store.has(source):
-        raise BadInput(f"the completion set {completion_set!r} must be stored before its log-probabilities.")
+        raise BadInput(
+            f"the completion set {completion_set!r} is not stored; its log-probabilities come after it. "
+            "Fix: call put_completions first."
+        )
     ids = store.read(f"{source}/example_id")
     size = len(ids)
     change.group(group, {})
@@ -87,7 +90,9 @@ def _create(
     change.array(f"{group}/prompt", list(prompts), ("prompt",), dtype="string")
     if level == "token":
         if not store.has(f"{source}/row_size"):
-            raise BadInput(f"the completion set {completion_set!r} has no token counts (row_size).")
+            raise BadInput(
+                f"the completion set {completion_set!r} has no token counts. Fix: give put_completions row_size."
+            )
         rows = store.read(f"{source}/row_size")
         size = int(rows.sum())
         change.array(f"{group}/row_size", rows, ("example",), dtype="int64", attributes={"units": "token"})
@@ -119,15 +124,14 @@ def _stage_rephrasing(change: Transaction, group: str, n_prompts: int, n_example
 
 def _extend(
     change: Transaction,
-    store: Store,
+    store: Reader,
     group: str,
-    level: Level,
     prefix_types: Sequence[str],
     prompts: Sequence[str],
     rephrasings: bool,
 ) -> None:
-    kinds = list(dict.fromkeys([*strings(store, f"{group}/prefix_type"), *prefix_types]))
-    keys = list(dict.fromkeys([*strings(store, f"{group}/prompt"), *prompts]))
+    kinds = list(dict.fromkeys([*store.labels(f"{group}/prefix_type"), *prefix_types]))
+    keys = list(dict.fromkeys([*store.labels(f"{group}/prompt"), *prompts]))
     n_examples, size = store.shape(f"{group}/example")[0], store.shape(f"{group}/prefixed")[-1]
     change.array(f"{group}/prefix_type", kinds, ("prefix_type",), dtype="string")
     change.array(f"{group}/prompt", keys, ("prompt",), dtype="string")
@@ -149,118 +153,102 @@ def checked(values: np.ndarray, dtype: str, where: str) -> np.ndarray:
     return out
 
 
-def unit_crc(values: np.ndarray, rephrasing: np.ndarray | None) -> int:
-    """The marker of a unit: CRC-32 over its values and, where stored, which rephrasing each example got."""
-    crc = zlib.crc32(np.ascontiguousarray(values).tobytes())
-    return crc if rephrasing is None else zlib.crc32(np.ascontiguousarray(rephrasing, "<i4").tobytes(), crc)
-
-
 def put_unit(
-    path: Path,
+    store: Reader,
     unit: Unit,
     logprobs: Float[np.ndarray, " cell"],
     rephrasing: Int[np.ndarray, " example"] | None,
     level: Level,
 ) -> None:
-    """Data, flushed, then the marker. See `StoreWriter.put_unit`."""
-    run, group = Store(path), group_of(unit.completion_set, level)
+    """See `StoreWriter.put_unit`."""
+    group = group_of(unit.completion_set, level)
     what = f"{unit.completion_set}/{unit.prefix_type}/{unit.prompt or 'default'}"
-    cell = _cell(run, group, unit)
-    variable, marker = ("prefixed", "unit_crc") if cell else ("default", "default_crc")
-    size = run.shape(f"{group}/{variable}")[-1]
+    cell = _cell(store, group, unit)
+    variable, marker = _variables(cell)
+    size = store.shape(f"{group}/{variable}")[-1]
     if logprobs.shape != (size,):
         raise BadInput(f"{what}: {len(logprobs)} values, but the set has {size} {LEVEL_DIM[level]}s.")
     values = checked(logprobs, LEVEL_DTYPE[level], what)
-    picks = None
-    if unit.prefix_type == "mix" and run.has(f"{group}/rephrasing"):
-        n = run.shape(f"{group}/rephrasing")[1]
+    parts = [Part(variable, (*cell, slice(None)), values, "data")]
+    if unit.prefix_type == "mix" and store.has(f"{group}/rephrasing"):
+        n = store.shape(f"{group}/rephrasing")[1]
         picks = np.full(n, -1, "<i4") if rephrasing is None else rephrasing.astype("<i4")
         if len(picks) != n:
             raise BadInput(f"{what}: {len(picks)} rephrasings for {n} examples.")
+        parts.insert(0, Part("rephrasing", (cell[1], slice(None)), picks, "rephrasing"))
     elif rephrasing is not None:
-        raise BadInput(f"{what}: rephrasings given, but the plan stores none for it.")
-    crc = unit_crc(values, picks)
-    marks = open_for_writing(path / group / marker)
-    stored = int(cast(int, marks[cell]))
-    if stored == crc and unit_problem(run, group, cell) is None:
-        return
-    if stored != PENDING:
-        marks[cell] = PENDING
-        step("unmarked")
-    if picks is not None:
-        open_for_writing(path / group / "rephrasing")[cell[1], slice(None)] = picks
-        step("rephrasing")
-    open_for_writing(path / group / variable)[(*cell, slice(None))] = values
-    step("data")
-    for file in sorted((path / group / variable).joinpath("c", *map(str, cell)).glob("*")):
-        if file.is_file():
-            flush(file)
-    marks[cell] = crc
-    step("marker")
+        raise BadInput(
+            f"{what}: rephrasings given, but the plan does not store them. Fix: plan(rephrasings=True)."
+        )
+    put_marked(store, group, marker, cell, crc_of(*(part.values for part in reversed(parts))), parts)
 
 
-def _cell(store: Store, group: str, unit: Unit) -> tuple[int, ...]:
+def _variables(cell: Cell) -> tuple[str, str]:
+    """The variables that hold the data and the marker of a cell."""
+    return ("prefixed", "unit_crc") if cell else ("default", "default_crc")
+
+
+def _cell(store: Reader, group: str, unit: Unit) -> Cell:
     """Where a unit lies in `prefixed` and `unit_crc`; () is the default."""
     if not store.has(group):
-        raise BadInput(f"{unit}: the set is not planned.")
+        raise BadInput(f"{unit}: the set is not planned. Fix: call plan first.")
     if unit.prefix_type == "none":
         return ()
-    kinds, keys = strings(store, f"{group}/prefix_type"), strings(store, f"{group}/prompt")
+    kinds, keys = store.labels(f"{group}/prefix_type"), store.labels(f"{group}/prompt")
     if unit.prefix_type not in kinds or unit.prompt not in keys:
-        raise BadInput(f"{unit} is not planned.")
+        raise BadInput(f"{unit} is not planned. Fix: call plan with its prefix type and prompt.")
     return kinds.index(unit.prefix_type), keys.index(unit.prompt)
 
 
-def unit_problem(store: Store, group: str, cell: tuple[int, ...]) -> str | None:
-    """What is wrong with a unit that is marked done: its data against the marker and the range of log-probabilities.
+def read_unit(store: Reader, group: str, cell: Cell) -> np.ndarray | None:
+    """The values of a unit that is marked done, checked in every way; None where it is pending.
 
-    None if nothing is, or if it is pending.
+    Raises:
+        BrokenStore: Data or marker are damaged, contradict each other, or the values are not log-probabilities.
     """
-    variable, marker = ("prefixed", "unit_crc") if cell else ("default", "default_crc")
-    try:
-        stored = int(StoredArray(store.path, f"{group}/{marker}")[cell])
-        if stored == PENDING:
-            return None
-        done = np.ones((), dtype=bool)
-        values = StoredArray(store.path, f"{group}/{variable}", done)[(*cell, slice(None))]
-        picks = None
-        if (
-            cell
-            and store.has(f"{group}/rephrasing")
-            and strings(store, f"{group}/prefix_type")[cell[0]] == "mix"
-        ):
-            picks = StoredArray(store.path, f"{group}/rephrasing", done)[cell[1]]
-    except BrokenStore as error:
-        return str(error)
-    if unit_crc(values, picks) != stored:
-        return f"/{group}/{variable}: the data of unit {list(cell)} differ from their CRC marker."
+    variable, marker = _variables(cell)
+    stored = read_marked(store, group, marker, cell)
+    if stored is None:
+        return None
+    values = store.array(f"{group}/{variable}", DONE)[(*cell, slice(None))]
+    parts = [values]
+    if cell and store.has(f"{group}/rephrasing") and store.labels(f"{group}/prefix_type")[cell[0]] == "mix":
+        parts.append(store.array(f"{group}/rephrasing", DONE)[cell[1]])
+    if crc_of(*parts) != stored:
+        raise BrokenStore(f"/{group}/{variable}: the data of unit {list(cell)} differ from their CRC marker.")
     bad = int((np.isinf(values) | (values > 0)).sum())
-    return (
-        f"/{group}/{variable}: unit {list(cell)} has {bad} infinite or positive log-probabilities."
-        if bad
-        else None
-    )
+    if bad:
+        raise BrokenStore(
+            f"/{group}/{variable}: unit {list(cell)} has {bad} infinite or positive log-probabilities."
+        )
+    return values
 
 
-def cells(store: Store, group: str) -> list[tuple[int, ...]]:
+def cells(store: Reader, group: str) -> list[Cell]:
     """Every unit of a group: the default, then prefix types x prompts."""
     return [(), *(tuple(int(i) for i in index) for index in np.ndindex(*store.shape(f"{group}/unit_crc")))]
 
 
-def reset_broken(path: Path) -> tuple[Unit, ...]:
+def _broken(store: Reader, group: str) -> Iterator[Cell]:
+    for cell in cells(store, group):
+        try:
+            read_unit(store, group, cell)
+        except BrokenStore:
+            yield cell
+
+
+def reset_broken(store: Reader) -> tuple[Unit, ...]:
     """Make marked units pending whose data are wrong. See `StoreWriter.verify`."""
-    run = Store(path)
     found: list[Unit] = []
     for parent in LOGPROB_GROUP.values():
-        for name in run.subgroups(parent):
+        for name in store.subgroups(parent):
             group = f"{parent}/{name}"
-            kinds, keys = strings(run, f"{group}/prefix_type"), strings(run, f"{group}/prompt")
-            for cell in cells(run, group):
-                if unit_problem(run, group, cell) is None:
-                    continue
-                marker = "unit_crc" if cell else "default_crc"
-                mark = (path / group / marker).joinpath("c", *map(str, cell))
-                mark.unlink(missing_ok=True)  # the marker itself may be what is damaged
-                open_for_writing(path / group / marker)[cell] = PENDING
-                found.append(Unit(name, kinds[cell[0]], keys[cell[1]]) if cell else Unit(name, "none", ""))
+            kinds, keys = store.labels(f"{group}/prefix_type"), store.labels(f"{group}/prompt")
+            for cell in _broken(store, group):
+                place = store.path / group / _variables(cell)[1]
+                place.joinpath("c", *map(str, cell)).unlink(
+                    missing_ok=True
+                )  # it may itself be what is damaged
+                open_for_writing(place)[cell] = PENDING
+                found.append(Unit(name, kinds[cell[0]], keys[cell[1]]) if cell else Unit.default(name))
     return tuple(found)

@@ -1,21 +1,19 @@
-"""Verifying a run store: every node, dim, type, checksum and marker. Problems name the group and variable."""
+"""Verifying a store: every node, dim, type, checksum and marker. Problems name the group and variable."""
 
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
 from inoc.errors import BrokenStore
-from inoc.store.arrays import StoredArray
 from inoc.store.chunks import Layout, read_layout
-from inoc.store.evaluations import cell_crc
+from inoc.store.evaluations import check_evaluation
 from inoc.store.lock import is_locked
 from inoc.store.opening import steady
-from inoc.store.schema import GROUPS, LOGPROB_GROUP, NESTED, PENDING, PREFIX_TYPES, ROLES, Level
-from inoc.store.store import Store
-from inoc.store.units import cells, unit_problem
+from inoc.store.reader import Reader
+from inoc.store.schema import GROUPS, LOGPROB_GROUP, NESTED, PREFIX_TYPES, ROLES, Level
+from inoc.store.units import cells, read_unit
 
 ROOT_ATTRIBUTES = ("schema", "schema_version", "experiment", "identity", "provenance", "traits", "complete")
 RUN_ATTRIBUTES = ("prompt", "prefix_type", "seed", "nominal_step", "settings")
@@ -23,33 +21,62 @@ UNIT_VARIABLES = ("default", "prefixed", "rephrasing")
 
 
 def validate(path: str | Path) -> list[str]:
-    """All problems of a store, each one sentence that names group and variable; empty if it is sound.
+    """All problems of a store. Pending units are not a problem. Memory is bounded by one row of tokens.
 
-    Pending units are no problem. Memory is bounded by one row of tokens.
+    Args:
+        path: The store's directory.
+
+    Returns:
+        One sentence per problem that names group and variable; empty for a valid store.
 
     Raises:
-        BadInput: there is no store at all.
-        BrokenStore: the root is damaged or of a newer schema, so that nothing else can be trusted.
+        BadInput: There is no store.
+        BrokenStore: The root is damaged or of a newer schema, so that nothing else can be trusted.
     """
-    run = Store(Path(path))
+    store = Reader(Path(path))
 
     def problems() -> list[str]:
-        check = _Validator(run)
+        check = _Validator(store)
         check.everything()
         return check.problems
 
     for left in reversed(range(5)):  # what a living writer is just changing may look wrong for a moment
-        busy = is_locked(run.path)
-        found = steady(run.path, problems)
-        if not (found and left and (busy or is_locked(run.path))):
+        busy = is_locked(store.path)
+        found = steady(store.path, problems)
+        if not (found and left and (busy or is_locked(store.path))):
             return found
         time.sleep(0.05)
     raise AssertionError("unreachable")
 
 
+def verify_units(path: str | Path) -> int:
+    """Read every token-level unit that is marked done; none of them may lack a value, as after scoring.
+
+    Args:
+        path: The store's directory.
+
+    Returns:
+        How many units were read. Pending units are not counted.
+
+    Raises:
+        BrokenStore: Naming the first damaged unit.
+    """
+    store, count = Reader(Path(path)), 0
+    for name in store.subgroups(LOGPROB_GROUP["token"]):
+        group = f"{LOGPROB_GROUP['token']}/{name}"
+        for cell in cells(store, group):
+            values = read_unit(store, group, cell)
+            if values is None:
+                continue
+            if np.isnan(values).any():
+                raise BrokenStore(f"{path}: /{group}: unit {list(cell)} lacks log-probabilities.")
+            count += 1
+    return count
+
+
 class _Validator:
-    def __init__(self, store: Store) -> None:
-        self.run = store
+    def __init__(self, store: Reader) -> None:
+        self.store = store
         self.problems: list[str] = []
 
     def say(self, where: str, what: str) -> None:
@@ -58,24 +85,24 @@ class _Validator:
     def everything(self) -> None:
         if not self._root():
             return
-        for entry in sorted(p.name for p in self.run.path.iterdir() if p.is_dir() and p.name[0] != "."):
+        for entry in sorted(p.name for p in self.store.path.iterdir() if p.is_dir() and p.name[0] != "."):
             if entry not in GROUPS:
-                self.say(entry, "no group of schema v1.")
+                self.say(entry, "unknown to schema v1.")
         for kind in GROUPS:
-            if not (self.run.path / kind).is_dir():
+            if not (self.store.path / kind).is_dir():
                 continue
             for where in self._members(kind):
                 before = len(self.problems)
                 layouts = self._variables(kind, where)
                 if len(self.problems) == before:
                     self._content(kind, where, layouts)
-        if not self.problems and self.run.complete:
-            left = len(self.run.pending()) + len(self.run.pending_evaluations())
+        if not self.problems and self.store.complete:
+            left = len(self.store.pending()) + len(self.store.pending_evaluations())
             if left:
                 self.say("", f"marked complete, but {left} units are pending.")
 
     def _root(self) -> bool:
-        attributes = self.run.root
+        attributes = self.store.root
         missing = [name for name in ROOT_ATTRIBUTES if name not in attributes]
         for name in missing:
             self.say("", f"attribute {name} is missing.")
@@ -83,11 +110,11 @@ class _Validator:
             return False
         for name in ("experiment", "identity", "provenance"):
             if not isinstance(attributes[name], dict):
-                self.say("", f"attribute {name} is no JSON object.")
+                self.say("", f"attribute {name} is not a JSON object.")
         try:
-            names = [t.name for t in self.run.traits]
+            names = [t.name for t in self.store.traits]
         except (KeyError, TypeError):
-            self.say("", "attribute traits is no list of name, role, family.")
+            self.say("", "attribute traits is not a list of name, role, family.")
             return False
         self._unique("", "traits", names)
         return True
@@ -96,16 +123,18 @@ class _Validator:
         """The groups of a kind that can be read; damaged ones are reported."""
         found: list[str] = []
         try:
-            self.run.attributes(kind)
+            self.store.attributes(kind)
             places = [kind]
             if kind in NESTED:
-                parent = self.run.path / kind
+                parent = self.store.path / kind
                 places = [f"{kind}/{p.name}" for p in sorted(parent.iterdir()) if p.is_dir()]
             for where in places:
-                self.run.attributes(where)
+                self.store.attributes(where)
                 found.append(where)
         except FileNotFoundError as error:
-            self.say(str(Path(error.filename).parent.relative_to(self.run.path)), "its zarr.json is missing.")
+            self.say(
+                str(Path(error.filename).parent.relative_to(self.store.path)), "its zarr.json is missing."
+            )
         except BrokenStore as error:
             self.problems.append(str(error))
         return found
@@ -113,22 +142,22 @@ class _Validator:
     def _variables(self, kind: str, where: str) -> dict[str, Layout]:
         """Presence, dims, dtypes, sizes and chunks of a group's variables."""
         specs, layouts = GROUPS[kind], dict[str, Layout]()
-        present = sorted(p.name for p in (self.run.path / where).iterdir() if p.is_dir())
+        present = sorted(p.name for p in (self.store.path / where).iterdir() if p.is_dir())
         for name in present:
             place = f"{where}/{name}"
             spec = specs.get(name)
             if spec is None and kind != "embeddings":
-                self.say(place, "no variable of schema v1.")
+                self.say(place, "unknown to schema v1.")
                 continue
             try:
-                layout = layouts[name] = read_layout(self.run.path / place, place)
+                layout = layouts[name] = read_layout(self.store.path / place, place)
                 dims, dtype = (spec.dims, spec.dtype) if spec else (("prompt",), "float64")
                 if layout.dims != dims:
-                    self.say(place, f"dims {layout.dims}, {dims} are due.")
+                    self.say(place, f"dims {layout.dims}, expected {dims}.")
                 if layout.dtype != dtype:
-                    self.say(place, f"type {layout.dtype}, {dtype} is due.")
+                    self.say(place, f"type {layout.dtype}, expected {dtype}.")
                 if kind not in LOGPROB_GROUP.values() or name not in UNIT_VARIABLES:
-                    StoredArray(self.run.path, place)[...]
+                    self.store.array(place)[...]
             except FileNotFoundError:
                 self.say(place, "its zarr.json is missing.")
             except BrokenStore as error:
@@ -146,14 +175,16 @@ class _Validator:
     def _content(self, kind: str, where: str, layouts: dict[str, Layout]) -> None:
         for name, layout in layouts.items():
             if layout.dims == (name,):
-                self._unique(where, name, self.run.read(f"{where}/{name}").tolist())
+                self._unique(where, name, self.store.read(f"{where}/{name}").tolist())
         if "prompt" in layouts and kind != "prompts":
-            self._known_prompts(f"{where}/prompt", self.run.read(f"{where}/prompt"))
+            self._known_prompts(f"{where}/prompt", self.store.read(f"{where}/prompt"))
         for level, group in LOGPROB_GROUP.items():
             if kind == group:
                 self._logprobs(level, where)
         if kind == "prompts":
-            for key, role in zip(self.run.read("prompts/prompt"), self.run.read("prompts/role"), strict=True):
+            for key, role in zip(
+                self.store.read("prompts/prompt"), self.store.read("prompts/role"), strict=True
+            ):
                 if role not in ROLES:
                     self.say("prompts/role", f"prompt {key!r} has the role {role!r}.")
         if kind == "completions":
@@ -176,70 +207,59 @@ class _Validator:
             seen.add(value)
 
     def _known_prompts(self, where: str, keys: Iterable[str]) -> None:
-        known = set(self.run.read("prompts/prompt")) if self.run.has("prompts/prompt") else set[str]()
+        known = set(self.store.read("prompts/prompt")) if self.store.has("prompts/prompt") else set[str]()
         for key in sorted(set(keys) - known):
             self.say(where, f"prompt {key!r} is not among /prompts.")
 
     def _traits(self, where: str) -> None:
-        known = {t.name for t in self.run.traits}
-        for name in self.run.read(f"{where}/trait"):
+        known = {t.name for t in self.store.traits}
+        for name in self.store.read(f"{where}/trait"):
             if known and name not in known:
                 self.say(f"{where}/trait", f"unknown trait {name!r}.")
 
     def _range(self, where: str, low: float, high: float) -> None:
-        values = self.run.read(where)
+        values = self.store.read(where)
         bad = int((np.isinf(values) | (values < low) | (values > high)).sum())
         if bad:
             self.say(where, f"{bad} values outside {low:g} to {high:g}.")
 
     def _logprobs(self, level: Level, where: str) -> None:
-        for kind in self.run.read(f"{where}/prefix_type"):
+        for kind in self.store.read(f"{where}/prefix_type"):
             if kind not in PREFIX_TYPES:
                 self.say(f"{where}/prefix_type", f"unknown prefix type {kind!r}.")
         if level == "token":
-            rows, size = self.run.read(f"{where}/row_size"), self.run.shape(f"{where}/default")[0]
+            rows, size = self.store.read(f"{where}/row_size"), self.store.shape(f"{where}/default")[0]
             if (rows < 0).any() or int(rows.sum()) != size:
                 self.say(f"{where}/row_size", f"adds up to {int(rows.sum())} tokens, {size} are stored.")
             source = f"completions/{where.split('/')[1]}/row_size"
-            if self.run.has(source) and not np.array_equal(self.run.read(source), rows):
+            if self.store.has(source) and not np.array_equal(self.store.read(source), rows):
                 self.say(f"{where}/row_size", f"differs from /{source}.")
-        for cell in cells(self.run, where):
-            problem = unit_problem(self.run, where, cell)
-            if problem:
-                self.problems.append(problem)
+        for cell in cells(self.store, where):
+            try:
+                read_unit(self.store, where, cell)
+            except BrokenStore as error:
+                self.problems.append(str(error))
 
     def _completions(self, where: str, layouts: dict[str, Layout]) -> None:
-        self._unique(where, "example_id", list(self.run.read(f"{where}/example_id")))
+        self._unique(where, "example_id", list(self.store.read(f"{where}/example_id")))
         if "token_id" in layouts:
-            rows = self.run.read(f"{where}/row_size") if "row_size" in layouts else np.zeros(0)
+            rows = self.store.read(f"{where}/row_size") if "row_size" in layouts else np.zeros(0)
             if int(rows.sum()) != layouts["token_id"].shape[0]:
                 self.say(
                     f"{where}/token_id", f"{layouts['token_id'].shape[0]} ids for {int(rows.sum())} tokens."
                 )
 
     def _run(self, where: str) -> None:
-        attributes = self.run.attributes(where)
+        attributes, run = self.store.attributes(where), self.store.run(where.split("/")[1])
         for name in RUN_ATTRIBUTES:
             if name not in attributes:
                 self.say(where, f"attribute {name} is missing.")
-        prompt = cast(str, attributes.get("prompt", ""))
-        if prompt:
-            self._known_prompts(where, [prompt])
-        if attributes.get("prefix_type") not in ("none", *PREFIX_TYPES):
-            self.say(where, f"unknown prefix type {attributes.get('prefix_type')!r}.")
-        marks = self.run.read(f"{where}/unit_crc")
-        for cell in np.argwhere(marks != PENDING):
-            done = np.ones((), dtype=bool)
-            at = tuple(int(i) for i in cell)
+        if run.prompt:
+            self._known_prompts(where, [run.prompt])
+        if run.prefix_type not in ("none", *PREFIX_TYPES):
+            self.say(where, f"unknown prefix type {run.prefix_type!r}.")
+        for cell in np.ndindex(*self.store.shape(f"{where}/unit_crc")):
             try:
-                score, coverage = (
-                    StoredArray(self.run.path, f"{where}/{v}", done)[at] for v in ("score", "coverage")
-                )
-                texts = None
-                if self.run.has(f"{where}/generation"):
-                    texts = [str(t) for t in StoredArray(self.run.path, f"{where}/generation", done)[at]]
+                check_evaluation(self.store, where, cell)
             except BrokenStore as error:
                 self.problems.append(str(error))
-                continue
-            if cell_crc(score, coverage, texts) != marks[at]:
-                self.say(f"{where}/score", f"the data of evaluation {list(at)} differ from their CRC marker.")

@@ -1,4 +1,4 @@
-"""The parts of a run as labelled xarray Datasets, with units and long names."""
+"""The parts of a store as labeled xarray Datasets, with units and long names."""
 
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -7,9 +7,10 @@ import numpy as np
 import xarray as xr
 
 from inoc.errors import IncompleteStore
-from inoc.store.arrays import StoredArray
+from inoc.store.files import NODE
+from inoc.store.reader import Reader
+from inoc.store.runs import RunInfo
 from inoc.store.schema import GROUPS, PENDING, VariableSpec
-from inoc.store.store import Store
 
 _LONG_NAMES: Mapping[str, str] = {
     "score": "judge score",
@@ -30,48 +31,41 @@ def _attributes(name: str, spec: VariableSpec | None) -> dict[str, str]:
     return out
 
 
-def _group(store: Store, where: str, kind: str) -> xr.Dataset:
-    """All variables of a group; variables named like their dim become coordinates."""
+def group(store: Reader, where: str) -> xr.Dataset | None:
+    """All variables of a group, or None without the group; variables named like their dim become coordinates."""
+    if not store.has(where):
+        return None
     data: dict[str, xr.Variable] = {}
-    for name in sorted(
-        p.name for p in (store.path / where).iterdir() if p.is_dir() and store.has(f"{where}/{p.name}")
-    ):
-        spec = GROUPS[kind].get(name)
-        values = store.read(f"{where}/{name}")
-        shape = spec.dims if spec else ("prompt",)
-        data[name] = xr.Variable(shape, values, _attributes(name, spec))
+    specs = GROUPS[where.split("/")[0]]
+    for name in sorted(path.parent.name for path in (store.path / where).glob(f"*/{NODE}")):
+        spec = specs.get(name)
+        dims = spec.dims if spec else ("prompt",)
+        data[name] = xr.Variable(dims, store.read(f"{where}/{name}"), _attributes(name, spec))
     coords = {n: v for n, v in data.items() if v.dims == (n,)}
     return xr.Dataset({n: v for n, v in data.items() if n not in coords}, coords=coords)
 
 
-def prompts(store: Store) -> xr.Dataset:
-    if not store.has("prompts"):
-        raise IncompleteStore(
-            f"{store.path} holds no prompts yet; `inoc score` or `inoc import` writes them."
-        )
-    return _group(store, "prompts", "prompts")
+def prompts(store: Reader) -> xr.Dataset:
+    """The prompts; IncompleteStore where there are none."""
+    found = group(store, "prompts")
+    if found is None:
+        raise IncompleteStore(f"{store.path} has no prompts yet. Fix: run `inoc score` or `inoc import`.")
+    return found
 
 
-def completions(store: Store, completion_set: str) -> xr.Dataset:
-    where = f"completions/{completion_set}"
-    if not store.has(where):
-        raise IncompleteStore(f"{store.path} holds no completions of the set {completion_set!r}.")
-    return _group(store, where, "completions")
-
-
-def elicitation(store: Store) -> xr.Dataset | None:
-    return _group(store, "elicitation", "elicitation") if store.has("elicitation") else None
-
-
-def by_prompt(store: Store, group: str) -> xr.Dataset | None:
-    return _group(store, group, group) if store.has(group) else None
+def completions(store: Reader, completion_set: str) -> xr.Dataset:
+    """The completions of a set; IncompleteStore where there are none."""
+    found = group(store, f"completions/{completion_set}")
+    if found is None:
+        raise IncompleteStore(f"{store.path} has no completions of the set {completion_set!r}.")
+    return found
 
 
 def _union(lists: Sequence[Sequence[str]]) -> list[str]:
     return list(dict.fromkeys(item for items in lists for item in items))
 
 
-def scores(store: Store) -> xr.Dataset | None:
+def scores(store: Reader) -> xr.Dataset | None:
     """All runs on common axes; what a run was not evaluated at, and evaluations not done, are NaN."""
     names = store.subgroups("runs")
     if not names:
@@ -91,7 +85,6 @@ def scores(store: Store) -> xr.Dataset | None:
         score[r][at], coverage[r][at] = part["score"], part["coverage"]
         judge[r, [axes["trait"].index(t) for t in part["trait"]]] = part["judge"]
     dims = ("run", "step", *axes)
-    about = [store.attributes(f"runs/{name}") for name in names]
     spec = GROUPS["runs"]
     return xr.Dataset(
         {
@@ -103,22 +96,23 @@ def scores(store: Store) -> xr.Dataset | None:
             "run": list(names),
             "step": ("step", steps, {"units": "update"}),
             **axes,
-            **_run_coords(about),
+            **_run_coords([store.run(name) for name in names]),
         },
     )
 
 
-def _evaluations(store: Store, name: str) -> dict[str, np.ndarray]:
+def _evaluations(store: Reader, name: str) -> dict[str, np.ndarray]:
     """The variables of one run; evaluations not done are NaN."""
     where = f"runs/{name}"
     done = store.read(f"{where}/unit_crc") != PENDING
     part = {v: store.read(f"{where}/{v}") for v in ("step", "condition", "trait", "instruction", "judge")}
-    return part | {v: StoredArray(store.path, f"{where}/{v}", done)[...] for v in ("score", "coverage")}
+    return part | {v: store.array(f"{where}/{v}", done)[...] for v in ("score", "coverage")}
 
 
-def _run_coords(about: Sequence[Mapping[str, object]]) -> dict[str, tuple[str, np.ndarray, dict[str, str]]]:
+def _run_coords(runs: Sequence[RunInfo]) -> dict[str, tuple[str, np.ndarray, dict[str, str]]]:
     def column(name: str, dtype: str, long_name: str) -> tuple[str, np.ndarray, dict[str, str]]:
-        return "run", np.asarray([a[name] for a in about], dtype=dtype), {"long_name": long_name}
+        values = np.asarray([getattr(run, name) for run in runs], dtype=dtype)
+        return "run", values, {"long_name": long_name}
 
     return {
         "run_prompt": column("prompt", "object", "inoculation prompt of the run; empty = control"),
@@ -128,7 +122,7 @@ def _run_coords(about: Sequence[Mapping[str, object]]) -> dict[str, tuple[str, n
     }
 
 
-def losses(store: Store) -> xr.Dataset | None:
+def losses(store: Reader) -> xr.Dataset | None:
     """Training losses of all runs on the union of their updates; None where no run has any."""
     parts = {
         name: {v: store.read(f"runs/{name}/{v}") for v in ("update", "loss", "learning_rate")}

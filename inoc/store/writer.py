@@ -1,6 +1,6 @@
-"""Writing a run store so that a kill at any moment loses at most the unit at hand.
+"""Writing a store so that a kill at any moment loses at most the unit being written.
 
-Log-probabilities: the data of a unit first, flushed to disk, then its CRC marker; marked implies right.
+Log-probabilities and scores: data first, flushed to disk, then the CRC marker; marked implies right (`marks`).
 Everything else changes all at once (`files.transaction`). One writer at a time (`lock`).
 """
 
@@ -12,41 +12,41 @@ from types import TracebackType
 import numpy as np
 from jaxtyping import Float, Int
 
+from inoc.atomic import flush, write_atomic
 from inoc.errors import BadInput, InocError, OtherSettings
 from inoc.store import evaluations, tables, units
-from inoc.store.files import (
-    COMMIT,
-    NODE,
-    STAGED,
-    finish_commit,
-    group_document,
-    node_bytes,
-    step,
-    write_atomic,
-)
+from inoc.store.files import COMMIT, NODE, STAGED, finish_commit, group_document, node_bytes, step
 from inoc.store.fingerprint import difference
 from inoc.store.lock import Lock
 from inoc.store.opening import clear_staged, read_root
+from inoc.store.reader import Reader
 from inoc.store.runs import RunPlan
 from inoc.store.schema import SCHEMA, SCHEMA_VERSION, Level, PromptInfo, TraitInfo, Unit, check_name
 from inoc.store.store import Store
 
 
 @contextmanager
-def _writing(path: Path) -> Generator[None]:
+def writing(path: Path) -> Generator[Reader]:
+    """The store to change, as it is now; errors of the disk become one sentence."""
+    with disk_errors(path):
+        yield Reader(path)
+
+
+@contextmanager
+def disk_errors(path: Path) -> Generator[None]:
     """Errors of the disk as one sentence."""
     try:
         yield
     except PermissionError as error:
         raise BadInput(
-            f"{path} cannot be written ({error.strerror}); choose another place with --store."
+            f"{path} cannot be written ({error.strerror}). Fix: choose another place with --store."
         ) from error
     except OSError as error:
         if error.strerror is None:
             raise
         raise InocError(
-            f"{path}: writing failed ({error.strerror}). What is marked done is safe; mend that and run the same "
-            "command again."
+            f"{path}: writing failed ({error.strerror}). What is marked done is safe. "
+            "Fix: remove the cause and run the same command again."
         ) from error
 
 
@@ -89,7 +89,7 @@ class StoreWriter:
             BadInput: another process writes the store, or the place cannot be written or is no store.
         """
         place = Path(path)
-        with _writing(place):
+        with disk_errors(place):
             place.parent.mkdir(parents=True, exist_ok=True)
             lock = Lock(place)
             try:
@@ -109,14 +109,15 @@ class StoreWriter:
     ) -> None:
         left = {p.name for p in self.path.iterdir()} if self.path.exists() else set[str]()
         if NODE in left:
-            read_root(self.path)  # before anything is touched: it must be a run store
+            read_root(self.path)  # before anything is touched: it must be an inoc store
             if COMMIT in left:
                 finish_commit(self.path)
         if NODE in left or left <= {STAGED, f"{NODE}.partial"}:
             clear_staged(self.path)
         if NODE not in left and left <= {STAGED, f"{NODE}.partial"}:
             self.path.mkdir(exist_ok=True)
-            root: dict[str, object] = {
+            flush(self.path.parent)
+            self._root: dict[str, object] = {
                 "schema": SCHEMA,
                 "schema_version": SCHEMA_VERSION,
                 "experiment": dict(experiment),
@@ -125,22 +126,22 @@ class StoreWriter:
                 "traits": [t._asdict() for t in traits],
                 "complete": False,
             }
-            self._root = root
             self._write_root()
             return
-        run = Store(self.path)
-        lines = difference(run.identity, identity)
+        store = Reader(self.path)
+        lines = difference(store.identity, identity)
         if lines:
             raise OtherSettings(
-                f"{self.path} was made with other settings; choose another --store or restore them:\n  "
+                f"{self.path} was made with other settings. Fix: choose another --store or restore them:\n  "
                 + "\n  ".join(lines)
             )
-        self._root = dict(run.root)
-        known = {t.name: t for t in run.traits}
+        self._root = dict(store.root)
+        known = {t.name: t for t in store.traits}
         for trait in traits:
             if known.setdefault(trait.name, trait) != trait:
                 raise OtherSettings(
-                    f"{self.path}: trait {trait.name} is stored as {known[trait.name]}, now {trait}."
+                    f"{self.path}: trait {trait.name} is stored as {known[trait.name]}, now {trait}. "
+                    "Fix: choose another store."
                 )
         changed = {"experiment": dict(experiment), "traits": [t._asdict() for t in known.values()]}
         if any(self._root[k] != v for k, v in changed.items()):
@@ -157,20 +158,19 @@ class StoreWriter:
             self._write_root()
 
     @property
-    def run(self) -> Store:
+    def store(self) -> Store:
         """The store as it is now, for reading."""
         return Store(self.path)
 
     def pending(self) -> tuple[Unit, ...]:
         """Units planned and not done."""
-        return self.run.pending()
+        return Reader(self.path).pending()
 
     def close(self) -> None:
-        """Note whether the store is complete and let go of it."""
+        """Note whether the store is complete and release it."""
         try:
-            with _writing(self.path):
-                run = self.run
-                self._set_complete(not run.pending() and not run.pending_evaluations())
+            with writing(self.path) as store:
+                self._set_complete(not store.pending() and not store.pending_evaluations())
         finally:
             self._lock.release()
 
@@ -203,11 +203,9 @@ class StoreWriter:
             OtherSettings: the set is stored with other content.
             BadInput: lengths disagree or an example id comes twice.
         """
-        with _writing(self.path):
-            tables.put_completions(
-                self.path, check_name(completion_set, "completion set"), example_ids, row_size, token_ids,
-                instructions, completions,
-            )  # fmt: skip
+        with writing(self.path) as store:
+            name = check_name(completion_set, "completion set")
+            tables.put_completions(store, name, example_ids, row_size, token_ids, instructions, completions)
 
     def plan(
         self,
@@ -223,19 +221,19 @@ class StoreWriter:
         Returns the units of this plan that are pending. `rephrasings`: which rewording each example of `mix` got will
         be stored too.
         """
-        with _writing(self.path):
-            if units.unplanned(self.path, completion_set, level, prefix_types, prompts):
+        with writing(self.path) as store:
+            if units.unplanned(store, completion_set, level, prefix_types, prompts):
                 self._set_complete(False)
-                units.plan(self.path, completion_set, level, prefix_types, prompts, rephrasings)
+                units.plan(store, completion_set, level, prefix_types, prompts, rephrasings)
         wanted = {Unit(completion_set, f, p) for f in prefix_types for p in prompts}
-        wanted.add(Unit(completion_set, "none", ""))
+        wanted.add(Unit.default(completion_set))
         return tuple(u for u in self.pending() if u in wanted)
 
     def put_default(
         self, completion_set: str, logprobs: Float[np.ndarray, " cell"], level: Level = "token"
     ) -> None:
         """Store the log-probabilities without prefix: one per token, or one mean per example (nats)."""
-        self.put_unit(Unit(completion_set, "none", ""), logprobs, level=level)
+        self.put_unit(Unit.default(completion_set), logprobs, level=level)
 
     def put_unit(
         self,
@@ -255,13 +253,13 @@ class StoreWriter:
         Raises:
             BadInput: not planned, of wrong length, infinite or positive.
         """
-        with _writing(self.path):
-            units.put_unit(self.path, unit, logprobs, rephrasing, level)
+        with writing(self.path) as store:
+            units.put_unit(store, unit, logprobs, rephrasing, level)
 
     def verify(self) -> tuple[Unit, ...]:
         """Re-read every unit marked done; those whose data are damaged become pending again and are returned."""
-        with _writing(self.path):
-            broken = units.reset_broken(self.path)
+        with writing(self.path) as store:
+            broken = units.reset_broken(store)
             if broken:
                 self._set_complete(False)
         return broken
@@ -271,8 +269,8 @@ class StoreWriter:
     def put_prompts(self, prompts: Sequence[PromptInfo | Mapping[str, str]]) -> None:
         """Store prompts in the order given; those already stored and not named follow. A changed text is refused."""
         rows = [p if isinstance(p, PromptInfo) else PromptInfo(**p) for p in prompts]
-        with _writing(self.path):
-            tables.put_prompts(self.path, rows)
+        with writing(self.path) as store:
+            tables.put_prompts(store, rows)
 
     def put_elicitation(
         self,
@@ -287,9 +285,9 @@ class StoreWriter:
     ) -> None:
         """Scores (0-100) of the base model with each prompt, and without any (`baseline`). Rows of prompts already
         stored are replaced, others join; traits, instructions and judges must be those stored (OtherSettings)."""
-        with _writing(self.path):
+        with writing(self.path) as store:
             tables.put_elicitation(
-                self.path, prompts, traits, instructions, score, baseline, judges, coverage
+                store, prompts, traits, instructions, score, baseline, judges, coverage
             )  # fmt: skip
 
     def put_run(self, plan: RunPlan) -> None:
@@ -298,8 +296,8 @@ class StoreWriter:
         Raises:
             OtherSettings: The run is stored with other labels, judges or settings.
         """
-        with _writing(self.path):
-            evaluations.put_run(self.path, plan)
+        with writing(self.path) as store:
+            evaluations.put_run(store, plan)
 
     def put_scores(
         self,
@@ -315,8 +313,8 @@ class StoreWriter:
 
         `judge` (by trait), where given, must equal what put_run stored (OtherSettings).
         """
-        with _writing(self.path):
-            evaluations.put_scores(self.path, run, step, condition, scores, coverage, judge, generations)
+        with writing(self.path) as store:
+            evaluations.put_scores(store, run, step, condition, scores, coverage, judge, generations)
 
     def append_losses(
         self,
@@ -326,20 +324,20 @@ class StoreWriter:
         learning_rate: Float[np.ndarray, " update"] | None = None,
     ) -> None:
         """Training losses (nats per weighted token) by update; an update already stored is replaced."""
-        with _writing(self.path):
-            evaluations.append_losses(self.path, run, updates, loss, learning_rate)
+        with writing(self.path) as store:
+            evaluations.append_losses(store, run, updates, loss, learning_rate)
 
     def put_rephrasings(self, pools: Mapping[str, Sequence[str]]) -> None:
         """Rewordings by prompt key; a pool already stored under a key is replaced."""
-        with _writing(self.path):
-            tables.put_rephrasings(self.path, pools)
+        with writing(self.path) as store:
+            tables.put_rephrasings(store, pools)
 
     def put_self_perplexity(
         self, prompts: Sequence[str], raw: Float[np.ndarray, " prompt"], context: Float[np.ndarray, " prompt"]
     ) -> None:
         """-logprob per token of each prompt text, alone and as the first words of a user turn (nats)."""
-        with _writing(self.path):
-            tables.put_by_prompt(self.path, "self_perplexity", prompts, {"raw": raw, "context": context})
+        with writing(self.path) as store:
+            tables.put_by_prompt(store, "self_perplexity", prompts, {"raw": raw, "context": context})
 
     def put_embeddings(
         self,
@@ -348,7 +346,5 @@ class StoreWriter:
         columns: Mapping[str, Float[np.ndarray, " prompt"]] | None = None,
     ) -> None:
         """Unit vectors of the prompt texts, and columns over the rephrasing pools (`rephrase_mean`, ...)."""
-        with _writing(self.path):
-            tables.put_by_prompt(
-                self.path, "embeddings", prompts, {"prompt_vector": vectors, **(columns or {})}
-            )
+        with writing(self.path) as store:
+            tables.put_by_prompt(store, "embeddings", prompts, {"prompt_vector": vectors, **(columns or {})})

@@ -12,6 +12,11 @@ from inoc import atomic
 from inoc.atomic import flush, without_flushing, write_atomic
 
 
+@pytest.fixture(autouse=True)
+def quick_disk() -> None:
+    """Here the disk is waited for."""
+
+
 @given(st.binary() | st.text(st.characters(codec="utf-8")), st.binary() | st.none())
 def test_what_is_written_is_read(content, before):
     with tempfile.TemporaryDirectory() as folder, without_flushing():

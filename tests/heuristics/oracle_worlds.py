@@ -154,7 +154,7 @@ def _rounded(values: np.ndarray, grid: bool, level: str) -> np.ndarray:
 
 def write(world: World, path: Path) -> Path:
     """The store of a world."""
-    from inoc.store.files import without_flushing
+    from inoc.atomic import without_flushing
     from inoc.store.schema import TraitInfo, Unit
     from inoc.store.writer import StoreWriter
 

@@ -15,18 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from inoc import atomic
 from inoc.errors import InocError
-from inoc.store import (
-    PromptInfo,
-    RunPlan,
-    StoreWriter,
-    TraitInfo,
-    Unit,
-    evaluations,
-    files,
-    open_store,
-    units,
-)
+from inoc.store import PromptInfo, RunPlan, StoreWriter, TraitInfo, Unit, files, marks, open_store, units
 from inoc.store.validate import validate
 
 ROWS = np.array([3, 0, 5, 1, 7])
@@ -197,7 +188,7 @@ def forked(work: Callable[[], None]) -> int:
     code = 1
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        with files.without_flushing():
+        with atomic.without_flushing():
             work()
         code = 0
     finally:
@@ -269,7 +260,7 @@ def swap_marker_and_data() -> None:
             while waiting:
                 waiting.pop(0)()
 
-    units.open_for_writing = evaluations.open_for_writing = Late
+    marks.open_for_writing = Late
 
 
 def kill_points(steps: list[str], mode: str, count: int) -> Iterator[tuple[str, Callable[[Path], None]]]:

@@ -136,13 +136,13 @@ def test_two_swapped_units_are_found(tiny: Path) -> None:
 
 
 def test_half_written_stores_are_one_sentence(tiny: Path, tmp_path: Path) -> None:
-    with pytest.raises(InocError, match="no such run store"):
+    with pytest.raises(InocError, match="no such store"):
         open_store(tmp_path / "nothing")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(InocError, match="not a run store"):
+    with pytest.raises(InocError, match="not an inoc store"):
         open_store(tmp_path / "folder")
     (tiny / "zarr.json").write_text('{"attributes": {}, "node_type": "group", "zarr_format": 3}')
-    with pytest.raises(InocError, match="not a run store"):
+    with pytest.raises(InocError, match="not an inoc store"):
         open_store(tiny)
     (tiny / "zarr.json").write_text('{"attri')
     with pytest.raises(BrokenStore, match="damaged"):

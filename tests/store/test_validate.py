@@ -48,8 +48,8 @@ RUN, LP = "runs/german_mix", "logprobs/train"
 CASES: Mapping[str, tuple[Change, str]] = {
     "missing variable": (moved(f"{LP}/row_size", "logprobs/.gone"), "/logprobs/train/row_size: is missing"),
     "unknown variable": (moved(f"{LP}/example", f"{LP}/exemple"),
-                         "/logprobs/train/exemple: no variable of schema v1"),
-    "unknown group": (moved("embeddings", "embedding"), "/embedding: no group of schema v1"),
+                         "/logprobs/train/exemple: unknown to schema v1"),
+    "unknown group": (moved("embeddings", "embedding"), "/embedding: unknown to schema v1"),
     "dims": (values("prompts/role", ["neutral"] * 3, ("prompts",), "string"), "/prompts/role: dims"),
     "dtype": (values(f"{RUN}/update", np.arange(6.0), ("update",), "float64"), "/runs/german_mix/update: type float64"),
     "sizes": (values("prompts/role", ["neutral"] * 2, ("prompt",), "string"), "but .* has 3"),
@@ -76,7 +76,7 @@ CASES: Mapping[str, tuple[Change, str]] = {
     "run attribute": (attributes(RUN, seed=...), "/runs/german_mix: attribute seed is missing"),
     "complete": (attributes("", complete=True), "marked complete, but 3 units are pending"),
     "root attribute": (attributes("", identity=...), "attribute identity is missing"),
-    "traits": (attributes("", traits=[{"name": "x"}]), "attribute traits is no list"),
+    "traits": (attributes("", traits=[{"name": "x"}]), "attribute traits is not a list"),
 }  # fmt: skip
 
 

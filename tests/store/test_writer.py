@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from inoc.errors import BadInput, InocError, OtherSettings
-from inoc.store import PromptInfo, StoreWriter, TraitInfo, Unit, fingerprint, open_store
+from inoc.store import PromptInfo, StoreWriter, TraitInfo, Unit, files, fingerprint, marks, open_store
 from inoc.store.lock import lock_path
 from inoc.store.validate import validate
 
@@ -69,9 +69,9 @@ def test_other_content_is_refused(started: Path) -> None:
     with opened(started, model="a") as writer:
         with pytest.raises(OtherSettings, match="prompt 'p' is stored as 'one', now 'changed'"):
             writer.put_prompts([PromptInfo("p", "changed")])
-        with pytest.raises(OtherSettings, match="another row_size"):
+        with pytest.raises(OtherSettings, match="a different row_size"):
             writer.put_completions("train", example_ids=["x", "y"], row_size=np.array([1, 2]))
-        with pytest.raises(OtherSettings, match="another example_id"):
+        with pytest.raises(OtherSettings, match="a different example_id"):
             writer.put_completions("train", example_ids=["x", "z"], row_size=np.array([2, 1]))
     with pytest.raises(OtherSettings, match="trait"):
         StoreWriter.open(
@@ -127,7 +127,7 @@ def test_units_must_be_planned(started: Path) -> None:
                 writer.put_unit(unit, values)
         with pytest.raises(BadInput, match="'z' is to be scored but not among"):
             writer.plan("train", prefix_types=["fixed"], prompts=["z"])
-        with pytest.raises(BadInput, match="must be stored before"):
+        with pytest.raises(BadInput, match="is not stored"):
             writer.plan("control", prefix_types=["fixed"], prompts=["p"])
         with pytest.raises(BadInput, match="cannot be stored"):
             writer.put_completions("../x", example_ids=["a"])
@@ -142,6 +142,25 @@ def test_a_unit_may_be_replaced(started: Path) -> None:
         open_store(started).token_logprobs().prefixed[0, 0], [-4, -5, np.nan], equal_nan=True
     )
     assert validate(started) == []
+
+
+def test_data_are_flushed_before_their_marker(started: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks and the directories that name them; a transaction before and after its one rename."""
+    log: list[str] = []
+    monkeypatch.setattr(files, "after_step", log.append)
+    for module in (marks, files):
+        monkeypatch.setattr(module, "flush", lambda path: log.append(str(path.relative_to(started))))
+    with opened(started, model="a") as writer:
+        writer.put_unit(Unit("train", "fixed", "q"), np.array([-1.0, -2.0, -3.0]))
+        unit = "logprobs/train/prefixed"
+        chunk = [f"{unit}/c/0/1/0", f"{unit}/c/0/1", f"{unit}/c/0", f"{unit}/c", unit]
+        assert log == ["data", *chunk, "marker"]
+        log.clear()
+        writer.put_rephrasings({"p": ["one"]})
+    staged, committed, moved = log.index("staged"), log.index("committed"), log.index("finished")
+    assert {".staged", ".staged/new/rephrasings", ".staged/new/rephrasings/text/c/0"} <= set(log[:staged])
+    assert log[committed - 1] == "."
+    assert {".", "rephrasings", "rephrasings/text", "rephrasings/text/c"} <= set(log[committed:moved])
 
 
 def test_all_missing_data_are_stored_as_data(started: Path) -> None:
@@ -211,7 +230,7 @@ def hold(path: Path) -> subprocess.Popen[str]:
 def test_two_writers_are_refused_and_a_dead_one_is_replaced(started: Path) -> None:
     other = hold(started)
     try:
-        with pytest.raises(BadInput, match=rf"being written by process {other.pid} on .*; wait for it"):
+        with pytest.raises(BadInput, match=rf"being written by process {other.pid} on .*\. Fix: wait for it"):
             opened(started, model="a")
         assert open_store(started).pending()  # readers are welcome
     finally:
@@ -250,7 +269,7 @@ def test_a_directory_of_others_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "precious.partial").write_text("mine")
     (tmp_path / ".staged").mkdir()
     (tmp_path / ".staged/data").write_text("mine")
-    with pytest.raises(BadInput, match="not a run store"):
+    with pytest.raises(BadInput, match="not an inoc store"):
         opened(tmp_path)
     assert (tmp_path / "precious.partial").exists()
     assert (tmp_path / ".staged/data").exists()
@@ -350,8 +369,5 @@ def test_fingerprints_are_stable_and_tell_apart() -> None:
     assert base == fingerprint.completions_fingerprint(
         ["a", "b"], np.array([2, 1], "i4"), ids.astype("i8"), ["x", "y"]
     )
-    assert fingerprint.prompts_fingerprint({"a": "1", "b": "2"}) == fingerprint.prompts_fingerprint(
-        {"b": "2", "a": "1"}
-    )
-    assert fingerprint.texts_fingerprint(["a", "b"]) != fingerprint.texts_fingerprint(["b", "a"])
-    assert fingerprint.template_fingerprint(None) != fingerprint.template_fingerprint("")
+    assert fingerprint.fingerprint({"a": "1", "b": "2"}) == fingerprint.fingerprint({"b": "2", "a": "1"})
+    assert fingerprint.fingerprint(["a", "b"]) != fingerprint.fingerprint(["b", "a"])

@@ -10,14 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from inoc._version import __version__
+from inoc.atomic import without_flushing
 from inoc.errors import BadInput
-from inoc.store.files import without_flushing
-from inoc.store.fingerprint import (
-    completions_fingerprint,
-    file_fingerprint,
-    prompts_fingerprint,
-    texts_fingerprint,
-)
+from inoc.hashing import SHORT, file_hash
+from inoc.store.fingerprint import completions_fingerprint, fingerprint
 from inoc.store.imports.logprobs import read_logprobs
 from inoc.store.imports.outcomes import (
     RunSource,
@@ -188,8 +184,8 @@ def _identity(parsed: Parsed) -> dict[str, object]:
         "source": "import",
         "model": next((p["model"] for p in params if "model" in p), "unknown"),
         "completions": sets,
-        "prompts": prompts_fingerprint({k: p.text for k, p in parsed.prompts.items()}),
-        "rephrasings": {k: texts_fingerprint(v) for k, v in parsed.pools.items()},
+        "prompts": fingerprint({k: p.text for k, p in parsed.prompts.items()}),
+        "rephrasings": {k: fingerprint(v) for k, v in parsed.pools.items()},
     }
 
 
@@ -198,7 +194,7 @@ def _provenance(parsed: Parsed, sources: Sources, summary: ImportSummary) -> dic
         "inoc": __version__,
         "python": platform.python_version(),
         **{name: version(name) for name in ("numpy", "zarr")},
-        "files": {path.name: file_fingerprint(path) for path in sources.files()},
+        "files": {path.name: file_hash(path)[:SHORT] for path in sources.files()},
         "params": [part.params for part in parsed.logprobs],
         "notes": summary.notes,
         "warnings": summary.warnings,

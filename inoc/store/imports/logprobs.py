@@ -114,7 +114,7 @@ def _read_baseline(source: LogprobSource, baseline: Json, path: Path) -> None:
         where = f"{path}: baseline.{key}"
         match, texts = _KEY.fullmatch(key), _TEXTS.fullmatch(key)
         if match and KINDS[match[2]] == "none":
-            _read_values(source, value, Unit(SETS[match[1]], "none", ""), bool(match[3]), where)
+            _read_values(source, value, Unit.default(SETS[match[1]]), bool(match[3]), where)
         elif not texts:
             source.ignored.append(f"{path.name}: baseline.{key}")
     if not source.values:
@@ -141,7 +141,7 @@ def _read_prompt(source: LogprobSource, key: str, entry: Json, listed: object, p
         if match and KINDS[match[2]] != "none":
             unit = Unit(SETS[match[1]], KINDS[match[2]], key)
             level: Level = "token" if match[3] else "example"
-            if (level, Unit(unit.completion_set, "none", "")) not in source.values:
+            if (level, Unit.default(unit.completion_set)) not in source.values:
                 raise BadInput(
                     f"{where}.{name}: the baseline has no lp_{match[1]}_default{match[3] or ''} to compare it with."
                 )
@@ -171,7 +171,7 @@ def _check_scalars(source: LogprobSource, key: str, entry: Json, where: str) -> 
         if name not in entry or completion_set not in source.completions:
             continue
         fixed = example_values(source, Unit(completion_set, "fixed", key))
-        default = example_values(source, Unit(completion_set, "none", ""))
+        default = example_values(source, Unit.default(completion_set))
         if fixed is None or default is None:
             continue
         difference = (np.abs(fixed - default) if absolute else fixed - default)[np.isfinite(fixed - default)]
@@ -259,7 +259,7 @@ def _collect(
 ) -> None:
     """Rows by example become one array per unit; an example a unit lacks is missing data."""
     for name, members in examples.items():
-        if Unit(name, "none", "") not in rows:
+        if Unit.default(name) not in rows:
             raise BadInput(f"{path}: the set {name!r} has no baseline rows (prefix_type 'none').")
         source.completions[name] = CompletionSource(
             list(members),

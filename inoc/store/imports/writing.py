@@ -92,7 +92,7 @@ def _write_logprobs(parsed: Parsed, writer: StoreWriter, summary: ImportSummary)
             units = [
                 u for at, u in values if at == level and u.completion_set == name and u.prefix_type != "none"
             ]
-            default = Unit(name, "none", "")
+            default = Unit.default(name)
             if (level, default) not in values:
                 continue
             prompts = [k for k in parsed.prompts if any(u.prompt == k for u in units)]
