@@ -75,8 +75,8 @@ def gap_grid_data(
         numbers["n"][place] = finite.sum()
         constant[place] = bool(finite.any()) and is_constant(x)
         if not constant[place]:
-            numbers["r"][place] = pearson(x[None], y)[0]
-            numbers["rho"][place] = spearman(x[None], y)[0]
+            numbers["r"][place] = pearson(x, y)
+            numbers["rho"][place] = spearman(x, y)
             numbers["lower"][place], numbers["upper"][place] = bootstrap_r(x, y, prompts)
     dims = ("heuristic", "variant")
     return xr.Dataset(

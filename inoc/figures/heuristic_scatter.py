@@ -84,8 +84,8 @@ def heuristic_scatter_data(
         attrs={
             "heuristic": name,
             "target": target,
-            "r": float(pearson(x[None], y)[0]),
-            "rho": float(spearman(x[None], y)[0]),
+            "r": pearson(x, y),
+            "rho": spearman(x, y),
             "n": len(x),
             "rmse": fit.rmse if fit else float("nan"),
             "units": find(name.split("[")[0]).units,

@@ -8,11 +8,11 @@ because a trait that leaks at 45 can lose no more than 45. Errors are reported i
 # pyright: reportMissingTypeStubs=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Shaped
+from jaxtyping import Bool, Float64, Shaped
 from scipy import optimize
 
 RIDGE = 0.1
@@ -20,16 +20,6 @@ RIDGE = 0.1
 
 LEAK = 5.0
 """pp the control must show before a suppression can calibrate anything."""
-
-
-@dataclass(frozen=True)
-class Constant:
-    """Predicts the mean share, whatever the prompt."""
-
-    level: float
-
-    def __call__(self, x: Float64[np.ndarray, "heuristic row"]) -> Float64[np.ndarray, " row"]:
-        return np.full(x.shape[1], self.level)
 
 
 @dataclass(frozen=True)
@@ -48,7 +38,10 @@ class Monotone:
 
 @dataclass(frozen=True)
 class Ridge:
-    """level + slope . z, z = the standardized heuristics of `columns`; NaN where one of them is missing."""
+    """level + slope . z, z = the standardized heuristics of `columns`; NaN where one of them is missing.
+
+    Without columns it predicts the mean share for every prompt.
+    """
 
     columns: tuple[int, ...]
     level: float
@@ -61,7 +54,7 @@ class Ridge:
         return self.level + self.slope @ z
 
 
-Predictor = Constant | Monotone | Ridge
+Predictor = Monotone | Ridge
 """From a heuristics matrix [heuristic, row] to the predicted share of the control's score [row]."""
 
 
@@ -79,8 +72,6 @@ def fit(
     if y.size < 2:
         return None
     level = float(y.mean())
-    if not columns:
-        return Constant(level)
     if len(columns) == 1:
         sign = -1.0 if float(np.dot(x[0] - x[0].mean(), y - level)) < 0 else 1.0
         knots, group = np.unique(sign * x[0], return_inverse=True)
@@ -95,24 +86,32 @@ def fit(
     return Ridge(columns, level, center, scale, slope)
 
 
+def left_out(
+    x: Float64[np.ndarray, "heuristic row"],
+    groups: Shaped[np.ndarray, " row"],
+    learn: Callable[[Bool[np.ndarray, " row"]], Predictor | None],
+) -> Float64[np.ndarray, " row"]:
+    """Every row predicted by a predictor that was learned without its group (prompt, family or experiment).
+
+    NaN where nothing can be learned; with a single group that is everywhere.
+    """
+    result = np.full(groups.size, np.nan)
+    for label in np.unique(groups):
+        inside = groups == label
+        predictor = None if inside.all() else learn(~inside)
+        if predictor is not None:
+            result[inside] = predictor(x[:, inside])
+    return result
+
+
 def left_out_predictions(
     x: Float64[np.ndarray, "heuristic row"],
     y: Float64[np.ndarray, " row"],
     groups: Shaped[np.ndarray, " row"],
     columns: Sequence[int] = (),
 ) -> Float64[np.ndarray, " row"]:
-    """Every row predicted by a fit that saw no row of its group (prompt, family or experiment); NaN where
-    none can.
-
-    NaN where no fit can be made; with a single group that is everywhere.
-    """
-    result = np.full(y.size, np.nan)
-    for label in np.unique(groups):
-        inside = groups == label
-        predictor = fit(x[:, ~inside], y[~inside], columns)
-        if predictor is not None:
-            result[inside] = predictor(x[:, inside])
-    return result
+    """`left_out` of a fit on given columns."""
+    return left_out(x, groups, lambda rows: fit(x[:, rows], y[rows], columns))
 
 
 def error(predicted: Float64[np.ndarray, " row"], observed: Float64[np.ndarray, " row"]) -> float:

@@ -12,23 +12,20 @@ SMALLEST = 4
 """Fewer rows than this carry no correlation."""
 
 
-def pearson(
-    x: Float64[np.ndarray, "column row"], y: Float64[np.ndarray, " row"]
-) -> Float64[np.ndarray, " column"]:
-    """Pearson r of every column with y over the rows finite in both; NaN below 4 rows or without spread."""
-    return np.array([_r(column, y) for column in x], dtype=np.float64)
+def pearson(x: Float64[np.ndarray, " row"], y: Float64[np.ndarray, " row"]) -> float:
+    """Pearson r over the rows finite in both; NaN below 4 rows or without spread."""
+    used: Bool[np.ndarray, " row"] = np.isfinite(x) & np.isfinite(y)
+    x, y = x[used], y[used]
+    if x.size < SMALLEST or not (_varies(x) and _varies(y)):
+        return np.nan
+    x, y = x - x.mean(), y - y.mean()
+    return float(np.clip(np.dot(x, y) / (np.linalg.norm(x) * np.linalg.norm(y)), -1.0, 1.0))
 
 
-def spearman(
-    x: Float64[np.ndarray, "column row"], y: Float64[np.ndarray, " row"]
-) -> Float64[np.ndarray, " column"]:
+def spearman(x: Float64[np.ndarray, " row"], y: Float64[np.ndarray, " row"]) -> float:
     """Spearman rho: Pearson r of the ranks (ties share their mean rank), over the rows finite in both."""
-    result = np.full(len(x), np.nan)
-    for i, column in enumerate(x):
-        used = np.isfinite(column) & np.isfinite(y)
-        if used.sum() >= SMALLEST:
-            result[i] = _r(stats.rankdata(column[used]), stats.rankdata(y[used]))
-    return result
+    used = np.isfinite(x) & np.isfinite(y)
+    return pearson(stats.rankdata(x[used]), stats.rankdata(y[used]))
 
 
 def bootstrap_r(
@@ -70,7 +67,7 @@ def within_cells(
     used = np.isfinite(x) & np.isfinite(y)
     labels = np.unique(cells[used])
     members = [used & (cells == label) for label in labels]
-    r = np.array([_r(x[m], y[m]) for m in members], dtype=np.float64)
+    r = np.array([pearson(x[m], y[m]) for m in members], dtype=np.float64)
     n = np.array([int(m.sum()) for m in members], dtype=np.int64)
     return fisher_z_mean(r, n)
 
@@ -97,15 +94,6 @@ def holm(p: Float64[np.ndarray, " test"]) -> Float64[np.ndarray, " test"]:
     factors = np.arange(order.size, 0, -1)
     result[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
     return result
-
-
-def _r(x: Float64[np.ndarray, " row"], y: Float64[np.ndarray, " row"]) -> float:
-    used: Bool[np.ndarray, " row"] = np.isfinite(x) & np.isfinite(y)
-    x, y = x[used], y[used]
-    if x.size < SMALLEST or not (_varies(x) and _varies(y)):
-        return np.nan
-    x, y = x - x.mean(), y - y.mean()
-    return float(np.clip(np.dot(x, y) / (np.linalg.norm(x) * np.linalg.norm(y)), -1.0, 1.0))
 
 
 def _varies(x: Float64[np.ndarray, " row"]) -> bool:

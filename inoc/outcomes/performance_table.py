@@ -196,14 +196,14 @@ def _cell(
     """All numbers of one heuristic and target but the p-value."""
     prompt = _labels(table, "experiment", "prompt")
     cells = _labels(table, "experiment", "trait", "prefix_type")
-    r = float(pearson(x[None, used], y[used])[0])
+    r = pearson(x[used], y[used])
     lower, upper = bootstrap_r(x[used], y[used], prompt[used], resamples=resamples, seed=seed)
     within = within_cells(x[used], y[used], cells[used])
     result = {
         "r": r,
         "r_lower": lower,
         "r_upper": upper,
-        "rho": float(spearman(x[None, used], y[used])[0]),
+        "rho": spearman(x[used], y[used]),
         "n": float(used.sum()),
         "prompts": float(np.unique(prompt[used]).size),
         "within_r": within.estimate,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Shaped
 
+from inoc.outcomes import calibration
 from inoc.outcomes.calibration import Predictor, error, fit, left_out_predictions
 
 Columns = tuple[int, ...]
@@ -88,16 +89,9 @@ def nested_predictions(
 
     One candidate means no choice: then it is plain leave-one-group-out.
     """
-    groups = sample.groups(left_out)
-    result = np.full(sample.share.size, np.nan)
-    for label in np.unique(groups):
-        inside = groups == label
-        if inside.all():
-            return result
-        _, predictor = chosen_fit(sample.take(~inside), candidates)
-        if predictor is not None:
-            result[inside] = predictor(sample.x[:, inside])
-    return result
+    return calibration.left_out(
+        sample.x, sample.groups(left_out), lambda rows: chosen_fit(sample.take(rows), candidates)[1]
+    )
 
 
 def rms_by_prompt(sample: Sample, predicted: Float64[np.ndarray, " row"]) -> Float64[np.ndarray, " prompt"]:
