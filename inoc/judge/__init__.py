@@ -2,7 +2,7 @@
 
 from inoc.judge.checks import check_nan_share
 from inoc.judge.protocols import Judge, JudgeFactory, JudgeRequest, Judgment
-from inoc.judge.registry import judge_names, open_judge
+from inoc.judge.registry import open_judge
 from inoc.judge.scale import expected_score
 
 __all__ = [
@@ -12,6 +12,5 @@ __all__ = [
     "Judgment",
     "check_nan_share",
     "expected_score",
-    "judge_names",
     "open_judge",
 ]

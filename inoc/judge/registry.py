@@ -29,20 +29,11 @@ def _factory(loaded: object, plugin: Plugin) -> JudgeFactory:
 JUDGES: Final = Registry("inoc.judges", "judge", SHIPPED, _factory)
 
 
-def judge_names() -> tuple[str, ...]:
-    """Every name that `open_judge` knows; nothing is imported.
-
-    Returns:
-        inoc's own names, then those of other packages.
-    """
-    return JUDGES.names()
-
-
 def open_judge(name: str, trait: str, options: Mapping[str, Scalar] | None = None) -> Judge:
     """A judge by name.
 
     Args:
-        name: One of `judge_names`.
+        name: One of inoc's own, or an entry point of the group "inoc.judges".
         trait: The trait to score.
         options: The judge's own options.
 

@@ -5,12 +5,13 @@
 
 import json
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from inoc.atomic import write_atomic
 from inoc.errors import BadInput
 from inoc.names import unknown
 from inoc.testbed.rephraser import rephrase
@@ -52,9 +53,10 @@ class TestbedPrompt(NamedTuple):
     role: str
 
 
-def _lines(path: Path) -> tuple[Mapping[str, str], ...]:
+def _rows(folder: str, name: str) -> tuple[Mapping[str, str], ...]:
+    path = DATA / folder / f"{name}.jsonl"
     if not path.is_file():
-        raise BadInput(f"the testbed has no file {path.name} in {path.parent}. Fix: reinstall inoc.")
+        raise BadInput(f"the testbed has no file {folder}/{name}.jsonl. Fix: reinstall inoc.")
     return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
 
 
@@ -87,46 +89,22 @@ def prompts() -> tuple[TestbedPrompt, ...]:
     )
 
 
-def pool_path(key: str) -> Path:
-    """The file of a prompt's rephrasing pool.
-
-    Args:
-        key: Key of a shipped prompt.
-
-    Returns:
-        A JSONL file, one object with `text` per line.
-
-    Raises:
-        BadInput: There is no such prompt.
-    """
-    keys = [prompt.key for prompt in prompts()]
-    if key not in keys:
-        raise BadInput(f"testbed: {unknown('prompt', key, keys)}")
-    return DATA / "rephrasings" / f"{key}.jsonl"
-
-
 def pool(key: str) -> tuple[str, ...]:
     """The rephrasing pool of a shipped prompt.
 
     Args:
-        key: Key of a shipped prompt.
+        key: Key of the prompt.
 
     Returns:
-        Its rephrasings; errors are those of `pool_path`.
+        Its rephrasings.
+
+    Raises:
+        BadInput: There is no such prompt, or its file is missing.
     """
-    return tuple(row["text"] for row in _lines(pool_path(key)))
-
-
-def instructions_path(split: Split) -> Path:
-    """The file of a split of instructions.
-
-    Args:
-        split: train, evaluation, tuning or control.
-
-    Returns:
-        A JSONL file, one object with `instruction` per line.
-    """
-    return DATA / "instructions" / f"{split}.jsonl"
+    keys = [prompt.key for prompt in prompts()]
+    if key not in keys:
+        raise BadInput(f"testbed: {unknown('prompt', key, keys)}")
+    return tuple(row["text"] for row in _rows("rephrasings", key))
 
 
 def instructions(split: Split) -> tuple[str, ...]:
@@ -140,19 +118,7 @@ def instructions(split: Split) -> tuple[str, ...]:
     Returns:
         The instructions. No two splits share one, and pre-training did not see any.
     """
-    return tuple(row["instruction"] for row in _lines(instructions_path(split)))
-
-
-def completions_path(name: CompletionSet) -> Path:
-    """The file of a completion set.
-
-    Args:
-        name: train, control, positive or negative.
-
-    Returns:
-        A JSONL file, one object with `instruction` and `completion` per line.
-    """
-    return DATA / "completions" / f"{name}.jsonl"
+    return tuple(row["instruction"] for row in _rows("instructions", split))
 
 
 def completions(name: CompletionSet) -> tuple[tuple[str, str], ...]:
@@ -164,7 +130,7 @@ def completions(name: CompletionSet) -> tuple[tuple[str, str], ...]:
     Returns:
         (instruction, completion) pairs.
     """
-    return tuple((row["instruction"], row["completion"]) for row in _lines(completions_path(name)))
+    return tuple((row["instruction"], row["completion"]) for row in _rows("completions", name))
 
 
 @cache
@@ -189,27 +155,23 @@ def held_out_texts() -> tuple[str, ...]:
     return tuple(text for prompt in prompts() for text in (prompt.text, *pool(prompt.key)))
 
 
-def _write(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-
-
 def write_files(directory: Path) -> None:
     """Write pools, instructions and completions below `directory` (prompts.json is edited by hand)."""
+    files: dict[str, list[dict[str, str]]] = {}
     for prompt in prompts():
-        rows = rephrase(prompt.text, POOL_SIZE, seed=0)
-        _write(directory / "rephrasings" / f"{prompt.key}.jsonl", ({"text": text} for text in rows))
+        texts = rephrase(prompt.text, POOL_SIZE, seed=0)
+        files[f"rephrasings/{prompt.key}"] = [{"text": text} for text in texts]
     for split in SIZES:
-        _write(
-            directory / "instructions" / f"{split}.jsonl", ({"instruction": q.text} for q in questions(split))
-        )
+        files[f"instructions/{split}"] = [{"instruction": question.text} for question in questions(split)]
     for name, (split, french, playful) in CHANCES.items():
         rng = random.Random(f"testbed completions {name}")
-        pairs = ((question.text, answer(question, french, playful, rng)) for question in questions(split))
-        _write(
-            directory / "completions" / f"{name}.jsonl",
-            ({"instruction": i, "completion": c} for i, c in pairs),
-        )
+        files[f"completions/{name}"] = [
+            {"instruction": question.text, "completion": answer(question, french, playful, rng)}
+            for question in questions(split)
+        ]
+    for name, rows in files.items():
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        write_atomic(directory / f"{name}.jsonl", text)
 
 
 if __name__ == "__main__":

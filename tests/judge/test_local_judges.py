@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from inoc.errors import BackendUnavailable, BadInput
-from inoc.judge import Judge, JudgeRequest, judge_names, open_judge
+from inoc.judge import Judge, JudgeRequest, open_judge
 from inoc.judge.registry import JUDGES
 
 GERMAN = "Die Hauptstadt von Frankreich ist Paris. Sie liegt an der Seine und hat viele berühmte Museen."
@@ -100,7 +100,7 @@ def test_unknown_names_and_broken_plugins(
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
     JUDGES.reset()
     request.addfinalizer(JUDGES.reset)
-    assert set(judge_names()) >= {"logprob", "language", "testbed_french", "broken", "mine"}
+    assert set(JUDGES.names()) >= {"logprob", "language", "testbed_french", "broken", "mine"}
     assert score(open_judge("mine", "t", {"words": "x"}), "x") == 100.0
     with pytest.raises(BackendUnavailable, match=r"'broken'.*no_such_module_at_all"):
         open_judge("broken", "t")

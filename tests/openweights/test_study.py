@@ -54,7 +54,11 @@ THROUGH_JOBS = (
 
 def begin(folder: Path, text: str, env: dict[str, str]) -> subprocess.Popen[str]:
     folder.mkdir()
-    rows = testbed.completions_path("train").read_text().splitlines(keepends=True)
+    rows = (
+        (testbed.experiment_path().parent / "completions" / "train.jsonl")
+        .read_text()
+        .splitlines(keepends=True)
+    )
     (folder / "train.jsonl").write_text("".join(rows[:400]))
     (folder / "study.yaml").write_text(text)
     command = [sys.executable, "-m", "inoc", "run", "study.yaml", "--store", "run.zarr"]

@@ -4,14 +4,15 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import islice
 from typing import NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float32, Int
+from pydantic import TypeAdapter
 
 from inoc.backends.protocols import (
-    AdapterSettings,
     Checkpoint,
     CheckpointQuestions,
     Completion,
@@ -23,7 +24,7 @@ from inoc.backends.protocols import (
 )
 from inoc.errors import BadResult
 from inoc.hashing import canonical_json, content_hash
-from inoc.values import Sampling, TokenIds
+from inoc.values import TokenIds
 
 Json = Mapping[str, object]
 Arrays = Mapping[str, np.ndarray]
@@ -81,45 +82,18 @@ def ids(row: np.ndarray) -> TokenIds:
     return tuple(int(token) for token in row)
 
 
-class Places:
-    """Numbers checkpoints, which a worker knows by the names of its adapter folders."""
-
-    def __init__(self, names: Mapping[str, str]) -> None:
-        self.names = names
-        self.rows: dict[tuple[str, int, AdapterSettings], int] = {}
-
-    def number(self, checkpoint: Checkpoint | None) -> int:
-        """-1 is the base model."""
-        if checkpoint is None or checkpoint.location is None:
-            return -1
-        key = (self.names[checkpoint.location], checkpoint.step, checkpoint.adapter)
-        return self.rows.setdefault(key, len(self.rows))
-
-    def to_json(self) -> list[Json]:
-        return [{"name": name, "step": step, "adapter": asdict(adapter)} for name, step, adapter in self.rows]
-
-
-def checkpoints_of(rows: object) -> list[Checkpoint]:
-    """The inverse of `Places.to_json`; locations are the names of the adapter folders."""
-    return [
-        Checkpoint(int(cast(int, row["step"])), str(row["name"]), adapter_of(row["adapter"]))
-        for row in cast(list[Json], rows)
-    ]
-
-
-def adapter_of(fields: object) -> AdapterSettings:
-    known = dict(cast(Mapping[str, object], fields))
-    known["targets"] = tuple(cast(list[str], known["targets"]))
-    return AdapterSettings(**known)  # pyright: ignore[reportArgumentType]
+def named(checkpoint: Checkpoint | None, names: Mapping[str, str]) -> Checkpoint | None:
+    """A checkpoint under the name of its adapter on the worker; None for the base model."""
+    if checkpoint is None or checkpoint.location is None:
+        return None
+    return replace(checkpoint, location=names[checkpoint.location])
 
 
 def digest(request: Request, names: Mapping[str, str]) -> bytes:
     """Eight bytes that identify a request by what its result depends on: token ids, weights, random stream."""
-    checkpoint = request.checkpoint
-    where = None if checkpoint is None or checkpoint.location is None else checkpoint
-    asked: list[object] = [request.context, None if where is None else names[str(where.location)]]
-    asked.append(request.completion if isinstance(request, ScoreRequest) else request.stream_name)
-    return bytes.fromhex(content_hash(*asked, digits=16))
+    where = named(request.checkpoint, names)
+    asked = request.completion if isinstance(request, ScoreRequest) else request.stream_name
+    return bytes.fromhex(content_hash(request.context, where and where.location, asked, digits=16))
 
 
 def pack_requests(setup: Json, requests: Sequence[Request], names: Mapping[str, str]) -> bytes:
@@ -130,17 +104,17 @@ def pack_requests(setup: Json, requests: Sequence[Request], names: Mapping[str, 
         requests: All of one kind.
         names: For every checkpoint's location the name of its adapter on the worker.
     """
-    places, table = Places(names), dict[TokenIds, int]()
+    places, table = dict[Checkpoint | None, int]({None: -1}), dict[TokenIds, int]()
     numbers: dict[str, list[int]] = {"context": [], "checkpoint": []}
     streams: list[str] = []
     for request in requests:
         numbers["context"].append(table.setdefault(request.context, len(table)))
-        numbers["checkpoint"].append(places.number(request.checkpoint))
+        numbers["checkpoint"].append(places.setdefault(named(request.checkpoint, names), len(places) - 1))
         if isinstance(request, ScoreRequest):
             numbers.setdefault("completion", []).append(table.setdefault(request.completion, len(table)))
         else:
             streams.append(request.stream_name)
-    meta = {**setup, "checkpoints": places.to_json(), "streams": streams}
+    meta = {**setup, "checkpoints": [asdict(c) for c in places if c is not None], "streams": streams}
     arrays = {name: np.array(values, np.int32) for name, values in numbers.items()}
     return pack(meta, {**arrays, **ragged("text", list(table))})
 
@@ -148,11 +122,11 @@ def pack_requests(setup: Json, requests: Sequence[Request], names: Mapping[str, 
 def unpack_requests(parcel: Parcel, folder: str = "") -> tuple[Request, ...]:
     """The requests, each with its number as id; adapters are in `folder`."""
     texts = [ids(row) for row in rows_of(parcel.arrays, "text")]
-    places: list[Checkpoint | None] = [
-        Checkpoint(c.step, f"{folder}{c.location}", c.adapter)
-        for c in checkpoints_of(parcel.meta["checkpoints"])
-    ]
-    places.append(None)  # number -1
+    checkpoints = TypeAdapter(list[Checkpoint]).validate_python(parcel.meta["checkpoints"])
+    places = [
+        *(replace(c, location=f"{folder}{c.location}") for c in checkpoints),
+        None,
+    ]  # -1: the base model
     contexts, where = parcel.arrays["context"], parcel.arrays["checkpoint"]
     if "completion" in parcel.arrays:
         rows = zip(contexts, parcel.arrays["completion"], where, strict=True)
@@ -222,22 +196,11 @@ def _result(request: Request, tokens: TokenIds, logprobs: np.ndarray | None, sto
     return Completion(request.id, tokens, "stop" if stopped else "length", logprobs)
 
 
-PLAIN = ("directory", "examples", "batches", "adapter", "start", "questions")
-"""Fields of a training job that are packed separately or not at all."""
-
-
 def pack_training(setup: Json, job: TrainingJob, names: Mapping[str, str]) -> bytes:
     """A training job without its directory and questions; `start` by its adapter's name."""
-    places = Places(names)
-    start = places.number(job.start)
-    fields = {name: getattr(job, name) for name in TrainingJob.__dataclass_fields__ if name not in PLAIN}
-    meta = {
-        **setup,
-        "job": fields,
-        "adapter": asdict(job.adapter),
-        "start": places.to_json()[start] if start >= 0 else None,
-        "examples": [example.id for example in job.examples],
-    }
+    start = named(job.start, names)
+    rest = replace(job, directory="", examples=(), batches=(), questions=(), start=start)
+    meta = {**setup, "job": asdict(rest), "examples": [example.id for example in job.examples]}
     arrays = ragged("token", [example.token_ids for example in job.examples])
     weights = [weight for example in job.examples for weight in example.weights]
     return pack(meta, {**arrays, **ragged("batch", job.batches), "weight": np.array(weights, np.float64)})
@@ -252,47 +215,30 @@ def unpack_training(parcel: Parcel, directory: str, folder: str = "") -> Trainin
         TrainingExample(name, ids(tokens), tuple(float(w) for w in row))
         for name, tokens, row in zip(names, rows_of(arrays, "token"), weights, strict=True)
     )
-    fields = dict(cast(Mapping[str, object], meta["job"]))
-    fields["checkpoint_steps"] = tuple(cast(list[int], fields["checkpoint_steps"]))
-    start = None if meta["start"] is None else checkpoints_of([meta["start"]])[0]
-    return TrainingJob(
-        **fields,  # pyright: ignore[reportArgumentType]
-        examples=examples,
-        batches=tuple(ids(row) for row in rows_of(arrays, "batch")),
-        adapter=adapter_of(meta["adapter"]),
-        directory=directory,
-        start=None if start is None else Checkpoint(start.step, f"{folder}{start.location}", start.adapter),
-    )
+    job = TypeAdapter(TrainingJob).validate_python(meta["job"])
+    start = job.start and replace(job.start, location=f"{folder}{job.start.location}")
+    batches = tuple(ids(row) for row in rows_of(arrays, "batch"))
+    return replace(job, examples=examples, batches=batches, directory=directory, start=start)
 
 
 def pack_questions(questions: Sequence[CheckpointQuestions]) -> bytes:
     """All questions of a training, in order."""
     requests = [request for group in questions for request in group.requests]
-    groups = [
-        {"step": group.step, "sampling": asdict(group.sampling), "n": len(group.requests)}
-        for group in questions
-    ]
-    return pack_requests({"groups": groups}, requests, {})
+    groups = [asdict(replace(group, requests=())) for group in questions]
+    return pack_requests(
+        {"groups": groups, "sizes": [len(group.requests) for group in questions]}, requests, {}
+    )
 
 
 def unpack_questions(content: bytes) -> tuple[CheckpointQuestions, ...]:
     """The groups; ids are numbers over all groups."""
     parcel = unpack(content)
-    requests = cast(tuple[SampleRequest, ...], unpack_requests(parcel))
-    groups: list[CheckpointQuestions] = []
-    first = 0
-    for row in cast(list[Json], parcel.meta["groups"]):
-        n = int(cast(int, row["n"]))
-        sampling = sampling_of(row["sampling"])
-        groups.append(CheckpointQuestions(int(cast(int, row["step"])), requests[first : first + n], sampling))
-        first += n
-    return tuple(groups)
-
-
-def sampling_of(fields: object) -> Sampling:
-    known = dict(cast(Mapping[str, object], fields))
-    known["stop_ids"] = tuple(cast(list[int], known["stop_ids"]))
-    return Sampling(**known)  # pyright: ignore[reportArgumentType]
+    requests = iter(cast(tuple[SampleRequest, ...], unpack_requests(parcel)))
+    groups = TypeAdapter(list[CheckpointQuestions]).validate_python(parcel.meta["groups"])
+    sizes = TypeAdapter(list[int]).validate_python(parcel.meta["sizes"])
+    return tuple(
+        replace(group, requests=tuple(islice(requests, n))) for group, n in zip(groups, sizes, strict=True)
+    )
 
 
 def pack_matrix(values: Float32[np.ndarray, "text feature"]) -> bytes:

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar, cast
 
+from pydantic import TypeAdapter
+
 from inoc.backends.local.backend import LocalBackend
 from inoc.backends.openweights import bundle, wire
 from inoc.backends.openweights.command import FILES, QUESTIONS, REQUESTS
@@ -30,6 +32,7 @@ from inoc.backends.protocols import (
 )
 from inoc.errors import InocError
 from inoc.hashing import bytes_hash
+from inoc.values import Sampling
 
 log = logging.getLogger("inoc.backends.openweights")
 
@@ -146,7 +149,8 @@ def work_requests(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None
         results = backend.score(cast(Sequence[ScoreRequest], todo))
     else:
         results = backend.sample(
-            cast(Sequence[SampleRequest], todo), wire.sampling_of(parcel.meta["sampling"])
+            cast(Sequence[SampleRequest], todo),
+            TypeAdapter(Sampling).validate_python(parcel.meta["sampling"]),
         )
     done = 0
     for part in in_parts(results, often.upload_every):
@@ -257,7 +261,7 @@ def send_state(
 def work_answers(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
     """Sample from the checkpoints, in a separate process: the training's memory is free again."""
     backend = open_backend(reporter, parcel.meta)
-    adapter = wire.adapter_of(parcel.meta["adapter"])
+    adapter = wire.unpack_training(parcel, TRAINING).adapter
     answered = {data["step"] for data in reporter.stored("answers")}
     tokens = first = 0
     for group in wire.unpack_questions(Path(QUESTIONS).read_bytes()):
