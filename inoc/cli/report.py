@@ -27,8 +27,8 @@ def report(
 ) -> None:
     """Write one HTML file: summary, table of heuristics, scatter, angles, outcomes and a token viewer.
 
-    The page needs no network and runs nothing but its own script. Examples are sampled to keep it small; it says
-    how many.
+    The page needs no network and runs only its own script. Examples are sampled to keep it small; the page says how
+    many.
     """
     from inoc.report import write_report
     from inoc.store.store import open_store
@@ -47,5 +47,5 @@ def report(
         click.echo(note, err=True)
     if n := len(written.report.missing):
         click.echo(
-            f"{n} {'note' if n == 1 else 'notes'} on what is missing or left out in the page.", err=True
+            f"the page has {n} {'note' if n == 1 else 'notes'} on what is missing or left out.", err=True
         )

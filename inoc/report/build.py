@@ -1,4 +1,4 @@
-"""From a run store to everything its page shows, as plain values."""
+"""From a store to everything its page shows, as plain values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from inoc.errors import BadInput, IncompleteStore
 from inoc.heuristics.frame.resolve import Table, measure
 from inoc.heuristics.frame.rows import Rows, is_per_prompt, label
 from inoc.heuristics.frame.rows import rows as table_rows
+from inoc.names import unknown
 from inoc.report.columns import Column, columns
 from inoc.report.outcomes import Outcomes, outcomes
 from inoc.report.tokens import TokenView, token_view
@@ -54,7 +55,22 @@ class Angles:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything the page shows."""
+    """Everything the page shows.
+
+    Attributes:
+        title: The name of the experiment, or of the store.
+        about: One sentence: model, store, completion set, recipe, version.
+        summary: What the store holds and which prompts are strongest.
+        missing: What the store lacks and what was left out.
+        prompts: All prompts of the store.
+        row_prompt: The prompt of each row of the table.
+        row_prefix_type: The prefix type of each row of the table.
+        columns: The columns of the table and of the scatter.
+        angles: Angles between prompts; None without any.
+        outcomes: What training did.
+        tokens: What the token viewer shows; None without tokens.
+        no_tokens: Why there is no token viewer; "" if there is.
+    """
 
     title: str
     about: str
@@ -68,10 +84,9 @@ class Report:
     outcomes: Outcomes
     tokens: TokenView | None
     no_tokens: str
-    """Why there is no token viewer; "" if there is."""
 
 
-def build(
+def build_report(
     store: Store,
     *,
     completion_set: str = "train",
@@ -79,18 +94,26 @@ def build(
     tokenizer: Path | None = None,
     seed: int = 0,
 ) -> Report:
-    """Compute everything the page shows. What the store cannot give is named in `missing`.
+    """Compute everything the page shows. What the store lacks is named in `missing`.
+
+    Args:
+        store: The store to read.
+        completion_set: The set whose heuristics and tokens are shown.
+        recipe: "corrected" or "published".
+        tokenizer: Directory or `tokenizer.json` of the model's tokenizer; None for the model's own, if it is on
+            this machine.
+        seed: Of the samples that are shown.
+
+    Returns:
+        The report as plain values.
 
     Raises:
-        BadInput: the store has log-probabilities but none of that completion set, or a tokenizer asked for cannot
-            be read.
-        BrokenStore: the store is damaged.
+        BadInput: The completion set is unknown, or the tokenizer cannot be read.
+        BrokenStore: The store is damaged.
     """
     sets = store.completion_sets
     if sets and completion_set not in sets:
-        raise BadInput(
-            f"{store.path} has no completion set '{completion_set}'; it has {', '.join(sets)} (--set)."
-        )
+        raise BadInput(f"{store.path}: {unknown('completion set', completion_set, sets)}")
     stored = summarize(store)
     table = measure(store, recipe=recipe, completion_set=completion_set) if sets else None
     results = outcomes(store)
@@ -103,7 +126,9 @@ def build(
         str(store.experiment.get("name") or store.path.stem),
         f"{f'Base model {model}. ' if model else ''}Store {store.path.name}, completion set {completion_set}, "
         f"recipe {recipe}, inoc {__version__}.",
-        summary(stored, labels_by_key(labels), shown, found, results, completion_set),
+        summary(
+            stored, {prompt.key: prompt.text for prompt in labels}, shown, found, results, completion_set
+        ),
         missing(stored, table, results, reason),
         labels,
         list(shown.prompts),
@@ -123,11 +148,6 @@ def prompt_labels(store: Store) -> list[PromptLabel]:
     prompts = store.prompts
     fields = [prompts[name].values for name in ("prompt", "text", "group", "family", "role")]
     return [PromptLabel(*(str(value) for value in row)) for row in zip(*fields, strict=True)]
-
-
-def labels_by_key(labels: Sequence[PromptLabel]) -> dict[str, str]:
-    """Prompt key -> text."""
-    return {prompt.key: prompt.text for prompt in labels}
 
 
 def angles(table: Table, seed: int) -> Angles | None:
@@ -177,10 +197,11 @@ def _tokens(
         view = token_view(store, completion_set, tokenizer, seed)
     except IncompleteStore:
         return None, (
-            f"The set {completion_set} is stored as means over examples, or not at all; `inoc score` keeps every token."
+            f"The set {completion_set} has no tokens: it is stored as means over examples, or not at all. "
+            "`inoc score` stores every token."
         )
     if not view.examples:
-        return None, f"The set {completion_set} has no completion with a token."
+        return None, f"All completions of the set {completion_set} are empty."
     return view, ""
 
 

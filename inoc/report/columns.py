@@ -72,23 +72,14 @@ def _outcomes(rows: Rows, results: Outcomes) -> Iterable[Column]:
         cells = list(zip(rows.prompts, rows.prefix_types, strict=True))
         for name, estimates, meaning, formula in (
             ("suppression", [by_run.get(cell) for cell in cells],
-             f"how much training with the prompt kept {trait} quiet",
+             f"how much training with the prompt held {trait} back",
              "control-run score minus run score, paired by instruction, final step"),
             ("gap", [by_prompt.get((prompt, "")) for prompt, _ in cells],
              f"what the prompt loses for {trait} when it is reworded per example",
              "fixed minus mix suppression"),
         ):  # fmt: skip
-            yield Column(
-                f"{name}[{trait}]",
-                "outcomes",
-                meaning,
-                "pp",
-                formula,
-                True,
-                [e.mean if e else None for e in estimates],
-                [e.low if e else None for e in estimates],
-                [e.high if e else None for e in estimates],
-            )
+            ends = ([getattr(e, end) if e else None for e in estimates] for end in ("mean", "low", "high"))
+            yield Column(f"{name}[{trait}]", "outcomes", meaning, "pp", formula, True, *ends)
 
 
 def numbers(values: np.ndarray) -> Numbers:

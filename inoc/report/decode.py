@@ -9,26 +9,26 @@ from inoc.errors import BackendUnavailable, BadInput
 from inoc.store.store import Store
 
 BROKEN = "\ufffd"
-"""What a decoder writes for bytes that are no whole character."""
+"""What a decoder writes for bytes that are part of a character."""
 LONGEST = 8
 """No character is spread over more tokens than this."""
 
 
 @runtime_checkable
 class Decodes(Protocol):
-    """What is needed of a tokenizer."""
+    """What the viewer needs of a tokenizer."""
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str: ...
 
 
 def find_tokenizer(store: Store, given: Path | None) -> tuple[Decodes | None, str]:
-    """The tokenizer that was asked for, or else the model's own where it lies on this machine; and why not.
+    """The tokenizer given, else the model's own if it is on this machine; and why there is no tokenizer.
 
-    A model that is named by an identifier of a hub is not looked for: nothing is downloaded.
+    Nothing is downloaded.
 
     Raises:
-        BadInput: the one asked for cannot be read.
-        BackendUnavailable: the one asked for needs the package tokenizers.
+        BadInput: The tokenizer given cannot be read.
+        BackendUnavailable: The tokenizer given needs the package tokenizers.
     """
     if given is not None:
         return load_tokenizer(given), ""
@@ -48,27 +48,29 @@ def find_tokenizer(store: Store, given: Path | None) -> tuple[Decodes | None, st
 
 
 def load_tokenizer(path: Path) -> Decodes:
-    """A tokenizer from a `tokenizer.json`, or from the directory that holds one. Runs no code of the model's.
+    """A tokenizer from a `tokenizer.json`, or from the directory that holds one. Code of the model is not run.
 
     Raises:
-        BadInput: there is none, or it cannot be read.
-        BackendUnavailable: the package tokenizers is not installed.
+        BadInput: The file does not exist or cannot be read.
+        BackendUnavailable: The package tokenizers is not installed.
     """
     file = path / "tokenizer.json" if path.is_dir() else path
     if not file.is_file():
         raise BadInput(
-            f"{path}: no tokenizer.json there; give the model's directory or the file (--tokenizer)."
+            f"{path} has no tokenizer.json. Fix: give the model's directory or the file with --tokenizer."
         )
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
         raise BackendUnavailable(
-            "showing the text of tokens needs the package tokenizers: pip install 'inoc[local]'."
+            "the text of tokens needs the package tokenizers. Fix: pip install 'inoc[local]'."
         ) from error
     try:
         return Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises bare Exception
-        raise BadInput(f"{file} cannot be read as a tokenizer ({error}).") from error
+        raise BadInput(
+            f"{file} cannot be read as a tokenizer ({error}). Fix: give another one with --tokenizer."
+        ) from error
 
 
 def pieces(tokenizer: Decodes, ids: Sequence[int]) -> tuple[str, ...]:

@@ -7,19 +7,20 @@ admits the page's own style and script by their SHA-256 and nothing else.
 import base64
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from inoc.atomic import write_atomic
 from inoc.errors import BackendUnavailable, BadInput
-from inoc.report.build import Report, build
+from inoc.names import unknown
+from inoc.report.build import Report, build_report
 from inoc.store.store import Store
 
 SCRIPTS = ("common.js", "table.js", "scatter.js", "angles.js", "outcomes.js", "tokens.js")
 """In the order they run; together one script."""
 ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-"""Characters that HTML or JavaScript could take for something else than text."""
+"""Characters that HTML or JavaScript could read as something other than text."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,12 @@ class Written:
 def page(report: Report) -> str:
     """The report as HTML.
 
+    Args:
+        report: What the page shows.
+
+    Returns:
+        The whole page, which loads nothing.
+
     Raises:
         BackendUnavailable: jinja2 is not installed.
     """
@@ -42,7 +49,7 @@ def page(report: Report) -> str:
         from jinja2 import Environment, StrictUndefined
         from markupsafe import Markup
     except ImportError as error:
-        raise BackendUnavailable("the report needs jinja2: pip install 'inoc[report]'.") from error
+        raise BackendUnavailable("the report needs jinja2. Fix: pip install 'inoc[report]'.") from error
     style = _asset("report.css")
     script = '"use strict";\n' + "\n".join(_asset(name) for name in SCRIPTS)
     environment = Environment(
@@ -68,35 +75,38 @@ def write_report(
     tokenizer: Path | None = None,
     seed: int = 0,
 ) -> Written:
-    """Build the report of a run store and write it, all at once; a file of that name is replaced.
+    """Build the report of a store and write it; a file of that name is replaced, whole or not at all.
 
     Args:
-        run: the store.
-        path: the HTML file.
-        completion_set: the set whose heuristics and tokens are shown.
+        store: The store to read.
+        path: The HTML file.
+        completion_set: The set whose heuristics and tokens are shown.
         recipe: "corrected" or "published".
-        tokenizer: directory or `tokenizer.json` of the model's tokenizer; None: the model's own if it is at hand.
-        seed: of the samples that are shown.
+        tokenizer: Directory or `tokenizer.json` of the model's tokenizer; None for the model's own, if it is on
+            this machine.
+        seed: Of the samples that are shown.
+
+    Returns:
+        The file, its size and the report.
 
     Raises:
-        BadInput: the place cannot be written, or see `build`.
+        BadInput: The file cannot be written, or the recipe, the completion set or the tokenizer is unknown.
         BackendUnavailable: jinja2 is not installed.
     """
     if recipe not in ("corrected", "published"):
-        raise BadInput(f"no recipe '{recipe}': it is corrected or published.")
+        raise BadInput(unknown("recipe", recipe, ("corrected", "published")))
     if path.is_dir():
-        raise BadInput(f"{path} is a directory; name the HTML file to write (-o report.html).")
+        raise BadInput(f"{path} is a directory. Fix: name the HTML file to write (-o report.html).")
     if not path.parent.is_dir():
-        raise BadInput(f"{path.parent}: no such directory to write {path.name} in.")
-    report = build(store, completion_set=completion_set, recipe=recipe, tokenizer=tokenizer, seed=seed)
+        raise BadInput(
+            f"{path.parent} does not exist. Fix: make the directory, or write {path.name} elsewhere."
+        )
+    report = build_report(store, completion_set=completion_set, recipe=recipe, tokenizer=tokenizer, seed=seed)
     text = page(report).encode("utf-8", "replace")
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        partial.write_bytes(text)
-        os.replace(partial, path)
+        write_atomic(path, text)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise BadInput(f"{path} cannot be written ({error.strerror}).") from error
+        raise BadInput(f"{path} cannot be written ({error.strerror}). Fix: write it elsewhere.") from error
     return Written(path, len(text), report)
 
 

@@ -37,7 +37,7 @@ class OutcomeRow:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Everything the page says about training runs; `absent` is the reason where there is nothing."""
+    """Everything the page says about training runs; `absent` is the reason where they say nothing."""
 
     traits: list[str]
     suppression: list[OutcomeRow]
@@ -52,7 +52,7 @@ def outcomes(store: Store) -> Outcomes:
     """Suppression and gap of a store; of a store without runs, or whose scores cannot be compared, the reason.
 
     Raises:
-        BrokenStore: the store is damaged.
+        BrokenStore: The store is damaged.
     """
     from inoc.outcomes import gap, suppression
 

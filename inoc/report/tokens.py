@@ -28,7 +28,7 @@ Values = list[int | None]
 
 @dataclass(frozen=True)
 class TokenExample:
-    """A completion: `texts` per token, or none where no tokenizer was at hand; `token_ids` where stored."""
+    """A completion: `texts` per token where there is a tokenizer, `token_ids` where they are stored."""
 
     example_id: str
     instruction: str
@@ -52,7 +52,7 @@ class TokenView:
     prefixed: list[list[list[Values] | None]]
     """[prefix type][prompt][example][token]; None for a prompt that is not scored yet."""
     scale: float
-    """Difference in nats from which a token has full colour: the 95th percentile of the sizes shown."""
+    """Difference in nats from which a token has full color: the 95th percentile of the sizes shown."""
     notes: list[str]
 
 
@@ -60,8 +60,8 @@ def token_view(store: Store, completion_set: str, tokenizer: Path | None, seed: 
     """Examples of a set that is stored at token level, as many as fit, drawn with the seed.
 
     Raises:
-        IncompleteStore: the set is not stored at token level.
-        BadInput: the tokenizer asked for cannot be read.
+        IncompleteStore: The set is not stored at token level.
+        BadInput: The tokenizer given cannot be read.
     """
     arrays = store.token_logprobs(completion_set)
     sizes = np.minimum(arrays.row_size, MOST_TOKENS)
@@ -189,12 +189,12 @@ def _notes(
         notes.append(f"{cut} completions are cut after {MOST_TOKENS} tokens.")
     if examples and examples[0].token_ids is None:
         notes.append(
-            "The store has no token ids and no texts of these completions: tokens are shown by position."
+            "The store has neither token ids nor texts of these completions: tokens are shown by position."
         )
     elif wrong:
         notes.append(
-            f"The tokenizer does not decode the tokens of example {wrong} to its stored completion, so it is not the "
-            "one that made them: token ids are shown instead of texts."
+            f"The tokenizer does not decode the tokens of example {wrong} to its stored completion, so other tokens "
+            "than its own are stored: token ids are shown instead of texts."
         )
     elif examples and examples[0].texts is None:
         notes.append(

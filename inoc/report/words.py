@@ -1,4 +1,4 @@
-"""The summary of the page in words: what is there, what stands out, what is missing."""
+"""The summary of the page in words: what the store holds, which prompts are strongest, what is missing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,8 +49,8 @@ def summary(
     results: Outcomes,
     completion_set: str,
 ) -> list[Fact]:
-    """What the store holds and which prompts stand out."""
-    facts = [Fact("What is here", _contents(store, completion_set))]
+    """What the store holds and which prompts are strongest."""
+    facts = [Fact("Contents", _contents(store, completion_set))]
     ph = next((column for column in columns if column.name == "ph"), None)
     if ph is not None:
         facts += _strongest(ph, rows, texts)
@@ -169,30 +169,25 @@ def _suppressed(
 
 
 def missing(store: StoreSummary, table: Table | None, results: Outcomes, no_tokens: str) -> list[Fact]:
-    """What the store lacks and what was left out, with the command that would mend it where there is one."""
+    """What the store lacks and what was left out, with the command that adds it where there is one."""
     facts: list[Fact] = []
     for part in store.sets:
         where = f"{part.completion_set}, {part.level} level"
         if part.units_pending:
-            facts.append(
-                Fact(
-                    "Not scored yet",
-                    [f"{_many(part.units_pending, 'unit')} of {where}; `inoc score` goes on."],
-                )
-            )
+            lines = [f"{_many(part.units_pending, 'unit')} of {where}; `inoc score` resumes."]
+            facts.append(Fact("Not scored yet", lines))
         if part.missing:
             facts.append(Fact("Missing values", [f"{_many(part.missing, 'value')} of {where}."]))
     pending = sum(run.evaluations_pending for run in store.runs)
     if pending:
-        facts.append(
-            Fact("Not evaluated yet", [f"{_many(pending, 'evaluation')} of runs; `inoc evaluate` goes on."])
-        )
+        lines = [f"{_many(pending, 'evaluation')} of runs; `inoc evaluate` resumes."]
+        facts.append(Fact("Not evaluated yet", lines))
     if results.absent:
         facts.append(Fact("No outcomes", [results.absent]))
     if results.left_out:
         facts.append(Fact("Left out of the outcomes", results.left_out))
     if table is None:
-        facts.append(Fact("No heuristics", ["The store has no log-probabilities; `inoc score` makes them."]))
+        facts.append(Fact("No heuristics", ["The store has no log-probabilities; `inoc score` adds them."]))
     else:
         lines = [f"{_listed(names)}: {reason}." for reason, names in absences(table).items()]
         if lines:

@@ -25,7 +25,7 @@ CAPS = {
     "inoc/heuristics": 21,
     "inoc/judge": 2,
     "inoc/outcomes": 1,
-    "inoc/report": 9,
+    "inoc/report": 0,
     "inoc/services": 1,
     "inoc/stages": 9,
     "inoc/store": 94,

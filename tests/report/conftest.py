@@ -132,7 +132,7 @@ def wide_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Browser:
-    """Chromium with a profile of its own; `open` a page in a width and colour scheme."""
+    """Chromium with a profile of its own; `open` a page in a width and color scheme."""
 
     def __init__(self, profile: Path) -> None:
         selenium = pytest.importorskip("selenium", reason="selenium is not installed (pip install selenium)")
@@ -196,7 +196,7 @@ def axe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     if not source.is_file():
         npm = shutil.which("npm")
         if npm is None:
-            pytest.skip("axe-core is not in pytest's cache, and there is no npm here to fetch it with")
+            pytest.skip("axe-core is not in pytest's cache, and npm is not installed to fetch it")
         place = tmp_path_factory.mktemp("axe")
         asked = [
             npm,

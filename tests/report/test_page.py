@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from inoc.cli.report import report as command
 from inoc.errors import BadInput
-from inoc.report import Report, build, write_report
+from inoc.report import Report, build_report, write_report
 from inoc.report.decode import agrees, load_tokenizer, pieces
 from inoc.report.html import SCRIPTS, json_block, sha256
 from inoc.report.outcomes import Outcomes
@@ -97,9 +97,9 @@ def test_pieces_are_the_text(tokenizer_file, text):
 
 
 def test_values_are_those_of_the_store(hostile, tokenizer_file):
-    run = open_store(hostile)
-    view = build(run, tokenizer=tokenizer_file).tokens
-    arrays = run.token_logprobs()
+    store = open_store(hostile)
+    view = build_report(store, tokenizer=tokenizer_file).tokens
+    arrays = store.token_logprobs()
     starts = np.concatenate([[0], np.cumsum(arrays.row_size)])
     for e, example in enumerate(view.examples):
         k = arrays.example_ids.index(example.example_id)
@@ -109,7 +109,7 @@ def test_values_are_those_of_the_store(hostile, tokenizer_file):
             shown = [np.nan if v is None else v / UNIT for v in view.prefixed[f][p][e]]
             np.testing.assert_allclose(shown, arrays.prefixed[f, p, span], atol=0.5 / UNIT + 1e-6)
     assert view.prefixed[1][3] is None  # pending
-    assert "1 unit of train" in str(build(run).missing)
+    assert "1 unit of train" in str(build_report(store).missing)
 
 
 def test_tokenizer_that_made_other_tokens(hostile, tokenizer_file, tmp_path):
@@ -117,9 +117,9 @@ def test_tokenizer_that_made_other_tokens(hostile, tokenizer_file, tmp_path):
     vocabulary = raw["model"]["vocab"]
     raw["model"]["vocab"] = dict(zip(vocabulary, reversed(vocabulary.values()), strict=True))
     (tmp_path / "tokenizer.json").write_text(json.dumps(raw))
-    view = build(open_store(hostile), tokenizer=tmp_path).tokens
+    view = build_report(open_store(hostile), tokenizer=tmp_path).tokens
     assert all(example.texts is None and example.token_ids for example in view.examples)
-    assert "not the one that made them" in " ".join(view.notes)
+    assert "other tokens than its own" in " ".join(view.notes)
 
 
 def test_store_without_logprobs(tmp_path):
@@ -139,7 +139,7 @@ def test_example_level_store(tmp_path):
         writer.plan("train", prefix_types=["fixed"], prompts=[PROMPTS[0].key], level="example")
         writer.put_unit(Unit("train", "none", ""), np.array([-1.0, -2.0, -3.0]), level="example")
         writer.put_unit(Unit("train", "fixed", PROMPTS[0].key), np.array([-0.5, -1.0, -3.0]), level="example")
-    made = build(open_store(tmp_path / "run.zarr"))
+    made = build_report(open_store(tmp_path / "run.zarr"))
     assert made.tokens is None
     ph = next(column for column in made.columns if column.name == "ph")
     assert ph.values == [0.5]
@@ -155,9 +155,9 @@ def test_same_store_same_bytes(hostile, tmp_path):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"completion_set": "other"}, "no completion set 'other'; it has train"),
-        ({"tokenizer": "nowhere"}, "no tokenizer.json there"),
-        ({"recipe": "mine"}, "no recipe 'mine'"),
+        ({"completion_set": "other"}, "unknown completion set 'other'. Fix: use one of train"),
+        ({"tokenizer": "nowhere"}, "has no tokenizer.json"),
+        ({"recipe": "mine"}, "unknown recipe 'mine'"),
     ],
 )
 def test_bad_input_writes_nothing(hostile, tmp_path, options, says):
@@ -171,7 +171,7 @@ def test_bad_input_writes_nothing(hostile, tmp_path, options, says):
 def test_bad_places(hostile, tmp_path):
     with pytest.raises(BadInput, match="is a directory"):
         write_report(open_store(hostile), tmp_path)
-    with pytest.raises(BadInput, match="no such directory"):
+    with pytest.raises(BadInput, match="does not exist"):
         write_report(open_store(hostile), tmp_path / "no" / "report.html")
 
 

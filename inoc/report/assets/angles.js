@@ -2,10 +2,10 @@
 function startAngles() {
   const { prompts: keys, matrices } = report.angles;
   const name = byId("angles-name"), prefix = byId("angles-prefix"), order = byId("angles-order"), place = byId("angles-plot");
-  const MEANINGS = { raw: "all examples", svd2: "two leading singular directions", pca2: "two principal components (centred)" };
+  const MEANINGS = { raw: "all examples", svd2: "two leading singular directions", pca2: "two principal components (centered)" };
   let cursor = [0, 1];
 
-  function colour(value) {
+  function color(value) {
     const share = Math.min(Math.abs(value - 90) / 90, 1) * 100;
     return `color-mix(in oklab, var(${value < 90 ? "--more" : "--less"}) ${share.toFixed(0)}%, var(--middle))`;
   }
@@ -40,7 +40,7 @@ function startAngles() {
       at.forEach((j, column) => {
         const cell = svg("rect", { x: LEFT + column * size, y: row * size, width: size - 1, height: size - 1, "data-at": `${row},${column}` });
         const value = values[i][j];
-        cell.style.fill = value === null ? "var(--missing)" : colour(value);
+        cell.style.fill = value === null ? "var(--missing)" : color(value);
         picture.append(cell);
       });
     });
@@ -79,7 +79,7 @@ function startAngles() {
 
   const swatch = (value, text) => {
     const box = html("span", { class: "swatch" }, text);
-    box.style.backgroundColor = colour(value);
+    box.style.backgroundColor = color(value);
     return box;
   };
   byId("angles-legend").append("Angle:", ...[0, 45, 90, 135, 180].map((v) => swatch(v, `${v}°`)), html("span", {}, html("span", { class: "swatch none" }, "–"), "undefined"));

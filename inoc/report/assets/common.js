@@ -70,7 +70,7 @@ function columnsByGroup(value) {
   return groups;
 }
 
-// A mark whose shape and colour tell the role; filled for fixed, hollow for mix.
+// A mark whose shape and color tell the role; filled for fixed, hollow for mix.
 function mark(x, y, role, prefixType, size = 5.5) {
   const common = { class: `mark ${role}${prefixType === "mix" ? " hollow" : ""}` };
   const polygon = (points) =>

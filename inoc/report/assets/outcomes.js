@@ -1,4 +1,4 @@
-// What training did: a sortable table of estimates with their intervals drawn beside the numbers.
+// What training did: a sortable table of estimates with their intervals drawn next to the numbers.
 function startOutcomes() {
   const { traits, control, suppression, gap, left_out: leftOut } = report.outcomes;
   const WIDTH = 150, HEIGHT = 20;

@@ -44,7 +44,7 @@ function startScatter() {
     const chosen = report.row_prompt.map((_, i) => i).filter((i) => !prefix.value || report.row_prefix_type[i] === prefix.value);
     const rows = chosen.filter((i) => across.values[i] !== null && up.values[i] !== null);
     const left = chosen.length - rows.length;
-    byId("scatter-note").textContent = `${rows.length} points` + (left ? `; ${left} left out for want of a value.` : ".")
+    byId("scatter-note").textContent = `${rows.length} points` + (left ? `; ${left} left out without a value.` : ".")
       + (across.low || up.low ? " Thin lines are 95 % intervals." : "");
     if (!rows.length) {
       place.replaceChildren(html("p", {}, "No prompt has both values."));

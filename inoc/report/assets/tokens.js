@@ -1,4 +1,4 @@
-// The token viewer: a completion with each token coloured by how much the prompt changed its log-probability.
+// The token viewer: a completion with each token colored by how much the prompt changed its log-probability.
 function startTokens() {
   const view = report.tokens;
   const prompt = byId("tokens-prompt"), prefix = byId("tokens-prefix"), example = byId("tokens-example");
@@ -46,7 +46,7 @@ function startTokens() {
     return `difference ${format((withPrompt - without) / view.unit, 3, true)} nats: without prompt ${nats(without)} (p ${percent(without)}), with prompt ${nats(withPrompt)} (p ${percent(withPrompt)})`;
   }
 
-  function colour(node, difference) {
+  function color(node, difference) {
     if (difference === null) {
       node.classList.add("none");
       return;
@@ -81,7 +81,7 @@ function startTokens() {
     const items = values.map((value, t) => {
       const node = html("span", { class: `token${one.texts ? "" : " apart"}`, role: "img", "data-token": t,
         "aria-label": `${nameOf(one, t)}, ${numbersOf(one.default[t], value)}` }, ...tokenNodes(one, t));
-      colour(node, differences[t]);
+      color(node, differences[t]);
       return node;
     });
     place.replaceChildren(...(one.texts ? items : items.flatMap((node) => [node, " "])));
@@ -100,7 +100,7 @@ function startTokens() {
   function legend() {
     const swatch = (difference, text) => {
       const node = html("span", { class: "swatch token" }, text);
-      colour(node, difference);
+      color(node, difference);
       return node;
     };
     const s = view.scale;
