@@ -17,9 +17,6 @@ from inoc.atomic import write_atomic
 DOCS = Path(__file__).parents[2] / "docs"
 RENEW = "the page is older than the code: run `make docs`"
 
-# packages in which a module and an exported function still share a name
-TO_DO: set[str] = set()
-
 
 def load_pages() -> ModuleType:
     spec = importlib.util.spec_from_file_location("inoc_pages", DOCS / "pages.py")
@@ -93,8 +90,6 @@ def shadowed(package: str) -> list[str]:
 
 @pytest.mark.parametrize("package", pages.packages())
 def test_no_module_is_hidden_by_a_function(package):
-    if package in TO_DO and shadowed(package):
-        pytest.skip(f"to do: {shadowed(package)}")
     assert not shadowed(package)
 
 
