@@ -100,26 +100,27 @@ def test_the_imported_store_gives_the_golden_suppression(store: Path, folder: Pa
 
 @pytest.mark.reference
 def test_performance_and_prediction_run_end_to_end(store: Path) -> None:
-    run = open_store(store)
+    opened = open_store(store)
     wanted = ["ph", "H1", "trait_svd", "pca[1]", "ph_ratio", "mean_abs"]
-    table = performance(run, wanted, resamples=100)
+    table = performance(opened, wanted, resamples=100)
     names = ["ph", "elicitation", "trait_svd[1]", "trait_svd[2]", "trait_svd[3]", "pca[1]", "ph_ratio"]
     assert table["heuristic"].values.tolist() == names
     assert [line.split(":")[0] for line in table.attrs["absent"]] == ["mean_abs"]
-    tidy = rows(run, only=["ph"])
+    tidy = rows(opened, only=["ph"])
     one = table.sel(heuristic="ph", target="mix")
     used = (tidy["on_target"] & (tidy["prefix_type"] == "mix") & np.isfinite(tidy["suppression"])).values
     x = tidy["heuristic_value"].sel(heuristic="ph").values
     used &= np.isfinite(x)
     assert one["n"].item() == used.sum() == 8
     assert one["r"].item() == pytest.approx(np.corrcoef(x[used], tidy["suppression"].values[used])[0, 1])
-    found = predict(run)
+    found = predict(opened)
     assert "natural_german" in found["prompt"].values
     errors = found["error"].sel(relation="on_target", left_out="family")
     assert np.isfinite(errors).all()
     assert found["prompts"].sel(relation="on_target").values.tolist() == [5, 6]
     assert (
-        levels(run)["n"].sel(run="answer_german", step=0, condition="default", trait="German").item() == 200
+        levels(opened)["n"].sel(run="answer_german", step=0, condition="default", trait="German").item()
+        == 200
     )
 
 
@@ -127,9 +128,9 @@ def test_performance_and_prediction_run_end_to_end(store: Path) -> None:
 def test_rows_carry_the_heuristic_of_their_own_prefix_type_and_trait(store: Path) -> None:
     from inoc.heuristics.frame.resolve import compute
 
-    run = open_store(store)
-    computed = compute(run, only=("ph", "elicitation"))
-    tidy = rows(run, computed).to_dataframe().reset_index()
+    opened = open_store(store)
+    computed = compute(opened, only=("ph", "elicitation"))
+    tidy = rows(opened, computed).to_dataframe().reset_index()
     cell = tidy[(tidy.prompt == "answer_german") & (tidy.prefix_type == "mix") & (tidy.trait == "Flattering")]
     values = dict(zip(cell.heuristic, cell.heuristic_value, strict=True))
     assert values["ph"] == computed["ph"].sel(prompt="answer_german", prefix_type="mix").item()
@@ -177,18 +178,18 @@ def test_stores_with_different_judges_are_not_pooled(tmp_path: Path) -> None:
 
 
 def test_the_same_store_twice_is_refused(tmp_path: Path) -> None:
-    run = open_store(small_store(tmp_path / "one.zarr"))
+    opened = open_store(small_store(tmp_path / "one.zarr"))
     with pytest.raises(BadInput, match="same name"):
-        rows([run, run], [xr.Dataset()] * 2)
+        rows([opened, opened], [xr.Dataset()] * 2)
 
 
 def test_a_store_without_runs_says_what_makes_them(tmp_path: Path) -> None:
     with StoreWriter.open(tmp_path / "e.zarr", identity={}, experiment={}, provenance={}, traits=[]):
         pass
-    run = open_store(tmp_path / "e.zarr")
+    opened = open_store(tmp_path / "e.zarr")
     for function in (suppression, gap, levels):
         with pytest.raises(IncompleteStore, match=r"inoc train.*inoc import --scores"):
-            function(run)
+            function(opened)
 
 
 # the command line
