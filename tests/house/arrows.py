@@ -128,5 +128,16 @@ def forbidden(found: Iterable[Import], arrows: Mapping[str, Sequence[str]]) -> l
     return wrong
 
 
+def unused(found: Iterable[Import], arrows: Mapping[str, Sequence[str]]) -> list[str]:
+    """The arrows that no import needs."""
+    pairs = {tuple(name.partition(".")[2] or name for name in (item.source, item.target)) for item in found}
+    return [
+        f"{room} -> {target}"
+        for room, targets in arrows.items()
+        for target in targets
+        if not any(_inside(a, room) and _inside(b, target) for a, b in pairs)
+    ]
+
+
 def _inside(module: str, room: str) -> bool:
     return module == room or module.startswith(f"{room}.")

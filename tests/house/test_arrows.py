@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .arrows import Import, cycles, forbidden, imports, modules, rooms_of
+from .arrows import Import, cycles, forbidden, imports, modules, rooms_of, unused
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "inoc"
@@ -14,8 +14,6 @@ DRAWING = ROOT / "docs" / "design.md"
 
 # circles that are still to be cut, by the package they are in
 TO_DO = ("inoc.backends.local", "inoc.heuristics")
-
-TO_COME: set[str] = set()
 
 
 def drawn(page: str) -> dict[str, list[str]]:
@@ -51,13 +49,22 @@ def circles(found: list[Import]) -> list[tuple[str, ...]]:
 def test_every_room_is_drawn(arrows):
     missing = rooms_of(modules(PACKAGE)) - set(arrows)
     assert not missing, f"draw {', '.join(missing)} in docs/design.md: a line 'name -> what it may import'"
-    there = {name.removeprefix("inoc.") for name in modules(PACKAGE)} | TO_COME
+    there = {name.removeprefix("inoc.") for name in modules(PACKAGE)}
     gone = {*arrows, *chain(*arrows.values())} - there
     assert not gone, f"drawn in docs/design.md, but not there: {', '.join(gone)}"
 
 
 def test_imports_follow_the_arrows(arrows, found):
     assert not forbidden(found, arrows), "\n".join(forbidden(found, arrows))
+
+
+def test_every_arrow_is_used(arrows, found):
+    """Only the modules of the ground floor may be allowed without need."""
+    packages = {
+        room: [target for target in targets if (PACKAGE / target).is_dir()]
+        for room, targets in arrows.items()
+    }
+    assert not unused(found, packages)
 
 
 def test_the_drawing_has_no_circle(arrows):
@@ -114,6 +121,7 @@ def test_a_planted_import_without_an_arrow_is_found(tmp_path):
         "inoc.store.store:2 imports inoc.stages.train; no arrow store -> stages.train"
     ]
     assert not forbidden(found, {**arrows, "store": ["stages"]})
+    assert unused(found, arrows) == ["store -> errors"]
 
 
 def test_arrows_inside_a_package(tmp_path):

@@ -27,8 +27,8 @@ CAPS = {
     "inoc/outcomes": 1,
     "inoc/report": 0,
     "inoc/services": 1,
-    "inoc/stages": 9,
-    "inoc/store": 94,
+    "inoc/stages": 8,
+    "inoc/store": 71,
 }
 
 

@@ -18,7 +18,6 @@ TO_DO: set[str] = {
     "docs/backends/local.md",
     "docs/backends/openai_server.md",
     "docs/backends/vllm.md",
-    "docs/design.md",
     "docs/heuristics.md",
     "docs/store.md",
     "docs/write-a-backend.md",
