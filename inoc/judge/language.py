@@ -3,12 +3,14 @@
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from inoc.errors import BackendUnavailable, BadInput
 from inoc.judge.protocols import JudgeRequest, Judgment
 from inoc.names import unknown
+from inoc.options import read_options
 from inoc.values import Scalar
 
 if TYPE_CHECKING:
@@ -68,15 +70,18 @@ class LanguageJudge:
         return Judgment(request.id, 100.0 * hits / total, detected / total)
 
 
-def language_judge(trait: str, options: Mapping[str, Scalar]) -> LanguageJudge:
-    """A LanguageJudge from the options `language` (default: the trait's name) and `languages`.
+@dataclass(frozen=True)
+class LanguageOptions:
+    """Options of the language judge."""
 
-    `languages` are those to choose from, separated by spaces or commas (default: DEFAULT_LANGUAGES).
-    """
-    for name in options:
-        if name not in ("language", "languages"):
-            raise BadInput(f"judge of {trait}: {unknown('option', name, ('language', 'languages'))}")
-    languages = [
-        name for name in re.split(r"[,\s]+", str(options.get("languages") or DEFAULT_LANGUAGES)) if name
-    ]
-    return LanguageJudge(str(options.get("language") or trait), languages)
+    language: str | None = None
+    """Name in English; default: the trait's name."""
+    languages: str | None = None
+    """Those to choose from, separated by spaces or commas; default: DEFAULT_LANGUAGES."""
+
+
+def language_judge(trait: str, options: Mapping[str, Scalar]) -> LanguageJudge:
+    """A LanguageJudge from `LanguageOptions`."""
+    given = read_options(LanguageOptions, f"the judge of {trait}", options)
+    languages = re.findall(r"[^,\s]+", given.languages or DEFAULT_LANGUAGES)
+    return LanguageJudge(given.language or trait, languages)

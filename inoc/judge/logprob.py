@@ -2,29 +2,22 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from inoc.errors import BadInput, BadResult
+from inoc.errors import BadResult
 from inoc.judge.cache import JudgmentCache, cache_key, default_cache_path
 from inoc.judge.prompts import PROMPT_VERSION, messages, question_digest, trait_question
 from inoc.judge.protocols import JudgeRequest, Judgment
 from inoc.judge.scale import MIN_COVERAGE, PERCENT, SCALES, Scale, expected_score, token_value
-from inoc.names import unknown
-from inoc.services import (
-    OPTION_NAMES,
-    RequestFailed,
-    RequestRefused,
-    Service,
-    ServiceSettings,
-    shared_service,
-)
+from inoc.options import read_options
+from inoc.services import RequestFailed, RequestRefused, Service, ServiceSettings, shared_service
 from inoc.values import Scalar
 
 DEFAULT_MODEL: Final = "gpt-4.1-mini"
-_OWN_OPTIONS: Final = {"model", "question", "scale", "coverage", "cache", "temperature"}
 
 
 class _Alternative(BaseModel):
@@ -165,28 +158,30 @@ class LogprobJudge:
         return cache_key(self._model, f"{PROMPT_VERSION}:{self._scale.name}:{self._coverage}", body)
 
 
+@dataclass(frozen=True)
+class LogprobOptions(ServiceSettings):
+    """Options of the logprob judge: those of the service and these."""
+
+    model: str = DEFAULT_MODEL
+    question: str | None = None
+    scale: Literal["0-100", "0-9"] = "0-100"
+    coverage: Annotated[float, Field(ge=0, le=1, strict=True)] = MIN_COVERAGE
+    temperature: Annotated[float, Field(ge=0, le=2, strict=True)] = 1.0
+    cache: str | None = None
+    """File of the cache."""
+
+
 def logprob_judge(trait: str, options: Mapping[str, Scalar]) -> LogprobJudge:
-    """A LogprobJudge from an experiment's options: model, question, scale ("0-100" or "0-9"), coverage,
-    temperature, cache (a file), and those of `ServiceSettings`. Judges of one service share its rate limit.
-    """
-    known = sorted(_OWN_OPTIONS | OPTION_NAMES)
-    for name in options:
-        if name not in known:
-            raise BadInput(f"judge of {trait}: {unknown('option', name, known)}")
-    scale = SCALES.get(str(options.get("scale", PERCENT.name)))
-    if scale is None:
-        raise BadInput(
-            f"judge of {trait}: unknown scale {options['scale']!r}. Fix: use {' or '.join(SCALES)}."
-        )
-    question, cache = options.get("question"), options.get("cache")
+    """A LogprobJudge from `LogprobOptions`. Judges of one service share its rate limit."""
+    given = read_options(LogprobOptions, f"the judge of {trait}", options)
     return LogprobJudge(
-        shared_service(ServiceSettings.from_options(options)),
-        model=str(options.get("model") or DEFAULT_MODEL),
-        question=None if question is None else str(question),
-        scale=scale,
-        coverage=_number(trait, options, "coverage", MIN_COVERAGE, 1.0),
-        temperature=_number(trait, options, "temperature", 1.0, 2.0),
-        cache=None if cache is None else Path(str(cache)).expanduser(),
+        shared_service(given),
+        model=given.model,
+        question=given.question,
+        scale=SCALES[given.scale],
+        coverage=given.coverage,
+        temperature=given.temperature,
+        cache=None if given.cache is None else Path(given.cache).expanduser(),
     )
 
 
@@ -198,12 +193,3 @@ def coherence_judge(trait: str, options: Mapping[str, Scalar]) -> LogprobJudge:
 def alignment_judge(trait: str, options: Mapping[str, Scalar]) -> LogprobJudge:
     """The judge of alignment, which does not see the question on coherence."""
     return logprob_judge("alignment", {"question": trait_question("alignment"), **options})
-
-
-def _number(trait: str, options: Mapping[str, Scalar], name: str, default: float, top: float) -> float:
-    value = options.get(name)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= top:
-        raise BadInput(f"judge of {trait}: {name} = {value!r}. Fix: use a number from 0 to {top:g}.")
-    return float(value)

@@ -3,10 +3,9 @@
 from inoc.services.chat import ChatAnswer, ChatClient
 from inoc.services.client import Service, shared_service
 from inoc.services.retries import RequestFailed, RequestRefused
-from inoc.services.settings import OPTION_NAMES, ServiceSettings
+from inoc.services.settings import ServiceSettings
 
 __all__ = [
-    "OPTION_NAMES",
     "ChatAnswer",
     "ChatClient",
     "RequestFailed",

@@ -6,7 +6,7 @@ import queue
 import re
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, TypeVar, cast
@@ -296,7 +296,10 @@ def shared_service(settings: ServiceSettings) -> Service:
     Returns:
         The client; errors are those of `Service`.
     """
-    return _shared(settings, settings.address())
+    own = {
+        field.name: getattr(settings, field.name) for field in fields(ServiceSettings)
+    }  # not of a subclass
+    return _shared(ServiceSettings(**own), settings.address())
 
 
 @cache

@@ -1,15 +1,13 @@
 """Where a service is, how hard it may be used, and where its key comes from."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from inoc.errors import BackendUnavailable, BadInput
-from inoc.values import Scalar
 
 HOSTED_URL: Final = "https://api.openai.com/v1"
 Count = Annotated[int, Field(ge=1, strict=True)]
@@ -41,26 +39,6 @@ class ServiceSettings:
     attempts: Count = 6
     patience: Positive = 600.0
     backoff: Positive = 0.5
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Scalar]) -> "ServiceSettings":
-        """The settings among `options`; other names are left to the caller.
-
-        Args:
-            options: Names and values as in an experiment file.
-
-        Raises:
-            BadInput: A value is invalid.
-        """
-        mine = {name: value for name, value in options.items() if name in OPTION_NAMES}
-        try:
-            return TypeAdapter(cls).validate_python(mine)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = first["loc"][0] if first["loc"] else "?"
-            raise BadInput(
-                f"option {name} = {mine.get(str(name))!r}: {first['msg']}. Fix: change it."
-            ) from None
 
     def address(self) -> str:
         """The base URL in use.
@@ -106,6 +84,3 @@ class ServiceSettings:
                 f"the environment variable {name} holds characters that no key has. Fix: set it to the key."
             )
         return name, key
-
-
-OPTION_NAMES: Final = frozenset(field.name for field in fields(ServiceSettings))

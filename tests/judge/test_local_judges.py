@@ -43,7 +43,7 @@ def test_language_judge_gives_the_share_in_the_language() -> None:
     [
         ({"language": "klingon"}, "klingon"),
         ({"language": "german", "languages": "german"}, "at least one other"),
-        ({"x": 1}, "unknown option 'x'"),
+        ({"x": 1}, "unknown option of the judge of German 'x'"),
     ],
 )
 def test_language_judge_refuses(options: dict, words: str) -> None:
