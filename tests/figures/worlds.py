@@ -22,8 +22,10 @@ def prompts(each: int = 16) -> list[PromptInfo]:
     ]
 
 
-def write_world(path: Path, *, each: int = 16, trained: int = 4) -> Path:
-    """48 prompts at token level, fixed and mix; `trained` prompts of each family, fixed and mix; a leak grid."""
+def write_world(path: Path, *, each: int = 16, trained: int = 4, more: bool = True) -> Path:
+    """48 prompts at token level, fixed and mix; `trained` prompts of each family, fixed and mix; with `more`,
+    a leak grid and runs that are continued.
+    """
     rng = np.random.default_rng(0)
     known = prompts(each)
     keys = [p.key for p in known]
@@ -58,9 +60,9 @@ def write_world(path: Path, *, each: int = 16, trained: int = 4) -> Path:
         )
         for p in [None, *chosen]:
             for kind in ("none",) if p is None else ("fixed", "mix"):
-                _write_run(w, rng, p, kind, strength, [q.key for q in chosen[::trained]])
+                _write_run(w, rng, p, kind, strength, [q.key for q in chosen[::trained]] if more else [])
         later = np.random.default_rng(1)
-        for p in [None, *chosen]:
+        for p in [None, *chosen] if more else []:
             for kind in ("none",) if p is None else ("fixed", "mix"):
                 _continue_run(w, later, p, kind, strength)
     return path
@@ -103,6 +105,8 @@ def _write_run(w, rng, p, kind, strength, grid) -> None:
             w.put_scores(name, step, condition, _scores(rng, p, kind, strength, step))
     updates = np.arange(5, 61, 5)
     w.append_losses(name, updates, 1 / np.sqrt(updates) - (0.02 * strength[p.key] if p else 0) / updates)
+    if not grid:
+        return
     w.put_run(
         RunPlan(f"{name}+leak", steps=STEPS[-1:], conditions=grid, settings={"leak_of": name}, **common)
     )

@@ -82,7 +82,7 @@ def test_figures_and_main_entry_points_have_an_example():
 def study(tmp_path_factory):
     """A folder with a small store of made-up numbers, study.zarr: the world of the examples."""
     folder = tmp_path_factory.mktemp("examples")
-    write_world(folder / "study.zarr", each=6, trained=3)
+    write_world(folder / "study.zarr", each=4, trained=2, more=False)
     return folder
 
 
