@@ -13,7 +13,7 @@ def describe(call: Call, no_embeddings: bool) -> None:
     """Store self-perplexity and embeddings of the prompts of a STUDY, and statistics of their pools."""
     from inoc.cli.progress import StageProgress
     from inoc.stages.describe import describe as run_stage
-    from inoc.stages.forecast import forecast_description
+    from inoc.stages.describe import forecast_description
 
     study = call.study()
     if call.dry_run:

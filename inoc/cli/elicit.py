@@ -13,7 +13,7 @@ def elicit(call: Call, prompts: str | None) -> None:
     """Sample the base model with every prompt of a STUDY and without any, and judge the answers."""
     from inoc.cli.progress import StageProgress
     from inoc.stages.elicit import elicit as run_stage
-    from inoc.stages.forecast import forecast_elicitation
+    from inoc.stages.elicit import forecast_elicitation
 
     study = call.study()
     if call.dry_run:

@@ -15,7 +15,7 @@ def evaluate(call: Call, runs: str | None) -> None:
     """
     from inoc.cli.progress import StageProgress
     from inoc.stages.evaluate import evaluate as run_stage
-    from inoc.stages.forecast import forecast_evaluation
+    from inoc.stages.evaluate import forecast_evaluation
 
     study = call.study()
     if call.dry_run:

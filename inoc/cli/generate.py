@@ -11,7 +11,7 @@ from inoc.cli.stage_options import Call, names, stage_options
 def generate(call: Call, sets: str | None) -> None:
     """Make the completion sets of a STUDY that have `generate` or `dataset` and no file yet."""
     from inoc.cli.progress import StageProgress
-    from inoc.stages.forecast import forecast_generation
+    from inoc.stages.generate import forecast_generation
     from inoc.stages.generate import generate as run_stage
 
     study = call.study()

@@ -32,7 +32,7 @@ def rephrase(
 
     from inoc.cli.progress import StageProgress
     from inoc.experiment import load_experiment
-    from inoc.stages.forecast import forecast_pools
+    from inoc.stages.rephrase import forecast_pools
     from inoc.stages.rephrase import rephrase as run_stage
 
     experiment = load_experiment(study)

@@ -43,8 +43,8 @@ def score(
     """
     from inoc.cli.progress import StageProgress
     from inoc.plan.texts import sets_to_make
-    from inoc.stages.forecast import forecast_scores
     from inoc.stages.generate import generate
+    from inoc.stages.score import forecast_scores
     from inoc.stages.score import score as run_stage
 
     study, keys = call.study(recipe), names(prompts)

@@ -19,7 +19,7 @@ def train(call: Call, runs: str | None) -> None:
     A finished run is left alone; a killed one resumes from its last state, with the same data in the same order.
     """
     from inoc.cli.progress import StageProgress
-    from inoc.stages.forecast import forecast_training
+    from inoc.stages.train import forecast_training
     from inoc.stages.train import train as run_stage
 
     study = call.study()

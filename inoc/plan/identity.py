@@ -50,9 +50,11 @@ def answers_identity(texts: str, checkpoint: Checkpoint | None) -> str:
     return content_hash(texts, None if checkpoint is None else [checkpoint.step, checkpoint.location])
 
 
-def shared_difference(stored: Mapping[str, object], study: Study) -> list[str]:
-    """How the stored identity differs from the study's in the fields that all stages share."""
+def identity_changes(stored: Mapping[str, object], study: Study, scores: bool) -> list[str]:
+    """How the stored identity differs from the study's: in every field for scores, else in those that all share."""
     mine = store_identity(study)
+    if scores:
+        return difference(stored, mine)
     both = [name for name in SHARED if name in stored and name in mine]
     return difference({name: stored[name] for name in both}, {name: mine[name] for name in both})
 

@@ -13,9 +13,11 @@ from inoc.errors import BackendRejected
 from inoc.experiment import Prompt, read_pools
 from inoc.heuristics.maths.prompt_level import pool_statistics
 from inoc.plan import Study
-from inoc.stages.opening import open_writer, refuse_changes, stored
+from inoc.stages.forecast import Forecast, Row
+from inoc.stages.opening import existing, open_writer
 from inoc.stages.progress import Unwatched, Watcher
 from inoc.stages.score import scorer_of
+from inoc.store.store import Store
 from inoc.values import TokenIds
 
 
@@ -61,17 +63,17 @@ def describe(study: Study, *, embeddings: bool = True, watcher: Watcher | None =
         OtherSettings: The store was made with other settings.
     """
     watcher = watcher or Unwatched()
-    refuse_changes(study)
+    store = existing(study)
     keys = [prompt.key for prompt in study.experiment.prompt_list()]
-    with open_writer(study, watcher) as writer:
-        if not has_self_perplexity(study):
+    with open_writer(study, store, watcher) as writer:
+        if not has_self_perplexity(study, store):
             watcher.begin("self-perplexity", 1)
             writer.put_self_perplexity(keys, *self_perplexity(study))
             watcher.step("self-perplexity")
         if not embeddings:
             return
         embedder = embedder_of(study.backend)
-        waiting = plan_embeddings(study)
+        waiting = plan_embeddings(study, store)
         for note in waiting.notes:
             watcher.note(note)
         watcher.begin("embeddings", len(waiting.prompts))
@@ -85,6 +87,26 @@ def describe(study: Study, *, embeddings: bool = True, watcher: Watcher | None =
             watcher.step(prompt.key)
 
 
+def forecast_description(study: Study, embeddings: bool = True) -> Forecast:
+    """What `inoc describe` would do: prompts by kind of description."""
+    store = existing(study)
+    prompts = study.experiment.prompt_list()
+    n = len(prompts)
+    encode = study.chat.tokenizer.encode
+    there = has_self_perplexity(study, store)
+    tokens = 0 if there else 2 * sum(len(encode(p.text, add_special_tokens=False)) for p in prompts)
+    rows = [Row("self-perplexity", "prompts", n, n if there else 0, tokens)]
+    if not embeddings:
+        return Forecast("describe", tuple(rows))
+    waiting = plan_embeddings(study, store)
+    texts = [text for prompt in waiting.prompts for text in (prompt.text, *waiting.pools.get(prompt.key, ()))]
+    tokens = sum(len(encode(text, add_special_tokens=False)) for text in texts)
+    rows.append(
+        Row("embeddings", "prompts", n, n - len(waiting.prompts), tokens, f"{len(texts)} texts to embed")
+    )
+    return Forecast("describe", tuple(rows), None, waiting.notes)
+
+
 def embedder_of(backend: Backend) -> Embedder:
     """The backend as an Embedder; BackendRejected where it cannot embed."""
     if not backend.capabilities.embed or not isinstance(backend, Embedder):
@@ -95,9 +117,8 @@ def embedder_of(backend: Backend) -> Embedder:
     return backend
 
 
-def has_self_perplexity(study: Study) -> bool:
+def has_self_perplexity(study: Study, store: Store | None) -> bool:
     """Whether the self-perplexity of every prompt is stored."""
-    store = stored(study)
     table = None if store is None else store.self_perplexity
     keys = {prompt.key for prompt in study.experiment.prompt_list()}
     return table is not None and keys <= {str(key) for key in table["prompt"].values}
@@ -111,10 +132,9 @@ class Embeddings(NamedTuple):
     notes: tuple[str, ...]
 
 
-def plan_embeddings(study: Study) -> Embeddings:
+def plan_embeddings(study: Study, store: Store | None) -> Embeddings:
     """Prompts that are not stored yet, and those stored without pool statistics whose pool is there now."""
     prompts, settings = study.experiment.prompt_list(), study.experiment.rephrasings
-    store = stored(study)
     table = None if store is None else store.embeddings
     known: dict[str, bool] = {}
     if table is not None:

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from inoc.plan import Study
+from inoc.plan.identity import refuse
 from inoc.plan.texts import elicitation_texts
+from inoc.stages.forecast import Asked, Forecast, Row, answers_row, price_of, to_judge
 from inoc.stages.judging import Scores, judge_responses
-from inoc.stages.opening import open_writer, prompts_elicited, refuse_changes, stored
+from inoc.stages.opening import existing, open_writer
 from inoc.stages.progress import Unwatched, Watcher
 from inoc.stages.sampling import sample
+from inoc.stages.stored import elicitation_changes, prompts_elicited
 from inoc.store.writer import StoreWriter
 
 
@@ -39,10 +42,11 @@ def elicit(study: Study, prompts: Sequence[str] = (), watcher: Watcher | None = 
     """
     watcher = watcher or Unwatched()
     keys = study.prompts(prompts)
-    refuse_changes(study, elicitation=True)
-    done = prompts_elicited(stored(study))
+    store = existing(study)
+    refuse(study.store, elicitation_changes(store, study))
+    done = prompts_elicited(store)
     waiting = elicitation_texts(study, [key for key in ("", *keys) if key not in done])
-    with open_writer(study, watcher) as writer:
+    with open_writer(study, store, watcher) as writer:
         watcher.begin("eliciting", len(waiting))
         if study.backend.capabilities.jobs:
             sample(study, list(waiting.values()))
@@ -55,6 +59,19 @@ def elicit(study: Study, prompts: Sequence[str] = (), watcher: Watcher | None = 
             watcher.step(key or "no prompt", scores.means(study.judges.traits))
     judged = sum(1 for key in waiting if key)
     return ElicitationReport(judged, len(keys) - judged)
+
+
+def forecast_elicitation(study: Study, prompts: Sequence[str] = ()) -> Forecast:
+    """What `inoc elicit` would do: answers by prompt."""
+    keys = study.prompts(prompts)
+    store = existing(study)
+    refuse(study.store, elicitation_changes(store, study))
+    done = prompts_elicited(store)
+    rows: list[Row] = []
+    for key, texts in elicitation_texts(study, ["", *keys]).items():
+        asked = [Asked(texts, key in done)]
+        rows.append(answers_row(study, key or "(no prompt)", asked, to_judge(asked)))
+    return Forecast("elicit", tuple(rows), price_of(study, sum(row.tokens for row in rows), "sample"))
 
 
 def _store(study: Study, writer: StoreWriter, key: str, scores: Scores) -> None:

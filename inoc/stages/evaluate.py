@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inoc.errors import IncompleteStore
-from inoc.plan import Evaluated, Study, plan_evaluation
-from inoc.plan.identity import trainer_identity
+from inoc.plan import Evaluated, Study, plan_evaluation, plan_training
+from inoc.plan.identity import refuse, trainer_identity
+from inoc.stages.forecast import Asked, Forecast, Row, answers_row, price_of, to_judge
 from inoc.stages.judging import judge_responses
-from inoc.stages.opening import open_writer, refuse_changes
+from inoc.stages.opening import existing, open_writer
 from inoc.stages.progress import Unwatched, Watcher
 from inoc.stages.sampling import sample
+from inoc.stages.stored import evaluations_done, run_changes
 from inoc.stages.trained import Trained, read_record
 from inoc.store.writer import StoreWriter
 
@@ -50,9 +52,10 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher | None = N
         for record in records
         for entry in plan_evaluation(study, by_name[record.run], record.updates)
     ]
-    refuse_changes(study, runs=[(entry, False) for _, entry in plans])
+    store = existing(study)
+    refuse(study.store, (line for _, entry in plans for line in run_changes(store, entry)))
     judged = 0
-    with open_writer(study, watcher) as writer:
+    with open_writer(study, store, watcher) as writer:
         for _, entry in plans:
             _make_room(study, writer, entry, watcher)
         pending = set(writer.store.pending_evaluations())
@@ -82,6 +85,32 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher | None = N
                     )
                     judged += 1
     return EvaluationReport(judged, cells - judged)
+
+
+def forecast_evaluation(study: Study, runs: Sequence[str] = ()) -> Forecast:
+    """What `inoc evaluate` would do: answers by run. A run that is not trained yet counts as its plan says."""
+    chosen, store = study.runs(runs), existing(study)
+    records = {run.name: read_record(study, run.name) for run in chosen}
+    updates = {name: record.updates for name, record in records.items() if record is not None}
+    new = [run.name for run in chosen if run.name not in updates]
+    updates |= {plan.run.name: plan.updates for plan in (plan_training(study, new) if new else ())}
+    plans = [(run, entry) for run in chosen for entry in plan_evaluation(study, run, updates[run.name])]
+    refuse(study.store, (line for _, entry in plans for line in run_changes(store, entry)))
+    done = evaluations_done(store)
+    rows: list[Row] = []
+    for run, entry in plans:
+        record = records[run.name]
+        asked = [
+            Asked(
+                cell.texts,
+                (entry.name, cell.step, cell.condition) in done,
+                None if record is None else record.at(cell.step),
+            )
+            for cell in entry.cells
+        ]
+        detail = to_judge(asked) + ("" if record else ", not trained yet")
+        rows.append(answers_row(study, entry.name, asked, detail))
+    return Forecast("evaluate", tuple(rows), price_of(study, sum(row.tokens for row in rows), "sample"))
 
 
 def trained(study: Study, name: str) -> Trained:

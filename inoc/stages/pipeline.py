@@ -8,22 +8,14 @@ from inoc.errors import BadInput, InocError
 from inoc.names import unknown
 from inoc.plan import Study
 from inoc.plan.texts import sets_to_make
-from inoc.stages.describe import describe
-from inoc.stages.elicit import elicit
-from inoc.stages.evaluate import evaluate
-from inoc.stages.forecast import (
-    Forecast,
-    forecast_description,
-    forecast_elicitation,
-    forecast_evaluation,
-    forecast_generation,
-    forecast_scores,
-    forecast_training,
-)
-from inoc.stages.generate import generate
+from inoc.stages.describe import describe, forecast_description
+from inoc.stages.elicit import elicit, forecast_elicitation
+from inoc.stages.evaluate import evaluate, forecast_evaluation
+from inoc.stages.forecast import Forecast
+from inoc.stages.generate import forecast_generation, generate
 from inoc.stages.progress import Unwatched, Watcher
-from inoc.stages.score import score
-from inoc.stages.train import train
+from inoc.stages.score import forecast_scores, score
+from inoc.stages.train import forecast_training, train
 
 Stage = Literal["generate", "score", "describe", "elicit", "train", "evaluate"]
 STAGES: tuple[Stage, ...] = ("generate", "score", "describe", "elicit", "train", "evaluate")

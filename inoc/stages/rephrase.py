@@ -15,6 +15,7 @@ from typing import Protocol, cast, runtime_checkable
 from inoc.errors import BadInput
 from inoc.experiment import Experiment, Prompt, Rephrasings, read_pool
 from inoc.hashing import content_hash
+from inoc.stages.forecast import Forecast, Row
 from inoc.stages.progress import Unwatched, Watcher
 from inoc.stages.work import read_rows, write_rows
 
@@ -135,6 +136,16 @@ def rephrase(
             "rephrasings.size."
         )
     return tuple(reports)
+
+
+def forecast_pools(experiment: Experiment, prompts: Sequence[str] = ()) -> Forecast:
+    """What `inoc rephrase` would do: rewordings by prompt."""
+    settings = pool_settings(experiment)
+    rows = [
+        Row(prompt.key, "texts", settings.size, min(len(set(pool)), settings.size))
+        for prompt, pool in pools_on_disk(experiment, prompts)
+    ]
+    return Forecast("rephrase", tuple(rows))
 
 
 def pool_settings(experiment: Experiment) -> Rephrasings:

@@ -13,8 +13,12 @@ from inoc.backends import check_scores
 from inoc.backends.protocols import Backend, Scorer, ScoreRequest
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput, InocError
 from inoc.plan import ScorePlan, Study, plan_scores
-from inoc.stages.opening import open_writer, refuse_changes
+from inoc.plan.identity import refuse
+from inoc.plan.texts import sets_to_make
+from inoc.stages.forecast import Forecast, Row, price_of
+from inoc.stages.opening import existing, open_writer
 from inoc.stages.progress import Unwatched, Watcher
+from inoc.stages.stored import score_changes, units_done
 from inoc.store.schema import Unit
 from inoc.store.writer import StoreWriter
 
@@ -62,9 +66,10 @@ def score(
     watcher = watcher or Unwatched()
     scorer = scorer_of(study.backend)
     plan = plan_scores(study, sets=sets, prefix_types=prefix_types, prompts=prompts)
-    refuse_changes(study, scores=plan)
+    store = existing(study, scores=True)
+    refuse(study.store, score_changes(store, plan))
     failed: list[str] = []
-    with open_writer(study, watcher) as writer:
+    with open_writer(study, store, watcher) as writer:
         _make_room(writer, plan)
         pending = set(writer.pending())
         wanted = [unit for unit in plan.units if unit in pending]
@@ -85,6 +90,31 @@ def score(
             f"{error_log(study.store)}. Fix: run the same command again to retry them."
         )
     return ScoreReport(len(wanted), len(plan.units) - len(wanted), left, tokens)
+
+
+def forecast_scores(
+    study: Study, sets: Sequence[str] = (), prefix_types: Sequence[str] = (), prompts: Sequence[str] = ()
+) -> Forecast:
+    """What `inoc score` would do: units and completion tokens. Sets that are yet to be made are named, not counted."""
+    scorer_of(study.backend)
+    missing = sets_to_make(study, sets)
+    known = [name for name, _ in study.experiment.completion_sets.items() if not sets or name in sets]
+    notes = tuple(f"{name} is made by `inoc generate` first and is not counted" for name in missing)
+    left = [name for name in (sets or known) if name not in missing]
+    if not left:
+        return Forecast("score", (), None, notes)
+    plan = plan_scores(study, sets=left, prefix_types=prefix_types, prompts=prompts)
+    store = existing(study, scores=True)
+    refuse(study.store, score_changes(store, plan))
+    done = units_done(store)
+    rows: list[Row] = []
+    for entry in plan.sets:
+        units = [unit for unit in plan.units if unit.completion_set == entry.name]
+        there = sum(unit in done for unit in units)
+        detail = f"{len(entry.examples)}/{entry.available} examples, {entry.context_tokens:,} context tokens"
+        rows.append(Row(entry.name, "units", len(units), there, (len(units) - there) * entry.tokens, detail))
+    pending = [unit for unit in plan.units if unit not in done]
+    return Forecast("score", tuple(rows), price_of(study, plan.tokens(pending), "score"), notes)
 
 
 def scorer_of(backend: Backend) -> Scorer:

@@ -19,12 +19,15 @@ from inoc.errors import BackendRejected, BadInput, BadResult
 from inoc.plan import Study, TrainingPlan, plan_training
 from inoc.plan.evaluation import texts_of_step
 from inoc.plan.identity import job_identity, refuse, trainer_identity
-from inoc.stages.opening import open_writer, refuse_changes
+from inoc.stages.forecast import Forecast, Row, price_of
+from inoc.stages.opening import existing, open_writer
 from inoc.stages.progress import Unwatched, Watcher
 from inoc.stages.sampling import keep_answers
+from inoc.stages.stored import run_changes
 from inoc.stages.trained import Trained, read_record, write_record
 from inoc.stages.work import one_at_a_time
 from inoc.store.fingerprint import difference
+from inoc.store.store import Store
 from inoc.store.writer import StoreWriter
 
 FLUSH_EVERY = 20
@@ -49,10 +52,11 @@ def train(study: Study, runs: Sequence[str] = (), watcher: Watcher | None = None
     watcher = watcher or Unwatched()
     trainer = trainer_of(study.backend)
     plans = plan_training(study, runs)
-    done = refuse_other_runs(study, plans)
+    store = existing(study)
+    done = compare_runs(study, store, plans)
     pending = [plan for plan in plans if plan.run.name not in done]
     watcher.begin("training", sum(plan.updates for plan in pending))
-    with open_writer(study, watcher) as writer:
+    with open_writer(study, store, watcher) as writer:
         if isinstance(trainer, Submitter):
             trainer.submit([plan.job for plan in pending if plan.run.start is None])
         for plan in plans:
@@ -61,6 +65,21 @@ def train(study: Study, runs: Sequence[str] = (), watcher: Watcher | None = None
                 job = replace(plan.job, start=start_of(study, plan))
                 done[plan.run.name] = _train_run(study, plan, job, trainer, writer, watcher)
     return tuple(done[plan.run.name] for plan in plans)
+
+
+def forecast_training(study: Study, runs: Sequence[str] = ()) -> Forecast:
+    """What `inoc train` would do: updates by run."""
+    trainer_of(study.backend)
+    plans = plan_training(study, runs)
+    done = compare_runs(study, existing(study), plans)
+    rows = tuple(
+        Row(plan.run.name, "updates", plan.updates, plan.updates)
+        if plan.run.name in done
+        else Row(plan.run.name, "updates", plan.updates, 0, plan.tokens)
+        for plan in plans
+    )
+    pending = [row for row in rows if row.done < row.total]
+    return Forecast("train", rows, price_of(study, sum(row.tokens for row in pending), "train", len(pending)))
 
 
 def trainer_of(backend: Backend) -> Trainer:
@@ -72,7 +91,7 @@ def trainer_of(backend: Backend) -> Trainer:
     return backend
 
 
-def refuse_other_runs(study: Study, plans: Sequence[TrainingPlan]) -> dict[str, Trained]:
+def compare_runs(study: Study, store: Store | None, plans: Sequence[TrainingPlan]) -> dict[str, Trained]:
     """Compare the plans with the store and with the records of finished runs.
 
     Returns:
@@ -82,9 +101,9 @@ def refuse_other_runs(study: Study, plans: Sequence[TrainingPlan]) -> dict[str, 
         OtherSettings: With one line for every field that changed.
         BadInput: A run continues another that is neither trained nor planned before it.
     """
-    refuse_changes(study, runs=[(plan.evaluated[0], True) for plan in plans])
+    trainer = trainer_identity(study)
+    lines = [line for plan in plans for line in run_changes(store, plan.evaluated[0], trainer)]
     done: dict[str, Trained] = {}
-    lines: list[str] = []
     known: set[str] = set()
     for plan in plans:
         name, start = plan.run.name, start_of(study, plan)

@@ -61,7 +61,8 @@ class Reader:
     @property
     def identity(self) -> Mapping[str, object]:
         """The settings that change stored values."""
-        return cast(Mapping[str, object], self.root["identity"])
+        stored = cast(Mapping[str, object], self.root["identity"])  # earlier versions named the recipe "alignment"
+        return {"recipe" if name == "alignment" else name: value for name, value in stored.items()}
 
     @property
     def provenance(self) -> Mapping[str, object]:

@@ -10,7 +10,7 @@ from inoc.backends.protocols import ModelSpec, ScoreRequest, TokenLogprobs
 from inoc.cli.forecast import forecast_text
 from inoc.experiment import load_experiment
 from inoc.plan import Study, plan_scores
-from inoc.stages.forecast import forecast_scores
+from inoc.stages.score import forecast_scores
 from inoc.testbed import experiment_path
 
 pytest.importorskip("torch")

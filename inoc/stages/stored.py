@@ -1,0 +1,123 @@
+"""What a store holds of a plan, and how the plan differs from it. New texts are welcome, changed ones are not."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from inoc.plan import Evaluated, ScorePlan, SetPlan, Study
+from inoc.store.fingerprint import difference
+from inoc.store.schema import Unit
+from inoc.store.store import Store
+
+
+def score_changes(store: Store | None, plan: ScorePlan) -> Iterator[str]:
+    """How completions and pools differ from those stored. A pool may change until a unit was scored with it."""
+    if store is None:
+        return
+    for entry in plan.sets:
+        if store.has(f"completions/{entry.name}"):
+            changed = _completion_set(store, entry)
+            if changed is not None:
+                yield f"completion_sets.{entry.name}: {changed}"
+    old, used = store.rephrasings, {unit.prompt for unit in units_done(store) if unit.prefix_type == "mix"}
+    for key, pool in plan.pools.items():
+        if key in used and old.get(key) != pool:
+            yield f"rephrasings.{key}: the pool differs from the one it was scored with"
+
+
+def _completion_set(store: Store, entry: SetPlan) -> str | None:
+    """How a stored completion set differs: its number of examples, or the first example that differs."""
+    where = f"completions/{entry.name}"
+    ids = [str(name) for name in store.read(f"{where}/example_id")]
+    if len(ids) != len(entry.examples):
+        return f"stored {len(ids)} examples, now {len(entry.examples)}"
+    ends = np.cumsum(store.read(f"{where}/row_size"))
+    rows = np.split(store.read(f"{where}/token_id"), ends[:-1])
+    instructions = [str(text) for text in store.read(f"{where}/instruction")]
+    for name, row, instruction, example, tokens in zip(
+        ids, rows, instructions, entry.examples, entry.token_ids, strict=True
+    ):
+        if name != example.id:
+            return f"stored example {name!r}, now {example.id!r} in its place"
+        if instruction != example.instruction:
+            return f"example {name!r}: stored instruction {instruction!r}, now {example.instruction!r}"
+        if tuple(row.tolist()) != tokens:
+            return f"example {name!r}: the completion differs, or is tokenized differently"
+    return None
+
+
+def units_done(store: Store | None) -> set[Unit]:
+    """The units whose token-level values are stored."""
+    done: set[Unit] = set()
+    if store is None:
+        return done
+    for name in store.completion_sets:
+        if "token" in store.levels(name):
+            arrays = store.token_logprobs(name)
+            done |= {Unit.default(name)} if arrays.default_done else set()
+            done |= {
+                Unit(name, arrays.prefix_types[f], arrays.prompts[p]) for f, p in np.argwhere(arrays.done)
+            }
+    return done
+
+
+def prompts_elicited(store: Store | None) -> set[str]:
+    """The prompts whose elicitation is stored; "" is the baseline without a prompt."""
+    table = None if store is None else store.elicitation
+    if table is None:
+        return set()
+    done = {str(key) for key in table["prompt"].values}
+    return done | ({""} if np.isfinite(table["baseline"].values).any() else set())
+
+
+def evaluations_done(store: Store | None) -> set[tuple[str, int, str]]:
+    """The (run, step, condition) of every evaluation that is stored."""
+    if store is None:
+        return set()
+    planned = {
+        (name, int(step), str(condition))
+        for name in store.runs
+        for step in store.read(f"runs/{name}/step")
+        for condition in store.read(f"runs/{name}/condition")
+    }
+    return planned - set(store.pending_evaluations())
+
+
+def elicitation_changes(store: Store | None, study: Study) -> Iterator[str]:
+    """How traits, instructions and judges differ from those of the stored elicitation."""
+    table = None if store is None else store.elicitation
+    if table is None:
+        return
+    judges = study.judges.identities()
+    new = {
+        "trait": study.judges.traits,
+        "instruction": study.instruction_labels,
+        "judge": tuple(judges.values()),
+    }
+    for name, labels in new.items():
+        yield from _labels(f"elicitation.{name}", [str(value) for value in table[name].values], labels)
+
+
+def run_changes(
+    store: Store | None, entry: Evaluated, trainer: Mapping[str, object] | None = None
+) -> Iterator[str]:
+    """How a run differs from the one stored; by `trainer` too where it is to be trained, not only evaluated."""
+    old = None if store is None else store.runs.get(entry.name)
+    if store is None or old is None:
+        return
+    new = entry.trained_with(old.trained_with if trainer is None else trainer)
+    for name, labels in new.labels.items():
+        values = [str(value) for value in store.read(f"runs/{entry.name}/{name}")]
+        yield from _labels(f"runs.{entry.name}.{name}", values, labels)
+    yield from difference(old.attributes, new.attributes, f"runs.{entry.name}.")
+
+
+def _labels(where: str, old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
+    """The first label that differs, or how many there are."""
+    if len(old) != len(new):
+        yield f"{where}: stored {len(old)}, now {len(new)}"
+        return
+    for i, (before, now) in enumerate(zip(old, new, strict=True)):
+        if before != now:
+            yield f"{where}[{i}]: stored {before!r}, now {now!r}"
+            return
