@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def check(file: Path, as_json: bool) -> None:
-    """Report every problem of an experiment FILE at once: line, field and how to mend it.
+    """Report every problem of an experiment FILE at once: line, field and fix.
 
     Reads the files it names too. Exit code 0 if it can be used (notes do not count), 2 if not.
     """
@@ -39,7 +39,7 @@ def check(file: Path, as_json: bool) -> None:
             sets = ", ".join(name for name, _ in experiment.completion_sets.items())
             click.echo(f"{file}: ok; {counted(prompts, 'prompt')}, completion sets {sets}, {runs} runs.")
     if errors:
-        raise BadInput(f"{file} has {'a problem' if errors == 1 else f'{errors} problems'} to mend.")
+        raise BadInput(f"{file} has {counted(errors, 'problem')}. Fix: correct the lines above.")
 
 
 def wrong_options(file: Path, experiment: "Experiment") -> "list[Problem]":

@@ -20,7 +20,7 @@ VIEWS: tuple[tuple[str, tuple[str, ...]], ...] = (
 def demo(out: Path, scores_only: bool) -> None:
     """Run the shipped study: a tiny real model, scored, fine-tuned and judged on this machine.
 
-    The same command again goes on where it stopped. The experiment file is copied into the folder, to be changed.
+    The same command resumes. The experiment file is copied into the folder, to be changed.
     """
     import shutil
     import time

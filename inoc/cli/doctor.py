@@ -71,12 +71,12 @@ def doctor(study: Path | None, backend_name: str | None, completions: int, as_js
 def unusable(error: InocError) -> str:
     """What to do about a backend that cannot be used at all."""
     if isinstance(error, BackendUnavailable):
-        return "it cannot be reached or used from here; mend what the message names, then run this again"
+        return "it cannot be reached or used from here; correct what the message names, then run this again"
     if isinstance(error, BackendRejected):
         return "it answers, but refuses; compare the model and the settings with what it offers"
     if isinstance(error, BadResult):
         return "do not use scores of this backend here; its answers cannot be right"
-    return "nothing was compared; mend what the message names, then run this again"
+    return "nothing was compared; correct what the message names, then run this again"
 
 
 def _installed(name: str, say: Callable[[str], None]) -> dict[str, object]:
@@ -126,7 +126,7 @@ def _compare(
     document: dict[str, object],
     say: Callable[[str], None],
 ) -> None:
-    """The alignment check, where the backend scores."""
+    """The comparison, where the backend scores."""
     from inoc.stages.doctor.agreement import check_agreement
 
     if not backend.capabilities.score:
@@ -139,7 +139,7 @@ def _compare(
         backend.close()
     document |= asdict(report) | {"ok": report.ok, "advice": report.advice}
     say(
-        f"alignment of {backend.name}: {report.completions} completions, {report.tokens} tokens in "
+        f"agreement of {backend.name}: {report.completions} completions, {report.tokens} tokens in "
         f"{report.seconds:.1f} s (tolerance {report.tolerance:g} nat)"
     )
     say(f"  against single tokens of its own: largest difference {report.one_by_one:.1e} nat")

@@ -19,7 +19,7 @@ def new(file: Path, force: bool) -> None:
         with file.open("w" if force else "x", encoding="utf-8") as out:
             out.write(text)
     except FileExistsError:
-        raise BadInput(f"{file} exists; choose another name, or --force to overwrite it.") from None
+        raise BadInput(f"{file} exists. Fix: choose another name, or overwrite it with --force.") from None
     except OSError as error:
-        raise BadInput(f"{file} cannot be written: {error.strerror}.") from None
+        raise BadInput(f"{file} cannot be written: {error.strerror}. Fix: choose another place.") from None
     click.echo(f"wrote {file}; next: inoc check {file}", err=True)

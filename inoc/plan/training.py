@@ -22,11 +22,15 @@ class TrainingPlan:
         job: What a backend trains. A run that continues another has no `start` here: that is known once the other
             is trained.
         evaluated: The evaluations of its checkpoints.
+        folder: Where its checkpoints, resume state and record are.
+        start_folder: The folder of the run that it continues.
     """
 
     run: Run
     job: TrainingJob
     evaluated: tuple[Evaluated, ...]
+    folder: Path
+    start_folder: Path | None
 
     @property
     def updates(self) -> int:
@@ -73,6 +77,8 @@ def plan_run(study: Study, run: Run) -> TrainingPlan:
             "Fix: remove that checkpoint or train for longer."
         )
     evaluated = plan_evaluation(study, run, len(updates))
+    folder = training_folder(study, run.name)
+    start = None if run.start is None else training_folder(study, run.start)
     asks = study.backend.capabilities.samples_while_training
     job = TrainingJob(
         id=run.name,
@@ -88,10 +94,10 @@ def plan_run(study: Study, run: Run) -> TrainingPlan:
         gradient_checkpointing=settings.gradient_checkpointing,
         seed=run.seed,
         checkpoint_steps=tuple(sorted({step for step in settings.checkpoints if step > 0})),
-        directory=str(training_folder(study, run.name)),
+        directory=str(folder),
         questions=checkpoint_questions(study, evaluated) if asks else (),
     )
-    return TrainingPlan(run, job, evaluated)
+    return TrainingPlan(run, job, evaluated, folder, start)
 
 
 def training_folder(study: Study, name: str) -> Path:

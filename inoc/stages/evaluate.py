@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from inoc.errors import IncompleteStore
 from inoc.plan import Evaluated, Study, plan_evaluation, plan_training
 from inoc.plan.identity import refuse, trainer_identity
+from inoc.plan.training import training_folder
 from inoc.stages.forecast import Asked, Forecast, Row, answers_row, price_of, to_judge
 from inoc.stages.judging import judge_responses
 from inoc.stages.opening import existing, open_writer
@@ -90,7 +91,7 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher | None = N
 def forecast_evaluation(study: Study, runs: Sequence[str] = ()) -> Forecast:
     """What `inoc evaluate` would do: answers by run. A run that is not trained yet counts as its plan says."""
     chosen, store = study.runs(runs), existing(study)
-    records = {run.name: read_record(study, run.name) for run in chosen}
+    records = {run.name: read_record(training_folder(study, run.name)) for run in chosen}
     updates = {name: record.updates for name, record in records.items() if record is not None}
     new = [run.name for run in chosen if run.name not in updates]
     updates |= {plan.run.name: plan.updates for plan in (plan_training(study, new) if new else ())}
@@ -115,7 +116,7 @@ def forecast_evaluation(study: Study, runs: Sequence[str] = ()) -> Forecast:
 
 def trained(study: Study, name: str) -> Trained:
     """A finished run's record; IncompleteStore where it is not trained yet."""
-    record = read_record(study, name)
+    record = read_record(training_folder(study, name))
     if record is None:
         raise IncompleteStore(f"run {name} is not trained yet. Fix: run `inoc train` first.")
     return record

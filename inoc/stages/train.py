@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -62,7 +61,7 @@ def train(study: Study, runs: Sequence[str] = (), watcher: Watcher | None = None
         for plan in plans:
             writer.put_run(plan.evaluated[0].trained_with(trainer_identity(study)))
             if plan.run.name not in done:
-                job = replace(plan.job, start=start_of(study, plan))
+                job = replace(plan.job, start=start_of(plan))
                 done[plan.run.name] = _train_run(study, plan, job, trainer, writer, watcher)
     return tuple(done[plan.run.name] for plan in plans)
 
@@ -106,14 +105,14 @@ def compare_runs(study: Study, store: Store | None, plans: Sequence[TrainingPlan
     done: dict[str, Trained] = {}
     known: set[str] = set()
     for plan in plans:
-        name, start = plan.run.name, start_of(study, plan)
+        name, start = plan.run.name, start_of(plan)
         waits = plan.run.start is not None and start is None
         if waits and plan.run.start not in known:
             raise BadInput(
                 f"run {name} starts from {plan.run.start}, which is not trained yet. Fix: train that first."
             )
         known.add(name)
-        record = read_record(study, name)
+        record = read_record(plan.folder)
         if record is not None:
             done[name] = record
             if record.identity and not waits:
@@ -125,9 +124,9 @@ def compare_runs(study: Study, store: Store | None, plans: Sequence[TrainingPlan
     return done
 
 
-def start_of(study: Study, plan: TrainingPlan) -> Checkpoint | None:
+def start_of(plan: TrainingPlan) -> Checkpoint | None:
     """The checkpoint a run continues from; None for a run from the base model, or one whose start is not trained."""
-    record = read_record(study, plan.run.start) if plan.run.start is not None else None
+    record = None if plan.start_folder is None else read_record(plan.start_folder)
     return None if record is None else record.last
 
 
@@ -142,7 +141,7 @@ def _train_run(
     name = plan.run.name
     points: list[Checkpoint] = []
     waiting: list[TrainingStep] = []
-    with one_at_a_time(Path(job.directory) / "lock"):
+    with one_at_a_time(plan.folder / "lock"):
         for event in trainer.train(job):
             if isinstance(event, Checkpoint):
                 points.append(event)
@@ -162,7 +161,7 @@ def _train_run(
             f"run {name}: the backend {study.backend.name!r} kept no checkpoint of update {min(missing)}."
         )
     trained = Trained(name, plan.updates, tuple(points), job_identity(job, study))
-    write_record(study, trained)
+    write_record(plan.folder, trained)
     return trained
 
 

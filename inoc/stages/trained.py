@@ -3,13 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from inoc.backends.protocols import Checkpoint
 from inoc.errors import BadInput
-from inoc.plan import Study
-from inoc.plan.training import training_folder
 from inoc.stages.work import write_whole
 
 
@@ -40,9 +39,9 @@ class Trained:
         return next((c for c in self.checkpoints if c.step == step), None)
 
 
-def read_record(study: Study, name: str) -> Trained | None:
-    """A finished run's record; None while there is none."""
-    path = training_folder(study, name) / "trained.json"
+def read_record(folder: Path) -> Trained | None:
+    """The record in a run's folder; None while the run is not finished."""
+    path = folder / "trained.json"
     if not path.exists():
         return None
     content = path.read_bytes().replace(b'"recipe": {', b'"adapter": {')  # as earlier versions wrote it
@@ -54,7 +53,6 @@ def read_record(study: Study, name: str) -> Trained | None:
         ) from None
 
 
-def write_record(study: Study, trained: Trained) -> None:
+def write_record(folder: Path, trained: Trained) -> None:
     """The run is finished."""
-    path = training_folder(study, trained.run) / "trained.json"
-    write_whole(path, json.dumps(asdict(trained), indent=1))
+    write_whole(folder / "trained.json", json.dumps(asdict(trained), indent=1))

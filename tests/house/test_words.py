@@ -24,7 +24,6 @@ TO_DO: set[str] = {
     "inoc/backends",
     "inoc/cli",
     "inoc/heuristics",
-    "inoc/stages",
     "inoc/store",
     "inoc/testing",
 }

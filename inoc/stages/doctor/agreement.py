@@ -125,7 +125,7 @@ def ask(scorer: Scorer, requests: Sequence[ScoreRequest]) -> Values:
 
 def one_by_one(backend: Backend, requests: Sequence[ScoreRequest], values: Values) -> float:
     """The largest difference to token i asked alone after context + tokens < i, for the first, second, middle and last
-    token of every completion: a value that belongs to a neighbour, depends on the batch or comes from a stale cache
+    token of every completion: a value that belongs to an adjacent token, depends on the batch or is from a stale cache
     shows here. A backend of jobs is asked once for all."""
     scorer = scorer_of(backend)
     singles: dict[ScoreRequest, float] = {}

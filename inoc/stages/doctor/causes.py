@@ -40,7 +40,7 @@ class Cause(StrEnum):
 ADVICE: Final[Mapping[Cause, str]] = {
     Cause.TOKENS: "the tokenizer or chat template is not the model's own, so other token ids would be scored: remove "
     "the option tokenizer or point it at the model's own files",
-    Cause.SHIFTED: "every value belongs to the token beside it: the server shifts its logprobs by one position; use "
+    Cause.SHIFTED: "every value belongs to an adjacent token: the server shifts its logprobs by one position; use "
     "another version of it, and report this to its authors",
     Cause.CONTEXT: "the values are those of another context: the server adds or drops a first token (BOS) or writes "
     "a template of its own; switch that off on the server, inoc sends complete token ids",
@@ -48,7 +48,7 @@ ADVICE: Final[Mapping[Cause, str]] = {
     "the server with the experiment's",
     Cause.QUANTIZED: "the same model with coarser numbers: quantized weights or cache, or another dtype; serve the "
     "unquantized weights in the experiment's dtype, or compare prompts within this backend only",
-    Cause.MODEL: "this is another model: other weights, another revision, or an adapter that is on; compare the "
+    Cause.MODEL: "these are values of a different model: other weights or revision, or an active adapter; compare the "
     "model's name and path on the server with the experiment's",
     Cause.WRONG_TOKENS: "values of this size mean wrong tokens or wrong contexts, not rounding",
     Cause.BATCH: "a result depends on its batch or its cache: try dtype float32, a smaller batch or no prefix cache",
