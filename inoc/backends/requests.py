@@ -1,12 +1,11 @@
 """What every backend does with requests before it computes or sends anything."""
 
 from collections.abc import Sequence
-from hashlib import sha256
 from typing import TypeVar
 
-from inoc.backends.protocols import Checkpoint, SampleRequest, ScoreRequest
+from inoc.backends.protocols import ChatTokenizer, Checkpoint, SampleRequest, ScoreRequest
 from inoc.errors import BackendRejected, BadInput
-from inoc.values import Sampling
+from inoc.values import Sampling, TokenIds
 
 Request = TypeVar("Request", ScoreRequest, SampleRequest)
 
@@ -56,6 +55,25 @@ def by_checkpoint(requests: Sequence[Request]) -> dict[Checkpoint | None, list[R
     return groups
 
 
+def texts_to_ids(texts: Sequence[str], tokenizer: ChatTokenizer, context_length: int) -> list[TokenIds]:
+    """The token ids of texts to embed.
+
+    Raises:
+        BadInput: A text has no tokens.
+        BackendRejected: A text is longer than the model's context.
+    """
+    ids = [tuple(tokenizer.encode(text)) for text in texts]
+    for place, tokens in enumerate(ids):
+        if not tokens:
+            raise BadInput(f"text {place} to embed is empty. Fix: remove it.")
+        if len(tokens) > context_length:
+            raise BackendRejected(
+                f"text {place} to embed has {len(tokens)} tokens; the model's context is {context_length}. "
+                "Fix: shorten it."
+            )
+    return ids
+
+
 def check_sampling(sampling: Sampling) -> None:
     """BadInput for settings nothing can be sampled with."""
     if sampling.max_tokens < 1:
@@ -64,11 +82,3 @@ def check_sampling(sampling: Sampling) -> None:
         raise BadInput(
             f"sampling needs temperature >= 0, 0 < top_p <= 1; got {sampling.temperature}, {sampling.top_p}."
         )
-
-
-def stream_seed(seed: int | None, request: SampleRequest, bits: int = 31) -> int | None:
-    """The seed of a request's random stream, of so many bits: a hash of (seed, stream); None without a seed."""
-    if seed is None:
-        return None
-    digest = sha256(f"{seed}\0{request.stream_name}".encode()).digest()
-    return int.from_bytes(digest[:8], "little") >> (64 - bits)

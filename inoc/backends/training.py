@@ -1,18 +1,19 @@
-"""What every backend that trains does in the same way: the checks of a job, its learning-rate schedule, its record."""
-
-import os
-from pathlib import Path
+"""What every backend that trains does alike: the checks of a job and its learning-rate schedule."""
 
 from inoc.backends.protocols import TrainingJob
 from inoc.errors import BackendRejected, BadInput
 
 
 def check_job(job: TrainingJob, context_length: int) -> None:
-    """Refuse a job that cannot be trained as it stands.
+    """Refuse a job that cannot be trained.
+
+    Args:
+        job: The fine-tuning.
+        context_length: Tokens of the model's context.
 
     Raises:
-        BadInput: no directory, no batches, a checkpoint past the end, an example without context or response.
-        BackendRejected: an example is longer than the model's context.
+        BadInput: No directory, no batches, a checkpoint past the end, an example without context or response.
+        BackendRejected: An example is longer than the model's context.
     """
     if not job.directory:
         raise BadInput(f"training '{job.id}' has no directory to keep its checkpoints in.")
@@ -36,24 +37,13 @@ def check_job(job: TrainingJob, context_length: int) -> None:
             )
         if len(example.token_ids) > context_length:
             raise BackendRejected(
-                f"training example '{example.id}' has {len(example.token_ids)} tokens, more than the model's "
-                f"context of {context_length}; shorten or leave it out, inoc does not cut."
+                f"training example '{example.id}' has {len(example.token_ids)} tokens; the model's context is "
+                f"{context_length}. Fix: shorten or remove it."
             )
 
 
 def learning_rate(job: TrainingJob, update: int) -> float:
-    """Rate of update `update`, counted from 0: linear from 0 over `warmup` updates, then linear to 0 at the last."""
+    """Learning rate of update `update`, counted from 0: up linearly over `warmup` updates, then down to 0."""
     if update < job.warmup:
         return job.learning_rate * update / job.warmup
     return job.learning_rate * (len(job.batches) - update) / max(1, len(job.batches) - job.warmup)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """A file beside a training: written beside, flushed, renamed. One that is there is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.writing")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -91,8 +91,8 @@ def test_sliding_window_takes_the_plain_route(local, tmp_path: Path) -> None:
     torch.manual_seed(0)
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     backend, requests = local(tmp_path), study_requests(3, 20)
-    assert not backend.engine.full_attention
-    assert backend.engine.projects_rows
+    assert not backend.model.engine.full_attention
+    assert backend.model.engine.projects_rows
     expected = naive(tmp_path, requests, attention="eager")
     for result in backend.score(requests):
         np.testing.assert_allclose(result.logprobs, expected[result.id], atol=1e-5, rtol=0)
@@ -113,7 +113,7 @@ def test_head_that_does_more_takes_the_whole_logits(local, tmp_path: Path) -> No
     torch.manual_seed(0)
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     backend, requests = local(tmp_path), study_requests(4, 12)
-    assert not backend.engine.projects_rows
+    assert not backend.model.engine.projects_rows
     expected = naive(tmp_path, requests)
     for result in backend.score(requests):
         np.testing.assert_allclose(result.logprobs, expected[result.id], atol=1e-5, rtol=0)
@@ -128,7 +128,7 @@ def test_half_precision_weights(local, models: dict[str, Path]) -> None:
     )
     for result in backend.score(requests):
         np.testing.assert_allclose(result.logprobs, exact[result.id], atol=0.5, rtol=0)
-    assert backend.engine.projects_rows
+    assert backend.model.engine.projects_rows
     assert backend.identity()["dtype"] == "bfloat16"
 
 
@@ -166,14 +166,14 @@ def test_out_of_memory_halves_the_batch(
 
     backend, requests = local(models["llama"], share_prefix=False), study_requests(6, 40)
     expected = {r.id: r.logprobs for r in backend.score(requests)}
-    hidden = backend.engine.hidden
+    hidden = backend.model.engine.hidden
 
     def small(ids: torch.Tensor, *rest: object) -> torch.Tensor:
         if ids.numel() > 300:
             raise torch.OutOfMemoryError("CUDA out of memory (a test)")
         return hidden(ids, *rest)
 
-    monkeypatch.setattr(backend.engine, "hidden", small)
+    monkeypatch.setattr(backend.model.engine, "hidden", small)
     with caplog.at_level(logging.WARNING, "inoc.backends.local"):
         results = {r.id: r.logprobs for r in check_scores(requests, backend.score(requests))}
     assert "out of memory" in caplog.text
@@ -191,7 +191,7 @@ def test_one_request_too_large_for_the_memory_is_named(
     def never(*arguments: object) -> torch.Tensor:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(backend.engine, "hidden", never)
+    monkeypatch.setattr(backend.model.engine, "hidden", never)
     with pytest.raises(BackendRejected, match="'big'"):
         list(backend.score([ScoreRequest("big", (1, 2), (3,)), ScoreRequest("big too", (1, 2), (3,))]))
 
@@ -208,7 +208,7 @@ def test_refusals(local, models: dict[str, Path], tmp_path: Path) -> None:
         backend.score([ScoreRequest("same", (1,), (1,)), ScoreRequest("same", (1,), (2,))])
     with pytest.raises(BadInput, match="no model directory"):
         LocalBackend.from_spec(ModelSpec(str(tmp_path / "nowhere")))
-    with pytest.raises(BadInput, match=r"holds no config\.json"):
+    with pytest.raises(BadInput, match=r"has no config\.json"):
         LocalBackend.from_spec(ModelSpec(str(tmp_path)))
     with pytest.raises(BadInput, match="no option 'devise'"):
         LocalBackend.from_spec(ModelSpec(str(models["qwen2"]), options={"devise": "cpu"}))

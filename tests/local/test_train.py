@@ -96,7 +96,7 @@ def test_only_weighted_tokens_are_learned(local, models: dict[str, Path], tmp_pa
 
     from inoc.backends.local.train import summed_loss
 
-    engine = local(models["llama"]).engine
+    engine = local(models["llama"]).model.engine
     example = TrainingExample("a", (5, 6, 7, 8, 9, 10), (0.0, 0.0, 1.0, 0.5, 0.0, 1.0))
     with torch.no_grad():
         logprobs = engine.model(torch.tensor([example.token_ids])).logits[0].log_softmax(-1)

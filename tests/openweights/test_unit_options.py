@@ -151,7 +151,7 @@ def test_models_that_cannot_be_sent_are_refused(tmp_path: Path):
 
 def test_weights_are_named_as_the_local_backend_names_them():
     pytest.importorskip("torch")
-    from inoc.backends.local.load import weights_hash
+    from inoc.backends.model_files import weights_hash
 
     assert model.weights_hash(model_path()) == weights_hash(model_path())
 

@@ -8,24 +8,13 @@ import torch
 from jaxtyping import Float32
 
 from inoc.backends.local.engine import Engine
-from inoc.backends.protocols import ChatTokenizer
-from inoc.errors import BackendRejected, BadInput
+from inoc.values import TokenIds
 
 BATCH_TOKENS = 4096
 
 
-def embed(
-    engine: Engine, tokenizer: ChatTokenizer, texts: Sequence[str], context_length: int
-) -> Float32[np.ndarray, "text feature"]:
+def embed(engine: Engine, ids: Sequence[TokenIds]) -> Float32[np.ndarray, "text feature"]:
     """One unit vector per text, in the order given; float32 mean over the text's own tokens."""
-    ids: list[list[int]] = [tokenizer.encode(text) for text in texts]
-    for place, tokens in enumerate(ids):
-        if not tokens:
-            raise BadInput(f"text {place} to embed is empty.")
-        if len(tokens) > context_length:
-            raise BackendRejected(
-                f"text {place} has {len(tokens)} tokens, more than the context {context_length}."
-            )
     vectors = np.zeros((len(ids), engine.text_config.hidden_size), np.float32)
     order = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
     while order:
@@ -36,9 +25,9 @@ def embed(
 
 
 @torch.inference_mode()
-def _embed_batch(engine: Engine, rows: list[list[int]], width: int) -> Float32[np.ndarray, "row feature"]:
+def _embed_batch(engine: Engine, rows: list[TokenIds], width: int) -> Float32[np.ndarray, "row feature"]:
     engine.activate(None)
-    padded = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=engine.device)
+    padded = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=engine.device)
     hidden = engine.hidden(
         padded, torch.arange(width, device=engine.device)[None].expand(len(rows), -1)
     ).float()

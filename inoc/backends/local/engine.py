@@ -1,7 +1,6 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-"""A loaded model and what is done with it: hidden states, logits of chosen rows, adapters put on and off."""
+"""A loaded model and what is done with it: hidden states, logits of chosen rows, adapters switched on and off."""
 
-import hashlib
 import warnings
 from collections import OrderedDict
 from collections.abc import Generator
@@ -14,16 +13,18 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from transformers import Cache, PreTrainedModel
 
+from inoc.backends.base import first_line
 from inoc.backends.local.linear import use_onednn
 from inoc.backends.protocols import Checkpoint
 from inoc.errors import BadInput
+from inoc.hashing import content_hash
 
 KEPT_ADAPTERS = 4
 
 
 @contextmanager
 def without_peft_deprecation() -> Generator[None]:
-    """PEFT 0.21 asks a transformers 5 model for a property under its old name, of which the user is told."""
+    """PEFT 0.21 reads a transformers 5 property under its old name, which warns the user."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         yield
@@ -65,7 +66,7 @@ class Engine:
         cache: Cache | None = None,
         mask: Float[torch.Tensor, "row 1 token key"] | None = None,
     ) -> Float[torch.Tensor, "row token hidden"]:
-        """Last hidden states. Padding stands right of the tokens, so causality alone keeps it out of them."""
+        """Last hidden states. Padding is right of the tokens, so causality keeps it out of them."""
         output = self.decoder(
             input_ids=ids,
             position_ids=positions,
@@ -112,13 +113,13 @@ class Engine:
         weights, config = directory / "adapter_model.safetensors", directory / "adapter_config.json"
         if not (weights.is_file() and config.is_file()):
             raise BadInput(
-                f"the checkpoint '{location}' is no adapter: it lacks {weights.name} or {config.name}."
+                f"the checkpoint '{location}' is not an adapter: it lacks {weights.name} or {config.name}."
             )
         key = f"{directory.resolve()}@{weights.stat().st_mtime_ns}"
         if key in self._loaded:
             self._loaded.move_to_end(key)
             return self._loaded[key]
-        name = "checkpoint_" + hashlib.sha256(key.encode()).hexdigest()[:16]
+        name = "checkpoint_" + content_hash(key)
         try:
             if self.peft is None:
                 with without_peft_deprecation():
@@ -126,8 +127,7 @@ class Engine:
             else:
                 self.peft.load_adapter(str(directory), adapter_name=name)
         except (ValueError, RuntimeError, KeyError) as error:
-            first = str(error).splitlines()[0][:200]
-            raise BadInput(f"the adapter '{location}' does not fit the model: {first}") from None
+            raise BadInput(f"the adapter '{location}' does not fit the model: {first_line(error)}") from None
         self.model.eval()
         self._loaded[key] = name
         while len(self._loaded) > KEPT_ADAPTERS:
@@ -137,7 +137,7 @@ class Engine:
 
     @torch.inference_mode()
     def _projection_is_exact(self) -> bool:
-        """Whether `logits(hidden(...))` is what the model's forward pass gives, tried on four tokens."""
+        """Whether `logits(hidden(...))` equals the model's forward pass, tried on four tokens."""
         ids = torch.arange(4, device=self.device)[None] % self.vocabulary
         positions = torch.arange(4, device=self.device)[None]
         whole = self.whole_logits(ids, positions)[0]

@@ -13,11 +13,11 @@ from inoc.backends.protocols import Checkpoint, TrainingStep
 from inoc.errors import InocError
 
 PATIENCE = timedelta(minutes=30)
-"""How long a process waits for the others: the first may be writing a large checkpoint."""
+"""How long a member waits for the others: the first may be writing a large checkpoint."""
 
 
 class Reports(logging.Handler):
-    """Writes reports; as a logging handler, what the first process logs."""
+    """Writes reports; as a logging handler, what the first member logs."""
 
     def __init__(self, out: BinaryIO) -> None:
         super().__init__(logging.WARNING)
@@ -33,7 +33,7 @@ class Reports(logging.Handler):
 
 def main() -> None:
     """Train as ordered; an error is reported, and ends the process with status 1."""
-    # whatever a library prints must not come between the reports
+    # keep what libraries print out of the reports
     reports = Reports(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
     order = ORDER.validate_json(sys.stdin.buffer.readline())
@@ -45,7 +45,7 @@ def main() -> None:
         _train(order, reports)
     except InocError as error:
         reports.say(Said("error", text=str(error), error=type(error).__name__))
-    except Exception as error:  # reported in one line; the process that started this one says which it was
+    except Exception as error:  # reported in one line; the parent process names the member
         first = next((line for line in str(error).splitlines() if line.strip()), "no message")
         reports.say(Said("error", text=f"{type(error).__name__}: {first[:300]}"))
     else:
@@ -58,14 +58,13 @@ def _train(order: Order, reports: Reports) -> None:
     import torch
     import torch.distributed as dist
 
-    from inoc.backends.local.backend import LocalBackend
     from inoc.backends.local.load import choose_device
+    from inoc.backends.local.model import LocalModel
     from inoc.backends.local.team import Team
     from inoc.backends.local.train import train
 
-    backend = LocalBackend.from_spec(order.spec)
-    backend.take_identity(order.identity)
-    cuda = choose_device(backend.options.device).type == "cuda"
+    model = LocalModel(order.spec, order.options, order.identity)
+    cuda = choose_device(order.options.device).type == "cuda"
     if cuda:
         torch.cuda.set_device(order.rank)
     dist.init_process_group(
@@ -75,7 +74,7 @@ def _train(order: Order, reports: Reports) -> None:
         world_size=order.size,
         timeout=PATIENCE,
     )
-    for event in train(backend, order.job, Team(order.rank, order.size)):
+    for event in train(model, order.job, Team(order.rank, order.size)):
         if order.rank > 0:
             continue
         match event:
@@ -88,7 +87,7 @@ def _train(order: Order, reports: Reports) -> None:
 
 
 def _end_with_parent() -> None:
-    """The pipe on stdin ends when the process that holds its other end dies, however it dies."""
+    """End with the parent: the pipe on stdin closes however it dies."""
     sys.stdin.buffer.read()
     os._exit(1)
 

@@ -1,9 +1,10 @@
-"""Data-parallel training: this process starts the others, passes on what the first of them reports, and ends them.
+"""Data-parallel training: this process starts the members, passes on what the first one reports, and ends them.
 
-Every process trains the whole job on its share of the micro-batches (`team.py`); they meet through a file in a folder
-of their own. This process trains nothing, so that it can say in one sentence which of them died.
+Every member trains the whole job on its share of the micro-batches (`team.py`); members find each other through a
+file. This process does not train, so that it can report which member died.
 """
 
+import gc
 import logging
 import os
 import queue
@@ -16,33 +17,34 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, Literal
 
+import torch
 from pydantic import TypeAdapter
 
 from inoc import errors
-from inoc.backends.local.options import Device
+from inoc.backends.local.load import choose_device
+from inoc.backends.local.model import LocalModel
+from inoc.backends.local.options import Device, Options
 from inoc.backends.protocols import Checkpoint, ModelSpec, TrainingEvent, TrainingJob, TrainingStep
 from inoc.backends.training import check_job
 from inoc.errors import BackendUnavailable, InocError
 from inoc.values import Scalar
 
-if TYPE_CHECKING:
-    from inoc.backends.local.backend import LocalBackend
-
 log = logging.getLogger("inoc.backends.local")
 
 LOOK_EVERY = 0.2
-"""Seconds between looks at whether all processes live."""
+"""Seconds between checks that all members run."""
 GRACE = 3.0
-"""Seconds in which the others may say why they failed, after the first has ended."""
+"""Seconds in which the others may report why they failed, after the first has ended."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a process is told to do, as one line of JSON on its standard input."""
+    """What a member does, as one line of JSON on its standard input."""
 
     spec: ModelSpec
+    options: Options
     identity: Mapping[str, Scalar]
     job: TrainingJob
     rank: int
@@ -53,35 +55,38 @@ class Order:
 
 @dataclass(frozen=True)
 class Said:
-    """What a process reports, as one line of JSON on its standard output."""
+    """What a member reports, as one line of JSON on its standard output."""
 
     kind: Literal["step", "checkpoint", "log", "error", "done"]
     step: TrainingStep | None = None
     checkpoint: Checkpoint | None = None
     text: str = ""
     error: str = ""
-    """Name of the error's class in `inoc.errors`, or "" for another one."""
+    """Name of the error's class in `inoc.errors`, "" for any other error."""
 
 
 ORDER: TypeAdapter[Order] = TypeAdapter(Order)
 SAID: TypeAdapter[Said] = TypeAdapter(Said)
 
 
-def train_in_processes(backend: "LocalBackend", job: TrainingJob) -> Iterator[TrainingEvent]:
-    """`train` of the job by the processes of the option `processes`.
+def train_in_processes(model: LocalModel, job: TrainingJob) -> Iterator[TrainingEvent]:
+    """`train` by as many processes as the option `processes` says; the events are those of one process.
 
-    Raises what `train` raises; BackendUnavailable for more processes than GPUs; InocError where a process died.
+    Raises:
+        BackendUnavailable: There are more processes than GPUs.
+        InocError: A process died, or what `train` raises.
     """
-    n = backend.options.processes
-    check_job(job, backend.context_length)
-    check_devices(backend.options.device, n)
-    free_memory(backend)
-    options = {**(backend.spec.options or {}), "processes": 1}
-    spec, identity = replace(backend.spec, options=options), backend.identity()
+    n, options = model.options.processes, replace(model.options, processes=1)
+    check_job(job, model.context_length)
+    check_devices(model.options.device, n)
+    free_memory(model)
     with tempfile.TemporaryDirectory(prefix="inoc-training-") as folder:
         meeting = str(Path(folder) / "meeting")
         members = [
-            Member(Order(spec, identity, job, rank, n, meeting), Path(folder) / f"stderr-{rank}")
+            Member(
+                Order(model.spec, options, model.identity, job, rank, n, meeting),
+                Path(folder) / f"stderr-{rank}",
+            )
             for rank in range(n)
         ]
         try:
@@ -91,13 +96,9 @@ def train_in_processes(backend: "LocalBackend", job: TrainingJob) -> Iterator[Tr
                 member.end()
 
 
-def free_memory(backend: "LocalBackend") -> None:
-    """Put the model of this process out of memory, which the others need."""
-    import gc
-
-    import torch
-
-    backend.close()
+def free_memory(model: LocalModel) -> None:
+    """Remove this process's model from memory, which the members need."""
+    model.close()
     gc.collect()  # a model with adapters refers to itself
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
@@ -105,24 +106,20 @@ def free_memory(backend: "LocalBackend") -> None:
 
 def check_devices(device: Device, processes: int) -> None:
     """BackendUnavailable where there are fewer GPUs than processes."""
-    import torch
-
-    from inoc.backends.local.load import choose_device
-
     kind = choose_device(device).type
     if kind == "mps":
         raise BackendUnavailable(
-            "several processes cannot share an mps device; set the option processes to 1."
+            "several processes cannot share an mps device. Fix: set backend.options.processes to 1."
         )
     if kind == "cuda" and torch.cuda.device_count() < processes:
         raise BackendUnavailable(
-            f"the option processes is {processes}, but this machine has {torch.cuda.device_count()} CUDA device(s): "
-            "every process needs one of its own."
+            f"backend.options.processes is {processes}, but this machine has {torch.cuda.device_count()} CUDA "
+            "device(s). Fix: lower processes; every process needs its own device."
         )
 
 
 class Member:
-    """One process, its reports as they come, and its end."""
+    """One process: its start, its reports as they arrive, and its end."""
 
     def __init__(self, order: Order, errors_file: Path) -> None:
         self.rank, self.size = order.rank, order.size
@@ -141,9 +138,9 @@ class Member:
         assert self.process.stdout is not None
         self._reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
         self._reader.start()
-        with suppress(BrokenPipeError):  # one that is dead already will be noticed
+        with suppress(BrokenPipeError):  # a dead member is noticed later
             self.process.stdin.write(ORDER.dump_json(order) + b"\n")
-            self.process.stdin.flush()  # it stays open: its end tells the process that this one died
+            self.process.stdin.flush()  # stays open: its end tells the member that this process died
 
     def _read(self, lines: IO[bytes]) -> None:
         for line in lines:
@@ -153,7 +150,7 @@ class Member:
                 continue  # a library that prints
 
     def next(self, seconds: float) -> Said | None:
-        """The next report, waiting for it at most so long."""
+        """The next report; None after `seconds` without one."""
         try:
             return self.reports.get(timeout=seconds)
         except queue.Empty:
@@ -161,7 +158,7 @@ class Member:
 
     @property
     def status(self) -> int | None:
-        """Exit status, None while it lives; when it is known, all reports have come."""
+        """Exit status, None while it runs; once it is known, all reports have arrived."""
         status = self.process.poll()
         if status is not None:
             self._reader.join()
@@ -170,10 +167,10 @@ class Member:
     def last_words(self) -> str:
         """The last line it wrote to stderr."""
         lines = self.errors_file.read_text(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")[:300]
+        return next((line.strip() for line in reversed(lines) if line.strip()), "no output")[:300]
 
     def end(self) -> None:
-        """Kill it if it lives, and forget it."""
+        """Kill it if it runs, and release its pipes."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -185,7 +182,7 @@ class Member:
 
 
 def environment(size: int) -> dict[str, str]:
-    """The environment of a process: its share of the cores, and a way to the others that stays on this machine."""
+    """The environment of a member: its share of the cores, and a network that stays on this machine."""
     own = dict(os.environ)
     own.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // size)))
     own["TOKENIZERS_PARALLELISM"] = "false"
@@ -195,7 +192,7 @@ def environment(size: int) -> dict[str, str]:
 
 
 def _events(members: list[Member], job: str) -> Iterator[TrainingEvent]:
-    """What the first process reports, until all are done."""
+    """What the first member reports, until all are done."""
     waiting, first = set(range(len(members))), members[0]
     while waiting:
         said = first.next(LOOK_EVERY if 0 in waiting else 0.0)
@@ -224,7 +221,7 @@ def _events(members: list[Member], job: str) -> Iterator[TrainingEvent]:
 
 
 def _failure(members: list[Member], said: dict[int, Said], job: str) -> InocError:
-    """Why a training ended: an error that inoc raised, else the process that was killed, else the first that failed."""
+    """Why a training ended: an error that inoc raised, else the member that was killed, else the first that failed."""
     deadline = time.monotonic() + GRACE
     while time.monotonic() < deadline and any(member.status is None for member in members):
         time.sleep(LOOK_EVERY / 4)
@@ -241,12 +238,12 @@ def _failure(members: list[Member], said: dict[int, Said], job: str) -> InocErro
         dead = killed[0]
         why = " (often: out of memory)" if dead.status == -9 else ""
         return InocError(
-            f"training '{job}': process {dead.rank + 1} of {dead.size} was ended by signal {-(dead.status or 0)}{why}; "
-            "the same command goes on from the last saved state."
+            f"training '{job}': process {dead.rank + 1} of {dead.size} was ended by signal {-(dead.status or 0)}{why}. "
+            "Fix: run the same command again; it resumes from the last saved state."
         )
     failed = next((member for member in members if member.status), members[0])
     words = said[failed.rank].text if failed.rank in said else failed.last_words()
     return InocError(
-        f"training '{job}': process {failed.rank + 1} of {failed.size} failed ({words}); the same command goes on from "
-        "the last saved state."
+        f"training '{job}': process {failed.rank + 1} of {failed.size} failed ({words}). "
+        "Fix: run the same command again; it resumes from the last saved state."
     )

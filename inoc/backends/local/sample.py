@@ -5,7 +5,6 @@ The token is the inverse of the cumulative distribution at a uniform number from
 keyed by (seed, request id): neither the order of the requests nor what runs beside one changes it.
 """
 
-import hashlib
 import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from inoc.backends.local.engine import Engine
 from inoc.backends.local.score import is_out_of_memory
 from inoc.backends.local.slots import Slots
 from inoc.backends.protocols import Checkpoint, Completion, SampleRequest
+from inoc.backends.streams import uniform_stream
 from inoc.errors import BackendRejected
 from inoc.values import Sampling
 
@@ -69,7 +69,7 @@ def sample(
     if not engine.full_attention:
         for request in waiting:
             yield _sample_alone(
-                engine, Row(request, random_stream(key, request.stream_name)), checkpoint, sampling
+                engine, Row(request, uniform_stream(key, request.stream_name)), checkpoint, sampling
             )
         return
     while waiting:
@@ -114,7 +114,7 @@ class Running:
     def _prefill(self, waiting: deque[SampleRequest], free: int, key: int, sampling: Sampling) -> None:
         width = len(waiting[0].context)
         count = min(free, len(waiting), max(1, PREFILL_TOKENS // width))
-        new = [Row(r, random_stream(key, r.stream_name)) for r in (waiting.popleft() for _ in range(count))]
+        new = [Row(r, uniform_stream(key, r.stream_name)) for r in (waiting.popleft() for _ in range(count))]
         # before anything can fail: a row that is in neither list would be lost
         first = len(self.rows)
         self.rows.extend(new)
@@ -179,12 +179,6 @@ def _sample_alone(engine: Engine, row: Row, checkpoint: Checkpoint | None, sampl
             if completion := row.completion(sampling):
                 return completion
             ids = torch.tensor([tokens], device=engine.device)
-
-
-def random_stream(key: int, name: str) -> np.random.Generator:
-    """The request's own uniform numbers."""
-    digest = hashlib.sha256(f"{key}\n{name}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16]))
 
 
 def next_tokens(

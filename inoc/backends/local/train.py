@@ -6,18 +6,20 @@ and over the processes of a team, whose sums are added before the update.
 """
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch.utils.checkpoint import checkpoint as recompute
 
+from inoc.atomic import write_folder
 from inoc.backends.local import training_files as files
 from inoc.backends.local.engine import Engine
+from inoc.backends.local.model import LocalModel
 from inoc.backends.local.score import is_out_of_memory
 from inoc.backends.local.team import Team
 from inoc.backends.local.trainable import Trainable, make_optimizer, make_trainable
@@ -25,31 +27,31 @@ from inoc.backends.protocols import Checkpoint, TrainingEvent, TrainingExample, 
 from inoc.backends.training import check_job, learning_rate
 from inoc.errors import BackendRejected, BadInput, BadResult
 
-if TYPE_CHECKING:
-    from inoc.backends.local.backend import LocalBackend
-
 log = logging.getLogger("inoc.backends.local")
 
 LOGIT_BYTES = 2**28
 """Logits kept for the backward pass at once; a longer batch recomputes them piece by piece."""
 
 
-def train(backend: "LocalBackend", job: TrainingJob, team: Team | None = None) -> Iterator[TrainingEvent]:
-    """All events of the job: stored ones of an earlier, interrupted call first, then new ones as they happen.
+def train(model: LocalModel, job: TrainingJob, team: Team | None = None) -> Iterator[TrainingEvent]:
+    """All events of a job: those of an earlier, interrupted call first, then new ones as they happen.
 
-    In a team every process runs this with the same job; the first writes the files.
+    Args:
+        model: The base model.
+        job: The fine-tuning.
+        team: The processes that share the work; every one runs this with the same job, the first writes the files.
 
     Raises:
-        BadInput: nothing to train on, an example without context or of wrong length, no directory.
-        OtherSettings: the directory holds a training of another job.
-        BadResult: the loss is not finite.
+        BadInput: Nothing to train on, an example without context or of wrong length, no directory.
+        OtherSettings: The directory belongs to another job.
+        BadResult: The loss is not finite.
     """
-    check_job(job, backend.context_length)
+    check_job(job, model.context_length)
     team = team or Team()
-    trainable = make_trainable(backend, job)
+    trainable = make_trainable(model, job)
     try:
         optimizer, kind = make_optimizer(job, trainable.parameters)
-        directory, manifest = Path(job.directory), files.describe(job, backend.identity(), kind)
+        directory, manifest = Path(job.directory), files.describe(job, model.identity, kind)
         if team.leads:
             files.claim(directory, manifest)
         team.wait()
@@ -60,9 +62,9 @@ def train(backend: "LocalBackend", job: TrainingJob, team: Team | None = None) -
             yield step
             if step.step in keep and team.leads:
                 yield _stored_checkpoint(directory, step.step, job)
-        run = Run(job, trainable, optimizer, team)
+        updates = Updates(job, trainable, optimizer, team)
         for number in range(len(steps) + 1, len(job.batches) + 1):
-            steps.append(run.update(number))
+            steps.append(updates.run(number))
             if number in keep and team.leads:
                 _save_checkpoint(directory, number, job, trainable, manifest)
             if team.leads and (number % job.resume_every == 0 or number == len(job.batches)):
@@ -75,7 +77,7 @@ def train(backend: "LocalBackend", job: TrainingJob, team: Team | None = None) -
 
 
 @dataclass
-class Run:
+class Updates:
     """The state of the loop between updates."""
 
     job: TrainingJob
@@ -86,17 +88,17 @@ class Run:
     def __post_init__(self) -> None:
         self.pieces = max(self.job.accumulation, self.team.size)
 
-    def update(self, number: int) -> TrainingStep:
-        """Update `number`, counted from 1."""
+    def run(self, number: int) -> TrainingStep:
+        """Do update `number`, counted from 1."""
         job, optimizer = self.job, self.optimizer
         batch = sorted((job.examples[i] for i in job.batches[number - 1]), key=lambda e: -len(e.token_ids))
         rate = learning_rate(job, number - 1)
         for group in optimizer.param_groups:
             group["lr"] = rate
         loss = self._gradients(batch, number)
-        if not loss == loss or abs(loss) == float("inf"):
+        if not math.isfinite(loss):
             raise BadResult(
-                f"training '{job.id}': the loss of update {number} is {loss}; lower the learning rate."
+                f"training '{job.id}': the loss of update {number} is {loss}. Fix: lower the learning rate."
             )
         norm = torch.nn.utils.clip_grad_norm_(self.trainable.parameters, job.max_grad_norm)
         optimizer.step()
@@ -104,13 +106,13 @@ class Run:
         return TrainingStep(number, loss, rate, float(norm))
 
     def _gradients(self, batch: Sequence[TrainingExample], number: int) -> float:
-        """Loss of the batch, its gradients added up over micro-batches and processes; micro-batches are halved when
-        they do not fit the memory of a process."""
+        """Loss of the batch, its gradients summed over micro-batches and processes; micro-batches that do not fit a
+        process's memory are halved."""
         total = sum(sum(example.weights) for example in batch)
         while True:
             size = -(-len(batch) // self.pieces)
             loss, fits = 0.0, True
-            # dropout is drawn from the update's own stream: nothing but the number decides it, resumed or not
+            # dropout is keyed by the update's number, so a resumed training draws the same
             with self.trainable.training(self.job.seed, number, self.team.rank), self._precision():
                 try:
                     for piece in self.team.share(-(-len(batch) // size)):
@@ -128,11 +130,11 @@ class Run:
             self.optimizer.zero_grad(set_to_none=True)
             if size == 1:
                 raise BackendRejected(
-                    f"training '{self.job.id}': not even one example at a time fits the memory of "
-                    f"{self.trainable.engine.device}; try gradient checkpointing or a smaller model."
+                    f"training '{self.job.id}': one example alone does not fit the memory of "
+                    f"{self.trainable.engine.device}. Fix: use gradient checkpointing or a smaller model."
                 )
             self.pieces = -(-len(batch) // max(1, size // 2))
-            log.warning("out of memory: going on with micro-batches of %d", -(-len(batch) // self.pieces))
+            log.warning("out of memory: continuing with micro-batches of %d", -(-len(batch) // self.pieces))
 
     def _precision(self) -> AbstractContextManager[object]:
         half = self.trainable.half
@@ -172,20 +174,20 @@ def summed_loss(engine: Engine, examples: Sequence[TrainingExample]) -> Float[to
 
 
 def _save_checkpoint(
-    directory: Path, step: int, job: TrainingJob, trainable: Trainable, manifest: files.Json
+    directory: Path, step: int, job: TrainingJob, trainable: Trainable, manifest: files.Manifest
 ) -> None:
     def fill(folder: Path) -> None:
         trainable.save(folder)
         files.write_json(folder / "manifest.json", {**manifest, "step": step, "job": job.id})
 
-    files.write_folder(files.checkpoint_folder(directory, step), fill)
+    write_folder(files.checkpoint_folder(directory, step), fill)
 
 
 def _stored_checkpoint(directory: Path, step: int, job: TrainingJob) -> Checkpoint:
     folder = files.checkpoint_folder(directory, step)
     if not (folder / "manifest.json").is_file():
         raise BadInput(
-            f"'{folder}' is missing although training '{job.id}' is past update {step}; "
-            f"delete '{directory}' to train anew."
+            f"'{folder}' is missing although training '{job.id}' is past update {step}. "
+            f"Fix: delete '{directory}' to train again."
         )
     return Checkpoint(step, str(folder), job.adapter)

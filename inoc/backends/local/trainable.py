@@ -8,28 +8,28 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import peft
 import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
+from inoc.backends.base import first_line
 from inoc.backends.local.engine import Engine, without_peft_deprecation
 from inoc.backends.local.load import DTYPES, quiet
+from inoc.backends.local.model import LocalModel
 from inoc.backends.protocols import AdapterSettings, TrainingJob
+from inoc.backends.streams import update_seed
 from inoc.errors import BackendRejected, BadInput
-
-if TYPE_CHECKING:
-    from inoc.backends.local.backend import LocalBackend
+from inoc.hashing import content_hash
 
 log = logging.getLogger("inoc.backends.local")
 
 
 class Trainable(ABC):
-    """What the loop needs: the model, the trained weights by name, a place to save them, an end."""
+    """What the update loop needs: the model, the trained weights by name, how to save and release them."""
 
     engine: Engine
     weights: Mapping[str, torch.nn.Parameter]
@@ -42,12 +42,10 @@ class Trainable(ABC):
 
     @contextmanager
     def training(self, seed: int, number: int, rank: int = 0) -> Generator[None]:
-        """Training mode and the random stream of one update in one process of a team; the model is left ready to score
-        with."""
-        stream = f"{seed} {number}" if rank == 0 else f"{seed} {number} {rank}"
+        """Training mode and the random stream of one update in one process; the model is left ready to score."""
         devices = [self.engine.device] if self.engine.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
-            torch.manual_seed(int.from_bytes(sha256(stream.encode()).digest()[:7]))
+            torch.manual_seed(update_seed(seed, number, rank))
             self.activate()
             self.engine.model.train()
             try:
@@ -57,7 +55,7 @@ class Trainable(ABC):
 
     @abstractmethod
     def activate(self) -> None:
-        """Before every update: other work may have put another adapter on the model."""
+        """Make the trained weights the active ones: scoring may have activated an adapter since the last update."""
 
     @abstractmethod
     def save(self, folder: Path) -> None: ...
@@ -71,7 +69,7 @@ class Adapter(Trainable):
 
     def __init__(self, engine: Engine, job: TrainingJob, model_id: str, half: torch.dtype | None) -> None:
         self.engine, self.half = engine, half
-        self.name = "training_" + sha256(f"{job.id} {job.directory}".encode()).hexdigest()[:16]
+        self.name = "training_" + content_hash(job.id, job.directory)
         self.config = adapter_config(job.adapter, model_id)
         devices = [engine.device] if engine.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
@@ -79,9 +77,8 @@ class Adapter(Trainable):
             try:
                 self._attach(None if job.start is None else job.start.location)
             except ValueError as error:
-                first = str(error).splitlines()[0][:200]
                 raise BadInput(
-                    f"the adapter settings of training '{job.id}' do not fit the model: {first}"
+                    f"the adapter settings of training '{job.id}' do not fit the model: {first_line(error)}"
                 ) from None
         marker = f".{self.name}."
         self.weights = {
@@ -97,7 +94,7 @@ class Adapter(Trainable):
     def _attach(self, start: str | None) -> None:
         engine = self.engine
         if engine.peft is None:
-            # a configuration that names no model: PEFT would put its own name there, and warn that it does
+            # without a model name: PEFT would write its own there and warn about it
             nameless = replace(self.config, base_model_name_or_path=None)
             with without_peft_deprecation():
                 wrapped = peft.get_peft_model(engine.model, nameless, adapter_name=self.name)
@@ -139,13 +136,11 @@ class Adapter(Trainable):
 class WholeModel(Trainable):
     """All weights, as a float32 copy of its own; a bfloat16 model is run in bfloat16 and saved as bfloat16."""
 
-    def __init__(self, backend: "LocalBackend", job: TrainingJob, half: torch.dtype | None) -> None:
+    def __init__(self, model: LocalModel, job: TrainingJob, half: torch.dtype | None) -> None:
         start = None if job.start is None or job.start.location is None else Path(job.start.location)
-        backend.close()
-        self.backend, self.half = backend, half
-        self.engine = backend.load_engine(
-            start or backend.source.directory, replace(backend.spec, dtype="float32")
-        )
+        model.close()
+        self.dtype, self.half = model.spec.dtype, half
+        self.engine = model.load_engine(start or model.source.directory, "float32")
         self.weights = dict(self.engine.model.named_parameters())
         if job.gradient_checkpointing:
             recompute_activations(self.engine.model, True)
@@ -155,40 +150,39 @@ class WholeModel(Trainable):
 
     def save(self, folder: Path) -> None:
         model = self.engine.model
-        dtype = DTYPES[self.backend.spec.dtype]
+        dtype = DTYPES[self.dtype]
         # tied weights stay one tensor, so that they are written once
         shared = {value.data_ptr(): value.to(dtype) for value in model.state_dict().values()}
         state = {key: shared[value.data_ptr()] for key, value in model.state_dict().items()}
         with quiet():
             model.save_pretrained(folder, state_dict=state)
         config = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(
-            json.dumps({**config, "dtype": self.backend.spec.dtype}, indent=2)
-        )
+        (folder / "config.json").write_text(json.dumps({**config, "dtype": self.dtype}, indent=2))
 
     def release(self) -> None:
         self.weights = {}
 
 
-def make_trainable(backend: "LocalBackend", job: TrainingJob) -> Trainable:
+def make_trainable(model: LocalModel, job: TrainingJob) -> Trainable:
     """The weights of the job at their starting values."""
-    if backend.spec.dtype == "float16":
-        raise BackendRejected("the local backend does not train in float16: use bfloat16 or float32.")
-    half = torch.bfloat16 if backend.spec.dtype == "bfloat16" else None
+    if model.spec.dtype == "float16":
+        raise BackendRejected(
+            "the local backend does not train in float16. Fix: set model.dtype to bfloat16 or float32."
+        )
+    half = torch.bfloat16 if model.spec.dtype == "bfloat16" else None
     start = job.start
     if start is not None and start.location is not None:
-        differing = [
-            k for k, v in asdict(start.adapter).items() if asdict(job.adapter)[k] != v and k != "dropout"
-        ]
-        if differing:
-            raise BadInput(
-                f"training '{job.id}' continues from a checkpoint with another {differing[0]}; "
-                "a continued training keeps the adapter settings of its start."
-            )
-        backend.check_base(start.location)
+        for field, value in asdict(start.adapter).items():
+            wanted = asdict(job.adapter)[field]
+            if value != wanted and field != "dropout":
+                raise BadInput(
+                    f"training '{job.id}' has {field} {wanted!r} but continues from a checkpoint with {value!r}. "
+                    "Fix: keep the adapter settings of the start."
+                )
+        model.check_base(start.location)
     if job.adapter.kind == "full":
-        return WholeModel(backend, job, half)
-    return Adapter(backend.engine, job, backend.spec.id, half)
+        return WholeModel(model, job, half)
+    return Adapter(model.engine, job, model.spec.id, half)
 
 
 def adapter_config(adapter: AdapterSettings, model_id: str) -> peft.LoraConfig:
@@ -217,7 +211,7 @@ def recompute_activations(model: PreTrainedModel, on: bool) -> None:
 def make_optimizer(
     job: TrainingJob, parameters: list[torch.nn.Parameter]
 ) -> tuple[torch.optim.Optimizer, str]:
-    """The optimizer and its name: 8-bit AdamW where asked for and present, else torch's, which is said.
+    """The optimizer and its name: 8-bit AdamW where asked for and installed, else torch's, with a warning.
 
     Weight decay is on matrices only, not on biases and norms.
     """
@@ -233,8 +227,8 @@ def make_optimizer(
             return bitsandbytes.optim.AdamW8bit(groups, lr=job.learning_rate), "adamw_8bit"
         except (ImportError, RuntimeError, AttributeError) as error:
             log.warning(
-                "8-bit AdamW is not available here (%s): training '%s' uses torch's AdamW; "
-                "pip install 'inoc[bnb]' brings it.",
+                "8-bit AdamW is not available here (%s): training '%s' uses torch's AdamW. "
+                "Fix: pip install 'inoc[bnb]'.",
                 type(error).__name__,
                 job.id,
             )

@@ -1,32 +1,32 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-"""What a training keeps on disk: its manifest, its checkpoints, and the state to continue from.
+"""What a training keeps on disk: its manifest, its checkpoints, and the state it resumes from.
 
     <directory>/manifest.json        what is trained: job hash, base model, adapter settings, optimizer
     <directory>/step-00050/          manifest.json, adapter_config.json, adapter_model.safetensors (or a model)
     <directory>/resume-00050/        weights.safetensors, optimizer.pt, state.json: the newest one only
 
-A folder is written under another name, flushed, and renamed: one that has its name is whole. Nothing is
-pickled: weights are safetensors, and the optimizer's state is read with `weights_only=True`.
+Files and folders are written by `inoc.atomic`: one that exists is complete. Nothing is pickled: weights are
+safetensors, and the optimizer's state is read with `weights_only=True`.
 """
 
 import json
-import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
-from hashlib import sha256
 from pathlib import Path
 from typing import cast
 
 import torch
 from safetensors.torch import load_file, save_file
 
+from inoc.atomic import write_atomic, write_folder
+from inoc.backends.model_files import weights_hash
 from inoc.backends.protocols import TrainingJob, TrainingStep
-from inoc.backends.training import write_whole
 from inoc.errors import BadInput, OtherSettings
+from inoc.hashing import content_hash
 from inoc.values import Scalar
 
-Json = Mapping[str, object]
+Manifest = Mapping[str, object]
 NOT_HASHED = (
     "id",
     "directory",
@@ -41,38 +41,30 @@ NOT_HASHED = (
 
 def describe(job: TrainingJob, base: Mapping[str, Scalar], optimizer: str) -> dict[str, object]:
     """The manifest of a job: everything that changes the trained weights, hashed or plain."""
-    digest = sha256()
     settings: dict[str, object] = {
         name: getattr(job, name)
         for name in TrainingJob.__dataclass_fields__
         if name not in (*NOT_HASHED, "examples", "batches", "adapter")
     }
-    for example in job.examples:
-        digest.update(json.dumps([example.id, example.token_ids, example.weights]).encode())
     return {
         "schema": "inoc.training/1",
         "updates": len(job.batches),
-        "examples": digest.hexdigest(),
-        "batches": sha256(json.dumps(job.batches).encode()).hexdigest(),
+        "examples": content_hash(*((e.id, e.token_ids, e.weights) for e in job.examples)),
+        "batches": content_hash(job.batches),
         "adapter": json.loads(json.dumps(asdict(job.adapter))),
         "settings": {**settings, "optimizer": optimizer},
-        "start": None if job.start is None or job.start.location is None else weights_of(job.start.location),
+        "start": None
+        if job.start is None or job.start.location is None
+        else weights_hash(Path(job.start.location)),
         "base": dict(base),
     }
 
 
-def weights_of(location: str) -> str:
-    """sha256 of a checkpoint's safetensors files."""
-    from inoc.backends.local.load import weights_hash
-
-    return weights_hash(Path(location))
-
-
-def claim(directory: Path, manifest: Json) -> None:
-    """Take `directory` for this job, or make sure that it already is; remove what a killed process left half done.
+def claim(directory: Path, manifest: Manifest) -> None:
+    """Take `directory` for this job, or check that it is the job's; remove what a killed process left unfinished.
 
     Raises:
-        OtherSettings: the directory belongs to another training; names the fields that differ.
+        OtherSettings: The directory belongs to another training; names the fields that differ.
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "manifest.json"
@@ -85,8 +77,8 @@ def claim(directory: Path, manifest: Json) -> None:
         ]
         if differing:
             raise OtherSettings(
-                f"'{directory}' holds another training ({'; '.join(differing)}); "
-                "give this one a directory of its own or delete that one."
+                f"'{directory}' belongs to another training ({'; '.join(differing)}). "
+                "Fix: use another directory or delete that one."
             )
     else:
         write_json(path, manifest)
@@ -94,24 +86,9 @@ def claim(directory: Path, manifest: Json) -> None:
         shutil.rmtree(left)
 
 
-def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
-    """Fill a new folder and give it its name only when it is whole and on the disk."""
-    temporary = target.parent / f".writing-{target.name}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    fill(temporary)
-    for file in temporary.iterdir():
-        _flush(file)
-    _flush(temporary)
-    if target.exists():
-        shutil.rmtree(target)
-    temporary.rename(target)
-    _flush(target.parent)
-
-
-def write_json(path: Path, content: Json) -> None:
-    """A JSON file, whole or not at all."""
-    write_whole(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write a JSON file, complete or not at all."""
+    write_atomic(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
 def read_json(path: Path) -> dict[str, object]:
@@ -119,7 +96,7 @@ def read_json(path: Path) -> dict[str, object]:
         return cast(dict[str, object], json.loads(path.read_text()))
     except (OSError, ValueError) as error:
         raise BadInput(
-            f"'{path}' cannot be read ({error}); delete the training's directory to begin anew."
+            f"'{path}' cannot be read ({error}). Fix: delete the training's directory to start over."
         ) from None
 
 
@@ -133,7 +110,7 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     steps: list[TrainingStep],
 ) -> None:
-    """Everything the next update depends on, after the last update of `steps`; older states are removed."""
+    """Save what the next update depends on, after the last update of `steps`; older states are removed."""
     name = f"resume-{len(steps):05d}"
 
     def fill(folder: Path) -> None:
@@ -153,7 +130,7 @@ def save_state(
 def load_state(
     directory: Path, weights: Mapping[str, torch.Tensor], optimizer: torch.optim.Optimizer
 ) -> list[TrainingStep]:
-    """Put the newest state into `weights` and `optimizer` and return the updates done; none, if there is no state."""
+    """Put the newest state into `weights` and `optimizer` and return the updates done; without a state, none."""
     states = sorted(directory.glob("resume-*"))
     if not states:
         return []
@@ -161,7 +138,7 @@ def load_state(
     saved = load_file(folder / "weights.safetensors")
     if saved.keys() != weights.keys():
         raise BadInput(
-            f"'{folder}' holds other weights than this model has; delete the directory to begin anew."
+            f"'{folder}' has weights that this model does not have. Fix: delete the directory to start over."
         )
     with torch.no_grad():
         for key, value in weights.items():
@@ -171,11 +148,3 @@ def load_state(
     return [
         TrainingStep(int(row["step"]), row["loss"], row["learning_rate"], row["grad_norm"]) for row in rows
     ]
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -22,7 +22,8 @@ from inoc.backends.protocols import (
     ScoreRequest,
     TokenLogprobs,
 )
-from inoc.backends.requests import by_checkpoint, stream_seed
+from inoc.backends.requests import by_checkpoint
+from inoc.backends.streams import stream_seed
 from inoc.errors import BackendRejected, BadInput, BadResult
 from inoc.services import RequestRefused, Service
 from inoc.values import Sampling, Scalar, TokenIds

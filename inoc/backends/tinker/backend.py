@@ -22,7 +22,7 @@ from inoc.backends.protocols import (
     TrainingJob,
 )
 from inoc.backends.remote import refuse_secrets
-from inoc.backends.requests import stream_seed
+from inoc.backends.streams import stream_seed
 from inoc.backends.tinker.adapter import LORA
 from inoc.backends.tinker.download import download
 from inoc.backends.tinker.options import Options

@@ -1,14 +1,14 @@
-"""Reading a PEFT adapter's folder before vLLM sees it: what it would refuse late or apply wrongly is refused."""
+"""Reading a PEFT adapter's folder before vLLM does: what vLLM would refuse late or apply wrongly is refused here."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from inoc.backends.vllm.known_bad import OUTPUT_ADAPTER, SAVED_MODULES, KnownBad
+from inoc.backends.vllm.known_bad import OUTPUT_ADAPTER, SAVED_MODULES, Fault
 from inoc.errors import BackendRejected, BadInput
+from inoc.hashing import content_hash, file_hash
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The values vLLM takes for the largest rank of an engine."""
@@ -35,27 +35,18 @@ class _Config(BaseModel):
     rank_pattern: dict[str, int] | None = None
 
 
-class _Base(BaseModel):
-    weights: str | None = None
-    tokenizer: str | None = None
-
-
-class _Manifest(BaseModel):
-    base: _Base = _Base()
-
-
 def read_adapter(location: str) -> Adapter:
     """The adapter in this folder.
 
     Raises:
-        BadInput: it is no PEFT adapter with safetensors weights.
+        BadInput: It is not a PEFT adapter with safetensors weights.
         BackendRejected: vLLM cannot apply it; the message says why and what to do.
     """
     folder = Path(location)
     weights, config_file = folder / "adapter_model.safetensors", folder / "adapter_config.json"
     for file in (weights, config_file):
         if not file.is_file():
-            raise BadInput(f"the adapter '{location}' holds no {file.name}: give a PEFT adapter's folder.")
+            raise BadInput(f"the adapter '{location}' has no {file.name}. Fix: give a PEFT adapter's folder.")
     try:
         config = _Config.model_validate_json(config_file.read_bytes())
     except ValidationError as error:
@@ -65,19 +56,17 @@ def read_adapter(location: str) -> Adapter:
         raise _rejection(location, SAVED_MODULES, ", ".join(config.modules_to_save))
     if config.use_dora or config.lora_bias or config.bias != "none":
         raise BackendRejected(
-            f"vLLM cannot apply the adapter '{location}': it uses DoRA or trained biases; merge it, or use "
-            "the local backend."
+            f"vLLM cannot apply the adapter '{location}': it uses DoRA or trained biases. "
+            "Fix: merge it or use the local backend."
         )
     for name in tensor_names(weights):
         if outside := [part for part in name.split(".") if part in OUTSIDE_LAYERS]:
             raise _rejection(location, OUTPUT_ADAPTER, outside[0])
     rank = max([config.r, *(config.rank_pattern or {}).values()])
     if rank > RANKS[-1]:
-        raise BackendRejected(f"the adapter '{location}' has rank {rank}; vLLM takes up to {RANKS[-1]}.")
-    with weights.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256")
-    digest.update(config_file.read_bytes() + str(folder.resolve()).encode())
-    return Adapter(f"inoc-{digest.hexdigest()[:16]}", str(folder.resolve()), rank)
+        raise BackendRejected(f"the adapter '{location}' has rank {rank}; vLLM takes at most {RANKS[-1]}.")
+    path = str(folder.resolve())
+    return Adapter(f"inoc-{content_hash(file_hash(weights), file_hash(config_file), path)}", path, rank)
 
 
 def tensor_names(file: Path) -> tuple[str, ...]:
@@ -85,7 +74,7 @@ def tensor_names(file: Path) -> tuple[str, ...]:
     with file.open("rb") as stream:
         size = int.from_bytes(stream.read(8), "little")
         if not 2 <= size <= file.stat().st_size:
-            raise BadInput(f"{file} is no safetensors file or is cut short.")
+            raise BadInput(f"{file} is not a safetensors file or is cut short.")
         try:
             header = json.loads(stream.read(size))
         except ValueError:
@@ -93,24 +82,10 @@ def tensor_names(file: Path) -> tuple[str, ...]:
     return tuple(str(name) for name in header if name != "__metadata__")
 
 
-def trained_on(location: str) -> tuple[str | None, str | None]:
-    """(weights, tokenizer) hashes of the base model where the checkpoint's manifest says them."""
-    file = Path(location) / "manifest.json"
-    if not file.is_file():
-        return None, None
-    try:
-        base = _Manifest.model_validate_json(file.read_bytes()).base
-    except ValidationError:
-        raise BadInput(f"{file} cannot be read: the checkpoint is damaged.") from None
-    return base.weights, base.tokenizer
-
-
 def engine_rank(rank: int) -> int:
     """The smallest rank vLLM takes that holds this one."""
     return next(size for size in RANKS if size >= rank)
 
 
-def _rejection(location: str, fault: KnownBad, what: str) -> BackendRejected:
-    return BackendRejected(
-        f"vLLM cannot apply the adapter '{location}', which trains {what}: {fault.reason} ({fault.links[0]})."
-    )
+def _rejection(location: str, fault: Fault, what: str) -> BackendRejected:
+    return BackendRejected(f"vLLM cannot apply the adapter '{location}', which trains {what}: {fault}")

@@ -1,6 +1,6 @@
 # pyright: reportMissingImports=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
-"""The one place that speaks to vLLM: an engine for one model, plain values in and out."""
+"""The only module that calls vLLM: an engine for one model, plain values in and out."""
 
 import gc
 import logging
@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, cast
 import numpy as np
 from jaxtyping import Float32
 
+from inoc.backends.base import first_line
 from inoc.backends.vllm.adapters import Adapter
 from inoc.backends.vllm.known_bad import CPU_HEAD_SIZE, CPU_HEAD_SIZES
 from inoc.errors import BackendRejected, BackendUnavailable
@@ -26,13 +27,12 @@ ENVIRONMENT: Final = {
     "VLLM_LOGGING_LEVEL": "WARNING",
     "VLLM_LOGGING_STREAM": "ext://sys.stderr",
 }
-"""Set before vLLM is imported where the user has not: it reports to nobody, does not fill the screen, and keeps its
-log out of the results."""
+"""Set before vLLM is imported unless the user has set them: no usage reports, warnings only, on stderr."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What one engine is started for; another setup needs another engine."""
+    """What one engine is started for; a different setup needs a new engine."""
 
     directory: str
     dtype: str
@@ -77,7 +77,7 @@ class Engine:
             os.environ.setdefault(name, value)
         self.setup = setup
         self.broken = False
-        """A call was cut short: its requests are still queued, and the engine must not be used again."""
+        """A call was interrupted: its requests are still queued, so the engine must not be used again."""
         self._numbers: dict[str, int] = {}
         with _explained("start"):
             vllm = import_module("vllm")  # type checkers take `import vllm` for the package this file is in
@@ -179,7 +179,7 @@ class Engine:
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     def close(self) -> None:
-        """Give the memory back, so that another engine can start in this process."""
+        """Free the memory, so that a new engine can start in this process."""
         from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
 
         self._llm.llm_engine.engine_core.shutdown()
@@ -200,7 +200,7 @@ class Engine:
         return outputs
 
     def _lora(self, adapter: Adapter) -> object:
-        """vLLM tells adapters apart by a number: the same one for the same content, never one twice."""
+        """vLLM tells adapters apart by number: one number per content."""
         from vllm.lora.request import LoRARequest
 
         number = self._numbers.setdefault(adapter.name, len(self._numbers) + 1)
@@ -222,11 +222,7 @@ def _cpu_arguments(directory: str, arguments: Mapping[str, Scalar]) -> dict[str,
     config = AutoConfig.from_pretrained(directory).get_text_config()
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     if size not in CPU_HEAD_SIZES:
-        known = ", ".join(map(str, CPU_HEAD_SIZES))
-        raise BackendRejected(
-            f"vLLM on a CPU knows no attention with head size {size} (only {known}): {CPU_HEAD_SIZE.reason}. "
-            "Use the local backend for this model."
-        )
+        raise BackendRejected(f"the model has attention heads of size {size}. {CPU_HEAD_SIZE}")
     longest = int(cast(int, arguments.get("max_model_len")) or config.max_position_embeddings)
     step = max(longest, int(cast(int, arguments["max_num_batched_tokens"])))
     return {"enable_chunked_prefill": False, "max_num_batched_tokens": step}
@@ -241,20 +237,12 @@ def _explained(doing: str) -> Generator[None]:
         raise
     except ImportError as error:
         raise BackendUnavailable(
-            f"vLLM cannot be imported ({_line(error)}): pip install 'inoc[vllm]' in an environment of its own."
+            f"vLLM cannot be imported ({first_line(error)}). Fix: pip install 'inoc[vllm]' in a separate environment."
         ) from error
     except ValueError as error:
-        raise BackendRejected(f"vLLM refuses to {doing}: {_line(error)}") from error
+        raise BackendRejected(f"vLLM refuses to {doing}: {first_line(error)}") from error
     except Exception as error:
         raise BackendUnavailable(
-            f"vLLM failed to {doing} ({type(error).__name__}: {_line(error)}). If memory ran out, lower "
-            "max_num_batched_tokens or gpu_memory_utilization; VLLM_LOGGING_LEVEL=INFO shows its log."
+            f"vLLM failed to {doing} ({type(error).__name__}: {first_line(error)}). Fix: if memory ran out, lower "
+            "max_num_batched_tokens or gpu_memory_utilization; VLLM_LOGGING_LEVEL=INFO shows vLLM's log."
         ) from error
-
-
-def _line(error: Exception) -> str:
-    """The first line of a library's error, which can be pages long; validation errors begin with a headline."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if len(lines) > 1 and "validation error" in lines[0]:
-        lines = lines[1:]
-    return (lines[0] if lines else type(error).__name__)[:300]

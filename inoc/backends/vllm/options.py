@@ -36,7 +36,7 @@ class Options:
     tensor_parallel_size: Count | None = None
     pipeline_parallel_size: Count | None = None
     data_parallel_size: Count | None = None
-    """More than 1 needs vLLM's server; refused here with the way to do it."""
+    """More than 1 is refused: it needs vLLM's server."""
     enable_expert_parallel: bool | None = None
     distributed_executor_backend: Literal["mp", "ray", "uni"] | None = None
     nnodes: Count | None = None

@@ -1,4 +1,4 @@
-"""Scoring with vLLM: beginnings that requests share are computed once, and every such result is verified."""
+"""Scoring with vLLM: shared context prefixes are computed once, and every such result is verified."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -21,11 +21,11 @@ CALL_TOKENS = 2**17
 def score(
     engine: Engine, requests: Sequence[ScoreRequest], adapter: Adapter | None, *, share_prefix: bool
 ) -> Iterator[TokenLogprobs]:
-    """All requests, none of them empty, in an order in which neighbours share the longest beginnings.
+    """All requests, none of them empty, sorted so that adjacent requests share the longest prefixes.
 
-    vLLM reads its prefix cache for prompt logprobs only when told to, and then returns uninitialised memory for
+    vLLM reads its prefix cache for prompt logprobs only on request, and then returns uninitialized memory for
     every position that came from the cache. So the cache is read only where contexts share a block, a result is
-    taken only if `acceptable`, and all others are scored once more without it.
+    used only if `acceptable`, and all others are scored again without it.
     """
     rescored = 0
     for chunk in chunks(sorted(requests, key=lambda request: request.context)):
@@ -67,7 +67,7 @@ def acceptable(request: ScoreRequest, found: Scored) -> bool:
 
 
 def sharing(requests: Sequence[ScoreRequest], block: int) -> list[bool]:
-    """For requests sorted by context: whether a neighbour's context begins with the same block."""
+    """For requests sorted by context: whether an adjacent context begins with the same block."""
     begins: list[TokenIds] = [request.context[:block] for request in requests]
     same = [a == b and len(a) == block for a, b in pairwise(begins)]
     return [a or b for a, b in zip([False, *same], [*same, False], strict=True)][: len(requests)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from inoc.backends import load_backend
+from inoc.backends.model_files import present
 from inoc.backends.protocols import Backend, ModelSpec, Scorer, ScoreRequest, TokenLogprobs
 from inoc.errors import InocError
 from inoc.stages.score import scorer_of
@@ -38,10 +39,9 @@ class FoundReference(NamedTuple):
 def find_reference(backend: Backend, model: ModelSpec) -> FoundReference:
     """The local backend; a naive loop where the backend is the local one. Nothing is downloaded."""
     try:
-        from inoc.backends.local.load import present
+        folder = present(model)
     except ImportError as error:
         return FoundReference(None, f"the local backend needs {error.name}: pip install 'inoc[local]'")
-    folder = present(model)
     if folder is None:
         return FoundReference(None, f"the weights of {model.id!r} are not on this machine")
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))

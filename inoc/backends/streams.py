@@ -1,0 +1,37 @@
+"""The keys of all random streams. A changed key changes samples and trained weights."""
+
+from hashlib import sha256
+
+import numpy as np
+
+from inoc.backends.protocols import SampleRequest
+
+
+def stream_seed(seed: int | None, request: SampleRequest, bits: int = 31) -> int | None:
+    """The seed of a request's stream for an engine or service that draws itself.
+
+    Args:
+        seed: Of the sampling settings; None for fresh randomness.
+        request: Its `stream_name` keys the stream.
+        bits: Size of the result.
+
+    Returns:
+        A number below 2**bits, None without a seed.
+    """
+    if seed is None:
+        return None
+    return int.from_bytes(_digest(f"{seed}\0{request.stream_name}")[:8], "little") >> (64 - bits)
+
+
+def uniform_stream(seed: int, name: str) -> np.random.Generator:
+    """The uniform numbers that the local backend draws a request's tokens with."""
+    return np.random.default_rng(int.from_bytes(_digest(f"{seed}\n{name}")[:16]))
+
+
+def update_seed(seed: int, update: int, rank: int = 0) -> int:
+    """The seed of one update's dropout in one process of a training."""
+    return int.from_bytes(_digest(f"{seed} {update}" if rank == 0 else f"{seed} {update} {rank}")[:7])
+
+
+def _digest(key: str) -> bytes:
+    return sha256(key.encode()).digest()
