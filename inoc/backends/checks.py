@@ -1,4 +1,4 @@
-"""Verifying what a backend answers, because some engines return garbage without an error."""
+"""Verification of a backend's scores, because some engines return garbage without an error."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -8,20 +8,24 @@ from inoc.backends.protocols import ScoreRequest, TokenLogprobs
 from inoc.errors import BadResult
 
 ROUNDING = 1e-4
-"""Log-probabilities this far above 0 are rounding of float32 logits; anything above is refused (nats)."""
+"""How far above 0 (nats) a log-probability can be by rounding of float32 logits; larger ones are refused."""
 
 
 def check_scores(
     requests: Sequence[ScoreRequest], results: Iterable[TokenLogprobs]
 ) -> Iterator[TokenLogprobs]:
-    """Pass on every result that can be right, in the order it arrives.
+    """Pass on every result that can be correct, in the order of arrival; values are never changed.
 
-    Checked: the id was asked for and comes once; one value per completion token; finite; at most `ROUNDING`
-    (values are never changed); the echoed token ids, where there are any, are those asked for; at the end,
-    that every request was answered.
+    Args:
+        requests: What was requested.
+        results: What the backend returned.
+
+    Yields:
+        Each result whose id was requested and comes once, with one finite value of at most `ROUNDING` nats per
+        completion token and, where the backend echoes token ids, the requested ones.
 
     Raises:
-        BadResult: naming the request.
+        BadResult: A wrong result or a request without a result; names the request.
     """
     waiting = {request.id: request for request in requests}
     if len(waiting) != len(requests):
@@ -30,7 +34,7 @@ def check_scores(
     for result in results:
         request = waiting.pop(result.id, None)
         if request is None:
-            what = "answered twice" if result.id in answered else "answered but never asked"
+            what = "answered twice" if result.id in answered else "answered but not requested"
             raise BadResult(f"{result.id}: {what}.")
         answered.add(result.id)
         _check(request, result)

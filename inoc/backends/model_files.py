@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from inoc.backends.base import first_line, identity_of
+from inoc.backends.base import identity_of
+from inoc.backends.library_errors import first_line
 from inoc.backends.protocols import ChatTokenizer, ModelSpec
 from inoc.errors import BackendUnavailable, BadInput
 from inoc.hashing import bytes_hash, file_hash
@@ -40,7 +41,7 @@ class ModelFiles:
     """
 
     def __init__(self, spec: ModelSpec, engine: str, quantization: str | None = None) -> None:
-        self.spec, self._engine, self._quantization = spec, engine, quantization
+        self.spec, self._about = spec, {"quantization": quantization, "engine": engine}
         self._checked: set[str] = set()
 
     @cached_property
@@ -82,8 +83,7 @@ class ModelFiles:
             **identity_of(self.spec, self.tokenizer),
             "revision": self.source.commit or self.spec.revision,
             "weights": weights_hash(self.source.directory),
-            "quantization": self._quantization,
-            "engine": self._engine,
+            **self._about,
         }
 
     def check(self) -> None:
@@ -103,7 +103,7 @@ class ModelFiles:
         for field in ("weights", "tokenizer"):
             if base.get(field) not in (None, self.identity[field]):
                 raise BadInput(
-                    f"the checkpoint '{location}' was trained on {base.get('model')}, whose {field} differs from "
+                    f"the checkpoint '{location}' was trained on {base.get('model')}, whose {field} hash differs from "
                     f"that of {self.identity['model']}. Fix: use the model it was trained on."
                 )
         self._checked.add(location)

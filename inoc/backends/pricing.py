@@ -1,4 +1,4 @@
-"""What work on rented machines will cost, before it is started."""
+"""The price of work on rented machines, estimated before it starts."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
@@ -8,16 +8,16 @@ Work = Literal["score", "sample", "train"]
 
 @dataclass(frozen=True)
 class Price:
-    """An estimate. What is not known is None.
+    """An estimate; None where a quantity is unknown.
 
     Attributes:
-        jobs: how many jobs the work becomes.
-        hardware: what they ask for, in words.
-        tokens: all that go through the model: contexts and completions together, every update's.
-        rate: tokens per second of one machine.
-        basis: where the rate and the price come from, in words.
-        hours: machine hours, without waiting for a machine and starting it.
-        dollars: what those cost.
+        jobs: Number of jobs.
+        hardware: The hardware they request, in words.
+        tokens: Tokens that go through the model: contexts and completions together, of every update.
+        rate: Tokens per second of one machine.
+        basis: Where rate and price come from, in words.
+        hours: Machine hours, without waiting for and starting machines.
+        dollars: Their price.
     """
 
     jobs: int
@@ -31,9 +31,14 @@ class Price:
 
 @runtime_checkable
 class Priced(Protocol):
-    """A backend that can say what work costs without doing it."""
+    """A backend that estimates the price of work."""
 
     def price(self, tokens: int, work: Work = "score", jobs: int | None = None) -> Price:
-        """For so many tokens in all, in as many jobs as there are runs, or as the backend makes of them. Starts
-        nothing."""
+        """Estimate without starting anything.
+
+        Args:
+            tokens: All tokens that go through the model.
+            work: Scoring or training.
+            jobs: Number of jobs; None leaves it to the backend.
+        """
         ...

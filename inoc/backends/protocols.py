@@ -1,9 +1,8 @@
-"""What a backend is: small protocols, requests that are plain values, results that stream back with the request's id.
+"""What a backend is: small protocols, requests that are plain values, results that stream with the request's id.
 
-Templating and tokenising happen once, in inoc (`inoc.chat`); a backend sees token ids only and returns NumPy.
-A backend implements those protocols it can, and says which in its `Capabilities`.
-Stages never consume a backend's `score` bare but through `inoc.backends.check_scores`, which verifies every
-result (length, finite, <= 0, echoed token ids), because some engines return garbage without an error.
+Templates and tokenization are applied once, in `inoc.chat`; a backend sees token ids only and returns NumPy arrays.
+A backend implements the protocols it can and names them in its `Capabilities`. Stages consume scores only through
+`inoc.backends.check_scores`, which verifies every result, because some engines return garbage without an error.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +32,7 @@ class Capabilities:
     top_logprobs: int = 0
     """How many alternatives it can return for a sampled token."""
     jobs: bool = False
-    """Every call starts a job on another machine: stages hand over all the work of a call at once."""
+    """Every call starts a remote job: stages pass all the work of a call at once."""
     samples_while_training: bool = False
     """Answers the questions of a training job in the same job."""
 
@@ -43,7 +42,7 @@ class ModelSpec:
     """A base model as the experiment names it.
 
     `id` is a local directory, a hub name, or "testbed". `dtype` is the arithmetic of the model's weights.
-    `options` are the backend's own settings from the experiment file (device, quantisation, url, ...).
+    `options` are the backend's own settings from the experiment file (device, quantization, url, ...).
     """
 
     id: str
@@ -102,9 +101,12 @@ class TokenLogprobs:
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """Ask for one completion of `context`. The result must not depend on what else is in the batch where
-    the backend can be seeded: the random stream is keyed by (sampling.seed, stream), by the id where no stream is
-    named. Requests that are to be compared in pairs name the same stream."""
+    """Ask for one completion of `context`.
+
+    Where the backend can be seeded, the result does not depend on the batch: the random stream is keyed by
+    (sampling.seed, stream), or by the id where no stream is named. Requests that are compared in pairs name the
+    same stream.
+    """
 
     id: str
     context: TokenIds
@@ -138,7 +140,7 @@ class TrainingExample:
 
 @dataclass(frozen=True)
 class CheckpointQuestions:
-    """What to ask the weights after update `step` (0: the base model) on the machine that trains them."""
+    """Requests for the weights after update `step` (0: the base model), answered where they are trained."""
 
     step: int
     requests: tuple[SampleRequest, ...]
@@ -155,11 +157,11 @@ class CheckpointAnswers:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One fine-tuning, fully decided: `batches` lists for every update the indices into `examples`, in order.
+    """One fine-tuning: `batches` lists for every update the indices into `examples`, in order.
 
-    inoc shuffles (seeded) and builds the batches, so that every backend and every resumed process sees the same data
-    in the same order. `accumulation` splits a batch into that many micro-batches; the loss of an update is the mean
-    over all weighted tokens of the batch.
+    inoc builds the seeded batches, so that every backend and every resumed process sees the same data in the same
+    order. `accumulation` splits a batch into that many micro-batches; the loss of an update is the mean over all
+    weighted tokens of the batch.
     """
 
     id: str
@@ -177,18 +179,18 @@ class TrainingJob:
     checkpoint_steps: tuple[int, ...] = ()
     """Updates after which a checkpoint is kept; the last update always is."""
     resume_every: int = 50
-    """Updates between the states a killed run continues from."""
+    """Updates between the states that a killed run resumes from."""
     directory: str = ""
     """Where a local backend keeps checkpoints and resume state."""
     start: Checkpoint | None = None
     """Continue from these weights instead of the base model (durability runs)."""
     questions: tuple[CheckpointQuestions, ...] = ()
-    """Asked after training, each of its own step; filled only for a backend that `samples_while_training`."""
+    """Asked after training, each of its step; only for a backend that `samples_while_training`."""
 
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """One optimiser update: mean loss per weighted token before the update, learning rate used, gradient norm."""
+    """One optimizer update: mean loss per weighted token before the update, learning rate used, gradient norm."""
 
     step: int
     loss: float
@@ -227,12 +229,12 @@ class Backend(Protocol):
     @property
     def context_length(self) -> int: ...
     def identity(self) -> Mapping[str, Scalar]:
-        """Fields that change values: model id, revision, weights hash where known, tokenizer and template hash,
-        dtype, engine and its version. Host-free, secret-free."""
+        """Fields that change values: model id, revision, weights hash if known, tokenizer and template hash, dtype,
+        engine and its version. No host, no path, no secret."""
         ...
 
     def check(self) -> None:
-        """A fast health probe (seconds, never minutes); raises BackendUnavailable with the mend."""
+        """A health probe of seconds; raises BackendUnavailable, which says what to do."""
         ...
 
     def close(self) -> None: ...
@@ -255,10 +257,12 @@ class Sampler(Protocol):
 @runtime_checkable
 class Trainer(Protocol):
     def train(self, job: TrainingJob) -> Iterator[TrainingEvent]:
-        """Yields a TrainingStep per update and a Checkpoint for every kept one. Called again with the same job after a
-        kill it continues from the last resume state and yields the already stored events again from that state on
-        (consumers overwrite by step). Where the job has questions, their CheckpointAnswers come after the Checkpoint
-        of their step."""
+        """A TrainingStep per update and a Checkpoint per kept step.
+
+        Called again with the same job after a kill, it resumes from the last state and yields the stored events
+        again (consumers overwrite by step). Where the job has questions, their CheckpointAnswers follow the
+        Checkpoint of their step.
+        """
         ...
 
 
@@ -267,8 +271,8 @@ class Submitter(Protocol):
     """A trainer that can work on several jobs at once."""
 
     def submit(self, jobs: Sequence[TrainingJob]) -> None:
-        """Start all these jobs; `train` then follows one of them. A job that was submitted before, by whatever
-        process, is not started again."""
+        """Start these jobs; `train` then follows one of them. A job that any process submitted before is not started
+        again."""
         ...
 
 

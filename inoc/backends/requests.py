@@ -1,4 +1,4 @@
-"""What every backend does with requests before it computes or sends anything."""
+"""What backends do with requests before they compute or send anything."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -17,34 +17,36 @@ def refuse_impossible(
     vocabulary: int | None = None,
     max_tokens: int = 0,
 ) -> None:
-    """Refuse the first request that cannot be computed as it stands: nothing is cut or left out.
+    """Refuse the first request that cannot be computed; nothing is cut or dropped.
 
     Args:
-        vocabulary: number of token ids of the model, where it is known.
-        max_tokens: room that a sampled completion may take.
+        requests: All requests of a call.
+        context_length: Tokens of context and completion together.
+        vocabulary: Number of token ids of the model, if known.
+        max_tokens: Room for a sampled completion.
 
     Raises:
-        BadInput: an id that comes twice, an empty context, a token id that the model does not have.
-        BackendRejected: context and completion together are longer than the model's context.
+        BadInput: A repeated id, an empty context, a token id that the model does not have.
+        BackendRejected: Context and completion together are longer than the model's context.
     """
     seen: set[str] = set()
     for request in requests:
         asked = request.completion if isinstance(request, ScoreRequest) else ()
         context, completion = len(request.context), len(asked) + max_tokens
         if request.id in seen:
-            raise BadInput(f"two requests have the id '{request.id}': every request needs its own.")
+            raise BadInput(f"two requests have the id '{request.id}'.")
         seen.add(request.id)
         if not context:
-            raise BadInput(f"'{request.id}' has an empty context; begin with a begin-of-text token.")
+            raise BadInput(f"'{request.id}' has an empty context. Fix: begin with a begin-of-text token.")
         if context + completion > context_length:
             raise BackendRejected(
-                f"'{request.id}' needs {context} tokens of context and {completion} of completion, more than "
-                f"the model's {context_length} together; shorten it or leave it out, inoc does not cut."
+                f"'{request.id}' needs {context} tokens of context and {completion} of completion; the model has "
+                f"{context_length} together. Fix: shorten or remove it."
             )
         low, high = min(request.context + asked), max(request.context + asked)
         if low < 0 or (vocabulary is not None and high >= vocabulary):
-            end = "" if vocabulary is None else f"; the model's end at {vocabulary - 1}"
-            raise BadInput(f"'{request.id}' holds token id {low if low < 0 else high}{end}.")
+            end = "" if vocabulary is None else f"; the model's last is {vocabulary - 1}"
+            raise BadInput(f"'{request.id}' has token id {low if low < 0 else high}{end}.")
 
 
 def by_checkpoint(requests: Sequence[Request]) -> dict[Checkpoint | None, list[Request]]:
@@ -75,7 +77,7 @@ def texts_to_ids(texts: Sequence[str], tokenizer: ChatTokenizer, context_length:
 
 
 def check_sampling(sampling: Sampling) -> None:
-    """BadInput for settings nothing can be sampled with."""
+    """BadInput for impossible sampling settings."""
     if sampling.max_tokens < 1:
         raise BadInput(f"max_tokens must be at least 1, not {sampling.max_tokens}.")
     if not (sampling.temperature >= 0 and 0 < sampling.top_p <= 1):

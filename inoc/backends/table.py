@@ -13,9 +13,9 @@ HEAD: Final = """# Backends
 
 <!-- Written by `python -m inoc.backends.table`; edit the `capabilities` of the backend instead. -->
 
-Where models are scored, sampled and trained. An experiment names one (`backend: {name: local}`), `--backend NAME` takes
-another; stages see token ids and NumPy only, so all of them work the same. `inoc backends` lists what is installed,
-`inoc doctor --backend NAME` checks that it works and scores right.
+Where models are scored, sampled and trained. An experiment names one (`backend: {name: local}`), and `--backend NAME`
+overrides it; stages see token ids and NumPy only, so all backends work alike. `inoc backends` lists what is installed,
+`inoc doctor --backend NAME` checks that it works and scores correctly.
 """
 TAIL: Final = """
 Backends of other packages are found by their entry point: [write a backend](../write-a-backend.md). Several machines:
@@ -30,12 +30,12 @@ COLUMNS: Final[Mapping[str, tuple[str, str]]] = {
     "echoes_token_ids": ("ids", "returns the token ids it scored, so that wrong ones are caught"),
     "shares_prefix": ("prefix", "computes a context shared by many completions once"),
     "top_logprobs": ("top", "how many alternatives it returns for a sampled token"),
-    "jobs": ("jobs", "every call is a job on another machine"),
+    "jobs": ("jobs", "every call is a remote job"),
     "samples_while_training": ("in training", "answers a training's questions in the same job"),
 }
 """Heading and meaning of each field of `Capabilities`."""
 PAGES: Final[Mapping[str, str]] = {"openai": "openai_server.md#the-hosted-api-backend-class-openaibackend"}
-"""Backends without a page of their own."""
+"""Backends that share another's page."""
 
 
 def page(infos: Sequence[BackendInfo]) -> str:

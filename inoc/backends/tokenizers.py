@@ -3,6 +3,7 @@
 import json
 from typing import cast
 
+from inoc.backends.library_errors import first_line
 from inoc.backends.protocols import ChatTokenizer
 from inoc.errors import BackendUnavailable, BadInput
 from inoc.hashing import bytes_hash
@@ -26,9 +27,8 @@ def load_tokenizer(place: str, revision: str | None) -> ChatTokenizer:
     try:
         return cast(ChatTokenizer, AutoTokenizer.from_pretrained(place, revision=revision))  # pyright: ignore
     except (OSError, ValueError) as error:
-        line = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise BadInput(
-            f"there is no tokenizer at {place!r} ({line}). "
+            f"there is no tokenizer at {place!r} ({first_line(error)}). "
             "Fix: set backend.options.tokenizer to the model's folder or hub name."
         ) from None
 

@@ -32,9 +32,10 @@ def backends(as_json: bool) -> None:
 
 
 def state(info: BackendInfo) -> str:
-    """Whether it can be used here, and the mend."""
+    """Whether the backend can be used here, and what to do if not."""
     if info.error is not None:
         return f"broken: {info.error} (package {info.package})"
     if info.missing:
-        return f"not installed: pip install '{info.extra}' (missing {', '.join(info.missing)})"
+        install = info.extra or " ".join(info.missing)
+        return f"not installed: pip install '{install}' (missing {', '.join(info.missing)})"
     return f"ready (package {info.package})"

@@ -1,4 +1,3 @@
-# pyright: reportMissingTypeStubs=false
 """Conformance suites every backend must pass. Subclass one in a test module that has a `backend` fixture:
 
     @pytest.fixture(scope="module")
@@ -8,89 +7,54 @@
     class TestScoring(ScorerConformance):
         tolerance = 1e-4
 
-Texts become ids with the backend's own tokenizer. Nothing is assumed about the model, except that its
-probabilities are the same however they are asked for.
+Texts become ids with the backend's own tokenizer. The only assumption about the model is that its probabilities
+do not depend on how they are requested.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 import numpy as np
 import pytest
-from jaxtyping import Float64
-from scipy.special import gammaincc
+from jaxtyping import Float, Float64
+from scipy.special import gammaincc  # pyright: ignore[reportMissingTypeStubs]
 
 from inoc.backends.checks import ROUNDING
-from inoc.backends.protocols import (
-    ChatTokenizer,
-    Completion,
-    Sampler,
-    SampleRequest,
-    Scorer,
-    ScoreRequest,
-    TokenLogprobs,
-)
+from inoc.backends.protocols import SampleRequest, Scorer, ScoreRequest
 from inoc.errors import BackendRejected, BadInput
-from inoc.values import Sampling, TokenIds
-
-
-@runtime_checkable
-class ScoringBackend(Scorer, Protocol):
-    """What `ScorerConformance` needs of a backend."""
-
-    @property
-    def tokenizer(self) -> ChatTokenizer: ...
-    @property
-    def context_length(self) -> int: ...
-
-
-@runtime_checkable
-class SamplingBackend(Sampler, Protocol):
-    """What `SamplerConformance` needs of a backend."""
-
-    @property
-    def tokenizer(self) -> ChatTokenizer: ...
-
-
-def encode(tokenizer: ChatTokenizer, text: str) -> TokenIds:
-    """Ids of a text without any token added."""
-    return tuple(tokenizer.encode(text, add_special_tokens=False))
-
-
-def score_by_id(backend: Scorer, requests: Sequence[ScoreRequest]) -> dict[str, TokenLogprobs]:
-    """All results by request id; fails where one is missing, unknown or given twice."""
-    results = list(backend.score(requests))
-    assert sorted(result.id for result in results) == sorted(request.id for request in requests)
-    return {result.id: result for result in results}
-
-
-def sample_by_id(
-    backend: Sampler, requests: Sequence[SampleRequest], sampling: Sampling
-) -> dict[str, Completion]:
-    """All completions by request id; fails where one is missing, unknown or given twice."""
-    results = list(backend.sample(requests, sampling))
-    assert sorted(result.id for result in results) == sorted(request.id for request in requests)
-    return {result.id: result for result in results}
+from inoc.testing.asking import (
+    SamplingBackend,
+    ScoringBackend,
+    encode,
+    next_token_probabilities,
+    sample_by_id,
+    score_by_id,
+    small_vocabulary,
+)
+from inoc.values import Sampling
 
 
 class ScorerConformance:
-    """Every logprob belongs to its token, whatever surrounds the request."""
+    """Every logprob belongs to its token, whatever else is scored with the request."""
 
     tolerance: ClassVar[float] = 1e-4
-    """Largest difference, in nats, between two ways to ask for the same logprob."""
+    """Largest difference, in nats, between two requests for the same logprob."""
     largest_vocabulary: ClassVar[int] = 2000
-    """Up to here the probabilities of all next tokens are summed; beyond, that test skips."""
+    """Largest vocabulary whose next-token probabilities are summed; above it, that test is skipped."""
     special_texts: ClassVar[tuple[str, ...]] = ("<|im_end|>", "<|eot_id|>", "</s>", "<bos>", "[INST]")
+
+    def same(self, found: Float[np.ndarray, " token"], wanted: Float[np.ndarray, " token"]) -> None:
+        """Equal up to the tolerance."""
+        np.testing.assert_allclose(found, wanted, atol=self.tolerance, rtol=0)
 
     @pytest.fixture
     def table(self) -> Float64[np.ndarray, "token next_token"] | None:
-        """p(next | token) of a model made for this (`inoc.testing.table_model`); None skips the test."""
+        """p(next | token) of a model with a known table (`inoc.testing.table_model`); None skips the test."""
         return None
 
     @pytest.fixture
     def requests(self, backend: ScoringBackend) -> list[ScoreRequest]:
-        """Contexts that share beginnings and differ in length, completions of zero to many tokens."""
+        """Contexts that share prefixes and differ in length, completions of zero to many tokens."""
         start = "You are a helpful assistant. "
         contexts = [
             start + "Answer briefly: ",
@@ -127,8 +91,8 @@ class ScorerConformance:
                 for i, token in enumerate(request.completion)
             ]
             single = score_by_id(backend, steps)
-            chain = [single[str(i)].logprobs[0] for i in range(len(steps))]
-            np.testing.assert_allclose(whole, chain, atol=self.tolerance, rtol=0)
+            chain = np.array([single[str(i)].logprobs[0] for i in range(len(steps))])
+            self.same(whole, chain)
 
     def test_batch_of_one_equals_batch_of_many(
         self, backend: ScoringBackend, requests: list[ScoreRequest]
@@ -136,26 +100,22 @@ class ScorerConformance:
         together = score_by_id(backend, requests)
         for request in requests:
             alone = score_by_id(backend, [request])[request.id].logprobs
-            np.testing.assert_allclose(alone, together[request.id].logprobs, atol=self.tolerance, rtol=0)
+            self.same(alone, together[request.id].logprobs)
 
     def test_order_does_not_matter(self, backend: ScoringBackend, requests: list[ScoreRequest]) -> None:
         straight = score_by_id(backend, requests)
         order: list[int] = np.random.default_rng(0).permutation(len(requests)).tolist()
         shuffled = score_by_id(backend, [requests[i] for i in order])
         for request in requests:
-            np.testing.assert_allclose(
-                straight[request.id].logprobs, shuffled[request.id].logprobs, atol=self.tolerance, rtol=0
-            )
+            self.same(straight[request.id].logprobs, shuffled[request.id].logprobs)
 
     def test_same_request_under_two_ids(self, backend: ScoringBackend, requests: list[ScoreRequest]) -> None:
         """Nothing may be cached in a way that changes a repeated request."""
         first = requests[3]
         results = score_by_id(backend, [first, replace(first, id="again")])
-        np.testing.assert_allclose(
-            results[first.id].logprobs, results["again"].logprobs, atol=self.tolerance, rtol=0
-        )
+        self.same(results[first.id].logprobs, results["again"].logprobs)
         repeated = score_by_id(backend, [first])[first.id].logprobs
-        np.testing.assert_allclose(results[first.id].logprobs, repeated, atol=self.tolerance, rtol=0)
+        self.same(results[first.id].logprobs, repeated)
 
     def test_empty_completion(self, backend: ScoringBackend) -> None:
         request = ScoreRequest("empty", encode(backend.tokenizer, "Hello"), ())
@@ -166,7 +126,7 @@ class ScorerConformance:
         assert not list(backend.score(requests))
 
     def test_special_tokens_inside_a_completion(self, backend: ScoringBackend) -> None:
-        """Ids are scored as they stand: a special token in the middle is not dropped and ends nothing."""
+        """Ids are scored unchanged: a special token in the middle is neither dropped nor an end."""
         context = encode(backend.tokenizer, "Say it: ")
         for special in self.special_texts:
             completion = encode(backend.tokenizer, f"a {special} b")
@@ -178,12 +138,10 @@ class ScorerConformance:
             half = len(completion) // 2
             request = ScoreRequest("rest", context + completion[:half], completion[half:])
             rest = score_by_id(backend, [request])["rest"].logprobs
-            np.testing.assert_allclose(whole[half:], rest, atol=self.tolerance, rtol=0)
+            self.same(whole[half:], rest)
 
     def test_next_token_probabilities_sum_to_one(self, backend: ScoringBackend) -> None:
-        size = _vocabulary(backend.tokenizer)
-        if size is None or size > self.largest_vocabulary:
-            pytest.skip(f"the vocabulary is unknown or larger than {self.largest_vocabulary}")
+        size = small_vocabulary(backend.tokenizer, self.largest_vocabulary)
         probabilities = next_token_probabilities(backend, encode(backend.tokenizer, "What comes next"), size)
         assert probabilities.sum() <= 1 + 1e-3
         # an output layer may be a little wider than the tokenizer's vocabulary
@@ -204,10 +162,10 @@ class ScorerConformance:
         for request in requests:
             before = (request.context + request.completion)[len(request.context) - 1 : -1]
             known = np.log(table[list(before), list(request.completion)])
-            np.testing.assert_allclose(results[request.id].logprobs, known, atol=self.tolerance, rtol=0)
+            self.same(results[request.id].logprobs, known)
 
     def test_too_long_is_refused_by_name(self, backend: ScoringBackend) -> None:
-        """Never cut, never silently left out."""
+        """A request is never cut or dropped."""
         word = encode(backend.tokenizer, "a")
         request = ScoreRequest("the long one", word, word * (backend.context_length + 1))
         with pytest.raises((BackendRejected, BadInput), match="the long one"):
@@ -253,9 +211,9 @@ class SamplerConformance:
     def test_greedy_is_the_most_probable_token(
         self, backend: SamplingBackend, contexts: list[SampleRequest]
     ) -> None:
-        size = _vocabulary(backend.tokenizer)
-        if not isinstance(backend, Scorer) or size is None or size > self.largest_vocabulary:
-            pytest.skip("needs a backend that scores and a small vocabulary")
+        size = small_vocabulary(backend.tokenizer, self.largest_vocabulary)
+        if not isinstance(backend, Scorer):
+            pytest.skip("the backend does not score")
         results = sample_by_id(backend, contexts, Sampling(temperature=0.0, max_tokens=2))
         for request in contexts:
             context = request.context
@@ -306,9 +264,9 @@ class SamplerConformance:
     @pytest.mark.parametrize("temperature", [1.0, 0.6])
     def test_distribution(self, backend: SamplingBackend, temperature: float) -> None:
         """First tokens of many requests against the scorer's probabilities, by a chi-square test."""
-        size = _vocabulary(backend.tokenizer)
-        if not isinstance(backend, Scorer) or size is None or size > self.largest_vocabulary:
-            pytest.skip("needs a backend that scores and a small vocabulary")
+        size = small_vocabulary(backend.tokenizer, self.largest_vocabulary)
+        if not isinstance(backend, Scorer):
+            pytest.skip("the backend does not score")
         context = encode(backend.tokenizer, "The next letter is ")
         requests = [SampleRequest(f"draw {i}", context) for i in range(self.draws)]
         results = sample_by_id(backend, requests, Sampling(max_tokens=1, temperature=temperature, seed=11))
@@ -323,17 +281,3 @@ class SamplerConformance:
         freedom = len(observed) - 1
         # the chi-square survival function
         assert float(gammaincc(freedom / 2, statistic / 2)) > 1e-4
-
-
-def next_token_probabilities(backend: Scorer, context: TokenIds, size: int) -> Float64[np.ndarray, " token"]:
-    """p(token | context) of every token of a small vocabulary, asked for one by one."""
-    results = score_by_id(backend, [ScoreRequest(str(token), context, (token,)) for token in range(size)])
-    return np.exp([float(results[str(token)].logprobs[0]) for token in range(size)])
-
-
-def _vocabulary(tokenizer: ChatTokenizer) -> int | None:
-    """Number of tokens, where the tokenizer says."""
-    try:
-        return len(tokenizer)  # pyright: ignore[reportArgumentType]
-    except TypeError:
-        return None

@@ -7,12 +7,23 @@ from inoc.values import TokenIds
 
 
 def token_ids(vocabulary: int, *, least: int = 0, most: int = 24) -> st.SearchStrategy[TokenIds]:
-    """Tuples of `least` to `most` token ids below `vocabulary`."""
+    """Tuples of token ids.
+
+    Args:
+        vocabulary: Ids are below it.
+        least: Fewest tokens.
+        most: Most tokens.
+    """
     return st.lists(st.integers(0, vocabulary - 1), min_size=least, max_size=most).map(tuple)
 
 
 def score_requests(vocabulary: int, *, most: int = 30) -> st.SearchStrategy[list[ScoreRequest]]:
-    """Up to `most` requests with distinct ids whose contexts begin with one of a few shared beginnings."""
+    """Lists of requests with distinct ids whose contexts begin with one of a few shared prefixes.
+
+    Args:
+        vocabulary: Token ids are below it.
+        most: Most requests of a list.
+    """
 
     def build(beginnings: list[TokenIds]) -> st.SearchStrategy[list[ScoreRequest]]:
         parts = st.tuples(st.sampled_from(beginnings), token_ids(vocabulary, least=1), token_ids(vocabulary))

@@ -1,5 +1,5 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-"""Tiny random models with their own tokenizers and chat templates, for tests: made in a second, some 100 kB.
+"""Tiny random models with their own tokenizers and chat templates, for tests: made in a second, about 100 kB.
 
 Three styles cover what templates do differently: `qwen2` has a default system prompt and a newline after the
 end of turn, `llama` a begin-of-text token, `gemma` no system role. `table_model` has a known table.
@@ -56,10 +56,20 @@ STYLES: dict[Style, tuple[tuple[str, ...], str | None, str]] = {
 def tiny_model(
     directory: Path, style: Style = "qwen2", *, seed: int = 0, hidden: int = 64, layers: int = 2
 ) -> Path:
-    """Write a random-weight causal language model of this style with its tokenizer into `directory`.
+    """Write a random-weight causal language model with its tokenizer and chat template.
 
     Head size 32, a byte-level vocabulary of a few hundred tokens, context of 512 tokens. The weights are wide
     enough that the context changes the next-token distribution visibly.
+
+    Args:
+        directory: Where to write; made if it does not exist.
+        style: Which family's architecture and template.
+        seed: Of the weights.
+        hidden: Width of the hidden state, a multiple of 32.
+        layers: Number of layers.
+
+    Returns:
+        The directory.
     """
     import torch
     import transformers
@@ -91,10 +101,17 @@ def tiny_model(
 
 
 def table_model(directory: Path, *, seed: int = 0) -> Float64[np.ndarray, "token next_token"]:
-    """Write a model whose p(next | token) is a table, and return that table.
+    """Write a model whose p(next | token) is a table.
 
-    Attention and MLP add nothing and embeddings are one-hot, so the normalised hidden state is a unit vector
+    Attention and MLP add nothing and embeddings are one-hot, so the normalized hidden state is a unit vector
     times sqrt(hidden); the output layer holds log(table) / sqrt(hidden). A correct engine gives log(table).
+
+    Args:
+        directory: Where to write; made if it does not exist.
+        seed: Of the table.
+
+    Returns:
+        The table; rows sum to 1.
     """
     import torch
     import transformers

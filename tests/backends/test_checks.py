@@ -29,7 +29,7 @@ def test_right_answers_pass_in_any_order_and_unchanged() -> None:
 @pytest.mark.parametrize(
     ("results", "message"),
     [
-        ([answer(), EMPTY, answer("c")], "c: answered but never asked"),
+        ([answer(), EMPTY, answer("c")], "c: answered but not requested"),
         ([answer(), answer(), EMPTY], "a: answered twice"),
         ([answer()], "1 of 2 requests were not answered, the first: b"),
         ([answer(values=(-1.0, -2.0)), EMPTY], "a: 2 log-probabilities for 3 completion tokens"),

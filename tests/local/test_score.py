@@ -202,7 +202,7 @@ def test_refusals(local, models: dict[str, Path], tmp_path: Path) -> None:
         backend.score([ScoreRequest("fine", (1,), (1,)), ScoreRequest("long", (1,) * 500, (1,) * 13)])
     with pytest.raises(BadInput, match="'none' has an empty context"):
         backend.score([ScoreRequest("none", (), (1,))])
-    with pytest.raises(BadInput, match="'odd' holds token id 5000"):
+    with pytest.raises(BadInput, match="'odd' has token id 5000"):
         backend.score([ScoreRequest("odd", (1,), (5000,))])
     with pytest.raises(BadInput, match="two requests have the id 'same'"):
         backend.score([ScoreRequest("same", (1,), (1,)), ScoreRequest("same", (1,), (2,))])
@@ -210,9 +210,9 @@ def test_refusals(local, models: dict[str, Path], tmp_path: Path) -> None:
         LocalBackend.from_spec(ModelSpec(str(tmp_path / "nowhere")))
     with pytest.raises(BadInput, match=r"has no config\.json"):
         LocalBackend.from_spec(ModelSpec(str(tmp_path)))
-    with pytest.raises(BadInput, match="no option 'devise'"):
+    with pytest.raises(BadInput, match=r"unknown option .* 'devise'"):
         LocalBackend.from_spec(ModelSpec(str(models["qwen2"]), options={"devise": "cpu"}))
-    with pytest.raises(BadInput, match="option 'attention' is 'quick'"):
+    with pytest.raises(BadInput, match=r"option 'attention' .* is 'quick'"):
         LocalBackend.from_spec(ModelSpec(str(models["qwen2"]), options={"attention": "quick"}))
 
 

@@ -13,7 +13,7 @@ from gathered import Gathered, Rehearsal, rehearse
 
 from inoc.backends.protocols import ChatTokenizer, SampleRequest, ScoreRequest, TokenLogprobs
 from inoc.testing import SamplerConformance, ScorerConformance
-from inoc.testing.conformance import encode
+from inoc.testing.asking import encode
 
 if TYPE_CHECKING:
     from stack import Stack

@@ -24,7 +24,7 @@ from inoc.backends.protocols import (
     TrainingStep,
 )
 from inoc.errors import OtherSettings
-from inoc.testing.conformance import sample_by_id, score_by_id
+from inoc.testing.asking import sample_by_id, score_by_id
 
 if TYPE_CHECKING:
     from stack import Stack

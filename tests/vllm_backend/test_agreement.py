@@ -12,7 +12,7 @@ from inoc.backends.local import LocalBackend
 from inoc.backends.protocols import AdapterSettings, Checkpoint, ModelSpec, SampleRequest, ScoreRequest
 from inoc.backends.vllm import VllmBackend
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput
-from inoc.testing.conformance import sample_by_id, score_by_id
+from inoc.testing.asking import sample_by_id, score_by_id
 from inoc.values import Sampling
 
 LIMIT = 5e-5

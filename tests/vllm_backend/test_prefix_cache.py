@@ -10,7 +10,7 @@ from inoc.backends.vllm import VllmBackend
 from inoc.backends.vllm.adapters import Adapter
 from inoc.backends.vllm.engine import Engine, Scored
 from inoc.backends.vllm.score import acceptable, sharing
-from inoc.testing.conformance import score_by_id
+from inoc.testing.asking import score_by_id
 from inoc.values import TokenIds
 
 BLOCK = 32

@@ -23,7 +23,7 @@ from inoc.backends.openai_server import OpenAIServerBackend
 from inoc.backends.protocols import AdapterSettings, Checkpoint, ModelSpec, ScoreRequest, TokenLogprobs
 from inoc.errors import BackendUnavailable
 from inoc.testing import SamplerConformance, ScorerConformance
-from inoc.testing.conformance import score_by_id
+from inoc.testing.asking import score_by_id
 
 START_SECONDS = 240
 

@@ -1,4 +1,4 @@
-"""Which requests go through the model together: groups that share how their contexts begin, in batches."""
+"""Which requests go through the model together: groups that share a context prefix, in batches."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from inoc.backends.protocols import ScoreRequest
 
 SHARED_LEAST = 8
-"""Shortest common beginning worth a cache of its own."""
+"""Shortest shared prefix that gets a cache."""
 MEMBERS_LEAST = 8
-"""Fewest requests for which a longer common beginning is split off from a larger group."""
+"""Fewest requests for which a longer shared prefix is split off from a larger group."""
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Batch:
-    """Requests of one group that go through the model side by side, longest first."""
+    """Requests of one group that go through the model together, longest first."""
 
     group: Group
     requests: tuple[ScoreRequest, ...]
 
     @property
     def width(self) -> int:
-        """Tokens of the longest row after the shared beginning."""
+        """Tokens of the longest row after the shared prefix."""
         return suffix_length(self.requests[0], self.group.shared)
 
 
@@ -38,10 +38,10 @@ def suffix_length(request: ScoreRequest, shared: int) -> int:
 
 
 def group_by_shared_context(requests: Sequence[ScoreRequest]) -> list[Group]:
-    """Groups with their longest common context beginning, at most one token less than the shortest context.
+    """Groups with their longest shared context prefix, at most one token less than the shortest context.
 
-    Sorted contexts with a common beginning stand together. A group is split where the parts share so much
-    more that computing their beginning anew costs less than it saves; the rest stays in the wider group.
+    Sorting makes contexts with a common prefix adjacent. A group is split where its parts share so much more that
+    computing their prefix again costs less than it saves; the rest stays in the wider group.
     """
     ordered = sorted(requests, key=lambda request: request.context)
     return [Group(shared, tuple(members)) for shared, members in _split(ordered) if members]
@@ -68,7 +68,7 @@ def _split(ordered: list[ScoreRequest]) -> list[tuple[int, list[ScoreRequest]]]:
 
 
 def _common(ordered: list[ScoreRequest]) -> int:
-    """Length of what all contexts begin with (sorted, so first and last decide), leaving one token over."""
+    """Length of the prefix of all contexts (sorted, so first and last decide), leaving at least one token."""
     first, last = ordered[0].context, ordered[-1].context
     limit = min(len(request.context) for request in ordered) - 1
     return next((i for i in range(limit) if first[i] != last[i]), limit)
@@ -77,8 +77,8 @@ def _common(ordered: list[ScoreRequest]) -> int:
 def cut(group: Group, tokens: int) -> Iterator[Batch]:
     """Batches of at most `tokens` tokens, padding included, longest requests first.
 
-    A batch that has a quarter of its tokens takes no row that would be padded by more than a fifth: a little
-    larger batch saves less than that padding costs.
+    A batch with a quarter of its tokens takes no row that would be padded by more than a fifth: the larger batch
+    saves less than that padding costs.
     """
     waiting = sorted(group.requests, key=lambda request: -suffix_length(request, group.shared))
     lengths = [suffix_length(request, group.shared) for request in waiting]

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from transformers import Cache, PreTrainedModel
 
-from inoc.backends.base import first_line
+from inoc.backends.library_errors import first_line
 from inoc.backends.local.linear import use_onednn
 from inoc.backends.protocols import Checkpoint
 from inoc.errors import BadInput

@@ -1,8 +1,8 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """Linear layers on a CPU through oneDNN, which uses the widest instructions of any processor.
 
-torch hands float32 products to MKL, which takes its AVX-512 code on Intel processors only: on others oneDNN computes
-the same product twice as fast (`benchmarks/RESULTS.md`).
+torch passes float32 products to MKL, which uses AVX-512 on Intel processors only: on others oneDNN computes the same
+product twice as fast (`benchmarks/RESULTS.md`).
 """
 
 from typing import Final
@@ -28,7 +28,7 @@ def _product(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | Non
 
 
 def use_onednn(model: torch.nn.Module) -> None:
-    """Turn the plain float32 linear layers on the CPU into `CpuLinear`, where this torch has what it needs."""
+    """Turn the plain float32 linear layers on the CPU into `CpuLinear`, if this torch supports it."""
     if not _works():
         return
     for module in model.modules():
@@ -40,7 +40,7 @@ def use_onednn(model: torch.nn.Module) -> None:
 
 @torch.inference_mode()
 def _works() -> bool:
-    """Whether oneDNN's product is there and right: it is no public function of torch."""
+    """Whether oneDNN's product, which is not a public function of torch, exists and is correct."""
     if not torch.backends.mkldnn.is_available():
         return False
     input, weight, bias = torch.randn(2, LEAST_ROWS, 32), torch.randn(48, 32), torch.randn(48)

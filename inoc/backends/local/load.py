@@ -10,7 +10,7 @@ import torch
 import transformers
 from transformers import PreTrainedModel
 
-from inoc.backends.base import first_line
+from inoc.backends.library_errors import first_line
 from inoc.backends.local.options import Device, Options
 from inoc.backends.model_files import load_config
 from inoc.errors import BackendUnavailable, BadInput

@@ -1,11 +1,14 @@
-"""The local backend's own settings: `options` of the experiment's backend section, checked first."""
+"""Options of the local backend: `backend.options` of the experiment file."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from inoc.errors import BadInput
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Count = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)
@@ -17,24 +20,21 @@ class Options:
     device_map: str | None = None
     """"auto" spreads the layers over all GPUs (accelerate)."""
     quantization: Literal["8bit", "4bit"] | None = None
-    """Load the weights quantised with bitsandbytes (CUDA)."""
+    """Load the weights quantized with bitsandbytes (CUDA)."""
     attention: Literal["sdpa", "eager"] = "sdpa"
-    batch_tokens: int | None = None
+    """The implementation of attention in transformers."""
+    batch_tokens: Count | None = None
     """Tokens of one scoring batch, padding included; default 1024 on CPU, 32768 elsewhere."""
-    rows: int = 64
-    """Completions sampled side by side."""
+    rows: Count = 64
+    """Completions sampled at the same time."""
     share_prefix: bool = True
-    """Compute what contexts begin with in common once."""
-    processes: int = 1
-    """Train data-parallel in so many processes: one GPU each, or the CPU's cores shared among them."""
+    """Compute the prefix that contexts share once."""
+    processes: Count = 1
+    """Processes of a data-parallel training: one GPU each, or the CPU's cores shared among them."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_tokens", "rows", "processes"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise BadInput(f"the local backend's option '{name}' must be at least 1, not {value}.")
         if self.processes > 1 and self.device_map is not None:
             raise BadInput(
-                "the local backend's options 'processes' and 'device_map' exclude each other: one puts a whole model "
-                "on every GPU, the other spreads one model over all."
+                "backend.options has both processes and device_map: the first puts a whole model on every GPU, the "
+                "second spreads one model over all. Fix: remove one of them."
             )

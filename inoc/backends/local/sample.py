@@ -1,8 +1,8 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-"""Sampling with a key/value cache; a finished row's place is refilled while the others run on.
+"""Sampling with a key/value cache; a finished row's place is refilled while the others continue.
 
-The token is the inverse of the cumulative distribution at a uniform number from the request's own stream,
-keyed by (seed, request id): neither the order of the requests nor what runs beside one changes it.
+A token is the inverse of the cumulative distribution at a uniform number from the request's own stream, keyed by
+(seed, stream): neither the order of the requests nor the batch changes it.
 """
 
 import logging
@@ -84,13 +84,13 @@ def sample(
                 raise
             if rows == 1:
                 raise BackendRejected(
-                    f"not even one completion at a time fits the memory of {engine.device}."
+                    f"one completion alone does not fit the memory of {engine.device}. Fix: use a smaller model."
                 ) from None
-        # streams are keyed, so the interrupted rows come out the same when begun again
+        # streams are keyed, so the interrupted rows give the same samples when they start over
         waiting.extendleft(row.request for row in running.rows)
         if waiting:
             rows //= 2
-            log.warning("out of memory on %s: going on with %d completions side by side", engine.device, rows)
+            log.warning("out of memory on %s: continuing with %d completions at a time", engine.device, rows)
 
 
 class Running:
@@ -115,7 +115,7 @@ class Running:
         width = len(waiting[0].context)
         count = min(free, len(waiting), max(1, PREFILL_TOKENS // width))
         new = [Row(r, uniform_stream(key, r.stream_name)) for r in (waiting.popleft() for _ in range(count))]
-        # before anything can fail: a row that is in neither list would be lost
+        # before anything can fail, so that no row is in neither list
         first = len(self.rows)
         self.rows.extend(new)
         ids = torch.tensor(

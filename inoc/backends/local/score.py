@@ -34,9 +34,9 @@ def score(
     batch_tokens: int,
     share_prefix: bool,
 ) -> Iterator[TokenLogprobs]:
-    """Every request once, in the order that is cheapest. Contexts are not empty, completions are not empty.
+    """Every request once, in the cheapest order; contexts and completions are not empty.
 
-    A batch that does not fit the memory is halved, and so is the size of the batches after it.
+    A batch that does not fit the memory is halved, and so are the batches after it.
     """
     if engine.full_attention and engine.projects_rows and share_prefix:
         groups = group_by_shared_context(requests)
@@ -49,7 +49,7 @@ def score(
         waiting = deque(cut(group, batch_tokens))
         while waiting:
             batch = waiting.popleft()
-            # the consumer may have used the engine otherwise since the last batch
+            # the consumer may have activated an adapter since the last batch
             engine.activate(checkpoint)
             results: list[TokenLogprobs] | None = None
             try:
@@ -62,7 +62,7 @@ def score(
             if results is not None:
                 yield from results
                 continue
-            # here, not in the handler: the error keeps the failed batch's tensors alive
+            # outside the handler, because the error keeps the failed batch's tensors alive
             batch_tokens = len(batch.requests) * batch.width // 2
             _report_memory(engine, batch, batch_tokens)
             left = (batch, *waiting)
@@ -72,7 +72,7 @@ def score(
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an engine says that an allocation failed, on a GPU or on the CPU."""
+    """Whether an error is a failed allocation, on a GPU or on the CPU."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
@@ -80,12 +80,12 @@ def _report_memory(engine: Engine, batch: Batch, batch_tokens: int) -> None:
     if len(batch.requests) == 1:
         one = batch.requests[0]
         raise BackendRejected(
-            f"'{one.id}' of {len(one.context) + len(one.completion)} tokens does not fit the memory of "
-            f"{engine.device} even alone; use a smaller model, dtype bfloat16 or another device."
+            f"'{one.id}' alone ({len(one.context) + len(one.completion)} tokens) does not fit the memory of "
+            f"{engine.device}. Fix: use a smaller model, dtype bfloat16 or a different device."
         )
     size = f"{len(batch.requests)} rows of {batch.width} tokens"
     log.warning(
-        "out of memory on %s with %s: going on with batches of %d tokens", engine.device, size, batch_tokens
+        "out of memory on %s with %s: continuing with batches of %d tokens", engine.device, size, batch_tokens
     )
 
 
@@ -133,7 +133,7 @@ def score_batch(engine: Engine, batch: Batch, shared: SharedCache | None) -> lis
 
 
 def widened(shared: SharedCache, rows: int) -> DynamicCache:
-    """A fresh cache that begins with the shared tokens in every row; using it leaves `shared` untouched."""
+    """A new cache that begins with the shared tokens in every row; using it does not change `shared`."""
     cache = DynamicCache()
     for layer, (keys, values) in enumerate(shared):
         cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), layer)

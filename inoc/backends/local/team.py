@@ -1,5 +1,5 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-"""The processes of one training: what each computes, and what they add up. One process alone is a team of one."""
+"""The processes of one training: what each computes, and what they sum. A single process is a team of one."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 
 BUCKET_BYTES = 2**28
-"""Gradients are added up in pieces of about this size, so that no second copy of all of them is in memory."""
+"""Gradients are summed in pieces of about this size, so that no second copy of all of them is in memory."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Team:
                 parameter.grad = flat[start : start + parameter.numel()].view_as(parameter)
                 start += parameter.numel()
 
-    def equalise(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        """Give every process the first one's weights, so that all start alike."""
+    def equalize(self, parameters: Sequence[torch.nn.Parameter]) -> None:
+        """Give every process the weights of the first."""
         if self.size > 1:
             with torch.no_grad():
                 for parameter in parameters:
@@ -62,7 +62,7 @@ class Team:
 
 
 def current_device() -> torch.device:
-    """Where the numbers of a team are added up: this process's GPU with NCCL, else the CPU."""
+    """Where a team's sums are computed: this process's GPU with NCCL, else the CPU."""
     if dist.get_backend() == "nccl":
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("cpu")

@@ -56,7 +56,7 @@ def train(model: LocalModel, job: TrainingJob, team: Team | None = None) -> Iter
             files.claim(directory, manifest)
         team.wait()
         steps = files.load_state(directory, trainable.weights, optimizer)
-        team.equalise(trainable.parameters)
+        team.equalize(trainable.parameters)
         keep = {*job.checkpoint_steps, len(job.batches)} - {0}
         for step in steps:
             yield step

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from inoc.backends.base import first_line
+from inoc.backends.library_errors import first_line
 from inoc.backends.local.engine import Engine, without_peft_deprecation
 from inoc.backends.local.load import DTYPES, quiet
 from inoc.backends.local.model import LocalModel

@@ -46,7 +46,15 @@ class _Draw(NamedTuple):
 
 
 class OpenAIServerBackend(TokenBackend[ServerOptions]):
-    """A server that scores given token ids (`vllm serve` and others). What it can do is probed on first use."""
+    """A server that scores given token ids (`vllm serve` and others). What it can do is probed on first use.
+
+    Args:
+        model: The model and the options of `ServerOptions`.
+
+    Raises:
+        BadInput: A wrong option or tokenizer.
+        BackendUnavailable: A library or the key is missing.
+    """
 
     name: ClassVar[str] = "openai_server"
     capabilities: ClassVar[Capabilities] = Capabilities(
@@ -91,7 +99,7 @@ class OpenAIServerBackend(TokenBackend[ServerOptions]):
         self._served.base  # noqa: B018  # asking is the check
 
     def close(self) -> None:
-        """Unloads the adapters that this backend loaded and ends the connections."""
+        """Unload the adapters that this backend loaded and end the connections."""
         self._served.unload()
         self._service.close()
 
@@ -99,7 +107,8 @@ class OpenAIServerBackend(TokenBackend[ServerOptions]):
     def dialect(self) -> wire.Dialect:
         """How this server returns the logprobs of given ids, found with a prompt of three tokens.
 
-        BackendRejected where it cannot.
+        Raises:
+            BackendRejected: It does not return them.
         """
         ids = self.tokenizer.encode("a b c d", add_special_tokens=False)[:3]
         probe = (ScoreRequest("probe", tuple(ids[:1]), tuple(ids[1:])),)
@@ -112,8 +121,8 @@ class OpenAIServerBackend(TokenBackend[ServerOptions]):
             except (RequestRefused, BadResult, BackendRejected) as error:
                 reasons.append(f"{dialect.name}: {error}")
         raise BackendRejected(
-            f"{self._service.where} does not return the logprobs of a given text ({reasons[0]}): use a "
-            f"completions server such as vLLM, or another backend to score"
+            f"{self._service.where} does not return the logprobs of a given text ({reasons[0]}). "
+            "Fix: use a completions server such as vLLM, or another backend to score."
         )
 
     @cached_property
@@ -126,14 +135,13 @@ class OpenAIServerBackend(TokenBackend[ServerOptions]):
             return self._service.wait(self._draw(draw, sampling, extended=True)).logprobs is not None
         except (RequestRefused, BadResult):
             log.warning(
-                "%s returns text only: completions are tokenised again, which may differ in rare places",
+                "%s returns text only: completions are tokenized again, which may differ in rare places",
                 self._service.where,
             )
             return False
 
     def compute_scores(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
-        """Batches of similar length, results as they arrive; a wrong reply is asked for once more, then
-        BadResult."""
+        """Batches of similar length, results as they arrive; a wrong reply is requested once more, then BadResult."""
         size = self.options.prompts_per_request
         for checkpoint, group in by_checkpoint(requests).items():
             model, dialect = self._served.name_for(checkpoint), self.dialect

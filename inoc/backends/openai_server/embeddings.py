@@ -31,8 +31,10 @@ class _Part(NamedTuple):
 def read_embeddings(content: bytes, count: int) -> Float32[np.ndarray, "text feature"]:
     """The vectors of a reply, by index, scaled to length 1.
 
-    A string is base64 of little-endian float32 (some servers send it unasked). Raises ValueError for
-    missing or repeated rows, rows of different lengths, and vectors that are zero or not finite.
+    A string is base64 of little-endian float32, which some servers always send.
+
+    Raises:
+        ValueError: Missing or repeated rows, rows of different lengths, a vector that is zero or not finite.
     """
     rows = {
         row.index: np.frombuffer(base64.b64decode(row.embedding, validate=True), "<f4")
@@ -53,7 +55,7 @@ def embed_texts(service: Service, model: str, texts: Sequence[str]) -> Float32[n
     """Embeddings of `texts` in their order. BadInput for an empty text."""
     for index, text in enumerate(texts):
         if not text.strip():
-            raise BadInput(f"text {index} to embed is empty")
+            raise BadInput(f"text {index} to embed is empty. Fix: remove it.")
 
     async def ask(part: _Part) -> tuple[int, Float32[np.ndarray, "text feature"]]:
         body = {"model": model, "input": list(part.texts), "encoding_format": "float"}

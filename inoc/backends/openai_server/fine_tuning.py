@@ -1,31 +1,32 @@
 """Fine-tuning at the OpenAI API: upload the rows, create a job, follow it, and find it again after a kill.
 
-The service decides by itself what it does not let a client set (method, optimiser, schedule, order of the
-rows); that is recorded as unknown, never as what the experiment asked for.
+What a client cannot set (method, optimizer, schedule, order of the rows) is recorded as unknown, never as what
+the experiment asks for.
 """
 
 import asyncio
-import hashlib
 import json
 import math
-import os
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel
 
+from inoc.atomic import write_atomic
+from inoc.backends.openai_server.options import HostedOptions
 from inoc.backends.openai_server.turns import ROLES, to_messages
 from inoc.backends.protocols import AdapterSettings, Checkpoint, TrainingEvent, TrainingJob, TrainingStep
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput, BadResult, OtherSettings
+from inoc.hashing import bytes_hash, canonical_json
 from inoc.services import Service
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from openai.types import FileObject
 
-    from inoc.backends.openai_server.options import HostedOptions
 
 UNKNOWN_ADAPTER: Final = AdapterSettings(rank=0, alpha=0.0, rslora=False, targets=("chosen by the service",))
 RECORD: Final = "openai_job.json"
@@ -69,7 +70,7 @@ class _Checkpoints(BaseModel):
 
 
 class _Record(BaseModel):
-    """What is kept beside the run so that the same call finds its job again."""
+    """What is kept in the run's folder so that the same call finds its job again."""
 
     asked: str
     file: str | None = None
@@ -77,14 +78,17 @@ class _Record(BaseModel):
 
 
 def fine_tune(
-    service: Service, model: str, job: TrainingJob, options: "HostedOptions"
+    service: Service, model: str, job: TrainingJob, options: HostedOptions
 ) -> Iterator[TrainingEvent]:
-    """Yields a TrainingStep for every metric the service reports (learning rate and gradient norm are NaN:
-    unknown), then the checkpoints it kept at `job.checkpoint_steps`, then the final one.
+    """A TrainingStep for every metric the service reports, then the checkpoints it kept, the final one last.
 
-    Called again with the same job it continues with the job it created; nothing is uploaded or paid for
-    twice. Raises OtherSettings if `job.directory` belongs to another job, BadInput or BackendRejected for a
-    job that the service cannot express or that failed (with its last messages).
+    Learning rate and gradient norm are NaN: unknown. Called again with the same job it follows the job it
+    created; nothing is uploaded or paid for twice.
+
+    Raises:
+        OtherSettings: `job.directory` belongs to a different job.
+        BadInput: An example that the service cannot express.
+        BackendRejected: A job that the service cannot express or that failed, with its last messages.
     """
     rows, epochs = training_rows(job), _epochs(job)
     hyperparameters: dict[str, object] = {"n_epochs": epochs, "batch_size": len(job.batches[0])}
@@ -97,22 +101,24 @@ def fine_tune(
         "method": {"type": "supervised", "supervised": {"hyperparameters": hyperparameters}},
     }
     warnings.warn(
-        "the service chooses optimiser, schedule, adapter and order of rows itself; the experiment's "
-        "learning rate, warm-up, weight decay and adapter have no effect there",
+        "the service chooses optimizer, schedule, adapter and order of rows itself; the experiment's "
+        "learning rate, warm-up, weight decay and adapter settings have no effect there",
         stacklevel=2,
     )
-    asked = hashlib.sha256(rows + json.dumps(request, sort_keys=True).encode()).hexdigest()
-    directory = Path(job.directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    record = _read_record(directory / RECORD, asked)
+    path = Path(job.directory) / RECORD
+    record = _read_record(path, bytes_hash(rows + canonical_json(request).encode()))
     if record.file is None:
-        record.file = service.wait(service.call(_upload(rows), lambda file: file.id))
-        _write_record(directory / RECORD, record)
+
+        async def upload(client: "AsyncOpenAI") -> "FileObject":
+            return await client.files.create(file=("inoc.jsonl", rows), purpose="fine-tune")
+
+        record.file = service.wait(service.call(upload, lambda file: file.id))
+        write_atomic(path, record.model_dump_json())
     if record.job is None:
         record.job = _find_job(service, record.file) or _create_job(
             service, request | {"training_file": record.file}
         )
-        _write_record(directory / RECORD, record)
+        write_atomic(path, record.model_dump_json())
     yield from _follow(service, record.job, job, options.poll_seconds)
 
 
@@ -125,18 +131,17 @@ def training_rows(job: TrainingJob) -> bytes:
     lines: list[str] = []
     for index in order:
         example = job.examples[index]
-        start = (
-            max((i for i, token in enumerate(example.token_ids) if token == ROLES["assistant"]), default=-1)
-            + 1
-        )
+        ids = example.token_ids
+        start = 1 + max((i for i, token in enumerate(ids) if token == ROLES["assistant"]), default=-1)
         expected = (0.0,) * start + (1.0,) * (len(example.token_ids) - start)
         if start == 0 or tuple(example.weights) != expected:
             raise BadInput(
-                f"training example '{example.id}': the service trains on the assistant's answer, all of it"
+                f"training example '{example.id}' does not weight the assistant's whole answer with 1 and the "
+                "rest with 0: the service trains on nothing else."
             )
         messages = to_messages(example.token_ids, example.id)
         if messages[-1]["role"] != "assistant":
-            raise BadInput(f"training example '{example.id}' has no answer to train on")
+            raise BadInput(f"training example '{example.id}' has no answer to train on.")
         lines.append(json.dumps({"messages": list(messages)}, ensure_ascii=False))
     return ("\n".join(lines) + "\n").encode()
 
@@ -144,14 +149,15 @@ def training_rows(job: TrainingJob) -> bytes:
 def _epochs(job: TrainingJob) -> int:
     """How often every example is used; BackendRejected where that differs between examples."""
     if not job.batches:
-        raise BadInput(f"training job '{job.id}' has no updates")
+        raise BadInput(f"training job '{job.id}' has no updates.")
     uses: dict[int, int] = {}
     for batch in job.batches:
         for index in batch:
             uses[index] = uses.get(index, 0) + 1
     if len(set(uses.values())) != 1:
         raise BackendRejected(
-            f"training job '{job.id}': the service trains whole epochs, but some rows are used more often"
+            f"training job '{job.id}' uses some rows more often than others; the service trains whole epochs. "
+            "Fix: choose the number of updates so that every row is used equally often."
         )
     return next(iter(uses.values()))
 
@@ -163,41 +169,23 @@ def _read_record(path: Path, asked: str) -> _Record:
         record = _Record.model_validate_json(path.read_bytes())
     except ValueError:
         raise BadInput(
-            f"{path} cannot be read; it names the fine-tuning job: restore it, or delete it to start anew"
+            f"{path}, which names the fine-tuning job, cannot be read. Fix: restore it, or delete it to start over."
         ) from None
     if record.asked != asked:
         raise OtherSettings(
-            f"{path.parent} belongs to a fine-tuning job with other rows or settings: use another folder"
+            f"{path.parent} belongs to a fine-tuning job with other rows or settings. Fix: use another folder."
         )
     return record
 
 
-def _write_record(path: Path, record: _Record) -> None:
-    new = path.with_suffix(".new")
-    new.write_text(record.model_dump_json())
-    os.replace(new, path)
-
-
-class _upload:
-    """Sends the rows as a file; a call so that every attempt sends them anew."""
-
-    def __init__(self, rows: bytes) -> None:
-        self.rows = rows
-
-    async def __call__(self, client: "AsyncOpenAI") -> "FileObject":
-        return await client.files.create(file=("inoc.jsonl", self.rows), purpose="fine-tune")
-
-
 def _find_job(service: Service, file: str) -> str | None:
-    """The job of an uploaded file: there if we were killed between creating it and writing it down."""
+    """The job of an uploaded file, where a kill came between creating and recording it."""
     jobs = service.wait(service.get("/fine_tuning/jobs?limit=100", _Jobs.model_validate_json)).data
     return next((job.id for job in jobs if job.training_file == file and job.status != "cancelled"), None)
 
 
 def _create_job(service: Service, request: Mapping[str, object]) -> str:
-    """Creates the job. After a lost reply it looks before it asks again: a second job would be paid for too."""
-    from dataclasses import replace
-
+    """Create the job. After a lost reply it looks for it before it retries: a second job would be paid for too."""
     once = replace(service.settings, attempts=1)
     for attempt in range(service.settings.attempts):
         try:
@@ -228,11 +216,12 @@ def _follow(service: Service, id: str, job: TrainingJob, poll_seconds: float) ->
             tail = "; ".join(event.message for event in events[-3:] if event.message)
             reason = service.clean(said or tail or "no reason given")
             raise BackendRejected(
-                f"fine-tuning job {id} {state.status}: {reason} (delete {RECORD} in {job.directory} to start anew)"
+                f"fine-tuning job {id} {state.status}: {reason}. "
+                f"Fix: delete {RECORD} in {job.directory} to start over."
             )
         service.wait(asyncio.sleep(poll_seconds))
     if state.fine_tuned_model is None:
-        raise BackendRejected(f"fine-tuning job {id} succeeded but names no model")
+        raise BackendRejected(f"fine-tuning job {id} succeeded but names no model.")
     kept = service.wait(
         service.get(f"/fine_tuning/jobs/{id}/checkpoints", _Checkpoints.model_validate_json)
     ).data
@@ -247,7 +236,7 @@ def _follow(service: Service, id: str, job: TrainingJob, poll_seconds: float) ->
 
 
 def _new_events(service: Service, id: str, seen: set[str]) -> list[_Event]:
-    """Events that were not seen yet, oldest first."""
+    """New events, oldest first."""
     fresh: list[_Event] = []
     after = ""
     while True:

@@ -1,11 +1,11 @@
-"""OpenAIBackend: the hosted OpenAI API (or one like it) as Sampler over chat and as Trainer over
-fine-tuning jobs."""
+"""OpenAIBackend: the hosted OpenAI API (or one like it), sampling by chat and training by fine-tuning jobs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
 from inoc.backends.base import BackendBase, read_options
+from inoc.backends.openai_server.fine_tuning import fine_tune
 from inoc.backends.openai_server.options import HostedOptions
 from inoc.backends.openai_server.turns import TEMPLATE, TurnTokenizer, to_messages
 from inoc.backends.protocols import (
@@ -16,6 +16,7 @@ from inoc.backends.protocols import (
     TrainingEvent,
     TrainingJob,
 )
+from inoc.backends.requests import by_checkpoint
 from inoc.errors import BackendRejected, BadInput
 from inoc.hashing import bytes_hash
 from inoc.services import ChatClient, Service
@@ -23,10 +24,16 @@ from inoc.values import Sampling, Scalar
 
 
 class OpenAIBackend(BackendBase[HostedOptions]):
-    """Chat models known by name. It samples and trains, but cannot score a given text: no hosted service
-    does.
+    """Chat models known by name. It samples and trains; no hosted service scores a given text.
 
     Token ids are bytes and turns (`TurnTokenizer`); max_tokens counts the service's tokens.
+
+    Args:
+        model: The model's name and the options of `HostedOptions`.
+
+    Raises:
+        BadInput: A wrong option.
+        BackendUnavailable: A library or the key is missing.
     """
 
     name: ClassVar[str] = "openai"
@@ -52,7 +59,7 @@ class OpenAIBackend(BackendBase[HostedOptions]):
         return self.options.context_length
 
     def identity(self) -> Mapping[str, Scalar]:
-        """A hosted model is known by its name; name a dated snapshot to pin it."""
+        """A hosted model is known by its name only; a dated snapshot pins it."""
         return {
             "model": self.spec.id,
             "revision": self.spec.revision,
@@ -69,18 +76,17 @@ class OpenAIBackend(BackendBase[HostedOptions]):
         )
 
     def close(self) -> None:
-        """Ends the connections; fine-tuning jobs go on at the service."""
+        """End the connections; fine-tuning jobs continue at the service."""
         self.service.close()
 
     def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
-        """One chat call each; the answer's text as ids. Only the end of a turn can stop it: other stop ids
-        are refused."""
+        """One chat call each; the answer's text as ids. Stop ids other than the end of a turn are refused."""
         if set(sampling.stop_ids) - {self.tokenizer.eos_token_id}:
             raise BackendRejected(
-                "a chat service stops at the end of its turn only; leave out other stop_ids"
+                "a chat service stops at the end of its turn only. Fix: remove the other stop_ids."
             )
         if len({request.id for request in requests}) != len(requests):
-            raise BadInput("two requests have the same id: every request needs its own.")
+            raise BadInput("two requests have the same id.")
         conversations = {request.id: to_messages(request.context, request.id) for request in requests}
         return self._sample(requests, sampling, conversations)
 
@@ -91,11 +97,8 @@ class OpenAIBackend(BackendBase[HostedOptions]):
         conversations: Mapping[str, tuple[dict[str, str], ...]],
     ) -> Iterator[Completion]:
         drawn = replace(sampling, stop_ids=())
-        by_model: dict[str, list[SampleRequest]] = {}
-        for request in requests:
-            location = request.checkpoint.location if request.checkpoint else None
-            by_model.setdefault(location or self.spec.id, []).append(request)
-        for model, group in by_model.items():
+        for checkpoint, group in by_checkpoint(requests).items():
+            model = (checkpoint.location if checkpoint else None) or self.spec.id
             asked = [conversations[request.id] for request in group]
             keys = [request.stream_name for request in group]
             for place, (answer,) in ChatClient(self.service, model).stream(asked, 1, drawn, keys):
@@ -103,7 +106,5 @@ class OpenAIBackend(BackendBase[HostedOptions]):
                 yield Completion(group[place].id, ids, answer.finish)
 
     def train(self, job: TrainingJob) -> Iterator[TrainingEvent]:
-        """A fine-tuning job of the service; see `inoc.backends.openai_server.fine_tuning`."""
-        from inoc.backends.openai_server.fine_tuning import fine_tune
-
+        """A fine-tuning job of the service."""
         return fine_tune(self.service, self.spec.id, job, self.options)

@@ -1,6 +1,5 @@
 """What a server serves: finding the experiment's model among its models, and loading adapters into it."""
 
-import hashlib
 from pathlib import Path
 from typing import Final
 
@@ -8,11 +7,12 @@ from pydantic import BaseModel
 
 from inoc.backends.protocols import Checkpoint
 from inoc.errors import BackendRejected
+from inoc.hashing import content_hash, file_hash
 from inoc.services import RequestRefused, Service
 
 ADAPTER_HELP: Final = (
     "start vLLM with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 in the environment and "
-    "--enable-lora --max-lora-rank 32 (or the adapter's rank)"
+    "--enable-lora --max-lora-rank 32 (or the adapter's rank)."
 )
 
 
@@ -44,14 +44,14 @@ class Served:
         self._loaded: dict[str, str] = {}
 
     def list(self) -> tuple[ServedModel, ...]:
-        """/v1/models, quickly: BackendUnavailable within seconds where nobody answers."""
+        """/v1/models; BackendUnavailable within seconds where no server answers."""
         reply = self._service.wait(
             self._service.get("/models", _List.model_validate_json, self._service.quick)
         )
         return tuple(reply.data)
 
     def version(self) -> str | None:
-        """What the server says of itself at /version (vLLM does)."""
+        """The server's version from /version, where it has that (vLLM does)."""
         url = self._service.url.rstrip("/").removesuffix("/v1") + "/version"
         try:
             get = self._service.get(url, _Version.model_validate_json, self._service.quick)
@@ -61,28 +61,29 @@ class Served:
 
     @property
     def base(self) -> ServedModel:
-        """The experiment's model: of that name or path, or the option served_name. Nothing is guessed.
+        """The served model with the experiment's name or path, or of the option served_name; nothing is guessed.
 
-        Raises BackendRejected naming the models there are.
+        Raises:
+            BackendRejected: It is not served; names the models that are.
         """
         if self._base is None:
             models = self.list()
             wanted = self._served_name or self._model_id
             found = [model for model in models if wanted in (model.id, model.root)]
             if not found:
-                names = ", ".join(model.id for model in models) or "none at all"
+                names = ", ".join(model.id for model in models) or "no model"
                 raise BackendRejected(
-                    f"{self._service.where} does not serve {wanted!r}; it serves {names}: set the option "
-                    f"served_name to one of them or start the server with this model"
+                    f"{self._service.where} does not serve {wanted!r}; it serves {names}. Fix: set "
+                    "backend.options.served_name to a model it serves, or start the server with this model."
                 )
             self._base = found[0]
         return self._base
 
     def name_for(self, checkpoint: Checkpoint | None) -> str:
-        """The name to ask for: the base model, or the checkpoint's adapter, loaded into the server if need
-        be.
+        """The served name of the base model or of a checkpoint's adapter, which is loaded into the server if needed.
 
-        Raises BackendRejected where the server cannot load it.
+        Raises:
+            BackendRejected: The server cannot load it.
         """
         if checkpoint is None or checkpoint.location is None:
             return self.base.id
@@ -93,8 +94,8 @@ class Served:
             return location
         if checkpoint.adapter.kind == "full":
             raise BackendRejected(
-                f"the fully fine-tuned model {location} cannot be loaded into {self._service.where}: "
-                f"serve it and give its name"
+                f"the fully fine-tuned model {location} cannot be loaded into {self._service.where}. "
+                "Fix: serve it and set backend.options.served_name."
             )
         name = adapter_name(location)
         try:
@@ -108,13 +109,13 @@ class Served:
                 raise BackendRejected(f"the adapter {location} cannot be loaded: {error}") from None
         except BackendRejected as error:
             raise BackendRejected(
-                f"{self._service.where} loads no adapters ({error}): {ADAPTER_HELP}"
+                f"{self._service.where} does not load adapters ({error}). Fix: {ADAPTER_HELP}"
             ) from None
         self._loaded[location] = name
         return name
 
     def unload(self) -> None:
-        """Takes out of the server what was put in; a server that is gone is no error."""
+        """Unload the adapters that were loaded; a server that no longer answers is not an error."""
         for name in self._loaded.values():
             try:
                 body = {"lora_name": name}
@@ -131,8 +132,5 @@ class Served:
 
 
 def adapter_name(location: str) -> str:
-    """A name that changes with the adapter's place and, where this machine sees the files, with its weights."""
-    total = hashlib.sha256(location.encode())
-    for file in sorted(Path(location).glob("adapter_*")):
-        total.update(file.read_bytes())
-    return f"inoc-{total.hexdigest()[:16]}"
+    """A name that changes with the adapter's location and, if this machine has the files, with their content."""
+    return f"inoc-{content_hash(location, *map(file_hash, sorted(Path(location).glob('adapter_*'))))}"

@@ -1,7 +1,7 @@
 """Conversations as token ids, for services that take messages only: every byte a token, every role a token.
 
-Stages speak to backends in ids. A hosted model's own tokenizer is out of reach, so these ids stand for the
-text itself and turn back into exactly the messages they came from.
+Stages pass token ids to backends. A hosted model's own tokenizer is not available, so these ids encode the text
+itself and decode to exactly the messages they came from.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from inoc.values import TokenIds
 ROLES: Final = {"system": 256, "user": 257, "assistant": 258}
 END: Final = 259
 MARKS: Final = {256: "\ue100", 257: "\ue101", 258: "\ue102", END: "\ue103"}
-"""Private-use characters that stand for the special tokens in rendered text."""
+"""Private-use characters that represent the special tokens in rendered text."""
 TEMPLATE: Final = (
     "each turn: its role's token, its text as UTF-8 bytes, the end token; then the assistant's token"
 )
@@ -32,11 +32,11 @@ class TurnTokenizer:
         return 260
 
     def apply_chat_template(self, conversation: list[dict[str, str]], **kwargs: object) -> object:
-        """The conversation with marks for the special tokens; BadInput for a role no service knows."""
+        """The conversation with marks for the special tokens; BadInput for an unknown role."""
         parts: list[str] = []
         for message in conversation:
             if message["role"] not in ROLES:
-                raise BadInput(f"a chat service has no role {message['role']!r}")
+                raise BadInput(f"a chat service has no role {message['role']!r}.")
             parts.append(MARKS[ROLES[message["role"]]] + message["content"] + MARKS[END])
         if kwargs.get("add_generation_prompt"):
             parts.append(MARKS[ROLES["assistant"]])
@@ -45,7 +45,7 @@ class TurnTokenizer:
     def encode(
         self, text: str, *, add_special_tokens: bool = True, split_special_tokens: bool = False
     ) -> list[int]:
-        """UTF-8 bytes; marks become special tokens unless `split_special_tokens`. Nothing is ever added."""
+        """UTF-8 bytes; marks become special tokens unless `split_special_tokens`. Nothing is added."""
         ids: list[int] = []
         for character in text:
             if character in _IDS and not split_special_tokens:
@@ -57,20 +57,21 @@ class TurnTokenizer:
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
         """The text; special tokens as their marks, or left out."""
         parts: list[str] = []
-        run = bytearray()
+        text = bytearray()
         for token in token_ids:
             if token < 256:
-                run.append(token)
+                text.append(token)
                 continue
-            parts += [run.decode("utf-8", errors="replace"), "" if skip_special_tokens else MARKS[token]]
-            run = bytearray()
-        return "".join([*parts, run.decode("utf-8", errors="replace")])
+            parts += [text.decode("utf-8", errors="replace"), "" if skip_special_tokens else MARKS[token]]
+            text = bytearray()
+        return "".join([*parts, text.decode("utf-8", errors="replace")])
 
 
 def to_messages(ids: TokenIds, id: str) -> tuple[dict[str, str], ...]:
-    """The messages that `ids` stand for. An assistant's turn may lack its end token (a cut completion).
+    """The messages that `ids` encode. An assistant's turn may lack its end token (a cut completion).
 
-    BadInput naming `id` where the ids are no conversation.
+    Raises:
+        BadInput: The ids of the request `id` are not a conversation.
     """
     messages: list[dict[str, str]] = []
     role: int | None = None
@@ -84,11 +85,11 @@ def to_messages(ids: TokenIds, id: str) -> tuple[dict[str, str], ...]:
         elif token < 256 and role is not None:
             text.append(token)
         else:
-            raise BadInput(f"'{id}' is no conversation of system, user and assistant turns")
+            raise BadInput(f"'{id}' is not a conversation of system, user and assistant turns.")
     if role == ROLES["assistant"] and text:
         messages.append({"role": "assistant", "content": text.decode("utf-8", errors="replace")})
     elif role is not None and role != ROLES["assistant"]:
-        raise BadInput(f"'{id}' ends inside a turn")
+        raise BadInput(f"'{id}' ends inside a turn.")
     if not messages:
-        raise BadInput(f"'{id}' is an empty conversation")
+        raise BadInput(f"'{id}' is an empty conversation.")
     return tuple(messages)

@@ -1,8 +1,7 @@
-"""The completions protocol: request bodies, and replies read so strictly that a wrong one cannot pass.
+"""The completions protocol: request bodies, and replies that are read strictly.
 
-Servers differ in how they return the logprobs of a given text; each way is a `Dialect`, and `DIALECTS` is
-the order in which they are tried. All functions that read replies raise ValueError for one that cannot be
-right.
+Servers differ in how they return the logprobs of a given text; each way is a `Dialect`, and `DIALECTS` is the
+order in which they are tried. Functions that read replies raise ValueError for one that cannot be correct.
 """
 
 import math
@@ -82,8 +81,9 @@ def score_body(model: str, prompts: Sequence[TokenIds], dialect: Dialect) -> dic
 def read_scores(content: bytes, requests: Sequence[ScoreRequest], dialect: Dialect) -> list[TokenLogprobs]:
     """The completions' logprobs of a reply to `score_body`, in the order of `requests`.
 
-    Refused: another number of choices, other lengths, other token ids than sent (where the dialect returns
-    them), logprobs that are missing, not finite or above 0.
+    Raises:
+        ValueError: Wrong number of choices or lengths, token ids that differ from those sent (where the dialect
+            returns them), logprobs that are missing, not finite or above 0.
     """
     choices = {choice.index: choice for choice in Reply.model_validate_json(content).choices}
     if sorted(choices) != list(range(len(requests))):
@@ -115,16 +115,16 @@ def _scores(choice: Choice, request: ScoreRequest, dialect: Dialect) -> TokenLog
         entries = [_entry(found[start + i], token) for i, token in enumerate(request.completion)]
         echoed, wanted = tuple(token for token, _ in entries), [value for _, value in entries]
     if echoed is not None and echoed != request.completion:
-        raise ValueError("the server scored other token ids than it was sent")
+        raise ValueError("the server scored token ids that differ from those sent")
     logprobs = as_array(wanted)
     wrong = np.flatnonzero(~np.isfinite(logprobs) | (logprobs > ROUNDING))
     if wrong.size:
-        raise ValueError(f"logprob {logprobs[wrong[0]]} at position {wrong[0]} cannot be right")
+        raise ValueError(f"logprob {logprobs[wrong[0]]} at position {wrong[0]} cannot be correct")
     return TokenLogprobs(request.id, logprobs, echoed)
 
 
 def _entry(entry: dict[str, PromptLogprob] | None, token: int) -> tuple[int, float | None]:
-    """(token id, logprob) at a position: the sent token's where it is there, else the first one's."""
+    """(token id, logprob) at a position: of the sent token if it is listed, else of the first."""
     if not entry:
         return token, None
     key = str(token) if str(token) in entry else next(iter(entry))
@@ -134,7 +134,7 @@ def _entry(entry: dict[str, PromptLogprob] | None, token: int) -> tuple[int, flo
 def _token_id(text: str, prefix: str = "") -> int:
     digits = text.removeprefix(prefix)
     if not (text.startswith(prefix) and digits.isascii() and digits.isdigit() and len(digits) < 10):
-        raise ValueError(f"{text[:20]!r} is no token id")
+        raise ValueError(f"{text[:20]!r} is not a token id")
     return int(digits)
 
 
@@ -152,10 +152,9 @@ def sample_body(
     stop: Sequence[str],
     extended: bool,
 ) -> dict[str, object]:
-    """The request for one completion. `extended` uses vLLM's parameters; else `stop` texts stand for the
-    stop ids.
+    """The request for one completion; sets all that a server otherwise takes from the model's generation_config.
 
-    Everything that a server may otherwise take from the model's generation_config is set.
+    `extended` uses vLLM's parameters; else the `stop` texts replace the stop ids.
     """
     body: dict[str, object] = {
         "model": model,
@@ -183,11 +182,11 @@ def sample_body(
 def read_sample(
     content: bytes, request: SampleRequest, sampling: Sampling, encode: Callable[[str], TokenIds]
 ) -> Completion:
-    """The completion of a reply to `sample_body`. Where the server returns no ids, its text goes through
-    `encode`.
+    """The completion of a reply to `sample_body`; `encode` makes ids of the text where the server returns none.
 
-    Refused: no or several choices, more than max_tokens, tokens after a stop token, another finish than
-    stop or length.
+    Raises:
+        ValueError: No or several choices, more than max_tokens, tokens after a stop token, a finish reason other
+            than stop and length.
     """
     choices = Reply.model_validate_json(content).choices
     if len(choices) != 1:
@@ -201,7 +200,7 @@ def read_sample(
     if ids and ids[-1] in sampling.stop_ids:
         ids, finish = ids[:-1], "stop"
     if len(ids) > sampling.max_tokens or set(ids) & set(sampling.stop_ids):
-        raise ValueError(f"{request.id}: the completion goes on after its end")
+        raise ValueError(f"{request.id}: the completion continues after its end")
     logprobs = None
     if choice.logprobs is not None and len(choice.logprobs.token_logprobs) >= len(ids):
         logprobs = as_array(choice.logprobs.token_logprobs[: len(ids)])

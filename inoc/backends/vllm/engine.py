@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, cast
 import numpy as np
 from jaxtyping import Float32
 
-from inoc.backends.base import first_line
+from inoc.backends.library_errors import first_line
 from inoc.backends.vllm.adapters import Adapter
 from inoc.backends.vllm.known_bad import CPU_HEAD_SIZE, CPU_HEAD_SIZES
 from inoc.errors import BackendRejected, BackendUnavailable

@@ -21,7 +21,7 @@ CALL_TOKENS = 2**17
 def score(
     engine: Engine, requests: Sequence[ScoreRequest], adapter: Adapter | None, *, share_prefix: bool
 ) -> Iterator[TokenLogprobs]:
-    """All requests, none of them empty, sorted so that adjacent requests share the longest prefixes.
+    """All requests (no completion is empty), sorted so that adjacent requests share the longest prefixes.
 
     vLLM reads its prefix cache for prompt logprobs only on request, and then returns uninitialized memory for
     every position that came from the cache. So the cache is read only where contexts share a block, a result is
