@@ -120,8 +120,8 @@ def test_a_process_that_dies_is_named_and_the_same_call_goes_on(
         seen += list(events)
     assert type(caught.value) is InocError
     assert str(caught.value) == (
-        "training 'job': process 2 of 2 was ended by signal 9 (often: out of memory); the same command "
-        "goes on from the last saved state."
+        "training 'job': process 2 of 2 was ended by signal 9 (often: out of memory). "
+        "Fix: run the same command again; it resumes from the last saved state."
     )
     assert not alive(first)
     same_training(one, list(backend.train(job)))

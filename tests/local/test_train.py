@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inoc.backends.local.train import learning_rate
+from inoc.backends.local.train import Updates, learning_rate
 from inoc.backends.protocols import AdapterSettings, Checkpoint, TrainingExample, TrainingJob, TrainingStep
 from inoc.errors import BadInput, OtherSettings
 
@@ -161,10 +161,10 @@ def test_continues_after_sigkill_with_the_same_losses(local, models: dict[str, P
     assert [path.name for path in (tmp_path / "cut").glob("resume-*")] == ["resume-00008"]
     backend = local(models["qwen2"])
     done: list[int] = []
-    update = __import__("inoc.backends.local.train", fromlist=["Run"]).Run.update
+    update = Updates.run
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "inoc.backends.local.train.Run.update",
+            "inoc.backends.local.train.Updates.run",
             lambda self, number: done.append(number) or update(self, number),
         )
         events = list(backend.train(make_job(tmp_path / "cut")))
