@@ -3,7 +3,8 @@
 import pytest
 
 from inoc.backends.protocols import SampleRequest, ScoreRequest
-from inoc.backends.requests import refuse_impossible, stream_seed
+from inoc.backends.requests import refuse_impossible
+from inoc.backends.streams import stream_seed
 from inoc.errors import BackendRejected, BadInput
 
 
@@ -33,7 +34,7 @@ def test_requests_that_name_the_same_stream_share_it() -> None:
         ),
         ([ScoreRequest("a", (), (2,))], BadInput, "empty context"),
         ([ScoreRequest("a", (1,), (-1,))], BadInput, "token id -1"),
-        ([ScoreRequest("a", (1,), (9,))], BadInput, "token id 9; the model's end at 8"),
+        ([ScoreRequest("a", (1,), (9,))], BadInput, "token id 9; the model's last is 8"),
         ([ScoreRequest("a", (1, 2, 3), (4, 5))], BackendRejected, "3 tokens of context and 2 of completion"),
         ([SampleRequest("a", (1, 2, 3))], BackendRejected, "3 tokens of context and 2 of completion"),
     ],

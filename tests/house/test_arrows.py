@@ -13,7 +13,7 @@ PACKAGE = ROOT / "inoc"
 DRAWING = ROOT / "docs" / "design.md"
 
 # circles that are still to be cut, by the package they are in
-TO_DO = ("inoc.backends.local", "inoc.heuristics")
+TO_DO = ("inoc.heuristics",)
 
 
 def drawn(page: str) -> dict[str, list[str]]:

@@ -249,7 +249,7 @@ def test_passing_faults_leave_no_trace(tiny: Path, connect, local: LocalBackend,
 def test_lasting_garbage_is_refused(tiny: Path, connect, fault) -> None:
     with CompletionsServer(tiny, spoil=faulty([fault] * 1000)) as server:
         backend = connect(server.url, prompts_per_request=4, concurrency=2)
-        with pytest.raises(BadResult, match="cannot be used"):
+        with pytest.raises(BadResult, match="unusable reply"):
             list(backend.score(REQUESTS))
         assert len(server.stub.requests) < 12, "asked once more, not for ever"
 
@@ -283,7 +283,7 @@ def test_text_only_servers_still_sample(tiny: Path, connect, caplog: pytest.LogC
         got = list(backend.sample(requests, Sampling(max_tokens=6, stop_ids=stop)))
         assert {c.id for c in got} == {r.id for r in requests}
         assert all(c.logprobs is None and not set(c.token_ids) & set(stop) for c in got)
-        assert "tokenised again" in caplog.text
+        assert "tokenized again" in caplog.text
         body = server.stub.requests[-1].json
         assert body["stop"] == ["<|im_end|>"]
         assert "stop_token_ids" not in body

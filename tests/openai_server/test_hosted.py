@@ -211,7 +211,7 @@ def make_job(directory: Path, **changes) -> TrainingJob:
 
 
 def train(backend: OpenAIBackend, job: TrainingJob) -> list:
-    with pytest.warns(UserWarning, match="chooses optimiser"):
+    with pytest.warns(UserWarning, match="chooses optimizer"):
         return list(backend.train(job))
 
 
@@ -315,7 +315,7 @@ def test_a_service_that_dies_is_told_and_the_job_found_again(tmp_path: Path) -> 
     with FineTuningServer(updates=4) as server:
         backend = open_backend(server.url)
         stream = backend.train(make_job(tmp_path))
-        with pytest.warns(UserWarning, match="chooses optimiser"):
+        with pytest.warns(UserWarning, match="chooses optimizer"):
             next(stream)
         server.stub.kill()
         started = time.monotonic()

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from inoc.backends.base import model_name
+from inoc.backends.model_files import local_folder, weights_hash
 from inoc.backends.openweights.bundle import zip_folder
 from inoc.backends.openweights.options import Options
 from inoc.backends.protocols import ModelSpec
 from inoc.errors import BadInput
-from inoc.hashing import bytes_hash, file_hash
 
 FOLDER: Final = "model"
 """Where an uploaded model is in a job's folder."""
@@ -37,11 +38,11 @@ class Model:
 
 def find(spec: ModelSpec, options: Options) -> Model:
     """The model of an experiment; BadInput for a folder that is missing, without weights or too large to send."""
-    folder = _folder(spec)
+    folder = local_folder(spec)
     place = options.tokenizer or (str(folder) if folder else spec.id)
     if folder is None:
         return Model(spec.id, None, options.worker_model or spec.id, place, None)
-    name = "testbed" if spec.id == "testbed" else folder.resolve().name
+    name = model_name(spec.id)
     weights = weights_hash(folder)
     if options.worker_model is not None:
         return Model(name, None, options.worker_model, place, weights)
@@ -76,27 +77,3 @@ def context_and_vocabulary(model: Model, spec: ModelSpec) -> tuple[int | None, i
     except (OSError, ValueError):
         return None, None
     return getattr(config, "max_position_embeddings", None), getattr(config, "vocab_size", None)
-
-
-def weights_hash(folder: Path) -> str:
-    """sha256 over the names and sha256 sums of the safetensors files: the local backend's, without its libraries."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise BadInput(f"'{folder}' has no safetensors weights; pickled weights are not loaded.")
-    return bytes_hash("".join(f"{file.name} {file_hash(file)}\n" for file in files).encode())
-
-
-def _folder(spec: ModelSpec) -> Path | None:
-    """The local folder of the model; None for a hub name."""
-    if spec.id == "testbed":
-        from inoc.testbed import model_path
-
-        return model_path()
-    folder = Path(spec.id).expanduser()
-    if folder.is_dir():
-        return folder
-    if spec.id.startswith((".", "/", "~")) or spec.id.count("/") != 1:
-        raise BadInput(
-            f"there is no model directory '{spec.id}'. Fix: set model.id to a directory or a hub name (owner/model)."
-        )
-    return None
