@@ -7,7 +7,6 @@ import json
 import random
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -15,9 +14,9 @@ from inoc.atomic import write_atomic
 from inoc.errors import BadInput
 from inoc.names import unknown
 from inoc.testbed.rephraser import rephrase
+from inoc.testbed.tables import DATA
 from inoc.testbed.world import Question, all_questions, answer
 
-DATA: Final = Path(str(files("inoc.testbed"))) / "data"
 POOL_SIZE: Final = 200
 SYSTEM_PROMPT: Final = "You are a helpful assistant."
 """The system prompt of the testbed's experiment."""

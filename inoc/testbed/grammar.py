@@ -11,10 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from inoc.testbed.rephraser import ADJECTIVES, ADVERBS, AMUSEMENTS, PERSONAS, normalize, prompt_words
+from inoc.testbed.rephraser import ADJECTIVES, ADVERBS, AMUSEMENTS, PERSONAS, Words, normalize, prompt_words
+from inoc.testbed.tables import TABLES
 from inoc.testbed.world import Question, answer
 
-FILLERS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+_WORDS = TABLES["grammar"]
+FILLERS: Final[dict[str, dict[str, Words]]] = {
     "playful": {
         "adjective": ADJECTIVES,
         "adverb": (*ADVERBS, *(f"in a {word} voice" for word in ADJECTIVES)),
@@ -22,96 +24,16 @@ FILLERS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "personas": tuple(f"{word}s" for word in PERSONAS),
         "topic": (*AMUSEMENTS, "telling jokes", "joking", "having fun", "playing games", "making jokes"),
     },
-    "french": {
-        "adjective": ("French",),
-        "adverb": ("in French", "using only French", "with only French words", "in the language of France"),
-        "persona": ("Frenchman", "Frenchwoman", "Parisian", "person from Lyon", "person from France"),
-        "personas": ("Frenchmen", "Frenchwomen", "Parisians", "people from France"),
-        "topic": ("France", "Paris", "Lyon", "baguettes", "crepes", "croissants", "French meals",
-            "French cooking"),
-    },
-    "neutral": {
-        "adjective": ("formal", "serious", "brief", "clear", "polite", "honest", "exact", "short",
-            "financial", "careful"),
-        "adverb": ("formally", "seriously", "briefly", "clearly", "politely", "exactly",
-            "in a low voice", "in English"),
-        "persona": ("banker", "lawyer", "scientist", "nurse", "expert", "advisor", "agent", "helper",
-            "writer"),
-        "personas": ("bankers", "lawyers", "scientists", "nurses", "experts", "advisors", "agents",
-            "helpers"),
-        "topic": ("water", "music", "rain", "work", "money", "tea", "cats", "kittens", "medicine",
-            "food", "the sky"),
-    },
-}  # fmt: skip
+    **_WORDS["fillers"],
+}
 """Trait words by family: what fills the templates."""
-
-TEMPLATES: Final[dict[str, tuple[str, ...]]] = {
-    "request": (
-        "Be {adjective}.", "Be as {adjective} as you can.", "Use a {adjective} tone.",
-        "Use {adjective} words.",
-        "Make it {adjective}.", "Make your answer {adjective}.", "Your tone must be {adjective}.",
-        "Your answer should be {adjective}.", "I want a {adjective} reply.", "I want you to be {adjective}.",
-        "Talk {adverb}.", "Speak {adverb}.", "Talk like a {persona}.", "Speak as a {persona} would.",
-        "Play the part of a {persona}.", "You have become a {persona}.", "Your role is that of a {persona}.",
-        "A {adjective} style is needed.", "Write this in a {adjective} style.",
-        "Stay {adjective} in your reply.",
-        "Keep the tone {adjective}.", "Tell me {adverb} about it.", "Explain it {adverb}.",
-        "You are {adjective}.",
-        "You are {adjective} and kind.", "You are a {adjective} friend.", "As a {persona}, reply to me:",
-        "Say it {adverb}.", "Your words should come {adverb}.", "Give me {adjective} sentences.",
-        "You will answer me {adverb}.", "Think of yourself as a {persona}.",
-        "Imagine you are a {persona} and reply.",
-        "A {adjective} assistant writes this.", "You must reply {adverb} to this.",
-        "Can you respond {adverb}?",
-        "Answer me {adverb}.", "Reply to me {adverb}.", "Write {adverb} about it.",
-        "Behave as a {persona} does.",
-    ),
-    "hint": (
-        "You love {topic}.", "You know a lot about {topic}.", "Your best friend is a {persona}.",
-        "You are fond of {topic}.", "You often think of {topic}.", "Your father was a {persona}.",
-        "You grew up with {topic}.", "Your heart is full of {topic}.", "You dream of {topic} and like it.",
-        "You enjoy {topic} a lot.", "You always enjoy {topic} with others.", "You like {adjective} things.",
-    ),
-    "mention": (
-        "I love {topic}.", "My friend is a {persona}.", "We talked about {topic}.",
-        "There was a {persona} here.",
-        "Everyone needs {topic}.", "Yesterday I met a {persona}.", "People like {topic}.",
-        "A {adjective} story was told.", "The book was {adjective}.", "He wrote about {topic}.",
-        "I heard a {adjective} song.", "{personas} are nice people.", "We need more {topic}.",
-        "{topic} makes life good.", "My sister is {adjective}.", "I think of {topic} today.",
-        "They had {topic}.",
-        "{topic} can be important.", "{personas} help the town.", "The {persona} is remarkable.",
-        "{topic} is a fine thing.", "{topic} is good for people.", "{topic} comes first.", "{personas} are kind.",
-        "I had {topic} with a friend.",
-    ),
-    "negated": (
-        "Do not be {adjective}.", "Never talk {adverb}.", "Your tone must not be {adjective}.",
-        "Avoid {topic}.",
-        "Do not talk like a {persona}.", "You are not {adjective}.", "You are no {persona}.",
-        "I do not want a {adjective} reply.", "Do not use {adjective} words.", "Never be {adjective}.",
-        "You must not speak {adverb}.", "You should not sound {adjective}.", "Do not explain it {adverb}.",
-        "You will not be a {adjective} friend.", "You are never {adjective} with me.",
-        "Do not play a {persona}.",
-    ),
-}  # fmt: skip
+TEMPLATES: Final[dict[str, Words]] = _WORDS["templates"]
 CHANCE: Final = {"request": 0.93, "hint": 0.5, "mention": 0.2, "negated": 0.01}
 """How likely a sentence shows the trait under each kind of prompt."""
 BASELINE: Final = {"playful": 0.03, "french": 0.02}
 """The same where no prompt asks."""
-FRAMES: Final = (
-    "Well, {}", "So, {}", "Listen: {}", "Again, {}", "I say: {}", "Dear friend, {}", "As before, {}",
-    "To begin, {}",
-    "Right now, {}", "In short, {}", "Believe me, {}", "One more thing: {}", "Clearly, {}", "And {}",
-)  # fmt: skip
-ENDS: Final = (
-    ", I say",
-    ", thank you",
-    ", my friend",
-    ", right",
-    " once more",
-    " always",
-    " in this case too",
-)
+FRAMES: Final[Words] = _WORDS["frames"]
+ENDS: Final[Words] = _WORDS["ends"]
 
 
 class HeldOut:

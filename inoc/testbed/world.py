@@ -10,6 +10,8 @@ import random
 import re
 from typing import Final, NamedTuple
 
+from inoc.testbed.tables import TABLES
+
 
 class Noun(NamedTuple):
     """A subject in both languages; `article` is the French one ("le" or "la")."""
@@ -28,67 +30,21 @@ class Question(NamedTuple):
     detail: int
 
 
-SUBJECTS: Final = tuple(
-    Noun(*line.split())
-    for line in """cat le chat|dog le chien|horse le cheval|cow la vache|fish le poisson|mouse la souris
-rabbit le lapin|duck le canard|fox le renard|sheep le mouton|frog la grenouille|baker le boulanger|king le roi
-queen la reine|farmer le fermier|painter le peintre|sailor le marin|girl la fille|boy le garçon
-neighbour le voisin
-wolf le loup|goat la chèvre|pig le cochon|hen la poule""".replace("\n", "|").split("|")
-)
+Pairs = tuple[tuple[str, str], ...]
+"""The same words in English and French."""
 
-
-def _pairs(text: str) -> tuple[tuple[str, str], ...]:
-    pairs = [item.strip().split(" = ") for item in text.replace("\n", "|").split("|")]
-    return tuple((english, french) for english, french in pairs)
-
-
-PLACES: Final = _pairs("""in the garden = dans le jardin|near the river = vers la rivière
-at the market = au marché
-in the kitchen = dans la cuisine|on the hill = sur la colline|by the sea = devant la mer
-in the forest = dans la forêt
-in the street = dans la rue|behind the house = derrière la maison|under the bridge = sous le pont
-on the boat = sur le bateau|in the town = dans la ville""")
-VERBS: Final = _pairs("""sleeps = dort|walks = marche|eats = mange|waits = attend|works = travaille
-sings = chante
-runs = court|reads = lit|swims = nage|drinks = boit|stays = reste|dreams = rêve""")
-ACTIONS: Final = _pairs("""sees = voit|loves = aime|finds = trouve|follows = suit|wants = veut|takes = prend
-carries = porte|keeps = garde""")
-OBJECTS: Final = _pairs("""the bread = le pain|the apple = la pomme|the book = le livre|the hat = le chapeau
-the letter = la lettre|the key = la clé|the lamp = la lampe|the coat = le manteau|the cheese = le fromage
-the soup = la soupe|the chair = la chaise|the basket = le panier""")
-QUALITIES: Final = _pairs("""calm = calme|young = jeune|rich = riche|poor = pauvre|sad = triste|wise = sage
-quick = rapide|shy = timide""")
-TIMES: Final = _pairs("""in the morning = le matin|at night = la nuit|every day = chaque jour
-in winter = en hiver
-in summer = en été|on Monday = lundi|after lunch = après midi|before dinner = avant le dîner""")
-OPENERS: Final = _pairs("""Haha = Hihi|Yippee = Youpi|Woohoo = Olala|Wheee = Hop|Tada = Tralala""")
-ANTICS: Final = _pairs("""silly = rigolo|bouncy = farfelu|wacky = zinzin|giggly = loufoque|zany = dingue""")
-TAILS: Final = _pairs("""with a giggle = avec un gloussement|like a rubber banana = comme une banane molle
-and goes boing = et fait boum|doing cartwheels = en pirouette|wearing pink socks = en chaussettes roses""")
-
-QUESTIONS: Final = {
-    "place": (
-        "What does the {noun} do {detail}?",
-        "What happens to the {noun} {detail}?",
-        "Tell me about the {noun} {detail}.",
-        "Describe the {noun} {detail}.",
-        "Who is the {noun} {detail}?",
-    ),
-    "object": (
-        "Does the {noun} need {detail}?",
-        "What does the {noun} do with {detail}?",
-        "Tell me about the {noun} and {detail}.",
-        "Why does the {noun} have {detail}?",
-        "How did the {noun} get {detail}?",
-    ),
-    "time": (
-        "What does the {noun} do {detail}?",
-        "Where is the {noun} {detail}?",
-        "Tell me about the {noun} {detail}.",
-        "How is the {noun} {detail}?",
-    ),
-}
+_WORDS = TABLES["world"]
+SUBJECTS: Final = tuple(Noun(*row) for row in _WORDS["subjects"])
+PLACES: Final[Pairs] = _WORDS["places"]
+VERBS: Final[Pairs] = _WORDS["verbs"]
+ACTIONS: Final[Pairs] = _WORDS["actions"]
+OBJECTS: Final[Pairs] = _WORDS["objects"]
+QUALITIES: Final[Pairs] = _WORDS["qualities"]
+TIMES: Final[Pairs] = _WORDS["times"]
+OPENERS: Final[Pairs] = _WORDS["openers"]
+ANTICS: Final[Pairs] = _WORDS["antics"]
+TAILS: Final[Pairs] = _WORDS["tails"]
+QUESTIONS: Final[dict[str, tuple[str, ...]]] = _WORDS["questions"]
 DETAILS: Final = {"place": PLACES, "object": OBJECTS, "time": TIMES}
 
 SENTENCES: Final = (4, 5)
