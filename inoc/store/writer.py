@@ -4,6 +4,7 @@ Log-probabilities and scores: data first, flushed to disk, then the CRC marker; 
 Everything else changes all at once (`files.transaction`). One writer at a time (`lock`).
 """
 
+import errno
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,16 +33,19 @@ def writing(path: Path) -> Generator[Reader]:
         yield Reader(path)
 
 
+_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+
+
 @contextmanager
 def disk_errors(path: Path) -> Generator[None]:
     """Errors of the disk as one sentence."""
     try:
         yield
-    except PermissionError as error:
-        raise BadInput(
-            f"{path} cannot be written ({error.strerror}). Fix: choose another place with --store."
-        ) from error
     except OSError as error:
+        if error.errno in _NOT_WRITABLE:
+            raise BadInput(
+                f"{path} cannot be written ({error.strerror}). Fix: choose another place with --store."
+            ) from error
         if error.strerror is None:
             raise
         raise InocError(

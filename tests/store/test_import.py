@@ -335,7 +335,7 @@ def changed(path: str, value: object) -> dict[str, object]:
         ("baseline.lp_train_default", [-1.0, "x", -1.0], r"baseline\.lp_train_default: index 1 is text"),
         ("baseline.lp_train_default", [-1.0, True, -1.0], "index 1 is true/false"),
         ("baseline.lp_train_default", {"a": 1}, "a list is needed, not an object"),
-        ("baseline", {}, "baseline holds no array"),
+        ("baseline", {}, "baseline has no array"),
         ("prompts.p", 3, r"prompts\.p: a JSON object is needed"),
         ("prompts.p.prompt", 3, "text is needed"),
         ("prompts.p.lp_pos_inoc", [-1.0], "the baseline has no lp_pos_default"),
@@ -417,7 +417,7 @@ def test_bad_companions(write: Write, tmp_path: Path) -> None:
             prompts=spoiled("q.json", PROMPTS, "Be German.", "Be."))  # fmt: skip
     refused(store, "p.role is 'good'", prompts=spoiled("q.json", PROMPTS, '"positive"', '"good"'))
     refused(store, "both roles", prompts=spoiled("q.json", PROMPTS, '"flattering"', '"german"'))
-    refused(store, "p has no text", prompts=write("q.json", {"p": {}}))
+    refused(store, "p: no key 'text'", prompts=write("q.json", {"p": {}}))
     e = elicitation()
     refused(store, r"unknown trait 'Playful' in the data \(known: German, flattering\).*--trait", prompts=prompts,
             elicitation=spoiled("e.json", e, "Flattering", "Playful"))  # fmt: skip
@@ -455,7 +455,7 @@ def test_an_existing_store_is_left_alone(write: Write, tmp_path: Path) -> None:
     run_import(store, file)
     refused(store, "exists already.*--overwrite", file)
     (tmp_path / "mine").mkdir()
-    with pytest.raises(BadInput, match="exists and is not a run store"):
+    with pytest.raises(BadInput, match="exists and is not an inoc store"):
         import_run(Sources((file,)), tmp_path / "mine", overwrite=True)
     import_run(Sources((write("b.json", tokens()),)), store, overwrite=True)
     assert open_store(store).levels() == ("token",)

@@ -1,4 +1,4 @@
-"""Importers: saved log-probabilities, scores and losses of other pipelines become a run store."""
+"""Importers: saved log-probabilities, scores and losses of other pipelines become a store."""
 
 from inoc.store.imports.assemble import Sources, import_run
 from inoc.store.imports.writing import ImportSummary

@@ -1,4 +1,4 @@
-"""From parsed files to a store: everything is read and checked first, then written beside the target, then renamed."""
+"""From parsed files to a store: everything is read and checked, then written next to the target, then renamed."""
 
 import platform
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from inoc._version import __version__
-from inoc.atomic import without_flushing
+from inoc.atomic import flush, without_flushing
 from inoc.errors import BadInput
 from inoc.hashing import SHORT, file_hash
 from inoc.store.fingerprint import completions_fingerprint, fingerprint
@@ -27,6 +27,7 @@ from inoc.store.imports.traits import match_traits
 from inoc.store.imports.writing import ImportSummary, Parsed, write
 from inoc.store.lock import Lock
 from inoc.store.schema import PromptInfo
+from inoc.store.writer import disk_errors
 
 
 @dataclass
@@ -45,29 +46,34 @@ class Sources:
     nominal_step: int | None = None
 
     def files(self) -> list[Path]:
+        """All files but the rephrasing pools."""
         named = (self.prompts, self.elicitation, self.scores, self.losses)
         return [*self.logprobs, *(p for p in named if p is not None)]
 
 
 def import_run(sources: Sources, store: Path, *, overwrite: bool = False) -> ImportSummary:
-    """Make a run store from files.
+    """Make a store from files.
+
+    Args:
+        sources: The files and what the user says about them.
+        store: Where the store is made.
+        overwrite: Whether an existing store is replaced.
+
+    Returns:
+        What was imported, what is missing and what was odd.
 
     Raises:
-        BadInput: a file is bad (the message says where) or the store exists; nothing is written then.
+        BadInput: A file is bad (the message says where) or the store exists; nothing is written then.
     """
     if store.exists() and not overwrite:
-        raise BadInput(f"{store} exists already; choose another --store or give --overwrite.")
+        raise BadInput(f"{store} exists already. Fix: choose another --store or give --overwrite.")
     if store.exists() and not (store / "zarr.json").is_file():
-        raise BadInput(f"{store} exists and is not a run store; it is left alone.")
+        raise BadInput(f"{store} exists and is not an inoc store. Fix: choose another --store.")
     summary = ImportSummary(str(store))
     parsed = _parse(sources, summary)
-    try:
+    with disk_errors(store):
         store.parent.mkdir(parents=True, exist_ok=True)
         lock = Lock(store)
-    except OSError as error:
-        raise BadInput(
-            f"{store} cannot be written ({error.strerror}); choose another place with --store."
-        ) from error
     part, old = store.with_name(f".{store.name}.importing"), store.with_name(f".{store.name}.replaced")
     with lock:
         if old.exists() and not store.exists():  # a kill came between the two renames below
@@ -76,10 +82,13 @@ def import_run(sources: Sources, store: Path, *, overwrite: bool = False) -> Imp
         try:
             with without_flushing():
                 write(parsed, part, summary, _identity(parsed), _provenance(parsed, sources, summary))
+            for path in (*part.rglob("*"), part):
+                flush(path)
             shutil.rmtree(old, ignore_errors=True)
             if store.exists():
                 store.rename(old)
             part.rename(store)
+            flush(store.parent)
             shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -88,7 +97,7 @@ def import_run(sources: Sources, store: Path, *, overwrite: bool = False) -> Imp
 
 def _parse(sources: Sources, summary: ImportSummary) -> Parsed:
     if not sources.files():
-        raise BadInput("nothing to import: name at least one file.")
+        raise BadInput("nothing to import. Fix: name at least one file.")
     prompts = read_prompts(sources.prompts) if sources.prompts else {}
     given = bool(prompts)
     pools = read_rephrasings(sources.rephrasings) if sources.rephrasings else {}
@@ -113,7 +122,7 @@ def _parse(sources: Sources, summary: ImportSummary) -> Parsed:
     for name, rows in (read_losses(sources.losses) if sources.losses else {}).items():
         if name not in runs:
             raise BadInput(
-                f"{sources.losses}: run {name!r} is not among the scored runs; import its scores too."
+                f"{sources.losses}: run {name!r} is not among the scored runs. Fix: import its scores too."
             )
         runs[name].losses = rows
     for key in pools:
@@ -126,7 +135,7 @@ def _parse(sources: Sources, summary: ImportSummary) -> Parsed:
     unknown = [p.key for p in prompts.values() if p.role == "unknown"]
     if unknown:
         summary.notes.append(
-            f"{len(unknown)} of {len(prompts)} prompts have no role or family (--prompts says them); "
+            f"{len(unknown)} of {len(prompts)} prompts have no role or family (--prompts gives them); "
             "heuristics that need the trait of a prompt will be absent."
         )
     summary.ignored = list(dict.fromkeys(summary.ignored))

@@ -2,26 +2,13 @@
 JSONL rows. All give a `LogprobSource`; nothing is written here."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 import numpy as np
-from jaxtyping import Float64
 
 from inoc.errors import BadInput
-from inoc.store.imports.reading import (
-    Json,
-    as_int,
-    as_list,
-    as_object,
-    as_text,
-    load_json,
-    load_jsonl,
-    logprobs,
-    number_or_nan,
-)
+from inoc.store.imports.reading import Node, Numbers, load_json, load_jsonl
 from inoc.store.schema import PREFIX_TYPES, Level, Unit
 
 SETS = {"train": "train", "ctrl": "control", "control": "control", "pos": "positive", "positive": "positive",
@@ -31,13 +18,12 @@ _KEY = re.compile(rf"lp_({'|'.join(SETS)})_({'|'.join(KINDS)})(_tokens)?")
 _TEXTS = re.compile(rf"({'|'.join(SETS)})_(completions|instructions)")
 _SCALARS = {"perplexity_heuristic", "pointwise_perplexity_drift", "n_train", "n_control"}
 
-Values = Float64[np.ndarray, " value"]
-
 
 @dataclass
 class CompletionSource:
     """What a file says about one completion set."""
 
+    name: str
     example_ids: list[str]
     row_size: list[int] | None = None
     token_ids: list[int] | None = None
@@ -49,7 +35,7 @@ class CompletionSource:
 class LogprobSource:
     """Parsed log-probabilities: values by level and unit, prompts in order of appearance, and what was odd."""
 
-    values: dict[tuple[Level, Unit], Values] = field(default_factory=dict[tuple[Level, Unit], Values])
+    values: dict[tuple[Level, Unit], Numbers] = field(default_factory=dict[tuple[Level, Unit], Numbers])
     completions: dict[str, CompletionSource] = field(default_factory=dict[str, CompletionSource])
     prompts: dict[str, str] = field(default_factory=dict[str, str])
     rephrasing: dict[Unit, list[int]] = field(default_factory=dict[Unit, list[int]])
@@ -69,39 +55,32 @@ def read_json(path: Path) -> LogprobSource:
     Every key but one baseline array is optional. Keys of other names are listed as ignored.
     """
     top = load_json(path)
-    if "baseline" not in top or "prompts" not in top:
-        missing = "baseline" if "baseline" not in top else "prompts"
-        raise BadInput(f"{path}: no key {missing!r}; a logprob file has 'baseline' and 'prompts'.")
-    source = LogprobSource(params=dict(as_object(top.get("params", {}), f"{path}: params")))
-    source.ignored += [f"{path.name}: {key}" for key in top if key not in ("params", "baseline", "prompts")]
-    _read_baseline(source, as_object(top["baseline"], f"{path}: baseline"), path)
-    names = source.params.pop("prompts", {})
-    texts = cast(Mapping[str, object], names if isinstance(names, dict) else {})
-    for key, value in as_object(top["prompts"], f"{path}: prompts").items():
-        _read_prompt(source, key, as_object(value, f"{path}: prompts.{key}"), texts.get(key), path)
+    baseline, prompts = top["baseline"], top["prompts"]
+    source = LogprobSource(params=dict(top.get("params", {}).fields))
+    source.ignored += [
+        f"{path.name}: {key}" for key in top.fields if key not in ("params", "baseline", "prompts")
+    ]
+    _read_baseline(source, baseline, path.name)
+    listed = Node(source.params.pop("prompts", {}), f"{path}: params.prompts")
+    texts = listed if isinstance(listed.value, dict) else Node({}, listed.where)
+    for key, entry in prompts.items():
+        _read_prompt(source, key, entry, texts, path.name)
     return source
 
 
-def _read_values(source: LogprobSource, value: object, unit: Unit, tokens: bool, where: str) -> None:
+def _read_values(source: LogprobSource, node: Node, unit: Unit, tokens: bool) -> None:
     """One array, whose lengths must be those of the set."""
+    parts = [row.logprobs() for row in node.rows()] if tokens else []
+    values = np.concatenate([np.zeros(0), *parts]) if tokens else node.logprobs()
+    n = len(parts) if tokens else len(values)
     name = unit.completion_set
+    known = source.completions.setdefault(name, CompletionSource(name, [str(i) for i in range(n)]))
+    _same_length(n, len(known.example_ids), node.where, "lists" if tokens else "values")
     if tokens:
-        rows = [logprobs(row, f"{where}[{i}]") for i, row in enumerate(as_list(value, where))]
-        sizes = [len(row) for row in rows]
-        known = source.completions.setdefault(
-            name, CompletionSource([str(i) for i in range(len(rows))], sizes)
-        )
-        if known.row_size is None:
-            known.row_size = sizes
-        _same_length(len(rows), len(known.example_ids), where, "lists")
-        for i, (n, expected) in enumerate(zip(sizes, known.row_size, strict=True)):
-            _same_length(n, expected, f"{where}[{i}]", "token values")
-        source.values["token", unit] = np.concatenate([np.zeros(0), *rows])
-    else:
-        values = logprobs(value, where)
-        known = source.completions.setdefault(name, CompletionSource([str(i) for i in range(len(values))]))
-        _same_length(len(values), len(known.example_ids), where, "values")
-        source.values["example", unit] = values
+        known.row_size = known.row_size or [len(part) for part in parts]
+        for i, (part, expected) in enumerate(zip(parts, known.row_size, strict=True)):
+            _same_length(len(part), expected, f"{node.where}[{i}]", "token values")
+    source.values["token" if tokens else "example", unit] = values
 
 
 def _same_length(n: int, expected: int, where: str, what: str) -> None:
@@ -109,50 +88,49 @@ def _same_length(n: int, expected: int, where: str, what: str) -> None:
         raise BadInput(f"{where} has {n} {what}; {expected} are needed.")
 
 
-def _read_baseline(source: LogprobSource, baseline: Json, path: Path) -> None:
-    for key, value in baseline.items():
-        where = f"{path}: baseline.{key}"
-        match, texts = _KEY.fullmatch(key), _TEXTS.fullmatch(key)
+def _read_baseline(source: LogprobSource, baseline: Node, file: str) -> None:
+    for key, node in baseline.items():
+        match = _KEY.fullmatch(key)
         if match and KINDS[match[2]] == "none":
-            _read_values(source, value, Unit.default(SETS[match[1]]), bool(match[3]), where)
-        elif not texts:
-            source.ignored.append(f"{path.name}: baseline.{key}")
+            _read_values(source, node, Unit.default(SETS[match[1]]), bool(match[3]))
+        elif not _TEXTS.fullmatch(key):
+            source.ignored.append(f"{file}: baseline.{key}")
     if not source.values:
-        raise BadInput(f"{path}: baseline holds no array named lp_<set>_default or lp_<set>_default_tokens.")
-    for key, value in baseline.items():
+        raise BadInput(f"{baseline.where} has no array named lp_<set>_default or lp_<set>_default_tokens.")
+    for key, node in baseline.items():
         if texts := _TEXTS.fullmatch(key):
-            where, name = f"{path}: baseline.{key}", SETS[texts[1]]
-            rows = [as_text(row, f"{where}[{i}]") for i, row in enumerate(as_list(value, where))]
-            if name not in source.completions:
-                source.ignored.append(f"{path.name}: baseline.{key} (no log-probabilities of that set)")
+            rows = [row.text() for row in node.rows()]
+            known = source.completions.get(SETS[texts[1]])
+            if known is None:
+                source.ignored.append(f"{file}: baseline.{key} (no log-probabilities of that set)")
                 continue
-            _same_length(len(rows), len(source.completions[name].example_ids), where, "texts")
-            setattr(source.completions[name], texts[2], rows)
+            _same_length(len(rows), len(known.example_ids), node.where, "texts")
+            setattr(known, texts[2], rows)
 
 
-def _read_prompt(source: LogprobSource, key: str, entry: Json, listed: object, path: Path) -> None:
-    where = f"{path}: prompts.{key}"
-    text = entry.get("prompt", listed)
-    source.prompts[key] = "" if text is None else as_text(text, f"{where}.prompt")
-    if isinstance(listed, str) and listed != source.prompts[key]:
-        source.warnings.append(f"{where}: its text differs from params.prompts.{key}.")
-    for name, value in entry.items():
+def _read_prompt(source: LogprobSource, key: str, entry: Node, listed: Node, file: str) -> None:
+    text = entry["prompt"] if "prompt" in entry else listed.get(key)
+    source.prompts[key] = "" if text.value is None else text.text()
+    also = listed.get(key).value
+    if isinstance(also, str) and also != source.prompts[key]:
+        source.warnings.append(f"{entry.where}: its text differs from params.prompts.{key}.")
+    for name, node in entry.items():
         match = _KEY.fullmatch(name)
         if match and KINDS[match[2]] != "none":
             unit = Unit(SETS[match[1]], KINDS[match[2]], key)
             level: Level = "token" if match[3] else "example"
             if (level, Unit.default(unit.completion_set)) not in source.values:
                 raise BadInput(
-                    f"{where}.{name}: the baseline has no lp_{match[1]}_default{match[3] or ''} to compare it with."
+                    f"{node.where}: the baseline has no lp_{match[1]}_default{match[3] or ''} to compare it with."
                 )
-            _read_values(source, value, unit, bool(match[3]), f"{where}.{name}")
+            _read_values(source, node, unit, bool(match[3]))
         elif name != "prompt" and name not in _SCALARS:
-            source.ignored.append(f"{path.name}: prompts.*.{name}")
-    _check_scalars(source, key, entry, where)
+            source.ignored.append(f"{file}: prompts.*.{name}")
+    _check_scalars(source, key, entry)
 
 
-def example_values(source: LogprobSource, unit: Unit) -> Values | None:
-    """Per-example means of a unit, from whichever level is there; None if neither is."""
+def _example_values(source: LogprobSource, unit: Unit) -> Numbers | None:
+    """Per-example means of a unit, from the level that has it; None if neither does."""
     if ("example", unit) in source.values:
         return source.values["example", unit]
     tokens, rows = source.values.get(("token", unit)), source.completions[unit.completion_set].row_size
@@ -162,41 +140,52 @@ def example_values(source: LogprobSource, unit: Unit) -> Values | None:
     return np.array([part.mean() if part.size else np.nan for part in parts])
 
 
-def _check_scalars(source: LogprobSource, key: str, entry: Json, where: str) -> None:
-    """Stored scalars against the arrays they summarise."""
+def _check_scalars(source: LogprobSource, key: str, entry: Node) -> None:
+    """Stored scalars against the arrays they summarize."""
     for name, completion_set, absolute in (
         ("perplexity_heuristic", "train", False),
         ("pointwise_perplexity_drift", "control", True),
     ):
         if name not in entry or completion_set not in source.completions:
             continue
-        fixed = example_values(source, Unit(completion_set, "fixed", key))
-        default = example_values(source, Unit.default(completion_set))
+        fixed = _example_values(source, Unit(completion_set, "fixed", key))
+        default = _example_values(source, Unit.default(completion_set))
         if fixed is None or default is None:
             continue
-        difference = (np.abs(fixed - default) if absolute else fixed - default)[np.isfinite(fixed - default)]
-        stored = number_or_nan(entry[name], f"{where}.{name}")
-        found = float(difference.mean()) if difference.size else float("nan")
-        compare(source.warnings, f"{where}.{name}", stored, found)
+        difference = np.abs(fixed - default) if absolute else fixed - default
+        compare(source.warnings, entry[name], difference)
     for name, completion_set in (("n_train", "train"), ("n_control", "control")):
         if name in entry and completion_set in source.completions:
-            n = as_int(entry[name], f"{where}.{name}")
-            if n != len(source.completions[completion_set].example_ids):
-                source.warnings.append(
-                    f"{where}.{name} says {n}, its arrays hold {len(source.completions[completion_set].example_ids)}."
-                )
+            said, n = entry[name].integer(), len(source.completions[completion_set].example_ids)
+            if said != n:
+                source.warnings.append(f"{entry[name].where} says {said}, its arrays hold {n}.")
 
 
-def compare(warnings: list[str], where: str, stored: float, found: float) -> None:
-    """Note a stored scalar that contradicts its arrays by more than 1e-6 (relative, absolute below 1)."""
+def compare(warnings: list[str], node: Node, values: Numbers) -> None:
+    """Note a stored mean that contradicts the finite values by more than 1e-6 (relative, absolute below 1)."""
+    finite = values[np.isfinite(values)]
+    stored, found = node.number(), float(finite.mean()) if finite.size else float("nan")
     if np.isnan(stored) and np.isnan(found):
         return
     if not abs(stored - found) <= 1e-6 * max(1.0, abs(found)):
-        warnings.append(f"{where} says {stored:.9g}, its own arrays give {found:.9g}; the arrays are used.")
+        warnings.append(
+            f"{node.where} says {stored:.9g}, its own arrays give {found:.9g}; the arrays are used."
+        )
 
 
 _ROW_KEYS = {"prompt", "prefix_type", "example_id", "token_ids", "logprobs", "completion_set", "instruction",
              "completion", "rephrasing", "text"}  # fmt: skip
+
+
+@dataclass
+class _Rows:
+    """JSONL rows of one completion set, by example."""
+
+    token_ids: dict[str, tuple[str, list[int]]] = field(default_factory=dict[str, tuple[str, list[int]]])
+    """Where an example came first, and its token ids."""
+    values: dict[Unit, dict[str, Numbers]] = field(default_factory=dict[Unit, dict[str, Numbers]])
+    texts: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    picks: dict[Unit, dict[str, int]] = field(default_factory=dict[Unit, dict[str, int]])
 
 
 def read_jsonl(path: Path) -> LogprobSource:
@@ -205,80 +194,66 @@ def read_jsonl(path: Path) -> LogprobSource:
     Rows of the baseline have prefix_type "none". Optional: completion_set (default "train"), instruction, completion,
     rephrasing (index into the pool), text (of the prompt). Token ids of an example must be the same in every row.
     """
-    source = LogprobSource()
-    rows: dict[Unit, dict[str, Values]] = {}
-    examples: dict[str, dict[str, tuple[str, list[int]]]] = {}
-    texts: dict[tuple[str, str], dict[str, str]] = {}
-    picks: dict[Unit, dict[str, int]] = {}
-    for where, row in load_jsonl(path):
-        for name in ("prefix_type", "example_id", "token_ids", "logprobs"):
-            if name not in row:
-                raise BadInput(f"{where}: no key {name!r}.")
-        kind = as_text(row["prefix_type"], f"{where}: prefix_type")
+    source, sets = LogprobSource(), dict[str, _Rows]()
+    for row in load_jsonl(path):
+        kind, example = row["prefix_type"].text(), str(row["example_id"].value)
         if kind not in ("none", *PREFIX_TYPES):
-            raise BadInput(f"{where}: prefix_type {kind!r} is none of none, {', '.join(PREFIX_TYPES)}.")
-        key = as_text(row.get("prompt") or "", f"{where}: prompt") if kind != "none" else ""
-        if kind != "none" and not key:
-            raise BadInput(f"{where}: a row with prefix_type {kind!r} needs a prompt.")
-        name = as_text(row.get("completion_set", "train"), f"{where}: completion_set")
-        unit, example = Unit(name, kind, key), str(row["example_id"])
-        ids = [as_int(t, f"{where}: token_ids[{i}]") for i, t in enumerate(as_list(row["token_ids"], where))]
-        first, known = examples.setdefault(name, {}).setdefault(example, (where, ids))
-        if known != ids:
-            raise BadInput(f"{where}: token_ids of example {example!r} differ from those at {first}.")
-        values = logprobs(row["logprobs"], f"{where}: logprobs")
-        _same_length(len(values), len(ids), f"{where}: logprobs", "values")
-        if example in rows.setdefault(unit, {}):
             raise BadInput(
-                f"{where}: a second row for prompt {key!r}, prefix type {kind!r}, example {example!r}."
+                f"{row.where}: prefix_type {kind!r}. Fix: write none, {' or '.join(PREFIX_TYPES)}."
             )
-        rows[unit][example] = values
+        key = row.get("prompt", "").text() if kind != "none" and row.get("prompt").value else ""
+        if kind != "none" and not key:
+            raise BadInput(f"{row.where}: a row with prefix_type {kind!r} needs a prompt.")
+        unit = Unit(row.get("completion_set", "train").text(), kind, key)
+        rows = sets.setdefault(unit.completion_set, _Rows())
+        ids = [token.integer() for token in row["token_ids"].rows()]
+        first, known = rows.token_ids.setdefault(example, (row.where, ids))
+        if known != ids:
+            raise BadInput(f"{row.where}: token_ids of example {example!r} differ from those at {first}.")
+        values = row["logprobs"].logprobs()
+        _same_length(len(values), len(ids), row["logprobs"].where, "values")
+        if example in rows.values.setdefault(unit, {}):
+            raise BadInput(
+                f"{row.where}: a second row for prompt {key!r}, prefix type {kind!r}, example {example!r}."
+            )
+        rows.values[unit][example] = values
         if key:
-            source.prompts.setdefault(key, as_text(row.get("text", ""), f"{where}: text"))
-        for field_name in ("instruction", "completion"):
-            if field_name in row:
-                texts.setdefault((name, field_name), {})[example] = as_text(
-                    row[field_name], f"{where}: {field_name}"
-                )
-        if row.get("rephrasing") is not None:
-            picks.setdefault(unit, {})[example] = as_int(row["rephrasing"], f"{where}: rephrasing")
-        source.ignored += [f"{path.name}: {extra}" for extra in row if extra not in _ROW_KEYS]
-    if not rows:
+            source.prompts.setdefault(key, row.get("text", "").text())
+        for name in ("instruction", "completion"):
+            if name in row:
+                rows.texts.setdefault(name, {})[example] = row[name].text()
+        if row.get("rephrasing").value is not None:
+            rows.picks.setdefault(unit, {})[example] = row["rephrasing"].integer()
+        source.ignored += [f"{path.name}: {extra}" for extra in row.fields if extra not in _ROW_KEYS]
+    if not sets:
         raise BadInput(f"{path} holds no rows.")
-    _collect(source, path, rows, examples, texts, picks)
+    for name, rows in sets.items():
+        _collect(source, path, name, rows)
     return source
 
 
-def _collect(
-    source: LogprobSource,
-    path: Path,
-    rows: Mapping[Unit, Mapping[str, Values]],
-    examples: Mapping[str, Mapping[str, tuple[str, list[int]]]],
-    texts: Mapping[tuple[str, str], Mapping[str, str]],
-    picks: Mapping[Unit, Mapping[str, int]],
-) -> None:
+def _collect(source: LogprobSource, path: Path, name: str, rows: _Rows) -> None:
     """Rows by example become one array per unit; an example a unit lacks is missing data."""
-    for name, members in examples.items():
-        if Unit.default(name) not in rows:
-            raise BadInput(f"{path}: the set {name!r} has no baseline rows (prefix_type 'none').")
-        source.completions[name] = CompletionSource(
-            list(members),
-            [len(ids) for _, ids in members.values()],
-            [t for _, ids in members.values() for t in ids],
-            *(
-                [given.get(e, "") for e in members] if (given := texts.get((name, f))) else None
-                for f in ("instruction", "completion")
-            ),
-        )
-    for unit, by_example in rows.items():
-        members = examples[unit.completion_set]
-        absent = [e for e in members if e not in by_example]
+    if Unit.default(name) not in rows.values:
+        raise BadInput(f"{path}: the set {name!r} has no baseline rows (prefix_type 'none').")
+    examples = {example: ids for example, (_, ids) in rows.token_ids.items()}
+    texts = {field: [given.get(e, "") for e in examples] for field, given in rows.texts.items()}
+    source.completions[name] = CompletionSource(
+        name,
+        list(examples),
+        [len(ids) for ids in examples.values()],
+        [token for ids in examples.values() for token in ids],
+        texts.get("instruction"),
+        texts.get("completion"),
+    )
+    for unit, by_example in rows.values.items():
+        absent = [e for e in examples if e not in by_example]
         if absent:
             source.warnings.append(
-                f"{path}: {unit.completion_set}/{unit.prefix_type}/{unit.prompt or 'default'} lacks {len(absent)} of "
-                f"{len(members)} examples (first {absent[0]!r}); kept as missing."
+                f"{path}: {name}/{unit.prefix_type}/{unit.prompt or 'default'} lacks {len(absent)} of "
+                f"{len(examples)} examples (first {absent[0]!r}); kept as missing."
             )
-        parts = [by_example.get(e, np.full(len(ids), np.nan)) for e, (_, ids) in members.items()]
+        parts = [by_example.get(e, np.full(len(ids), np.nan)) for e, ids in examples.items()]
         source.values["token", unit] = np.concatenate([np.zeros(0), *parts])
-        if unit in picks:
-            source.rephrasing[unit] = [picks[unit].get(e, -1) for e in members]
+        if unit in rows.picks:
+            source.rephrasing[unit] = [rows.picks[unit].get(e, -1) for e in examples]

@@ -3,42 +3,27 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from jaxtyping import Float64
 
 from inoc.errors import BadInput
 from inoc.store.imports.logprobs import compare
-from inoc.store.imports.reading import (
-    Json,
-    as_int,
-    as_list,
-    as_object,
-    as_text,
-    load_json,
-    load_jsonl,
-    number_or_nan,
-    numbers,
-)
+from inoc.store.imports.reading import Node, Numbers, load_json, load_jsonl
 from inoc.store.schema import CONDITIONS, ROLES, PromptInfo
 
-Scores = Float64[np.ndarray, " instruction"]
 UNKNOWN = "unknown"
 
 
 def read_prompts(path: Path) -> dict[str, PromptInfo]:
     """{key: {text, group, family, role}} in the order of the file."""
     prompts: dict[str, PromptInfo] = {}
-    for key, value in load_json(path).items():
-        entry = as_object(value, f"{path}: {key}")
-        if "text" not in entry:
-            raise BadInput(f"{path}: {key} has no text.")
-        fields = {f: as_text(entry[f], f"{path}: {key}.{f}") for f in PromptInfo._fields[1:] if f in entry}
-        prompts[key] = PromptInfo(key, **fields)
+    for key, entry in load_json(path).items():
+        given = {name: entry[name].text() for name in PromptInfo._fields[2:] if name in entry}
+        prompts[key] = PromptInfo(key, entry["text"].text(), **given)
         if prompts[key].role not in ROLES:
             raise BadInput(
-                f"{path}: {key}.role is {prompts[key].role!r}; one of {', '.join(ROLES[:3])} is needed."
+                f"{entry.where}.role is {prompts[key].role!r}. Fix: write one of {', '.join(ROLES[:3])}."
             )
     return prompts
 
@@ -47,86 +32,89 @@ def read_rephrasings(folder: Path) -> dict[str, list[str]]:
     """`<prompt>.jsonl` with one {"rephrasing": text} per line, for every prompt that has a pool."""
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder of rephrasings.")
-    pools: dict[str, list[str]] = {}
-    for file in sorted(folder.glob("*.jsonl")):
-        pools[file.stem] = [
-            as_text(row.get("rephrasing"), f"{where}: rephrasing") for where, row in load_jsonl(file)
-        ]
+    pools = {
+        file.stem: [row.get("rephrasing").text() for row in load_jsonl(file)]
+        for file in sorted(folder.glob("*.jsonl"))
+    }
     if not pools:
-        raise BadInput(f"{folder} holds no .jsonl files.")
+        raise BadInput(f"{folder} has no .jsonl files. Fix: name the folder of <prompt key>.jsonl files.")
     return pools
 
 
 @dataclass
-class ElicitationSource:
-    """Scores by (prompt, trait); the baseline under `baseline`."""
+class ScoreSource:
+    """Scores 0-100 by instruction as a file gives them: one judge per trait, one length for all.
 
-    traits: list[str]
-    scores: dict[tuple[str, str], Scores]
-    prompts: dict[str, str]
-    baseline: dict[str, Scores] | None
-    judges: dict[str, str]
+    Attributes:
+        traits: In order of appearance.
+        judges: Identity of the judge by trait.
+        size: How many instructions; 0 before the first scores.
+    """
+
+    traits: list[str] = field(default_factory=list[str])
+    judges: dict[str, str] = field(default_factory=dict[str, str])
+    size: int = 0
+
+    def read(self, entry: Node, cells: Node, warnings: list[str]) -> dict[str, Numbers]:
+        """{trait: {values, mean, n_nan}}; null is missing, the scalars are checked against the values.
+
+        The optional key `judge` of a cell or else of the `entry` is one name, or one by trait.
+        """
+        found: dict[str, Numbers] = {}
+        for trait, cell in cells.items():
+            values = found[trait] = cell["values"].numbers(low=0.0, high=100.0)
+            if self.size not in (0, len(values)):
+                raise BadInput(
+                    f"{cell.where}.values has {len(values)} values; {self.size} are needed, as elsewhere."
+                )
+            self.size = len(values)
+            missing = int(np.isnan(values).sum())
+            if "mean" in cell:
+                compare(warnings, cell["mean"], values)
+            if "n_nan" in cell and cell["n_nan"].integer() != missing:
+                warnings.append(f"{cell.where}.n_nan says {cell['n_nan'].value}, its values lack {missing}.")
+            judge = (cell if "judge" in cell else entry).get("judge", UNKNOWN)
+            name = (judge.get(trait, UNKNOWN) if isinstance(judge.value, dict) else judge).text()
+            if self.judges.setdefault(trait, name) != name:
+                raise BadInput(
+                    f"{cell.where}: judge {name!r}, but {self.judges[trait]!r} before; scores of two judges do not mix."
+                )
+            if trait not in self.traits:
+                self.traits.append(trait)
+        return found
+
+    def table(self, cells: Mapping[str, Numbers]) -> Float64[np.ndarray, "trait instruction"]:
+        """[trait, instruction]; NaN for a trait without scores."""
+        return np.array([cells.get(trait, np.full(self.size, np.nan)) for trait in self.traits])
+
+
+@dataclass
+class ElicitationSource(ScoreSource):
+    """Scores of the base model by prompt and trait; `baseline` by trait."""
+
+    scores: dict[str, dict[str, Numbers]] = field(default_factory=dict[str, dict[str, Numbers]])
+    prompts: dict[str, str] = field(default_factory=dict[str, str])
+    baseline: dict[str, Numbers] = field(default_factory=dict[str, Numbers])
     warnings: list[str] = field(default_factory=list[str])
-
-
-def _judge(entry: Json, trait: str, where: str) -> str:
-    """Judge of a trait from an optional key `judge`: one name, or one by trait."""
-    said = entry.get("judge", UNKNOWN)
-    if isinstance(said, dict):
-        said = as_object(cast(object, said), where).get(trait, UNKNOWN)
-    return as_text(said, f"{where}: judge")
-
-
-def _one_judge(judges: dict[str, str], trait: str, judge: str, where: str) -> None:
-    if judges.setdefault(trait, judge) != judge:
-        raise BadInput(
-            f"{where}: judge {judge!r}, but {judges[trait]!r} before; scores of two judges do not mix."
-        )
-
-
-def _read_scores(entry: Json, where: str, warnings: list[str]) -> Scores:
-    """{values, mean, n_nan}: values 0-100 with null for missing; the scalars are checked against them."""
-    if "values" not in entry:
-        raise BadInput(f"{where} has no values.")
-    values = numbers(entry["values"], f"{where}.values", low=0.0, high=100.0)
-    finite = values[np.isfinite(values)]
-    if "mean" in entry:
-        found = float(finite.mean()) if finite.size else float("nan")
-        compare(warnings, f"{where}.mean", number_or_nan(entry["mean"], f"{where}.mean"), found)
-    if "n_nan" in entry and as_int(entry["n_nan"], f"{where}.n_nan") != values.size - finite.size:
-        warnings.append(f"{where}.n_nan says {entry['n_nan']}, its values lack {values.size - finite.size}.")
-    return values
 
 
 def read_elicitation(path: Path, baseline: str | None, known: Mapping[str, PromptInfo]) -> ElicitationSource:
     """{prompt key: {prompt, n, scores: {trait: {mean, values}}}}.
 
-    The baseline (no inoculation prompt) is the entry `baseline`, else "neutral" where that is no prompt's key.
+    The baseline (no inoculation prompt) is the entry `baseline`, else "neutral" where that is not a prompt's key.
     """
     top = load_json(path)
     if baseline is not None and baseline not in top:
         raise BadInput(f"{path} has no entry {baseline!r} to serve as baseline.")
     base = baseline or ("neutral" if "neutral" in top and "neutral" not in known else None)
-    source = ElicitationSource([], {}, {}, None, {})
-    for key, value in top.items():
-        entry = as_object(value, f"{path}: {key}")
-        per_trait = as_object(entry.get("scores"), f"{path}: {key}.scores")
-        for trait, cell in per_trait.items():
-            where = f"{path}: {key}.scores.{trait}"
-            content = as_object(cell, where)
-            values = _read_scores(content, where, source.warnings)
-            _same(source, path, values, where)
-            _one_judge(
-                source.judges, trait, _judge(content if "judge" in content else entry, trait, where), where
-            )
-            if key == base:
-                source.baseline = source.baseline or {}
-                source.baseline[trait] = values
-            if key != base or key in known:
-                source.scores[key, trait] = values
-                source.prompts[key] = as_text(entry.get("prompt", ""), f"{path}: {key}.prompt")
-            if trait not in source.traits:
-                source.traits.append(trait)
+    source = ElicitationSource()
+    for key, entry in top.items():
+        cells = source.read(entry, entry.get("scores"), source.warnings)
+        if key == base:
+            source.baseline = cells
+        if cells and (key != base or key in known):
+            source.scores[key] = cells
+            source.prompts[key] = entry.get("prompt", "").text()
     if base is None:
         source.warnings.append(
             f"{path}: no entry without inoculation prompt ('neutral'), so elicitation has no baseline; "
@@ -135,29 +123,20 @@ def read_elicitation(path: Path, baseline: str | None, known: Mapping[str, Promp
     return source
 
 
-def _same(source: ElicitationSource, path: Path, values: Scores, where: str) -> None:
-    for known in [*source.scores.values(), *(source.baseline or {}).values()][:1]:
-        if len(known) != len(values):
-            raise BadInput(
-                f"{where}.values has {len(values)} values; {len(known)} are needed, as elsewhere in {path}."
-            )
-
-
 @dataclass
-class RunSource:
-    """One fine-tuning's evaluations."""
+class RunSource(ScoreSource):
+    """One run's evaluations: scores by (step, condition) and trait."""
 
-    name: str
-    prompt: str
-    prefix_type: str
-    text: str
-    settings: dict[str, object]
-    seed: int
-    nominal_step: int
-    traits: list[str]
-    judges: dict[str, str]
-    cells: dict[tuple[int, str], dict[str, Scores]]
-    size: int
+    name: str = ""
+    prompt: str = ""
+    prefix_type: str = "none"
+    text: str = ""
+    settings: dict[str, object] = field(default_factory=dict[str, object])
+    seed: int = -1
+    nominal_step: int = -1
+    cells: dict[tuple[int, str], dict[str, Numbers]] = field(
+        default_factory=dict[tuple[int, str], dict[str, Numbers]]
+    )
     losses: list[tuple[int, float, float]] = field(default_factory=list[tuple[int, float, float]])
 
     @property
@@ -176,71 +155,48 @@ def read_scores(path: Path, by_text: Mapping[str, str], warnings: list[str]) -> 
     `by_text` maps the text of a prompt to its key. The fields say what a run is, its name only where they do not.
     """
     runs: dict[str, RunSource] = {}
-    for name, value in load_json(path).items():
-        where = f"{path}: {name}"
-        entry = as_object(value, where)
-        run = _describe(name, entry, by_text, where)
-        for step_text, conditions in as_object(entry.get("steps"), f"{where}.steps").items():
-            number = as_int(step_text, f"{where}.steps: step")
-            for condition, cells in as_object(conditions, f"{where}.steps.{step_text}").items():
-                for trait, cell in as_object(cells, f"{where}.steps.{step_text}.{condition}").items():
-                    place = f"{where}.steps.{step_text}.{condition}.{trait}"
-                    content = as_object(cell, place)
-                    values = _read_scores(content, place, warnings)
-                    if run.size not in (0, len(values)):
-                        raise BadInput(
-                            f"{place}.values has {len(values)} values; {run.size} are needed, as elsewhere."
-                        )
-                    run.size = len(values)
-                    _one_judge(
-                        run.judges,
-                        trait,
-                        _judge(content if "judge" in content else entry, trait, place),
-                        place,
-                    )
-                    run.cells.setdefault((number, condition), {})[trait] = values
-                    if trait not in run.traits:
-                        run.traits.append(trait)
-        runs[name] = run
+    for name, entry in load_json(path).items():
+        run = runs[name] = _describe(name, entry, by_text)
+        steps = entry.get("steps")
+        for step, conditions in steps.items():
+            number = Node(step, f"{steps.where}: step").integer()
+            for condition, cells in conditions.items():
+                found = run.read(entry, cells, warnings)
+                if found:
+                    run.cells.setdefault((number, condition), {}).update(found)
     return runs
-
-
-def _describe(name: str, entry: Json, by_text: Mapping[str, str], where: str) -> RunSource:
-    kind = as_text(entry.get("type", "mix" if "rephrasings_key" in entry else "fixed"), f"{where}.type")
-    if kind not in ("none", "fixed", "mix"):
-        raise BadInput(f"{where}.type is {kind!r}; one of none, fixed, mix is needed.")
-    text = as_text(entry.get("user_prefix") or "", f"{where}.user_prefix")
-    if kind == "mix":
-        prompt = as_text(entry.get("rephrasings_key", name.removesuffix("_mix")), f"{where}.rephrasings_key")
-    elif not text and ("user_prefix" in entry or name == "no_inoculation"):
-        prompt, kind = "", "none"
-    else:
-        prompt = by_text.get(text, name)
-    settings = {k: v for k, v in entry.items() if k not in _RUN_KEYS}
-    if "lr" in entry:
-        settings["learning_rate"] = number_or_nan(entry["lr"], f"{where}.lr")
-    return RunSource(
-        name, prompt, kind, text, settings, as_int(entry.get("seed", -1), f"{where}.seed"),
-        as_int(entry.get("nominal_step", -1), f"{where}.nominal_step"), [], {}, {}, 0,
-    )  # fmt: skip
 
 
 _RUN_KEYS = {"type", "lr", "steps", "user_prefix", "rephrasings_key", "judge", "seed", "nominal_step"}
 
 
+def _describe(name: str, entry: Node, by_text: Mapping[str, str]) -> RunSource:
+    kind = entry.get("type", "mix" if "rephrasings_key" in entry else "fixed").text()
+    if kind not in ("none", "fixed", "mix"):
+        raise BadInput(f"{entry.where}.type is {kind!r}. Fix: write one of none, fixed, mix.")
+    prefix = entry.get("user_prefix", "")
+    text = "" if prefix.value is None else prefix.text()
+    if kind == "mix":
+        prompt = entry.get("rephrasings_key", name.removesuffix("_mix")).text()
+    elif not text and ("user_prefix" in entry or name == "no_inoculation"):
+        prompt, kind = "", "none"
+    else:
+        prompt = by_text.get(text, name)
+    settings = {k: v for k, v in entry.fields.items() if k not in _RUN_KEYS}
+    if "lr" in entry:
+        settings["learning_rate"] = entry["lr"].number()
+    seed, nominal_step = (entry.get(key, -1).integer() for key in ("seed", "nominal_step"))
+    return RunSource(
+        name=name, prompt=prompt, prefix_type=kind, text=text, settings=settings, seed=seed, nominal_step=nominal_step
+    )  # fmt: skip
+
+
 def read_losses(path: Path) -> dict[str, list[tuple[int, float, float]]]:
     """{run: [{step, loss, learning_rate}, ...]} -> (update, loss, learning rate) in order."""
-    losses: dict[str, list[tuple[int, float, float]]] = {}
-    for name, value in load_json(path).items():
-        rows: list[tuple[int, float, float]] = []
-        for i, item in enumerate(as_list(value, f"{path}: {name}")):
-            where = f"{path}: {name}[{i}]"
-            row = as_object(item, where)
-            if "step" not in row or "loss" not in row:
-                raise BadInput(f"{where} needs step and loss.")
-            rate = number_or_nan(row.get("learning_rate"), f"{where}.learning_rate")
-            rows.append(
-                (as_int(row["step"], f"{where}.step"), number_or_nan(row["loss"], f"{where}.loss"), rate)
-            )
-        losses[name] = rows
-    return losses
+    return {
+        name: [
+            (row["step"].integer(), row["loss"].number(), row.get("learning_rate").number())
+            for row in rows.rows()
+        ]
+        for name, rows in load_json(path).items()
+    }

@@ -12,19 +12,19 @@ def match_traits(
     """Traits of an import, the positive one first.
 
     Args:
-        mentioned: trait names in elicitation and scores.
-        prompts: their families and roles say what a trait is: family "german" belongs to trait "German".
+        mentioned: Trait names in elicitation and scores.
+        prompts: Their families and roles define the traits: family "german" belongs to trait "German".
         given: `ROLE=NAME` or `ROLE=NAME:FAMILY` from the user, which wins.
 
     Raises:
-        BadInput: data mention a trait that neither the prompts nor the user know, or a role is not clear.
+        BadInput: The data mention a trait that neither the prompts nor the user define, or a role is not clear.
     """
     families: dict[str, str] = {}
     for prompt in prompts:
         asks = prompt.role in ("positive", "negative")
         if asks and families.setdefault(prompt.family, prompt.role) != prompt.role:
             raise BadInput(
-                f"prompts of family {prompt.family!r} have both roles; a family asks for one trait."
+                f"prompts of family {prompt.family!r} have both roles. Fix: give each family one role."
             )
     names = {name.casefold(): name for name in mentioned}
     if given:
@@ -35,15 +35,15 @@ def match_traits(
         several = [t.name for t in traits if t.role == role]
         if len(several) > 1:
             raise BadInput(
-                f"{len(several)} {role} traits ({', '.join(several)}), one is meant; "
-                f"choose it with --trait {role}=NAME:FAMILY."
+                f"{len(several)} {role} traits ({', '.join(several)}), where one is expected. "
+                f"Fix: choose it with --trait {role}=NAME:FAMILY."
             )
     for name in mentioned:
         if name not in {t.name for t in traits}:
-            known = ", ".join(t.name for t in traits) or "none; prompts with family and role make them known"
+            known = ", ".join(t.name for t in traits) or "none; prompts with family and role define them"
             raise BadInput(
-                f"unknown trait {name!r} in the data (known: {known}); "
-                "say what it is with --trait positive=NAME:FAMILY or --trait negative=NAME:FAMILY."
+                f"unknown trait {name!r} in the data (known: {known}). "
+                "Fix: define it with --trait positive=NAME:FAMILY or --trait negative=NAME:FAMILY."
             )
     return sorted(traits, key=lambda t: t.role != "positive")
 
@@ -53,7 +53,8 @@ def _parse(text: str, families: Mapping[str, str]) -> TraitInfo:
     name, _, family = rest.partition(":")
     if not equals or role not in ("positive", "negative") or not name:
         raise BadInput(
-            f"--trait {text!r}: write positive=NAME or negative=NAME, with :FAMILY where it differs."
+            f"--trait {text!r} is not ROLE=NAME. "
+            "Fix: write positive=NAME or negative=NAME, with :FAMILY where it differs."
         )
     if not family:
         near = [f for f in families if f.casefold() == name.casefold()]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from inoc.errors import BadInput
-from inoc.store.imports.logprobs import LogprobSource
+from inoc.store.imports.logprobs import CompletionSource, LogprobSource
 from inoc.store.imports.outcomes import ElicitationSource, RunSource
 from inoc.store.runs import RunPlan
 from inoc.store.schema import COMPLETION_SETS, PREFIX_TYPES, Level, PromptInfo, TraitInfo, Unit
@@ -31,9 +31,15 @@ class ImportSummary:
     warnings: list[str] = field(default_factory=list[str])
     ignored: list[str] = field(default_factory=list[str])
 
+    def count_missing(self, what: str, values: np.ndarray) -> None:
+        """Add the NaN among some values."""
+        self.missing_values[what] = self.missing_values.get(what, 0) + int(np.isnan(values).sum())
+
 
 @dataclass
 class Parsed:
+    """Everything that the files say, checked."""
+
     logprobs: list[LogprobSource]
     prompts: dict[str, PromptInfo]
     pools: dict[str, list[str]]
@@ -70,59 +76,71 @@ def _write_logprobs(parsed: Parsed, writer: StoreWriter, summary: ImportSummary)
     for part in parsed.logprobs:
         for key, array in part.values.items():
             if key in values:
-                raise BadInput(f"{key[1]} comes in two files; import one of them.")
+                raise BadInput(f"{key[1]} comes in two files. Fix: import one of them.")
             values[key] = array
     for name in sorted({u.completion_set for _, u in values}, key=_set_order):
-        sources = [p.completions[name] for p in parsed.logprobs if name in p.completions]
-        first = sources[0]
-        if any(s.example_ids != first.example_ids for s in sources):
-            raise BadInput(f"the files disagree about the examples of the set {name!r}.")
-        rows = next((s.row_size for s in sources if s.row_size is not None), None)
-        ids = next((s.token_ids for s in sources if s.token_ids is not None), None)
-        writer.put_completions(
-            name,
-            example_ids=first.example_ids,
-            row_size=None if rows is None else np.asarray(rows, np.int64),
-            token_ids=None if ids is None else np.asarray(ids, np.int64),
-            instructions=next((s.instructions for s in sources if s.instructions), None),
-            completions=next((s.completions for s in sources if s.completions), None),
-        )
+        completions = _write_completions(parsed, name, writer)
         levels: tuple[Level, ...] = ("token", "example")
         for level in levels:
-            units = [
-                u for at, u in values if at == level and u.completion_set == name and u.prefix_type != "none"
-            ]
-            default = Unit.default(name)
-            if (level, default) not in values:
-                continue
-            prompts = [k for k in parsed.prompts if any(u.prompt == k for u in units)]
-            kinds = [k for k in PREFIX_TYPES if any(u.prefix_type == k for u in units)]
-            picks = {u: p.rephrasing[u] for p in parsed.logprobs for u in units if u in p.rephrasing}
-            planned = writer.plan(
-                name, prefix_types=kinds, prompts=prompts, level=level, rephrasings=bool(picks)
-            )
-            for unit in [default, *units]:
-                array = values[level, unit]
-                chosen = np.asarray(picks[unit], np.int32) if unit in picks else None
-                writer.put_unit(unit, array, chosen, level)
-                label = f"{name}, {unit.prefix_type}, {level} level"
-                summary.missing_values[label] = summary.missing_values.get(label, 0) + int(
-                    np.isnan(array).sum()
-                )
-            summary.units += len(units) + 1
-            absent = [u for u in planned if u not in units and u != default]
-            summary.units_missing += len(absent)
-            summary.notes += [
-                f"{u.completion_set}/{u.prefix_type}/{u.prompt}: not in the files, left pending."
-                for u in absent
-            ]
-            n, what = (
-                (sum(rows or []), "tokens") if level == "token" else (len(first.example_ids), "examples")
-            )
-            summary.sets[f"{name}, {level} level"] = (
-                f"{len(prompts)} prompts x {n} {what}, {' and '.join(kinds)}"
-            )
-            summary.scored_prompts = max(summary.scored_prompts, len(prompts))
+            units = {
+                u: array for (at, u), array in values.items() if at == level and u.completion_set == name
+            }
+            if Unit.default(name) in units:
+                _write_level(parsed, completions, level, units, writer, summary)
+
+
+def _write_completions(parsed: Parsed, name: str, writer: StoreWriter) -> CompletionSource:
+    """What the files together say about a set."""
+    sources = [part.completions[name] for part in parsed.logprobs if name in part.completions]
+    if any(source.example_ids != sources[0].example_ids for source in sources):
+        raise BadInput(
+            f"the files disagree about the examples of the set {name!r}. Fix: import them separately."
+        )
+    found = CompletionSource(name, sources[0].example_ids)
+    for source in reversed(sources):
+        found.row_size = source.row_size if source.row_size is not None else found.row_size
+        found.token_ids = source.token_ids if source.token_ids is not None else found.token_ids
+        found.instructions = source.instructions or found.instructions
+        found.completions = source.completions or found.completions
+    writer.put_completions(
+        name,
+        example_ids=found.example_ids,
+        row_size=None if found.row_size is None else np.asarray(found.row_size, np.int64),
+        token_ids=None if found.token_ids is None else np.asarray(found.token_ids, np.int64),
+        instructions=found.instructions,
+        completions=found.completions,
+    )
+    return found
+
+
+def _write_level(
+    parsed: Parsed,
+    completions: CompletionSource,
+    level: Level,
+    units: Mapping[Unit, np.ndarray],
+    writer: StoreWriter,
+    summary: ImportSummary,
+) -> None:
+    name, default = completions.name, Unit.default(completions.name)
+    prompts = [key for key in parsed.prompts if any(unit.prompt == key for unit in units)]
+    kinds = [kind for kind in PREFIX_TYPES if any(unit.prefix_type == kind for unit in units)]
+    picks = {
+        unit: part.rephrasing[unit] for part in parsed.logprobs for unit in units if unit in part.rephrasing
+    }
+    planned = writer.plan(name, prefix_types=kinds, prompts=prompts, level=level, rephrasings=bool(picks))
+    for unit in sorted(units, key=lambda unit: unit != default):
+        chosen = np.asarray(picks[unit], np.int32) if unit in picks else None
+        writer.put_unit(unit, units[unit], chosen, level)
+        summary.count_missing(f"{name}, {unit.prefix_type}, {level} level", units[unit])
+    absent = [unit for unit in planned if unit not in units]
+    summary.units += len(units)
+    summary.units_missing += len(absent)
+    summary.notes += [f"{'/'.join(unit)}: not in the files, left pending." for unit in absent]
+    n, what = len(completions.example_ids), "examples"
+    if level == "token":
+        n, what = sum(completions.row_size or []), "tokens"
+    summary.sets[f"{name}, {level} level"] = f"{len(prompts)} prompts x {n} {what}, {' and '.join(kinds)}"
+    summary.scored_prompts = max(summary.scored_prompts, len(prompts))
 
 
 def _set_order(name: str) -> tuple[int, str]:
@@ -133,14 +151,13 @@ def _write_elicitation(
     source: ElicitationSource, order: list[str], writer: StoreWriter, summary: ImportSummary
 ) -> None:
     prompts = [k for k in order if k in source.prompts]
-    size = len(next(iter(source.scores.values()), next(iter((source.baseline or {}).values()), np.zeros(0))))
-    nothing = np.full(size, np.nan)
-    score = np.array([[source.scores.get((p, t), nothing) for p in prompts] for t in source.traits])
-    baseline = np.array([(source.baseline or {}).get(t, nothing) for t in source.traits])
+    rows = [source.table(source.scores[prompt]) for prompt in prompts]
+    score = np.stack(rows, axis=1) if rows else np.full((len(source.traits), 0, source.size), np.nan)
+    baseline = source.table(source.baseline)
     writer.put_elicitation(
         prompts=prompts,
         traits=source.traits,
-        instructions=[str(i) for i in range(size)],
+        instructions=[str(i) for i in range(source.size)],
         score=score,
         baseline=baseline,
         judges=[source.judges[t] for t in source.traits],
@@ -149,28 +166,24 @@ def _write_elicitation(
 
 
 def _write_run(run: RunSource, writer: StoreWriter, summary: ImportSummary) -> None:
-    writer.put_run(
-        RunPlan(
-            run.name,
-            prompt=run.prompt,
-            prefix_type=run.prefix_type,
-            traits=run.traits,
-            instructions=[str(i) for i in range(run.size)],
-            steps=run.steps,
-            conditions=run.conditions,
-            judges=run.judges,
-            seed=run.seed,
-            nominal_step=run.nominal_step,
-            settings=run.settings,
-        )
+    plan = RunPlan(
+        run.name,
+        run.prompt,
+        run.prefix_type,
+        run.seed,
+        run.nominal_step,
+        run.settings,
+        traits=run.traits,
+        instructions=[str(i) for i in range(run.size)],
+        steps=run.steps,
+        conditions=run.conditions,
+        judges=run.judges,
     )
-    nothing = np.full(run.size, np.nan)
+    writer.put_run(plan)
     for (step, condition), cells in run.cells.items():
-        scores = np.array([cells.get(t, nothing) for t in run.traits])
+        scores = run.table(cells)
         writer.put_scores(run.name, step, condition, scores)
-        summary.missing_values["scores"] = summary.missing_values.get("scores", 0) + int(
-            np.isnan(scores).sum()
-        )
+        summary.count_missing("scores", scores)
     if run.losses:
         updates, loss, rate = (np.asarray(column) for column in zip(*run.losses, strict=True))
         writer.append_losses(run.name, updates, loss, rate)
