@@ -36,7 +36,7 @@ def import_(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Make a run store from FILES of saved log-probabilities (JSON or JSONL).
+    """Make a store from FILES of saved log-probabilities (JSON or JSONL).
 
     Bad input is one sentence and nothing is written.
     """

@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING
 import click
 
 from inoc.cli.counted import counted
-from inoc.cli.options import json_option
+from inoc.cli.options import json_option, store_argument
 
 if TYPE_CHECKING:
     from inoc.store.summary import StoreSummary
 
 
 @click.command("info")
-@click.argument("place", metavar="[STORE]", required=False, type=click.Path(path_type=Path))
-@click.option("--store", type=click.Path(path_type=Path), help="The store.")
+@store_argument
 @json_option
-def info(place: Path | None, store: Path | None, as_json: bool) -> None:
+def info(store: Path, as_json: bool) -> None:
     """Show what STORE holds: prompts, completion sets, runs, what is pending and what is missing."""
     import json
     from dataclasses import asdict
@@ -24,10 +23,7 @@ def info(place: Path | None, store: Path | None, as_json: bool) -> None:
     from inoc.store.store import open_store
     from inoc.store.summary import summarize
 
-    path = store or place
-    if path is None:
-        raise click.UsageError("name the run store: inoc info STORE")
-    summary = summarize(open_store(path))
+    summary = summarize(open_store(store))
     if as_json:
         document = {**asdict(summary), "traits": [t._asdict() for t in summary.traits]}
         click.echo(json.dumps(document, indent=1, ensure_ascii=False))

@@ -1,5 +1,7 @@
 """Options that several commands have."""
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import get_args
 
@@ -15,4 +17,22 @@ recipe_option = click.option(
     show_default=True,
     help="The recommended formulas, or those that reproduce published numbers.",
 )
+
+
+def store_argument(command: Callable[..., None]) -> Callable[..., None]:
+    """The store as an argument or as --store, for commands about one store; they take `store`."""
+
+    @click.argument("place", metavar="[STORE]", required=False, type=click.Path(path_type=Path))
+    @click.option("--store", type=click.Path(path_type=Path), help="The store.")
+    @wraps(command)
+    def call(place: Path | None, store: Path | None, **options: object) -> None:
+        path = store or place
+        if path is None:
+            name = click.get_current_context().info_name
+            raise click.UsageError(f"no store is named. Fix: inoc {name} STORE")
+        command(store=path, **options)
+
+    return call
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

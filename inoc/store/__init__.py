@@ -1,4 +1,4 @@
-"""The run store: one Zarr directory that every stage writes to and every analysis reads from.
+"""The store: one Zarr directory that every stage writes to and every analysis reads from.
 
 `open_store` reads, `StoreWriter` writes, `validate` verifies. Importing this package imports neither zarr nor xarray.
 """

@@ -29,8 +29,12 @@ Key = Index | tuple[Index, ...]
 class StoredArray:
     """One array of a store as a handle: `shape`, `dtype`, `chunks`, `dims`; slicing reads and returns NumPy arrays.
 
-    Lists and arrays select along their own dim (orthogonal indexing). `done`, over the leading dims, marks the cells
-    whose data count; the others read as NaN. May be read from several threads.
+    Lists and arrays select along their own dim (orthogonal indexing). May be read from several threads.
+
+    Args:
+        root: The store's directory.
+        where: The variable's path in the store, such as "logprobs/train/prefixed".
+        done: Over the leading dims, which cells have data that count; the others read as NaN. All, where None.
 
     Raises:
         BrokenStore: When sliced: a chunk is missing, torn or fails its checksum; names the variable and the chunk.

@@ -71,7 +71,10 @@ def read_layout(directory: Path, where: str) -> Layout:
     except (KeyError, TypeError):
         right, layout = False, Layout((), (), "", ())
     if not right:
-        raise BrokenStore(f"/{where}: not an array of schema v1 (a group, or rechunked, or recompressed).")
+        raise BrokenStore(
+            f"/{where}: not an array of schema v1 (a group, or rechunked, or recompressed). "
+            "Fix: restore the store from a copy."
+        )
     return layout
 
 

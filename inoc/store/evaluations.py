@@ -93,7 +93,10 @@ def put_scores(
     where = _planned(store, name)
     steps, conditions = store.read(f"{where}/step").tolist(), store.labels(f"{where}/condition")
     if train_step not in steps or condition not in conditions:
-        raise BadInput(f"run {name!r} plans no evaluation at step {train_step}, condition {condition!r}.")
+        raise BadInput(
+            f"run {name!r} plans no evaluation at step {train_step}, condition {condition!r}. "
+            "Fix: call put_run with them first."
+        )
     cell = steps.index(train_step), conditions.index(condition)
     what = f"run {name}, step {train_step}, condition {condition}"
     shape = store.shape(f"{where}/score")[2:]
@@ -103,13 +106,14 @@ def put_scores(
     for trait, judge in zip(store.labels(f"{where}/trait"), store.labels(f"{where}/judge"), strict=True):
         if judges is not None and judges.get(trait, judge) != judge:
             raise OtherSettings(
-                f"{what}: {trait} is judged by {judge!r} in the store, now by {judges[trait]!r}."
+                f"{what}: {trait} is judged by {judge!r} in the store, now by {judges[trait]!r}. "
+                "Fix: give the run another name, or choose another store."
             )
     texts = store.has(f"{where}/generation")
     if texts and (generations is None or len(generations) != shape[1]):
-        raise BadInput(f"{what}: the run stores generations, {shape[1]} are needed.")
+        raise BadInput(f"{what}: {shape[1]} generations are needed. Fix: give one for each instruction.")
     if not texts and generations is not None:
-        raise BadInput(f"{what}: the run was planned without generations.")
+        raise BadInput(f"{what}: the run is planned without generations. Fix: leave them out.")
     parts = [
         Part(
             variable,

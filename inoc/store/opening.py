@@ -20,7 +20,7 @@ def read_root(path: Path) -> dict[str, object]:
     if not path.exists():
         raise BadInput(f"{path}: no such store. Fix: make one with `inoc import` or `inoc score`.")
     if not (path / NODE).is_file():
-        raise BadInput(f"{path} is not an inoc store: it has no {NODE}.")
+        raise BadInput(f"{path} is not an inoc store: it has no {NODE}. Fix: name the directory of a store.")
     try:
         raw = json.loads((path / NODE).read_bytes())
         attributes = dict(raw["attributes"])
@@ -28,7 +28,8 @@ def read_root(path: Path) -> dict[str, object]:
         raw, attributes = {}, {}
     if attributes.get("schema", SCHEMA) != SCHEMA or (raw and "schema" not in attributes):
         raise BadInput(
-            f"{path} is a Zarr directory and not an inoc store (its attributes do not name the schema {SCHEMA!r})."
+            f"{path} is a Zarr directory and not an inoc store (its attributes do not name the schema {SCHEMA!r}). "
+            "Fix: name the directory of a store."
         )
     version = attributes.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:

@@ -1,4 +1,4 @@
-"""Names, dims and types of run store schema v1, and the small values that everyone shares.
+"""Names, dims and types of schema v1 of the store, and the small values that everyone shares.
 
 The page docs/store.md describes the same format in words; `inoc.store.validate` enforces it.
 """
@@ -149,7 +149,7 @@ def check_name(name: str, what: str) -> str:
     bad = not name or name[0] in "._ " or len(name.encode()) > 200 or any(c in '/\\:*?"<>|\0' for c in name)
     if bad or name == "zarr.json" or not name.isprintable():
         raise BadInput(
-            f"{what} name {name!r} cannot be stored: use letters, digits, '-', '_' and '.', "
+            f"{what} name {name!r} cannot be stored. Fix: use letters, digits, '-', '_' and '.', "
             "starting with a letter or digit."
         )
     return name

@@ -112,7 +112,8 @@ def put_completions(
     if token_ids is not None:
         if row_size is None or len(token_ids) != int(row_size.sum()):
             raise BadInput(
-                f"completion set {completion_set!r}: the token ids do not add up to its row sizes."
+                f"completion set {completion_set!r}: the token ids do not add up to its row sizes. "
+                "Fix: give one id for each token."
             )
         columns["token_id"] = token_ids
     where = f"completions/{completion_set}"

@@ -50,7 +50,7 @@ def validate(path: str | Path) -> list[str]:
 
 
 def verify_units(path: str | Path) -> int:
-    """Read every token-level unit that is marked done; none of them may lack a value, as after scoring.
+    """Read every token-level unit that is marked done; each must have all its values, as after scoring.
 
     Args:
         path: The store's directory.

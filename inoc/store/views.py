@@ -57,7 +57,10 @@ def completions(store: Reader, completion_set: str) -> xr.Dataset:
     """The completions of a set; IncompleteStore where there are none."""
     found = group(store, f"completions/{completion_set}")
     if found is None:
-        raise IncompleteStore(f"{store.path} has no completions of the set {completion_set!r}.")
+        raise IncompleteStore(
+            f"{store.path} has no completions of the set {completion_set!r}. "
+            "Fix: run `inoc score` or `inoc import`."
+        )
     return found
 
 

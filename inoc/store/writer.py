@@ -57,7 +57,12 @@ def disk_errors(path: Path) -> Generator[None]:
 class StoreWriter:
     """The one writer of a store. Use as a context manager; every method may be called again with the same content.
 
-    `notes` are sentences for the user (a lock taken over, say).
+    Args:
+        path: The store's directory.
+        lock: The lock it holds.
+
+    Attributes:
+        notes: Sentences for the user (a lock taken over, say).
     """
 
     def __init__(self, path: Path, lock: Lock) -> None:
@@ -79,18 +84,21 @@ class StoreWriter:
         provenance: Mapping[str, object],
         traits: Sequence[TraitInfo] = (),
     ) -> "StoreWriter":
-        """Create a store or go on with one.
+        """Create a store, or open one to add to it.
 
         Args:
-            path: the store's directory.
-            identity: the settings that change stored values; must equal those of an existing store.
-            experiment: the experiment as JSON values; replaces the stored one.
-            provenance: versions and sources, free of host and time; an existing store keeps the first.
-            traits: joined with those stored.
+            path: The store's directory.
+            identity: The settings that change stored values; must equal those of an existing store.
+            experiment: The experiment as JSON values; replaces the stored one.
+            provenance: Versions and sources, free of host and time; an existing store keeps the first.
+            traits: Joined with those stored.
+
+        Returns:
+            The writer, which holds the store's lock until it is closed.
 
         Raises:
-            OtherSettings: the stored identity (or a trait's role) differs; the message says field by field how.
-            BadInput: another process writes the store, or the place cannot be written or is no store.
+            OtherSettings: The stored identity (or a trait's role) differs; the message says field by field how.
+            BadInput: Another process writes the store, or the place cannot be written or is not a store.
         """
         place = Path(path)
         with disk_errors(place):
@@ -203,9 +211,17 @@ class StoreWriter:
     ) -> None:
         """Store a completion set as contiguous ragged rows. What is unknown is left out.
 
+        Args:
+            completion_set: "train", "control", "positive", "negative" or a name of the user's.
+            example_ids: Unique in the set.
+            row_size: Tokens of each example.
+            token_ids: Token ids of all examples, one after another.
+            instructions: Texts, one per example.
+            completions: Texts, one per example.
+
         Raises:
-            OtherSettings: the set is stored with other content.
-            BadInput: lengths disagree or an example id comes twice.
+            OtherSettings: The set is stored with other content.
+            BadInput: Lengths disagree or an example id comes twice.
         """
         with writing(self.path) as store:
             name = check_name(completion_set, "completion set")
@@ -222,8 +238,18 @@ class StoreWriter:
     ) -> tuple[Unit, ...]:
         """Make room for the units of a stored completion set; adding prefix types or prompts extends it.
 
-        Returns the units of this plan that are pending. `rephrasings`: which rewording each example of `mix` got will
-        be stored too.
+        Args:
+            completion_set: A stored set.
+            prefix_types: "fixed", "mix" or both.
+            prompts: Keys of stored prompts.
+            level: One value per token, or one mean per example.
+            rephrasings: Whether the rephrasing that each example of `mix` got is stored too.
+
+        Returns:
+            The units of this plan that are pending.
+
+        Raises:
+            BadInput: A prompt or the completion set is not stored.
         """
         with writing(self.path) as store:
             if units.unplanned(store, completion_set, level, prefix_types, prompts):
@@ -249,19 +275,23 @@ class StoreWriter:
         """Store a planned unit: data, then its marker. NaN is missing data.
 
         Args:
-            unit: completion set, prefix type, prompt.
-            logprobs: one value per token (level "token") or per example, nats, in the order of the set.
-            rephrasing: index into the prompt's pool of the rewording each example got (prefix type "mix").
-            level: which level the values are of.
+            unit: Completion set, prefix type, prompt.
+            logprobs: One value per token (level "token") or per example, nats, in the order of the set.
+            rephrasing: Index into the prompt's pool of the rephrasing that each example got (prefix type "mix").
+            level: The level of the values.
 
         Raises:
-            BadInput: not planned, of wrong length, infinite or positive.
+            BadInput: The unit is not planned, or the values are of wrong length, infinite or positive.
         """
         with writing(self.path) as store:
             units.put_unit(store, unit, logprobs, rephrasing, level)
 
     def verify(self) -> tuple[Unit, ...]:
-        """Re-read every unit marked done; those whose data are damaged become pending again and are returned."""
+        """Re-read every unit marked done; those whose data are damaged become pending again.
+
+        Returns:
+            The damaged units.
+        """
         with writing(self.path) as store:
             broken = units.reset_broken(store)
             if broken:
@@ -271,7 +301,15 @@ class StoreWriter:
     # everything else: each call changes its group all at once
 
     def put_prompts(self, prompts: Sequence[PromptInfo | Mapping[str, str]]) -> None:
-        """Store prompts in the order given; those already stored and not named follow. A changed text is refused."""
+        """Store prompts in the order given; those already stored and not named follow.
+
+        Args:
+            prompts: Key, text, group, family and role of each.
+
+        Raises:
+            OtherSettings: A prompt is stored with another text.
+            BadInput: A key comes twice.
+        """
         rows = [p if isinstance(p, PromptInfo) else PromptInfo(**p) for p in prompts]
         with writing(self.path) as store:
             tables.put_prompts(store, rows)
@@ -287,15 +325,26 @@ class StoreWriter:
         baseline: Float[np.ndarray, "trait instruction"] | None = None,
         coverage: Float[np.ndarray, "trait prompt instruction"] | None = None,
     ) -> None:
-        """Scores (0-100) of the base model with each prompt, and without any (`baseline`). Rows of prompts already
-        stored are replaced, others join; traits, instructions and judges must be those stored (OtherSettings)."""
+        """Store the base model's scores with each prompt; rows of prompts already stored are replaced.
+
+        Args:
+            prompts, traits, instructions: Labels of the scores.
+            score: 0-100; NaN = not judged.
+            judges: Identity of the judge by trait, in the order of `traits`.
+            baseline: Scores without any prompt, 0-100.
+            coverage: Probability mass of valid judge answers, 0-1.
+
+        Raises:
+            OtherSettings: Traits, instructions or judges differ from those stored.
+        """
         with writing(self.path) as store:
-            tables.put_elicitation(
-                store, prompts, traits, instructions, score, baseline, judges, coverage
-            )  # fmt: skip
+            tables.put_elicitation(store, prompts, traits, instructions, score, baseline, judges, coverage)
 
     def put_run(self, plan: RunPlan) -> None:
         """Make room for a run's evaluations; called again with more steps it grows.
+
+        Args:
+            plan: The run and the labels of its evaluations.
 
         Raises:
             OtherSettings: The run is stored with other labels, judges or settings.
@@ -313,9 +362,18 @@ class StoreWriter:
         judge: Mapping[str, str] | None = None,
         generations: Sequence[str] | None = None,
     ) -> None:
-        """One planned evaluation: scores 0-100 (NaN = not judged) and coverage 0-1, then the marker.
+        """Store a planned evaluation: data, then its marker.
 
-        `judge` (by trait), where given, must equal what put_run stored (OtherSettings).
+        Args:
+            run, step, condition: Which evaluation.
+            scores: 0-100; NaN = not judged.
+            coverage: Probability mass of valid judge answers, 0-1.
+            judge: Identity of the judge by trait, where known.
+            generations: The answers, one per instruction, where the run is planned with them.
+
+        Raises:
+            OtherSettings: A judge differs from the one put_run stored.
+            BadInput: The evaluation is not planned, or shapes disagree.
         """
         with writing(self.path) as store:
             evaluations.put_scores(store, run, step, condition, scores, coverage, judge, generations)
@@ -327,12 +385,19 @@ class StoreWriter:
         loss: Float[np.ndarray, " update"],
         learning_rate: Float[np.ndarray, " update"] | None = None,
     ) -> None:
-        """Training losses (nats per weighted token) by update; an update already stored is replaced."""
+        """Store training losses; an update already stored is replaced.
+
+        Args:
+            run: A planned run.
+            updates: Numbers of the updates.
+            loss: Nats per weighted token.
+            learning_rate: The rate of each update, where known.
+        """
         with writing(self.path) as store:
             evaluations.append_losses(store, run, updates, loss, learning_rate)
 
     def put_rephrasings(self, pools: Mapping[str, Sequence[str]]) -> None:
-        """Rewordings by prompt key; a pool already stored under a key is replaced."""
+        """Store rephrasing pools by prompt key; a pool already stored under a key is replaced."""
         with writing(self.path) as store:
             tables.put_rephrasings(store, pools)
 

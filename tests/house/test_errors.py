@@ -27,7 +27,7 @@ CAPS = {
     "inoc/outcomes": 1,
     "inoc/services": 1,
     "inoc/stages": 8,
-    "inoc/store": 71,
+    "inoc/store": 19,
 }
 
 

@@ -16,10 +16,8 @@ TEXTS = {".md", ".yaml", ".html", ".js", ".css", ".mplstyle"}
 TO_DO: set[str] = {
     "docs/api.md",
     "docs/heuristics.md",
-    "docs/store.md",
     "inoc/cli",
     "inoc/heuristics",
-    "inoc/store",
 }
 
 

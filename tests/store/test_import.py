@@ -335,10 +335,10 @@ def changed(path: str, value: object) -> dict[str, object]:
         ("baseline.lp_train_default", [-1.0, "x", -1.0], r"baseline\.lp_train_default: index 1 is text"),
         ("baseline.lp_train_default", [-1.0, True, -1.0], "index 1 is true/false"),
         ("baseline.lp_train_default", {"a": 1}, "a list is needed, not an object"),
-        ("baseline", {}, "baseline has no array"),
+        ("baseline", {}, "baseline has no log-probabilities"),
         ("prompts.p", 3, r"prompts\.p: a JSON object is needed"),
         ("prompts.p.prompt", 3, "text is needed"),
-        ("prompts.p.lp_pos_inoc", [-1.0], "the baseline has no lp_pos_default"),
+        ("prompts.p.lp_pos_inoc", [-1.0], "add lp_pos_default to the baseline"),
         ("baseline.control_completions", ["a"], "control_completions has 1 texts; 2 are needed"),
     ],
 )
@@ -396,9 +396,9 @@ def test_bad_jsonl_rows_are_named_by_line(write: Write, tmp_path: Path) -> None:
         (f"{base}\n{row(logprobs=[0.5])}", r"a\.jsonl:2: logprobs: index 0 is 0\.5"),
         (f"{base}\n{row()}\n{row()}", r"a\.jsonl:3: a second row for prompt 'p'"),
         (f"{base}\n{row(prefix_type='both')}", r"a\.jsonl:2: prefix_type 'both'"),
-        (f"{base}\n{row(prompt='')}", "needs a prompt"),
+        (f"{base}\n{row(prompt='')}", "has no prompt"),
         (row(), "no baseline rows"),
-        ("", "holds no rows"),
+        ("", "has no rows"),
         ('{"prompt": "p"}', r"a\.jsonl:1: no key 'prefix_type'"),
     ):
         refused(tmp_path / "s.zarr", pattern, write("a.jsonl", text))
@@ -439,7 +439,7 @@ def test_bad_companions(write: Write, tmp_path: Path) -> None:
             "steps": {"1": {"default": {"German": two[0]}, "training": {"German": two[1]}}},
         }
     }
-    refused(store, "scores of two judges do not mix", prompts=prompts, scores=write("s.json", mixed))
+    refused(store, "import the scores of each judge", prompts=prompts, scores=write("s.json", mixed))
     refused(store, "run 'r' is not among the scored runs", file, losses=write("l.json", {"r": []}))
     refused(store, "no such folder", file, rephrasings=tmp_path / "none")
     write("pools/z.jsonl", '{"rephrasing": "a"}')

@@ -152,5 +152,5 @@ def test_without_a_store_both_ask_for_one() -> None:
     for command in (info, validate_command):
         result = CliRunner().invoke(command, [])
         assert result.exit_code == 2
-        assert "name the run store" in result.output
+        assert "no store is named" in result.output
     assert open_store  # imported lazily by the commands

@@ -127,7 +127,9 @@ def _parse(sources: Sources, summary: ImportSummary) -> Parsed:
         runs[name].losses = rows
     for key in pools:
         if key not in prompts:
-            raise BadInput(f"{sources.rephrasings}/{key}.jsonl: no prompt has the key {key!r}.")
+            raise BadInput(
+                f"{sources.rephrasings}/{key}.jsonl: no prompt has the key {key!r}. Fix: rename the file."
+            )
     _set_nominal_steps(runs, sources.nominal_step, summary)
     elicited = elicitation.traits if elicitation else list[str]()
     mentioned = list(dict.fromkeys([*elicited, *(t for r in runs.values() for t in r.traits)]))
@@ -155,7 +157,10 @@ def _join_prompt(
     elif not known.text:
         prompts[key] = known._replace(text=text)
     elif text and known.text != text:
-        raise BadInput(f"{where}: prompt {key!r} has the text {text!r}, elsewhere it is {known.text!r}.")
+        raise BadInput(
+            f"{where}: prompt {key!r} has the text {text!r}, elsewhere it is {known.text!r}. "
+            "Fix: use one key for each text."
+        )
 
 
 def _set_nominal_steps(runs: Mapping[str, RunSource], given: int | None, summary: ImportSummary) -> None:

@@ -96,7 +96,10 @@ def _read_baseline(source: LogprobSource, baseline: Node, file: str) -> None:
         elif not _TEXTS.fullmatch(key):
             source.ignored.append(f"{file}: baseline.{key}")
     if not source.values:
-        raise BadInput(f"{baseline.where} has no array named lp_<set>_default or lp_<set>_default_tokens.")
+        raise BadInput(
+            f"{baseline.where} has no log-probabilities. "
+            "Fix: add an array named lp_<set>_default or lp_<set>_default_tokens."
+        )
     for key, node in baseline.items():
         if texts := _TEXTS.fullmatch(key):
             rows = [row.text() for row in node.rows()]
@@ -121,7 +124,8 @@ def _read_prompt(source: LogprobSource, key: str, entry: Node, listed: Node, fil
             level: Level = "token" if match[3] else "example"
             if (level, Unit.default(unit.completion_set)) not in source.values:
                 raise BadInput(
-                    f"{node.where}: the baseline has no lp_{match[1]}_default{match[3] or ''} to compare it with."
+                    f"{node.where} has nothing to be compared with. "
+                    f"Fix: add lp_{match[1]}_default{match[3] or ''} to the baseline."
                 )
             _read_values(source, node, unit, bool(match[3]))
         elif name != "prompt" and name not in _SCALARS:
@@ -203,18 +207,22 @@ def read_jsonl(path: Path) -> LogprobSource:
             )
         key = row.get("prompt", "").text() if kind != "none" and row.get("prompt").value else ""
         if kind != "none" and not key:
-            raise BadInput(f"{row.where}: a row with prefix_type {kind!r} needs a prompt.")
+            raise BadInput(f"{row.where}: a row with prefix_type {kind!r} has no prompt. Fix: add its key.")
         unit = Unit(row.get("completion_set", "train").text(), kind, key)
         rows = sets.setdefault(unit.completion_set, _Rows())
         ids = [token.integer() for token in row["token_ids"].rows()]
         first, known = rows.token_ids.setdefault(example, (row.where, ids))
         if known != ids:
-            raise BadInput(f"{row.where}: token_ids of example {example!r} differ from those at {first}.")
+            raise BadInput(
+                f"{row.where}: token_ids of example {example!r} differ from those at {first}. "
+                "Fix: give different completions different ids."
+            )
         values = row["logprobs"].logprobs()
         _same_length(len(values), len(ids), row["logprobs"].where, "values")
         if example in rows.values.setdefault(unit, {}):
             raise BadInput(
-                f"{row.where}: a second row for prompt {key!r}, prefix type {kind!r}, example {example!r}."
+                f"{row.where}: a second row for prompt {key!r}, prefix type {kind!r}, example {example!r}. "
+                "Fix: keep one of them."
             )
         rows.values[unit][example] = values
         if key:
@@ -226,7 +234,7 @@ def read_jsonl(path: Path) -> LogprobSource:
             rows.picks.setdefault(unit, {})[example] = row["rephrasing"].integer()
         source.ignored += [f"{path.name}: {extra}" for extra in row.fields if extra not in _ROW_KEYS]
     if not sets:
-        raise BadInput(f"{path} holds no rows.")
+        raise BadInput(f"{path} has no rows.")
     for name, rows in sets.items():
         _collect(source, path, name, rows)
     return source
@@ -235,7 +243,9 @@ def read_jsonl(path: Path) -> LogprobSource:
 def _collect(source: LogprobSource, path: Path, name: str, rows: _Rows) -> None:
     """Rows by example become one array per unit; an example a unit lacks is missing data."""
     if Unit.default(name) not in rows.values:
-        raise BadInput(f"{path}: the set {name!r} has no baseline rows (prefix_type 'none').")
+        raise BadInput(
+            f"{path}: the set {name!r} has no baseline rows. Fix: add rows with prefix_type 'none'."
+        )
     examples = {example: ids for example, (_, ids) in rows.token_ids.items()}
     texts = {field: [given.get(e, "") for e in examples] for field, given in rows.texts.items()}
     source.completions[name] = CompletionSource(

@@ -31,7 +31,7 @@ def read_prompts(path: Path) -> dict[str, PromptInfo]:
 def read_rephrasings(folder: Path) -> dict[str, list[str]]:
     """`<prompt>.jsonl` with one {"rephrasing": text} per line, for every prompt that has a pool."""
     if not folder.is_dir():
-        raise BadInput(f"{folder}: no such folder of rephrasings.")
+        raise BadInput(f"{folder}: no such folder. Fix: name the folder of <prompt key>.jsonl files.")
     pools = {
         file.stem: [row.get("rephrasing").text() for row in load_jsonl(file)]
         for file in sorted(folder.glob("*.jsonl"))
@@ -77,7 +77,8 @@ class ScoreSource:
             name = (judge.get(trait, UNKNOWN) if isinstance(judge.value, dict) else judge).text()
             if self.judges.setdefault(trait, name) != name:
                 raise BadInput(
-                    f"{cell.where}: judge {name!r}, but {self.judges[trait]!r} before; scores of two judges do not mix."
+                    f"{cell.where}: judge {name!r}, but {self.judges[trait]!r} before. "
+                    "Fix: import the scores of each judge into a store of their own."
                 )
             if trait not in self.traits:
                 self.traits.append(trait)
@@ -105,7 +106,7 @@ def read_elicitation(path: Path, baseline: str | None, known: Mapping[str, Promp
     """
     top = load_json(path)
     if baseline is not None and baseline not in top:
-        raise BadInput(f"{path} has no entry {baseline!r} to serve as baseline.")
+        raise BadInput(f"{path} has no entry {baseline!r} to serve as baseline. Fix: name one of its keys.")
     base = baseline or ("neutral" if "neutral" in top and "neutral" not in known else None)
     source = ElicitationSource()
     for key, entry in top.items():

@@ -27,11 +27,11 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise BadInput(f"{path}: no such file.") from None
+        raise BadInput(f"{path}: no such file. Fix: check the path.") from None
     except IsADirectoryError:
         raise BadInput(f"{path} is a directory. Fix: name a file.") from None
     except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not UTF-8 text (byte {error.start}).") from None
+        raise BadInput(f"{path} is not UTF-8 text (byte {error.start}). Fix: save it as UTF-8.") from None
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror}).") from None
 
@@ -128,7 +128,10 @@ class Node:
         items = self._list
         if not set(map(type, items)) <= _NUMBERS:
             i = next(i for i, item in enumerate(items) if type(item) not in _NUMBERS)
-            raise BadInput(f"{self.where}: index {i} is {_kind(items[i])}, not a number.")
+            raise BadInput(
+                f"{self.where}: index {i} is {_kind(items[i])}, not a number. "
+                "Fix: write null for missing data."
+            )
         out = np.array([np.nan if item is None else item for item in items], dtype=np.float64)
         bad = np.flatnonzero(np.isinf(out) | (out < low) | (out > high))
         if bad.size:
