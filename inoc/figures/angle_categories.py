@@ -1,6 +1,5 @@
 """Mean angle of each category of prompt pairs with its prompt-bootstrap interval."""
 
-# matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
 from functools import partial

@@ -1,6 +1,5 @@
 """All angles between prompts, sorted by role and by closeness to the other trait."""
 
-# matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
 import numpy as np

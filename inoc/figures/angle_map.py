@@ -1,6 +1,5 @@
 """Each prompt by its mean angle to the negative and to the positive prompts."""
 
-# matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
 import numpy as np

@@ -1,6 +1,5 @@
 """The register of figures: each module of the package declares with `@figure` what `inoc figures` draws from it."""
 
-# matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
 import importlib
@@ -49,15 +48,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Made:
-    """What became of one figure.
-
-    Attributes:
-        name: The name of the figure.
-        files: The files written; empty where it was not drawn.
-        caption: The caption of the figure.
-        reason: Why it was not drawn.
-        failed: Whether an error in the code is the reason, not what the store holds.
-    """
+    """What became of one figure: its files and caption, or the reason it was not drawn; `failed`: an error in inoc."""
 
     name: str
     files: tuple[Path, ...]
@@ -104,17 +95,7 @@ def entries() -> tuple[Entry, ...]:
 
 
 def select(only: Sequence[str]) -> tuple[Entry, ...]:
-    """The figures of the named families or names.
-
-    Args:
-        only: Names of figures and families; empty for all figures.
-
-    Returns:
-        The figures, by family and name.
-
-    Raises:
-        BadInput: A name is unknown.
-    """
+    """The figures of the named families or names; all figures for no names. BadInput for an unknown name."""
     known = entries()
     names = [*FAMILIES, *(entry.name for entry in known)]
     for name in only:
@@ -163,7 +144,12 @@ def make(
         before = set(plt.get_fignums())
         try:
             drawn = entry.draw(source)
-            done = Made(entry.name, save(drawn, out, entry.name, formats), house.caption(drawn), "")
+            files = tuple(out / f"{entry.name}.{kind}" for kind in formats)
+            for path in files:
+                house.write(drawn, path)
+            caption = house.caption(drawn)
+            (out / f"{entry.name}.txt").write_text(caption + "\n", encoding="utf-8")
+            done = Made(entry.name, files, caption, "")
         except IncompleteStore as error:
             done = Made(entry.name, (), "", str(error))
         except InocError:
@@ -175,22 +161,3 @@ def make(
             for number in set(plt.get_fignums()) - before:
                 plt.close(number)
         yield done
-
-
-def save(drawn: Figure, out: Path, name: str, formats: Sequence[str] = ("png",)) -> tuple[Path, ...]:
-    """Write a figure and its caption; the same figure gives the same bytes.
-
-    Args:
-        drawn: The figure.
-        out: The directory, which exists.
-        name: The file name without ending.
-        formats: Some of `FORMATS`.
-
-    Returns:
-        The files of the figure, one per format.
-    """
-    files = tuple(out / f"{name}.{kind}" for kind in formats)
-    for path in files:
-        house.write(drawn, path)
-    (out / f"{name}.txt").write_text(house.caption(drawn) + "\n", encoding="utf-8")
-    return files

@@ -1,6 +1,5 @@
 """Q1: signed coordinates of the first two components against the suppression of each trait."""
 
-# matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
 from functools import partial

@@ -1,6 +1,5 @@
 """Q2: the suppression of the other trait against angles that may predict it."""
 
-# matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
 from functools import partial

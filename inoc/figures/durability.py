@@ -1,6 +1,5 @@
 """Durability: what further training leaves of a suppression, and how the trait comes back."""
 
-# matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
 from functools import partial
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 
 from inoc.figures import house
 from inoc.figures.catalog import figure
-from inoc.figures.labels import End, EndLabels, extremes, name_points
+from inoc.figures.labels import EndLabels, curves, extremes, name_points
 from inoc.figures.sources import Source, choose, columns_of, strings, with_roles
 from inoc.outcomes import durability
 from inoc.outcomes.continuation import at_last
@@ -138,16 +137,12 @@ def plot_durability_curve(
     ax = house.axes_or_new(ax)
     steps = cell["step"].values.astype(float)
     names, roles, kinds = columns_of(cell, "name", "role", "prefix_type")
-    ends: list[End] = []
-    for i, name in enumerate(names):
-        mean, lower, upper = (cell[f"score{end}"].values[i] for end in ("", "_lower", "_upper"))
-        shown = np.isfinite(mean)
-        if not shown.any():
-            continue
-        ink = house.color(roles[i])
-        house.curve(ax, steps[shown], mean[shown], roles[i], kinds[i], 0.9)
-        ax.fill_between(steps[shown], lower[shown], upper[shown], color=ink, alpha=0.15, lw=0, zorder=1)
-        ends.append(End(steps[shown][-1], mean[shown][-1], house.signed(name, roles[i]), ink))
+    mean, lower, upper = (cell[f"score{end}"].values for end in ("", "_lower", "_upper"))
+    ends = curves(ax, steps, mean, names, roles, kinds, 0.9)
+    for i, role in enumerate(roles):
+        at = np.isfinite(mean[i])
+        ink = house.color(role)
+        ax.fill_between(steps[at], lower[i][at], upper[i][at], color=ink, alpha=0.15, lw=0, zorder=1)
     ends.sort(key=lambda end: (end.color != house.color("control"), -abs(end.y - 50)))
     EndLabels(ax, ends[:MOST])
     ax.set_xlabel("updates of further training")

@@ -1,6 +1,5 @@
 """Elicitation: how far each prompt alone brings out a trait in the base model."""
 
-# matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
 from functools import partial

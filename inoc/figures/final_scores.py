@@ -1,6 +1,5 @@
 """Bars per prompt: the final score or the suppression of one trait, fixed solid and mix hatched."""
 
-# matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
 from functools import partial

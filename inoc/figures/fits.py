@@ -1,6 +1,5 @@
 """Curves through a scatter: the least-squares line with its mean band, and a monotone sigmoid."""
 
-# matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from dataclasses import dataclass

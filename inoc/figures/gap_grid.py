@@ -1,6 +1,5 @@
 """Which comparison of fixed and mix goes with the gap: heuristic by variant {raw, pca-1, svd-1}."""
 
-# matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
 import numpy as np

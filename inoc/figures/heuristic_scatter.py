@@ -1,6 +1,5 @@
 """A heuristic against what training did, with the least-squares line and its mean band."""
 
-# matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from functools import partial

@@ -4,7 +4,7 @@ Color shows the role (positive, negative, neutral) and is never alone: the fill 
 carry its sign. The shape of a marker and the hatch of a bar show the prefix type.
 """
 
-# matplotlib's stubs leave some argument types unknown
+# matplotlib's stubs leave some types unknown; so in all modules of figures
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -266,24 +266,6 @@ def by_role(roles: Sequence[str], values: Float64[np.ndarray, " row"]) -> list[i
     rank = {role: i for i, role in enumerate(ROLES)}
     size = np.where(np.isnan(values), np.inf, -values)
     return sorted(range(len(roles)), key=lambda i: (rank.get(roles[i], len(rank)), size[i]))
-
-
-def curve(
-    ax: Axes,
-    x: Float64[np.ndarray, " point"],
-    y: Float64[np.ndarray, " point"],
-    role: str,
-    prefix_type: str,
-    width: float,
-    marked: bool = True,
-) -> None:
-    """The line of one run, in the color of its role; the control run is black and thick."""
-    control = role == "control"
-    ax.plot(
-        x, y, color=color(role), ls=LINES.get(prefix_type, "-"), lw=1.6 if control else width,
-        marker=MARKERS.get(prefix_type, "D") if marked else "", mfc=face(role), ms=3, mew=0.7,
-        zorder=4 if control else 3,
-    )  # fmt: skip
 
 
 def bar(

@@ -1,6 +1,5 @@
 """Leak grid: how strongly every trained run shows a trait under each prompt at evaluation."""
 
-# matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
 from functools import partial

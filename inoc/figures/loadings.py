@@ -1,6 +1,5 @@
 """Which examples carry a component, and how unevenly; which token positions do."""
 
-# matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
 import numpy as np

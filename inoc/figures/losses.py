@@ -1,6 +1,5 @@
 """Training losses of every run by update, and how far they lie from the control run's."""
 
-# matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
 from functools import partial
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from inoc.errors import IncompleteStore
 from inoc.figures import house
 from inoc.figures.catalog import figure
-from inoc.figures.labels import End, EndLabels
+from inoc.figures.labels import EndLabels, curves
 from inoc.figures.sources import Source, columns_of, continued, strings, with_roles
 from inoc.store.store import Store
 
@@ -95,13 +94,8 @@ def plot_losses(
     ax = house.axes_or_new(ax, height=3.0)
     updates = table["update"].values.astype(float)
     names, roles, kinds = columns_of(table, "run", "role", "prefix_type")
-    ends: list[End] = []
-    for name, role, kind, values in zip(names, roles, kinds, lines, strict=True):
-        shown = np.isfinite(values)
-        if shown.any():
-            house.curve(ax, updates[shown], values[shown], role, kind, 0.7, marked=False)
-            label = "control" if role == "control" else house.signed(name, role)
-            ends.append(End(updates[shown][-1], values[shown][-1], label, house.color(role)))
+    names = ["control" if role == "control" else name for name, role in zip(names, roles, strict=True)]
+    ends = curves(ax, updates, lines, names, roles, kinds, 0.7, marked=False)
     if log:
         ax.set_xscale("log")
     if minus_control:

@@ -1,6 +1,5 @@
 """Emergent misalignment: the share of answers that are coherent and not aligned, run by run."""
 
-# matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
 from functools import partial

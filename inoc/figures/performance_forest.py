@@ -1,6 +1,5 @@
 """The performance table as a forest plot: correlation of every heuristic with a target, with its interval."""
 
-# matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
 from functools import partial

@@ -1,6 +1,5 @@
 """Mean token difference by position in the completion: where a prompt has its effect."""
 
-# matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
 import numpy as np

@@ -1,6 +1,5 @@
 """Recovered tokens: of the tokens the model found unlikely, the share the prompt makes likely."""
 
-# matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
 import numpy as np

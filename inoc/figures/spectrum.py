@@ -1,6 +1,5 @@
 """Prompts in component space, colored by role, suppression or perplexity heuristic."""
 
-# matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from functools import partial

@@ -1,6 +1,5 @@
 """How token differences are distributed, prompt by prompt: histogram, or share of tokens beyond a size (CCDF)."""
 
-# matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
 from functools import partial

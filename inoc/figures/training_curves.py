@@ -1,11 +1,9 @@
 """Training curves: the mean score of every run by step."""
 
-# matplotlib's stubs leave some argument types unknown
 # pyright: reportUnknownMemberType=false
 
 from functools import partial
 
-import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,7 +11,7 @@ from matplotlib.figure import Figure
 from inoc.errors import IncompleteStore
 from inoc.figures import house
 from inoc.figures.catalog import figure
-from inoc.figures.labels import End, EndLabels
+from inoc.figures.labels import EndLabels, curves
 from inoc.figures.sources import Source, choose, columns_of, continued, strings, with_roles
 from inoc.outcomes import levels
 from inoc.store.store import Store
@@ -86,17 +84,11 @@ def plot_training_curves(
     ax = house.axes_or_new(ax, height=3.0)
     steps = cell["step"].values.astype(float)
     names, roles, kinds = columns_of(cell, "run", "role", "prefix_type")
-    ends: list[End] = []
-    for i, name in enumerate(names):
-        mean, lower, upper = (cell[part].values[i] for part in ("mean", "lower", "upper"))
-        shown = np.isfinite(mean)
-        if not shown.any():
-            continue
-        ink = house.color(roles[i])
-        house.curve(ax, steps[shown], mean[shown], roles[i], kinds[i], 0.8)
-        house.intervals(ax, steps[shown], mean[shown], lower[shown], upper[shown], ink)
-        label = "control" if roles[i] == "control" else house.signed(name, roles[i])
-        ends.append(End(steps[shown][-1], mean[shown][-1], label, ink))
+    mean, lower, upper = (cell[part].values for part in ("mean", "lower", "upper"))
+    names = ["control" if role == "control" else name for name, role in zip(names, roles, strict=True)]
+    ends = curves(ax, steps, mean, names, roles, kinds, 0.8)
+    for i, role in enumerate(roles):
+        house.intervals(ax, steps, mean[i], lower[i], upper[i], house.color(role))
     if log and (steps > 0).any():
         ax.set_xscale("symlog", linthresh=float(steps[steps > 0].min()))
     EndLabels(ax, sorted(ends, key=lambda end: (end.name != "control", -abs(end.y - 50)))[:MOST])

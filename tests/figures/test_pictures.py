@@ -84,11 +84,7 @@ def test_of_a_made_up_store(name, world_source):
         with pytest.raises(IncompleteStore, match="coherence and alignment"):
             ENTRIES[name].draw(world_source)
         return
-    figure = ENTRIES[name].draw(world_source)
-    try:
-        check(figure)
-    finally:
-        plt.close(figure)
+    check(ENTRIES[name].draw(world_source))
 
 
 NOT_IN_REFERENCE = {"training_curves_log", "misalignment", "leak_grid", "recovered", "position_means"}
@@ -104,17 +100,12 @@ def test_of_the_reference_store(name, german_source):
         with pytest.raises(IncompleteStore):
             ENTRIES[name].draw(german_source)
         return
-    figure = ENTRIES[name].draw(german_source)
-    try:
-        check(figure)
-    finally:
-        plt.close(figure)
+    check(ENTRIES[name].draw(german_source))
 
 
 def test_misalignment_bars(misaligned):
     ax = inoc.plot_misalignment(inoc.open_store(misaligned))
     check(ax.figure)
-    plt.close(ax.figure)
 
 
 def test_every_plot_draws_into_the_axes_it_is_given(small, misaligned):
