@@ -110,3 +110,19 @@ def test_unknown_name():
 
     with pytest.raises(AttributeError):
         inoc.plot_nothing
+
+
+def test_a_wrong_registration_fails_where_it_is_written():
+    catalog.entries()
+    for name, family, says in (
+        ("losses", "curves", "two figures are named 'losses'"),
+        ("new", "curvs", "unknown figure family 'curvs'. Fix: did you mean 'curves'"),
+    ):
+        with pytest.raises(BadInput, match=says):
+            catalog.figure(name, family, "Planted.")
+
+
+def test_figures_are_in_the_order_of_families_then_names():
+    found = [(catalog.FAMILIES.index(e.family), e.name) for e in catalog.entries()]
+    assert found == sorted(found)
+    assert {family for family, _ in found} == set(range(len(catalog.FAMILIES)))
