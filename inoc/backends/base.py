@@ -6,7 +6,6 @@ it refuses impossible requests before any work and answers empty completions its
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,8 +24,8 @@ from inoc.backends.protocols import (
 )
 from inoc.backends.requests import check_sampling, refuse_impossible
 from inoc.backends.tokenizers import load_tokenizer, template_hash, tokenizer_hash
-from inoc.errors import BackendUnavailable, BadInput
-from inoc.names import unknown
+from inoc.errors import BackendUnavailable
+from inoc.options import read_options
 from inoc.values import Sampling, Scalar
 
 T = TypeVar("T")
@@ -41,6 +40,7 @@ class BackendBase(ABC, Generic[T]):
 
     Attributes:
         name: What an experiment file calls the backend.
+        options_class: The dataclass T; every field has a default.
         capabilities: What it can do.
         libraries: The packages it imports when it works; `inoc backends` says which are missing.
         extra: The requirement that installs them, such as "inoc[local]".
@@ -49,6 +49,7 @@ class BackendBase(ABC, Generic[T]):
     """
 
     name: ClassVar[str]
+    options_class: ClassVar[type[Any]]
     capabilities: ClassVar[Capabilities]
     libraries: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
@@ -58,9 +59,9 @@ class BackendBase(ABC, Generic[T]):
         self.options = self.parse_options(model.options)
 
     @classmethod
-    @abstractmethod
     def parse_options(cls, options: Mapping[str, Scalar] | None) -> T:
-        """The options of an experiment file as a T, usually by `read_options`; BadInput for a wrong one."""
+        """The options of an experiment file as `options_class`; BadInput for a wrong one."""
+        return read_options(cls.options_class, f"the backend {cls.name}", options)
 
     @classmethod
     def check_options(cls, options: Mapping[str, Scalar]) -> None:
@@ -152,34 +153,6 @@ class TokenBackend(BackendBase[T]):
     @abstractmethod
     def compute_samples(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
         """Sample for possible requests."""
-
-
-def read_options(kind: type[T], backend: str, options: Mapping[str, Scalar] | None) -> T:
-    """Options of an experiment file as a dataclass.
-
-    Args:
-        kind: The dataclass; every field has a default.
-        backend: The backend's name, for errors.
-        options: `backend.options` of the experiment file.
-
-    Raises:
-        BadInput: An option does not exist (the nearest name is suggested) or has a wrong value.
-    """
-    from pydantic import TypeAdapter, ValidationError
-
-    given, known = dict(options or {}), [field.name for field in fields(kind)]  # pyright: ignore[reportArgumentType]
-    for name in given:
-        if name not in known:
-            raise BadInput(unknown(f"option of the backend {backend}", name, known))
-    try:
-        return TypeAdapter(kind).validate_python(given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BadInput(
-            f"option {where!r} of the backend {backend} is {first['input']!r}: {first['msg']}. "
-            "Fix: change it in backend.options."
-        ) from None
 
 
 def missing_libraries(backend: object) -> tuple[str, ...]:

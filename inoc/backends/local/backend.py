@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from jaxtyping import Float32
 
-from inoc.backends.base import TokenBackend, read_options
+from inoc.backends.base import TokenBackend
 from inoc.backends.local.options import Options
 from inoc.backends.protocols import (
     Capabilities,
@@ -41,6 +41,7 @@ class LocalBackend(TokenBackend[Options]):
     """
 
     name: ClassVar[str] = "local"
+    options_class: ClassVar[type[Options]] = Options
     capabilities: ClassVar[Capabilities] = Capabilities(
         score=True,
         sample=True,
@@ -56,11 +57,6 @@ class LocalBackend(TokenBackend[Options]):
     def __init__(self, model: ModelSpec) -> None:
         super().__init__(model)
         _ = self.model  # a wrong one is reported at once
-
-    @classmethod
-    def parse_options(cls, options: Mapping[str, Scalar] | None) -> Options:
-        """BadInput for a wrong option."""
-        return read_options(Options, cls.name, options)
 
     @cached_property
     def model(self) -> "LocalModel":

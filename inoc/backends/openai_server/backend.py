@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from inoc.backends.base import TokenBackend, read_options
+from inoc.backends.base import TokenBackend
 from inoc.backends.openai_server import wire
 from inoc.backends.openai_server.embeddings import embed_texts
 from inoc.backends.openai_server.options import ServerOptions
@@ -57,6 +57,7 @@ class OpenAIServerBackend(TokenBackend[ServerOptions]):
     """
 
     name: ClassVar[str] = "openai_server"
+    options_class: ClassVar[type[ServerOptions]] = ServerOptions
     capabilities: ClassVar[Capabilities] = Capabilities(
         score=True, sample=True, embed=True, adapters=True, echoes_token_ids=True
     )
@@ -68,11 +69,6 @@ class OpenAIServerBackend(TokenBackend[ServerOptions]):
         _ = self.tokenizer  # a wrong one is reported at once
         self._service = Service(self.options)
         self._served = Served(self._service, model.id, self.options.served_name)
-
-    @classmethod
-    def parse_options(cls, options: Mapping[str, Scalar] | None) -> ServerOptions:
-        """Own and service options; BadInput for a wrong one."""
-        return read_options(ServerOptions, cls.name, options)
 
     @property
     def context_length(self) -> int:

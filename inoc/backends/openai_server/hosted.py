@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from inoc.backends.base import BackendBase, read_options
+from inoc.backends.base import BackendBase
 from inoc.backends.openai_server.fine_tuning import fine_tune
 from inoc.backends.openai_server.options import HostedOptions
 from inoc.backends.openai_server.turns import TEMPLATE, TurnTokenizer, to_messages
@@ -37,6 +37,7 @@ class OpenAIBackend(BackendBase[HostedOptions]):
     """
 
     name: ClassVar[str] = "openai"
+    options_class: ClassVar[type[HostedOptions]] = HostedOptions
     capabilities: ClassVar[Capabilities] = Capabilities(sample=True, train=True, adapters=True)
     libraries: ClassVar[tuple[str, ...]] = ("openai",)
     extra: ClassVar[str] = "inoc[openai]"
@@ -44,11 +45,6 @@ class OpenAIBackend(BackendBase[HostedOptions]):
     def __init__(self, model: ModelSpec) -> None:
         super().__init__(model)
         self.service = Service(self.options)
-
-    @classmethod
-    def parse_options(cls, options: Mapping[str, Scalar] | None) -> HostedOptions:
-        """Own and service options; BadInput for a wrong one."""
-        return read_options(HostedOptions, cls.name, options)
 
     def load_tokenizer(self) -> TurnTokenizer:
         """Bytes and turns; the model's own tokenizer is out of reach."""

@@ -8,7 +8,7 @@ from typing import ClassVar, cast
 import numpy as np
 from jaxtyping import Float32
 
-from inoc.backends.base import TokenBackend, read_options
+from inoc.backends.base import TokenBackend
 from inoc.backends.openweights import requests as jobs
 from inoc.backends.openweights import train as training
 from inoc.backends.openweights.command import image_of
@@ -46,6 +46,7 @@ class OpenWeightsBackend(TokenBackend[Options]):
     """
 
     name: ClassVar[str] = "openweights"
+    options_class: ClassVar[type[Options]] = Options
     capabilities: ClassVar[Capabilities] = Capabilities(
         score=True,
         sample=True,
@@ -73,7 +74,7 @@ class OpenWeightsBackend(TokenBackend[Options]):
         refuse_secrets(
             options or {}, cls.name, ("key", "url"), "OPENWEIGHTS_API_KEY, SUPABASE_URL or SUPABASE_ANON_KEY"
         )
-        return read_options(Options, cls.name, options)
+        return super().parse_options(options)
 
     def load_tokenizer(self) -> ChatTokenizer:
         """The tokenizer on this machine or of the hub; the worker has its own copy."""

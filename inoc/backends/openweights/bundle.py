@@ -16,6 +16,7 @@ SOURCE: Final = (
     "errors.py",
     "hashing.py",
     "names.py",
+    "options.py",
     "plugins.py",
     "values.py",
     "backends/*.py",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from inoc.backends.base import TokenBackend, read_options
+from inoc.backends.base import TokenBackend
 from inoc.backends.checks import ROUNDING
 from inoc.backends.protocols import (
     Capabilities,
@@ -52,6 +52,7 @@ class TinkerBackend(TokenBackend[Options]):
     """
 
     name: ClassVar[str] = "tinker"
+    options_class: ClassVar[type[Options]] = Options
     capabilities: ClassVar[Capabilities] = Capabilities(
         score=True, sample=True, train=True, adapters=True, shares_prefix=True
     )
@@ -69,7 +70,7 @@ class TinkerBackend(TokenBackend[Options]):
     def parse_options(cls, options: Mapping[str, Scalar] | None) -> Options:
         """The options as a dataclass; BadInput for a wrong one."""
         refuse_secrets(options or {}, cls.name, ("key",), "TINKER_API_KEY")
-        return read_options(Options, cls.name, options)
+        return super().parse_options(options)
 
     @property
     def context_length(self) -> int:

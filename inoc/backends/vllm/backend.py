@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from jaxtyping import Float32
 
-from inoc.backends.base import TokenBackend, read_options
+from inoc.backends.base import TokenBackend
 from inoc.backends.model_files import ModelFiles
 from inoc.backends.protocols import (
     Capabilities,
@@ -47,6 +47,7 @@ class VllmBackend(TokenBackend[Options]):
     """
 
     name: ClassVar[str] = "vllm"
+    options_class: ClassVar[type[Options]] = Options
     capabilities: ClassVar[Capabilities] = Capabilities(
         score=True, sample=True, embed=True, adapters=True, echoes_token_ids=True, shares_prefix=True
     )
@@ -64,11 +65,6 @@ class VllmBackend(TokenBackend[Options]):
             )
         self._engine: Engine | None = None
         self._adapters: dict[str, Adapter] = {}
-
-    @classmethod
-    def parse_options(cls, options: Mapping[str, Scalar] | None) -> Options:
-        """BadInput for a wrong option."""
-        return read_options(Options, cls.name, options)
 
     @cached_property
     def files(self) -> ModelFiles:
