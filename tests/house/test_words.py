@@ -13,12 +13,7 @@ ROOT = Path(__file__).parents[2]
 TEXTS = {".md", ".yaml", ".html", ".js", ".css", ".mplstyle"}
 
 # rooms and pages that are not clean yet: take yours out when it is
-TO_DO: set[str] = {
-    "docs/api.md",
-    "docs/heuristics.md",
-    "inoc/cli",
-    "inoc/heuristics",
-}
+TO_DO: set[str] = {"docs/api.md", "docs/heuristics.md", "inoc/cli", "inoc/heuristics"}
 
 
 def rooms() -> list[str]:
