@@ -7,16 +7,15 @@ import numpy as np
 from jaxtyping import Float64
 
 from inoc.backends import check_scores
-from inoc.backends.protocols import Backend, Embedder, ScoreRequest
+from inoc.backends.protocols import Embedder, Scorer, ScoreRequest
 from inoc.chat import INSTRUCTION
-from inoc.errors import BackendRejected
 from inoc.experiment import Prompt, read_pools
 from inoc.heuristics.maths.prompt_level import pool_statistics
 from inoc.plan import Study
+from inoc.stages.capable import capable
 from inoc.stages.forecast import Forecast, Row
 from inoc.stages.opening import existing, open_writer
-from inoc.stages.progress import Unwatched, Watcher
-from inoc.stages.score import scorer_of
+from inoc.stages.progress import UNWATCHED, Watcher
 from inoc.store.store import Store
 from inoc.values import TokenIds
 
@@ -27,7 +26,7 @@ def self_perplexity(study: Study) -> tuple[Float64[np.ndarray, " prompt"], Float
     Alone means after the tokenizer's BOS where it has one; else the first token, which nothing precedes, is not
     scored, and a prompt of one token is NaN.
     """
-    chat, scorer = study.chat, scorer_of(study.backend)
+    chat, scorer = study.chat, capable(study.backend, Scorer, "score")
     head_text = chat.render(INSTRUCTION).split(INSTRUCTION, 1)[0]
     head = tuple(chat.tokenizer.encode(head_text, add_special_tokens=False))
     first = chat.tokenizer.encode("", add_special_tokens=True)[:1]
@@ -46,7 +45,7 @@ def self_perplexity(study: Study) -> tuple[Float64[np.ndarray, " prompt"], Float
     )
 
 
-def describe(study: Study, *, embeddings: bool = True, watcher: Watcher | None = None) -> None:
+def describe(study: Study, *, embeddings: bool = True, watcher: Watcher = UNWATCHED) -> None:
     """Store the self-perplexity of the prompts, and their embeddings with statistics of their pools.
 
     The pool statistics of a prompt without a usable pool are NaN, which the watcher is told; they are made once the
@@ -62,7 +61,6 @@ def describe(study: Study, *, embeddings: bool = True, watcher: Watcher | None =
         BadInput: A pool cannot be read.
         OtherSettings: The store was made with other settings.
     """
-    watcher = watcher or Unwatched()
     store = existing(study)
     keys = [prompt.key for prompt in study.experiment.prompt_list()]
     with open_writer(study, store, watcher) as writer:
@@ -72,7 +70,7 @@ def describe(study: Study, *, embeddings: bool = True, watcher: Watcher | None =
             watcher.step("self-perplexity")
         if not embeddings:
             return
-        embedder = embedder_of(study.backend)
+        embedder = capable(study.backend, Embedder, "embed")
         waiting = plan_embeddings(study, store)
         for note in waiting.notes:
             watcher.note(note)
@@ -105,16 +103,6 @@ def forecast_description(study: Study, embeddings: bool = True) -> Forecast:
         Row("embeddings", "prompts", n, n - len(waiting.prompts), tokens, f"{len(texts)} texts to embed")
     )
     return Forecast("describe", tuple(rows), None, waiting.notes)
-
-
-def embedder_of(backend: Backend) -> Embedder:
-    """The backend as an Embedder; BackendRejected where it cannot embed."""
-    if not backend.capabilities.embed or not isinstance(backend, Embedder):
-        raise BackendRejected(
-            f"the backend {backend.name!r} makes no embeddings. Fix: choose one that does (`inoc backends`), or use "
-            "--no-embeddings."
-        )
-    return backend
 
 
 def has_self_perplexity(study: Study, store: Store | None) -> bool:

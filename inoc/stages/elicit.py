@@ -1,7 +1,6 @@
 """Stage `elicit`: how far each prompt alone brings out the traits in the base model, on the same instructions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,23 +8,15 @@ from inoc.plan import Study
 from inoc.plan.identity import refuse
 from inoc.plan.texts import elicitation_texts
 from inoc.stages.forecast import Asked, Forecast, Row, answers_row, price_of, to_judge
-from inoc.stages.judging import Scores, judge_responses
+from inoc.stages.judging import JudgedReport, Scores, judge_responses
 from inoc.stages.opening import existing, open_writer
-from inoc.stages.progress import Unwatched, Watcher
+from inoc.stages.progress import UNWATCHED, Watcher
 from inoc.stages.sampling import sample
 from inoc.stages.stored import elicitation_changes, prompts_elicited
 from inoc.store.writer import StoreWriter
 
 
-@dataclass(frozen=True)
-class ElicitationReport:
-    """Prompts judged by this call, and those that were stored already."""
-
-    judged: int
-    already: int
-
-
-def elicit(study: Study, prompts: Sequence[str] = (), watcher: Watcher | None = None) -> ElicitationReport:
+def elicit(study: Study, prompts: Sequence[str] = (), watcher: Watcher = UNWATCHED) -> JudgedReport:
     """Ask the base model every instruction without a prompt, then with each; judge the answers and store them.
 
     Args:
@@ -40,7 +31,6 @@ def elicit(study: Study, prompts: Sequence[str] = (), watcher: Watcher | None = 
         BadResult: 10 % or more of a prompt's answers could not be judged; the prompt stays pending.
         OtherSettings: The store holds answers to other instructions, or scores of other judges.
     """
-    watcher = watcher or Unwatched()
     keys = study.prompts(prompts)
     store = existing(study)
     refuse(study.store, elicitation_changes(store, study))
@@ -58,7 +48,7 @@ def elicit(study: Study, prompts: Sequence[str] = (), watcher: Watcher | None = 
             _store(study, writer, key, scores)
             watcher.step(key or "no prompt", scores.means(study.judges.traits))
     judged = sum(1 for key in waiting if key)
-    return ElicitationReport(judged, len(keys) - judged)
+    return JudgedReport(judged, len(keys) - judged)
 
 
 def forecast_elicitation(study: Study, prompts: Sequence[str] = ()) -> Forecast:

@@ -5,31 +5,22 @@ judging samples nothing twice; judgments that cost money have their own cache.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from inoc.errors import IncompleteStore
 from inoc.plan import Evaluated, Study, plan_evaluation, plan_training
 from inoc.plan.identity import refuse, trainer_identity
 from inoc.plan.training import training_folder
 from inoc.stages.forecast import Asked, Forecast, Row, answers_row, price_of, to_judge
-from inoc.stages.judging import judge_responses
+from inoc.stages.judging import JudgedReport, judge_responses
 from inoc.stages.opening import existing, open_writer
-from inoc.stages.progress import Unwatched, Watcher
+from inoc.stages.progress import UNWATCHED, Watcher
 from inoc.stages.sampling import sample
 from inoc.stages.stored import evaluations_done, run_changes
 from inoc.stages.trained import Trained, read_record
 from inoc.store.writer import StoreWriter
 
 
-@dataclass(frozen=True)
-class EvaluationReport:
-    """What a call of `evaluate` did: cells (run, step, condition) judged now, and those stored already."""
-
-    judged: int
-    already: int
-
-
-def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher | None = None) -> EvaluationReport:
+def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHED) -> JudgedReport:
     """Sample and judge every pending cell.
 
     Args:
@@ -45,7 +36,6 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher | None = N
         OtherSettings: The store holds answers to other instructions, or scores of other judges.
         BadResult: 10 % or more of a cell could not be judged; the cell stays pending.
     """
-    watcher = watcher or Unwatched()
     records = [trained(study, run.name) for run in study.runs(runs)]
     by_name = {run.name: run for run in study.runs()}
     plans = [
@@ -85,7 +75,7 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher | None = N
                         f"{entry.name} step {step} {cell.condition}", scores.means(study.judges.traits)
                     )
                     judged += 1
-    return EvaluationReport(judged, cells - judged)
+    return JudgedReport(judged, cells - judged)
 
 
 def forecast_evaluation(study: Study, runs: Sequence[str] = ()) -> Forecast:

@@ -7,11 +7,11 @@ from inoc.plan import Study
 from inoc.plan.texts import generated_texts, sets_to_make
 from inoc.stages.datasets import Generated, from_dataset, write_set
 from inoc.stages.forecast import Asked, Forecast, Row, answers_row, price_of
-from inoc.stages.progress import Unwatched, Watcher
+from inoc.stages.progress import UNWATCHED, Watcher
 from inoc.stages.sampling import sample
 
 
-def generate(study: Study, sets: Sequence[str] = (), watcher: Watcher | None = None) -> tuple[Generated, ...]:
+def generate(study: Study, sets: Sequence[str] = (), watcher: Watcher = UNWATCHED) -> tuple[Generated, ...]:
     """Make every completion set that has `generate` or `dataset` and no file yet.
 
     Args:
@@ -26,7 +26,6 @@ def generate(study: Study, sets: Sequence[str] = (), watcher: Watcher | None = N
         BadInput: The instructions or the dataset cannot be used.
         BadResult: The backend answered wrongly, or no answer is left.
     """
-    watcher = watcher or Unwatched()
     wanted = sets_to_make(study, sets)
     watcher.begin("generating", len(wanted))
     made: list[Generated] = []

@@ -25,6 +25,14 @@ class Scores:
         )
 
 
+@dataclass(frozen=True)
+class JudgedReport:
+    """What a call judged (prompts, or evaluations), and what was stored already."""
+
+    judged: int
+    already: int
+
+
 def judge_responses(
     judges: Judges, cell: str, instructions: Sequence[str], responses: Sequence[str]
 ) -> Scores:

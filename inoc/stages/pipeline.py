@@ -13,7 +13,7 @@ from inoc.stages.elicit import elicit, forecast_elicitation
 from inoc.stages.evaluate import evaluate, forecast_evaluation
 from inoc.stages.forecast import Forecast
 from inoc.stages.generate import forecast_generation, generate
-from inoc.stages.progress import Unwatched, Watcher
+from inoc.stages.progress import UNWATCHED, Watcher
 from inoc.stages.score import forecast_scores, score
 from inoc.stages.train import forecast_training, train
 
@@ -30,7 +30,7 @@ class StageDone:
 
 
 def run_study(
-    study: Study, stages: Sequence[Stage] = STAGES, watcher: Watcher | None = None
+    study: Study, stages: Sequence[Stage] = STAGES, watcher: Watcher = UNWATCHED
 ) -> tuple[StageDone, ...]:
     """Run the stages that the experiment and the backend have something for, in order.
 
@@ -45,7 +45,6 @@ def run_study(
     Raises:
         InocError: What a stage raises; what was done before is kept.
     """
-    watcher = watcher or Unwatched()
     done: list[StageDone] = []
     for stage in stages:
         try:

@@ -16,7 +16,7 @@ from inoc.errors import BadInput
 from inoc.experiment import Experiment, Prompt, Rephrasings, read_pool
 from inoc.hashing import content_hash
 from inoc.stages.forecast import Forecast, Row
-from inoc.stages.progress import Unwatched, Watcher
+from inoc.stages.progress import UNWATCHED, Watcher
 from inoc.stages.work import read_rows, write_rows
 
 STALE_ROUNDS = 4
@@ -98,7 +98,7 @@ def rephrase(
     rephraser: Rephraser,
     work: Path,
     prompts: Sequence[str] = (),
-    watcher: Watcher | None = None,
+    watcher: Watcher = UNWATCHED,
 ) -> tuple[PoolReport, ...]:
     """Make the pools that are missing or too small. A pool that is large enough is left alone.
 
@@ -115,7 +115,6 @@ def rephrase(
     Raises:
         BadInput: Pools stayed under the asked size; the message names them.
     """
-    watcher = watcher or Unwatched()
     settings = pool_settings(experiment)
     chosen = pools_on_disk(experiment, prompts)
     watcher.begin("rephrasing", len(chosen))

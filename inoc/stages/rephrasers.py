@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+from inoc.backends.protocols import Sampler
 from inoc.plan import Question, Study
 from inoc.plan.texts import make_texts, sample_requests
 from inoc.services import Service
-from inoc.stages.sampling import collect_answers, sampler_of
+from inoc.stages.capable import capable
+from inoc.stages.sampling import collect_answers
 from inoc.values import Sampling
 
 ANSWER_TOKENS = 2048
@@ -38,7 +40,7 @@ class SamplerRephraser:
         sampling = Sampling(max_tokens=min(ANSWER_TOKENS, room), seed=seed, stop_ids=(chat.end_of_turn,))
         groups = [make_texts(self._study, [Question(f"rephrase/{seed}", request)], sampling, "rephrase")]
         requests = sample_requests(chat, self._study.backend.context_length, groups)
-        completions = sampler_of(self._study.backend).sample(requests, sampling)
+        completions = capable(self._study.backend, Sampler, "sample").sample(requests, sampling)
         ((answer,),) = collect_answers(self._study, groups, completions)
         return answer.text.splitlines()
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from inoc.backends.protocols import Backend, Checkpoint, Completion, Sampler
-from inoc.errors import BackendRejected, BadResult
+from inoc.backends.protocols import Checkpoint, Completion, Sampler
+from inoc.errors import BadResult
 from inoc.plan import Study, Texts
 from inoc.plan.identity import answers_identity
 from inoc.plan.texts import sample_requests
+from inoc.stages.capable import capable
 from inoc.stages.work import read_rows, write_rows
 
 
@@ -16,15 +17,6 @@ class Answer(NamedTuple):
 
     text: str
     finish: str
-
-
-def sampler_of(backend: Backend) -> Sampler:
-    """The backend as a Sampler; BackendRejected where it cannot sample."""
-    if not backend.capabilities.sample or not isinstance(backend, Sampler):
-        raise BackendRejected(
-            f"the backend {backend.name!r} cannot sample. Fix: choose one that can (`inoc backends`)."
-        )
-    return backend
 
 
 def sample(
@@ -38,7 +30,7 @@ def sample(
     missing = [texts for texts in groups if kept_answers(texts, checkpoint) is None]
     if missing:
         requests = sample_requests(study.chat, study.backend.context_length, missing, checkpoint)
-        completions = sampler_of(study.backend).sample(requests, missing[0].sampling)
+        completions = capable(study.backend, Sampler, "sample").sample(requests, missing[0].sampling)
         keep_answers(study, missing, checkpoint, completions)
     return tuple(kept_answers(texts, checkpoint) or () for texts in groups)
 

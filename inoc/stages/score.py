@@ -10,14 +10,15 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from inoc.backends import check_scores
-from inoc.backends.protocols import Backend, Scorer, ScoreRequest
-from inoc.errors import BackendRejected, BackendUnavailable, BadInput, InocError
+from inoc.backends.protocols import Scorer, ScoreRequest
+from inoc.errors import BackendUnavailable, BadInput, InocError
 from inoc.plan import ScorePlan, Study, plan_scores
 from inoc.plan.identity import refuse
 from inoc.plan.texts import sets_to_make
+from inoc.stages.capable import capable
 from inoc.stages.forecast import Forecast, Row, price_of
 from inoc.stages.opening import existing, open_writer
-from inoc.stages.progress import Unwatched, Watcher
+from inoc.stages.progress import UNWATCHED, Watcher
 from inoc.stages.stored import score_changes, units_done
 from inoc.store.schema import Unit
 from inoc.store.writer import StoreWriter
@@ -44,7 +45,7 @@ def score(
     sets: Sequence[str] = (),
     prefix_types: Sequence[str] = (),
     prompts: Sequence[str] = (),
-    watcher: Watcher | None = None,
+    watcher: Watcher = UNWATCHED,
 ) -> ScoreReport:
     """Score what is pending and store it. The same call resumes after any kind of end.
 
@@ -63,8 +64,7 @@ def score(
         OtherSettings: The store was made with other settings or texts.
         InocError: Units failed; they stay pending, their errors are in `error_log(study.store)`.
     """
-    watcher = watcher or Unwatched()
-    scorer = scorer_of(study.backend)
+    scorer = capable(study.backend, Scorer, "score")
     plan = plan_scores(study, sets=sets, prefix_types=prefix_types, prompts=prompts)
     store = existing(study, scores=True)
     refuse(study.store, score_changes(store, plan))
@@ -96,7 +96,7 @@ def forecast_scores(
     study: Study, sets: Sequence[str] = (), prefix_types: Sequence[str] = (), prompts: Sequence[str] = ()
 ) -> Forecast:
     """What `inoc score` would do: units and completion tokens. Sets that are yet to be made are named, not counted."""
-    scorer_of(study.backend)
+    capable(study.backend, Scorer, "score")
     missing = sets_to_make(study, sets)
     known = [name for name, _ in study.experiment.completion_sets.items() if not sets or name in sets]
     notes = tuple(f"{name} is made by `inoc generate` first and is not counted" for name in missing)
@@ -115,15 +115,6 @@ def forecast_scores(
         rows.append(Row(entry.name, "units", len(units), there, (len(units) - there) * entry.tokens, detail))
     pending = [unit for unit in plan.units if unit not in done]
     return Forecast("score", tuple(rows), price_of(study, plan.tokens(pending), "score"), notes)
-
-
-def scorer_of(backend: Backend) -> Scorer:
-    """The backend as a Scorer; BackendRejected where it cannot score."""
-    if not backend.capabilities.score or not isinstance(backend, Scorer):
-        raise BackendRejected(
-            f"the backend {backend.name!r} cannot score given texts. Fix: choose one that can (`inoc backends`)."
-        )
-    return backend
 
 
 def error_log(store: Path) -> Path:

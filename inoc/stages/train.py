@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 
 from inoc.backends.protocols import (
-    Backend,
     Checkpoint,
     CheckpointAnswers,
     Submitter,
@@ -14,13 +13,14 @@ from inoc.backends.protocols import (
     TrainingJob,
     TrainingStep,
 )
-from inoc.errors import BackendRejected, BadInput, BadResult
+from inoc.errors import BadInput, BadResult
 from inoc.plan import Study, TrainingPlan, plan_training
 from inoc.plan.evaluation import texts_of_step
 from inoc.plan.identity import job_identity, refuse, trainer_identity
+from inoc.stages.capable import capable
 from inoc.stages.forecast import Forecast, Row, price_of
 from inoc.stages.opening import existing, open_writer
-from inoc.stages.progress import Unwatched, Watcher
+from inoc.stages.progress import UNWATCHED, Watcher
 from inoc.stages.sampling import keep_answers
 from inoc.stages.stored import run_changes
 from inoc.stages.trained import Trained, read_record, write_record
@@ -33,7 +33,7 @@ FLUSH_EVERY = 20
 """Updates between writes of the losses into the store."""
 
 
-def train(study: Study, runs: Sequence[str] = (), watcher: Watcher | None = None) -> tuple[Trained, ...]:
+def train(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHED) -> tuple[Trained, ...]:
     """Train what is not trained yet; a killed run resumes from its last state.
 
     Args:
@@ -48,8 +48,7 @@ def train(study: Study, runs: Sequence[str] = (), watcher: Watcher | None = None
         BadInput: Something is wrong with data, pools or settings; nothing is trained then.
         OtherSettings: A run was trained, or is planned in the store, with other settings.
     """
-    watcher = watcher or Unwatched()
-    trainer = trainer_of(study.backend)
+    trainer = capable(study.backend, Trainer, "train")
     plans = plan_training(study, runs)
     store = existing(study)
     done = compare_runs(study, store, plans)
@@ -68,7 +67,7 @@ def train(study: Study, runs: Sequence[str] = (), watcher: Watcher | None = None
 
 def forecast_training(study: Study, runs: Sequence[str] = ()) -> Forecast:
     """What `inoc train` would do: updates by run."""
-    trainer_of(study.backend)
+    capable(study.backend, Trainer, "train")
     plans = plan_training(study, runs)
     done = compare_runs(study, existing(study), plans)
     rows = tuple(
@@ -79,15 +78,6 @@ def forecast_training(study: Study, runs: Sequence[str] = ()) -> Forecast:
     )
     pending = [row for row in rows if row.done < row.total]
     return Forecast("train", rows, price_of(study, sum(row.tokens for row in pending), "train", len(pending)))
-
-
-def trainer_of(backend: Backend) -> Trainer:
-    """The backend as a Trainer; BackendRejected where it cannot train."""
-    if not backend.capabilities.train or not isinstance(backend, Trainer):
-        raise BackendRejected(
-            f"the backend {backend.name!r} cannot train. Fix: choose one that can (`inoc backends`)."
-        )
-    return backend
 
 
 def compare_runs(study: Study, store: Store | None, plans: Sequence[TrainingPlan]) -> dict[str, Trained]:

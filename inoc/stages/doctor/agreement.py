@@ -13,9 +13,9 @@ from inoc.backends.protocols import Backend, Scorer, ScoreRequest
 from inoc.errors import InocError
 from inoc.experiment import Experiment
 from inoc.plan import Study, plan_scores
+from inoc.stages.capable import capable
 from inoc.stages.doctor.causes import ADVICE, Cause, Values, find_cause
 from inoc.stages.doctor.reference import Reference, find_reference
-from inoc.stages.score import scorer_of
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25, "float16": 0.05}
 """Largest difference (nats) that arithmetic alone explains, by dtype of the weights."""
@@ -79,7 +79,7 @@ def check_agreement(experiment: Experiment, backend: Backend, n: int = 20) -> Ag
         BadResult: an answer that cannot be right at all.
     """
     begin = time.perf_counter()
-    scorer = scorer_of(backend)
+    scorer = capable(backend, Scorer, "score")
     tolerance = TOLERANCE[experiment.model.dtype]
     asked = requests_to_compare(experiment, backend, n)
     values = ask(scorer, asked)
@@ -127,7 +127,7 @@ def one_by_one(backend: Backend, requests: Sequence[ScoreRequest], values: Value
     """The largest difference to token i asked alone after context + tokens < i, for the first, second, middle and last
     token of every completion: a value that belongs to an adjacent token, depends on the batch or is from a stale cache
     shows here. A backend of jobs is asked once for all."""
-    scorer = scorer_of(backend)
+    scorer = capable(backend, Scorer, "score")
     singles: dict[ScoreRequest, float] = {}
     for request in requests:
         n = len(request.completion)

@@ -11,7 +11,7 @@ from inoc.backends import load_backend
 from inoc.backends.model_files import present
 from inoc.backends.protocols import Backend, ModelSpec, Scorer, ScoreRequest, TokenLogprobs
 from inoc.errors import InocError
-from inoc.stages.score import scorer_of
+from inoc.stages.capable import capable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -56,7 +56,7 @@ def find_reference(backend: Backend, model: ModelSpec) -> FoundReference:
             return FoundReference(
                 Reference(NaiveLoop(folder, model.dtype), local, spec), "a naive loop over transformers"
             )
-        return FoundReference(Reference(scorer_of(local), local, spec), "the local backend")
+        return FoundReference(Reference(capable(local, Scorer, "score"), local, spec), "the local backend")
     except InocError as error:
         return FoundReference(None, str(error).rstrip("."))
 
@@ -64,7 +64,7 @@ def find_reference(backend: Backend, model: ModelSpec) -> FoundReference:
 def with_dtype(reference: Reference, dtype: str) -> Scorer:
     """The local backend with its weights in another dtype."""
     assert dtype in ("float32", "bfloat16", "float16")
-    return scorer_of(load_backend("local", replace(reference.model, dtype=dtype)))
+    return capable(load_backend("local", replace(reference.model, dtype=dtype)), Scorer, "score")
 
 
 class NaiveLoop:
