@@ -83,7 +83,7 @@ def test_a_dataset_becomes_the_sets_file(study_file: Path, messages: bool) -> No
         ),
         (
             [("user", "Q"), ("assistant", "A"), ("user", "R"), ("assistant", "B")],
-            "only one exchange is supported",
+            "not one exchange",
         ),
         ([("user", "Q")], "one instruction and one completion"),
     ],
