@@ -81,10 +81,7 @@ def test_a_dataset_becomes_the_sets_file(study_file: Path, messages: bool) -> No
             [("system", "Other."), ("user", "Q"), ("assistant", "A")],
             "its system message is not the experiment's",
         ),
-        (
-            [("user", "Q"), ("assistant", "A"), ("user", "R"), ("assistant", "B")],
-            "not one exchange",
-        ),
+        ([("user", "Q"), ("assistant", "A"), ("user", "R"), ("assistant", "B")], "not one exchange"),
         ([("user", "Q")], "one instruction and one completion"),
     ],
 )
