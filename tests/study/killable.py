@@ -53,8 +53,8 @@ def count(pay: Callable[[str], None]) -> None:
 
         setattr(LocalBackend, method, replacement)
 
-    counted("_score", "score")
-    counted("_sample", "answer")
+    counted("compute_scores", "score")
+    counted("compute_samples", "answer")
     step = torch.optim.AdamW.step
 
     def counted_step(self: torch.optim.AdamW, *args: object, **kwargs: object) -> object:

@@ -38,10 +38,10 @@ EXPECTED = {
 class Dead(LocalBackend):
     """The model's tokenizer and identity; whatever computes fails."""
 
-    def _score(self, *args: object) -> Iterator[object]:
+    def compute_scores(self, *args: object) -> Iterator[object]:
         raise AssertionError("a dry run scores nothing")
 
-    def _sample(self, *args: object) -> Iterator[object]:
+    def compute_samples(self, *args: object) -> Iterator[object]:
         raise AssertionError("a dry run samples nothing")
 
     def train(self, *args: object) -> Iterator[object]:
