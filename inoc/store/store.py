@@ -22,6 +22,11 @@ def open_store(path: str | Path) -> "Store":
     Raises:
         BadInput: Nothing is there, or it is not an inoc store.
         BrokenStore: The store is damaged or of a newer schema.
+
+    Example:
+        >>> store = inoc.open_store("study.zarr")
+        >>> [trait.role for trait in store.traits]
+        ['positive', 'negative']
     """
     return Store(Path(path))
 
