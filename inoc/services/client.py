@@ -154,10 +154,11 @@ class Service:
         """POST `body` as JSON and parse the reply as in `call`."""
         import httpx2
 
-        async def send(client: "AsyncOpenAI") -> bytes:
-            return (await client.post(path, cast_to=httpx2.Response, body=dict(body))).content
-
-        return await self.call(send, parse, settings)
+        return await self.call(
+            lambda client: client.post(path, cast_to=httpx2.Response, body=dict(body)),
+            lambda reply: parse(reply.content),
+            settings,
+        )
 
     async def get(
         self, path: str, parse: Callable[[bytes], Result], settings: ServiceSettings | None = None
@@ -165,10 +166,11 @@ class Service:
         """GET `path` and parse the reply as in `call`."""
         import httpx2
 
-        async def send(client: "AsyncOpenAI") -> bytes:
-            return (await client.get(path, cast_to=httpx2.Response)).content
-
-        return await self.call(send, parse, settings)
+        return await self.call(
+            lambda client: client.get(path, cast_to=httpx2.Response),
+            lambda reply: parse(reply.content),
+            settings,
+        )
 
     async def call(
         self,

@@ -1,17 +1,14 @@
 """Trainings on a tiny model that every test here can afford."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from inoc.backends.protocols import (
-    AdapterSettings,
-    CheckpointQuestions,
-    SampleRequest,
-    TrainingExample,
-    TrainingJob,
-)
+from small_training import small_job
+
+from inoc.backends.protocols import AdapterSettings, CheckpointQuestions, SampleRequest, TrainingJob
 from inoc.values import Sampling
 
 ADAPTER = AdapterSettings("lora", 4, 16.0, rslora=True, dropout=0.0)
@@ -19,28 +16,8 @@ SAMPLING = Sampling(max_tokens=8, seed=2)
 
 
 def make_job(directory: Path, updates: int = 6, **changes: object) -> TrainingJob:
-    """Eight short random examples, updates of four, a checkpoint half way."""
-    random = np.random.default_rng(0)
-    examples = []
-    for i in range(8):
-        length = int(random.integers(6, 20))
-        ids = tuple(int(token) for token in random.integers(0, 250, length))
-        examples.append(TrainingExample(f"e{i}", ids, (0.0,) * 3 + (1.0,) * (length - 3)))
-    job = TrainingJob(
-        id="run",
-        examples=tuple(examples),
-        batches=tuple(tuple((4 * update + i) % 8 for i in range(4)) for update in range(updates)),
-        adapter=ADAPTER,
-        learning_rate=5e-3,
-        warmup=2,
-        accumulation=2,
-        optimizer="adamw",
-        seed=5,
-        checkpoint_steps=(updates // 2,),
-        resume_every=2,
-        directory=str(directory),
-    )
-    return replace(job, **changes)
+    """The small job with the local backend's adapter."""
+    return small_job(directory, updates, **{"adapter": ADAPTER, **changes})
 
 
 def questions(*steps: int) -> tuple[CheckpointQuestions, ...]:

@@ -4,13 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from urllib.request import Request, urlopen
 
-import numpy as np
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from inoc.backends.protocols import AdapterSettings, Checkpoint, TrainingExample, TrainingJob, TrainingStep
+from small_training import small_job
+
+from inoc.backends.protocols import AdapterSettings, Checkpoint, TrainingJob, TrainingStep
 from inoc.backends.tinker import TinkerBackend
 
 KEY = "tml-a-key-nobody-may-see"
@@ -56,27 +57,8 @@ UPDATES = 6
 
 
 def make_job(directory: Path, **changes: object) -> TrainingJob:
-    """Eight short random examples, six updates of four."""
-    random = np.random.default_rng(0)
-    examples = []
-    for i in range(8):
-        length = int(random.integers(6, 20))
-        ids = tuple(int(t) for t in random.integers(0, 250, length))
-        examples.append(TrainingExample(f"e{i}", ids, (0.0,) * 3 + (1.0,) * (length - 3)))
-    job = TrainingJob(
-        id="run",
-        examples=tuple(examples),
-        batches=tuple(tuple((4 * u + i) % 8 for i in range(4)) for u in range(UPDATES)),
-        adapter=SERVICE,
-        learning_rate=5e-3,
-        warmup=2,
-        optimizer="adamw",
-        seed=5,
-        checkpoint_steps=(3,),
-        resume_every=2,
-        directory=str(directory),
-    )
-    return replace(job, **changes)
+    """The small job with the service's adapter."""
+    return small_job(directory, UPDATES, **{"adapter": SERVICE, **changes})
 
 
 def steps_of(events: list[TrainingStep | Checkpoint]) -> list[TrainingStep]:

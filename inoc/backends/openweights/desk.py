@@ -147,11 +147,9 @@ class Desk:
             log.warning("found %s, %s", job, before["status"])
         return job
 
-    def found(self, row: Row, requests: int) -> None:
+    def found(self, row: Row, what: str = "") -> None:
         """Log that an earlier job has what is requested; one that still waits gets the current hardware options."""
-        log.warning(
-            "found %s, %s: %s of its results are requested", row["id"], row["status"], f"{requests:,}"
-        )
+        log.warning("found %s, %s%s", row["id"], row["status"], what)
         if row["status"] == "pending":
             self.service.ask_for(row, self.options.hardware(), self.options.requires_vram_gb)
 

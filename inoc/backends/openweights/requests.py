@@ -81,7 +81,7 @@ def find_computed(
                 found[number] = group
         if found:
             jobs[job], totals[job] = found, len(content) // DIGEST
-            desk.found(row, len(found))
+            desk.found(row, f": {len(found):,} of its results are requested")
         if not waiting:
             break
     return jobs, totals

@@ -65,9 +65,7 @@ def _running(desk: Desk, job: TrainingJob, record: Record) -> Record | None:
     rows = desk.service.jobs([known.job])
     if not rows or rows[known.job]["status"] in ("failed", "canceled"):
         return None
-    log.warning("found %s, %s", known.job, rows[known.job]["status"])
-    if rows[known.job]["status"] == "pending":
-        desk.service.ask_for(rows[known.job], desk.options.hardware(), desk.options.requires_vram_gb)
+    desk.found(rows[known.job])
     desk.open.add(known.job)
     return known
 
