@@ -74,19 +74,24 @@ class BackendInfo:
 
 
 def list_backends() -> tuple[BackendInfo, ...]:
-    """All installed backends, inoc's own first, then by name. No model library is imported.
+    """List the installed backends. No model library is imported.
 
-    A backend that cannot be imported is listed with its error, and a warning names it and its package.
+    Returns:
+        inoc's own first, then by name. One that cannot be imported is listed with its error, and a warning names
+        it and its package.
     """
     return tuple(_info(name, plugin) for name, plugin in BACKENDS.plugins.items())
 
 
 def load_backend(name: str, model: ModelSpec) -> Backend:
-    """The backend of this name for a model.
+    """Make the backend of a model.
 
     Args:
         name: As in the experiment file.
         model: The base model and the backend's options.
+
+    Returns:
+        The backend; it loads weights when it is first used.
 
     Raises:
         BadInput: There is no such backend (the nearest name is suggested), or an option is wrong.
@@ -101,6 +106,10 @@ def check_options(name: str, options: Mapping[str, Scalar]) -> None:
     """Check a backend's options without a model.
 
     A backend that is not installed, cannot be imported or has no `check_options` is not asked.
+
+    Args:
+        name: Of the backend.
+        options: As in the experiment file.
 
     Raises:
         BadInput: An option does not exist or has a wrong value.

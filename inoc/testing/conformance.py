@@ -182,6 +182,7 @@ class SamplerConformance:
 
     @pytest.fixture
     def contexts(self, backend: SamplingBackend) -> list[SampleRequest]:
+        """Requests of a few texts."""
         texts = ["Hello", "Once upon a time there was", "1 2 3 4", "Why is the sky blue?", "A", "No no no no"]
         return [SampleRequest(f"r{i}", encode(backend.tokenizer, text)) for i, text in enumerate(texts)]
 

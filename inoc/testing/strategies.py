@@ -7,22 +7,28 @@ from inoc.values import TokenIds
 
 
 def token_ids(vocabulary: int, *, least: int = 0, most: int = 24) -> st.SearchStrategy[TokenIds]:
-    """Tuples of token ids.
+    """Draw token ids.
 
     Args:
         vocabulary: Ids are below it.
         least: Fewest tokens.
         most: Most tokens.
+
+    Returns:
+        A strategy of tuples.
     """
     return st.lists(st.integers(0, vocabulary - 1), min_size=least, max_size=most).map(tuple)
 
 
 def score_requests(vocabulary: int, *, most: int = 30) -> st.SearchStrategy[list[ScoreRequest]]:
-    """Lists of requests with distinct ids whose contexts begin with one of a few shared prefixes.
+    """Draw requests whose contexts begin with one of a few shared prefixes.
 
     Args:
         vocabulary: Token ids are below it.
         most: Most requests of a list.
+
+    Returns:
+        A strategy of lists with distinct ids.
     """
 
     def build(beginnings: list[TokenIds]) -> st.SearchStrategy[list[ScoreRequest]]:

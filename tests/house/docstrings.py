@@ -35,18 +35,16 @@ def faults(name: str, value: object) -> list[str]:
     node = definition(value)
     if isinstance(node, ast.ClassDef):
         return class_faults(name, node)
-    return [] if node is None else function_faults(name, node)
+    if node is None or not callable(value):
+        return []
+    return function_faults(name, node, inspect.getdoc(value) or "", list(inspect.signature(value).parameters))
 
 
-def function_faults(name: str, node: Function) -> list[str]:
+def function_faults(name: str, node: Function, text: str, names: list[str]) -> list[str]:
     """Args for every parameter, Returns where there is a value, Raises for what the body raises by name."""
-    text = ast.get_docstring(node)
     if not text:
         return [f"{name}: no docstring"]
     said = sections(text)
-    arguments = node.args
-    names = [a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
-    names += [a.arg for a in (arguments.vararg, arguments.kwarg) if a is not None]
     missing = [a for a in names if a not in {"self", "cls", *said.get("Args", ())}]
     wrong = [f"{name}: Args lacks {', '.join(missing)}"] if missing else []
     if extra := [a for a in said.get("Args", ()) if a not in names]:

@@ -1,6 +1,6 @@
 """Every public name has a Google-style docstring, and the examples in docstrings run.
 
-Public is what a package lists in `__all__`, and the bare functions of `inoc.heuristics.maths`. Functions say Args
+Public is what a package lists in `__all__`, and the functions of registered heuristics. Functions say Args
 (every parameter), Returns and Raises; the figures and the main entry points carry an example.
 """
 
@@ -41,11 +41,9 @@ def public(package: str) -> dict[str, object]:
     if hasattr(module, "__all__"):
         named = pages.public(package)
     else:
-        named = {
-            name: value
-            for name, value in vars(module).items()
-            if not name.startswith("_") and getattr(value, "__module__", None) == package
-        }
+        functions = [entry.function for entry in inoc.heuristics.heuristics().values()]
+        names = {function.__qualname__ for function in functions if function.__module__ == package}
+        named = {name: value for name, value in vars(module).items() if name in names}
     return {f"{package}.{name}": value for name, value in named.items()}
 
 
@@ -159,7 +157,8 @@ def test_a_docstring_that_lacks_something_is_found(removed, fault):
     def check(source: str) -> list[str]:
         node = ast.parse(source).body[0]
         assert isinstance(node, ast.FunctionDef)
-        return function_faults("f", node)
+        names = [argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)]
+        return function_faults("f", node, ast.get_docstring(node) or "", names)
 
     assert check(GOOD) == []
     assert removed in GOOD
