@@ -83,7 +83,7 @@ def imported_by_the_command(store: Path) -> str:
 
 def warm(store: Path, times: int) -> None:
     """Print the seconds of one in-process computation, engine by engine, after one that warms up."""
-    from inoc.heuristics.frame.resolve import measure
+    from inoc.heuristics.frame.table import measure
     from inoc.store.store import open_store
 
     seconds: dict[str, float] = {}
@@ -211,6 +211,8 @@ def one(n_prompts: int, n_tokens: int, spectrum: bool) -> None:
     import numpy as np
 
     from benchmarks.store import sizes
+    from inoc.heuristics import heuristics
+    from inoc.heuristics.frame.registry import as_terms
     from inoc.heuristics.tokens.one_pass import token_statistics
 
     rng = np.random.default_rng(0)
@@ -238,15 +240,18 @@ def one(n_prompts: int, n_tokens: int, spectrum: bool) -> None:
                     out[i, j] = base.take((token + 977 * row) % base.size)
             return out[tuple(0 if isinstance(k, int) else slice(None) for k in keys)]
 
+    terms = {n: h.token_term for n, h in heuristics().items() if h.token_term}
+    row_terms = {n: h.row_term for n, h in heuristics().items() if h.row_term}
     got = token_statistics(
         Generated(n_tokens),
         Generated(2, n_prompts, n_tokens),
         sizes(n_tokens),
         prefix_types=("fixed", "mix"),
         prompts=[str(p) for p in range(n_prompts)],
-        spectrum="corrected" if spectrum else False,
+        terms=as_terms(terms),
+        row_terms=as_terms(row_terms if spectrum else {"top_quarter": row_terms["top_quarter"]}),
     )
-    assert np.isfinite(got.mean_abs).all()
+    assert np.isfinite(got.means["mean_abs"]).all()
 
 
 def main() -> None:

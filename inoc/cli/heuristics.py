@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    from inoc.heuristics.frame.resolve import Table
     from inoc.heuristics.frame.rows import Column, Rows
+    from inoc.heuristics.frame.table import Table
 
 DEFAULT = (
     "ph", "gamma", "snr", "ppd", "top_quarter", "coherence", "elicitation", "pca[1]", "pca[2]", "ph_ratio", "mald",
@@ -70,17 +70,16 @@ def heuristics(
 
     from inoc.errors import BadInput, IncompleteStore
     from inoc.heuristics.frame.registry import find
-    from inoc.heuristics.frame.resolve import measure
     from inoc.heuristics.frame.rows import document, rows
+    from inoc.heuristics.frame.table import measure
     from inoc.store.store import open_store
 
     if as_json and as_csv:
-        raise BadInput("--json and --csv exclude each other; give one of them.")
+        raise BadInput("--json and --csv exclude each other. Fix: give one of them.")
     wanted = _split(only)
     extra = [sort.partition("[")[0]] if sort and wanted else []
-    run = open_store(store)
     table = measure(
-        run,
+        open_store(store),
         recipe=recipe,
         only=wanted + extra if wanted else None,
         prompts=_split(prompts),
@@ -94,7 +93,7 @@ def heuristics(
     shown = rows(table)
     if prefix_type:
         if prefix_type not in shown.prefix_types:
-            raise BadInput(f"{store} has no rows of prefix type {prefix_type}.")
+            raise BadInput(f"{store} has no rows of prefix type {prefix_type}. Fix: leave --prefix-type out.")
         shown = shown.take([i for i, kind in enumerate(shown.prefix_types) if kind == prefix_type])
     if sort:
         shown = shown.sorted_by(sort)
@@ -143,20 +142,17 @@ def _print_table(table: "Table", shown: "Rows", wanted: Sequence[str] | None) ->
 
 
 def _chosen(shown: "Rows", wanted: Sequence[str] | None) -> list["Column"]:
-    """Columns in the order asked for; interval bounds stand in the cell of their estimate."""
-    from inoc.heuristics.frame.registry import find
+    """Columns in the order asked for; interval bounds are in the cell of their estimate."""
+    from inoc.heuristics import heuristics as known
 
+    columns = shown.columns.values()
     if wanted:
-        names = {find(name).name for name in wanted}
-        return [c for c in shown.columns.values() if c.variable in names or not _is_companion(c, names)]
+        return [c for c in columns if c.variable in known() or c.variable in wanted]
     found: list[Column] = []
     for name in DEFAULT:
-        found += [c for c in shown.columns.values() if name in (c.name, c.variable)]
+        exact = shown.columns.get(name)
+        found += [exact] if exact else [c for c in columns if c.variable == name]
     return found
-
-
-def _is_companion(column: "Column", names: set[str]) -> bool:
-    return column.variable.removesuffix("_ci").removesuffix("_n") in names and column.variable not in names
 
 
 def _rich(shown: "Rows", columns: Sequence["Column"]) -> "RichTable":
@@ -185,7 +181,7 @@ def _cell(shown: "Rows", column: "Column", i: int) -> str:
         return "NaN"
     places = _decimals(column)
     text = f"{value:{'+' if column.attrs['units'] in SIGNED else ''}.{places}f}"
-    bounds = [shown.columns[name].values[i] for name in _bound_names(column) if name in shown.columns]
+    bounds = [shown.columns[name].values[i] for name in column.bounds() if name in shown.columns]
     if len(bounds) < 2 or bounds[0] != bounds[0]:
         return text
     return f"{text} \\[{bounds[0]:.{places}f}, {bounds[1]:.{places}f}]"
@@ -201,12 +197,6 @@ def _decimals(column: "Column") -> int:
     return min(max(2 - floor(log10(sizes[len(sizes) // 2])), 0), 6)
 
 
-def _bound_names(column: "Column") -> tuple[str, str]:
-    inside = column.name[len(column.variable) :].strip("[]")
-    lower, upper = (",".join(part for part in (inside, bound) if part) for bound in ("lower", "upper"))
-    return f"{column.variable}_ci[{lower}]", f"{column.variable}_ci[{upper}]"
-
-
 def _width(made: "RichTable", console: "Console") -> int:
     from rich.measure import Measurement
 
@@ -214,7 +204,7 @@ def _width(made: "RichTable", console: "Console") -> int:
 
 
 def _print_array(console: "Console", table: "Table", name: str) -> None:
-    """A variable that is of no single prompt: its last dim across, the others down."""
+    """A variable without the dim prompt: its last dim across, the others down."""
     from itertools import product
 
     from rich.box import SIMPLE_HEAD

@@ -12,6 +12,7 @@ from inoc.errors import IncompleteStore
 from inoc.figures import house
 from inoc.figures.catalog import figure
 from inoc.figures.sources import Source, strings
+from inoc.heuristics.frame.rows import column_name
 from inoc.heuristics.maths.gap import is_constant
 from inoc.outcomes import rows
 from inoc.outcomes.correlation import SMALLEST, bootstrap_r, pearson, spearman
@@ -21,7 +22,7 @@ HEURISTICS = (
     "ph_ratio", "variance_diff", "gamma_mix", "snr_mix", "cosine", "effective_rank_mix", "snr_ratio",
     "mald_ratio", "snr_abs_mix", "snr_abs_ratio",
 )  # fmt: skip
-VARIANTS = {"raw": "", "pca-1": "_pca1", "svd-1": "_svd1"}
+VARIANTS = {"raw": "raw", "pca-1": "pca1", "svd-1": "svd1"}
 PALE = 0.3
 """Opacity of a cell whose interval does not exclude 0."""
 
@@ -50,9 +51,9 @@ def gap_grid_data(
     Raises:
         IncompleteStore: Prompts are not scored both fixed and mix, or fewer than 4 rows have a gap.
     """
-    names = [name + tail for name in HEURISTICS for tail in VARIANTS.values()]
+    names = [column_name(name, {"variant": kind}) for name in HEURISTICS for kind in VARIANTS.values()]
     if table is None:
-        table = rows(store, heuristics, only=None if heuristics is not None else names)
+        table = rows(store, heuristics, only=None if heuristics is not None else HEURISTICS)
     known = strings(table["heuristic"])
     if not set(names) & set(known):
         raise IncompleteStore("no comparison of fixed and mix is stored. Fix: score both with `inoc score`.")

@@ -63,7 +63,7 @@ def heuristics_of(store: Store, given: xr.Dataset | None, names: Sequence[str]) 
     Raises:
         IncompleteStore: One of them cannot be computed from this store; the message says why.
     """
-    from inoc.heuristics.frame.resolve import compute
+    from inoc.heuristics.frame.table import compute
 
     if given is None:
         if not store.completion_sets:

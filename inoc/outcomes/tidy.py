@@ -10,6 +10,7 @@ import xarray as xr
 from jaxtyping import Float64
 
 from inoc.errors import BadInput, IncompleteStore
+from inoc.heuristics.frame.rows import column_name
 from inoc.heuristics.maths.pointwise import mean_of_finite
 from inoc.outcomes.effects import cross_of, gap_of, suppression_of
 from inoc.outcomes.final import final_scores, other_judges, run_scores
@@ -20,7 +21,7 @@ from inoc.values import Recipe
 BASELINE = "elicitation"
 """The heuristic every other one is measured against."""
 CELL = ("prompt", "prefix_type", "trait")
-SPREAD = {"component": 3, "trait_component": 3, "completion_set": None, "variant": None}
+SPREAD = {"component": 3, "completion_set": None, "variant": None}
 """Dims of a heuristic that become one column per label (`pca[1]`, `ppd[control]`), and how many of them."""
 
 
@@ -88,7 +89,7 @@ def base_model(
     store: Store, only: Sequence[str] | None = None, *, recipe: Recipe = "corrected"
 ) -> xr.Dataset:
     """The heuristics of a store: all, or the named ones with elicitation; IncompleteStore without logprobs."""
-    from inoc.heuristics.frame.resolve import compute
+    from inoc.heuristics.frame.table import compute
 
     if not store.completion_sets:
         raise IncompleteStore(
@@ -211,9 +212,9 @@ def heuristic_columns(
             continue
         inner = [dim for dim in SPREAD if dim in dims]
         for labels in product(*(variable[dim].values[: SPREAD[dim]].tolist() for dim in inner)):
-            suffix = f"[{','.join(str(label) for label in labels)}]" if labels else ""
-            names.append(f"{name}{suffix}")
-            columns.append(_at(variable.sel(dict(zip(inner, labels, strict=True))), cells))
+            place = dict(zip(inner, labels, strict=True))
+            names.append(column_name(str(name), place))
+            columns.append(_at(variable.sel(place), cells))
     return names, np.array(columns, dtype=np.float64).reshape(len(names), len(cells))
 
 

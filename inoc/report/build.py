@@ -9,9 +9,9 @@ import numpy as np
 
 from inoc._version import __version__
 from inoc.errors import BadInput, IncompleteStore
-from inoc.heuristics.frame.resolve import Table, measure
 from inoc.heuristics.frame.rows import Rows, is_per_prompt, label
 from inoc.heuristics.frame.rows import rows as table_rows
+from inoc.heuristics.frame.table import Table, measure
 from inoc.names import unknown
 from inoc.report.columns import Column, columns
 from inoc.report.outcomes import Outcomes, outcomes

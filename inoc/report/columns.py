@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from inoc.heuristics.frame.registry import find
-from inoc.heuristics.frame.resolve import Table
-from inoc.heuristics.frame.rows import Column as TableColumn
 from inoc.heuristics.frame.rows import Rows
+from inoc.heuristics.frame.table import Table
 from inoc.report.outcomes import Outcomes, over_seeds
 
 SHOWN = ("ph", "gamma", "snr", "ppd", "elicitation", "pca[1]", "pca[2]", "top_quarter", "suppression", "gap")
@@ -46,7 +45,7 @@ def _heuristics(rows: Rows) -> Iterable[Column]:
     for column in rows.columns.values():
         if column.variable.endswith("_ci"):
             continue
-        low, high = (rows.columns.get(name) for name in _bounds(column))
+        low, high = (rows.columns.get(name) for name in column.bounds())
         yield Column(
             column.name,
             find(column.variable).family,
@@ -58,12 +57,6 @@ def _heuristics(rows: Rows) -> Iterable[Column]:
             numbers(low.values) if low else None,
             numbers(high.values) if high else None,
         )
-
-
-def _bounds(column: TableColumn) -> tuple[str, str]:
-    inside = column.name[len(column.variable) :].strip("[]")
-    lower, upper = (",".join(part for part in (inside, bound) if part) for bound in ("lower", "upper"))
-    return f"{column.variable}_ci[{lower}]", f"{column.variable}_ci[{upper}]"
 
 
 def _outcomes(rows: Rows, results: Outcomes) -> Iterable[Column]:

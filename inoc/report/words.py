@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from inoc.heuristics.frame.resolve import Table
 from inoc.heuristics.frame.rows import Rows, absences, nan_counts
+from inoc.heuristics.frame.table import Table
 from inoc.report.columns import Column
 from inoc.report.outcomes import Estimate, Outcomes, over_seeds
 from inoc.store.summary import StoreSummary

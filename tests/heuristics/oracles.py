@@ -501,12 +501,10 @@ def shared(v: View, variant: str, prompt: str) -> tuple[np.ndarray, np.ndarray] 
 def comparison(
     name: str, formula: Callable[[View, np.ndarray, np.ndarray], float], *, variants: bool = True
 ) -> None:
-    for variant, suffix in (("raw", ""), ("pca1", "_pca1"), ("svd1", "_svd1"))[: 3 if variants else 1]:
-
-        @oracle("prompt", name=name + suffix)
-        def compare(v: View, prompt: str, variant: str = variant) -> float:
-            pair = shared(v, variant, prompt)
-            return formula(v, *pair) if pair else np.nan
+    @oracle("variant prompt" if variants else "prompt", name=name)
+    def compare(v: View, *cell: str) -> float:
+        pair = shared(v, *cell) if variants else shared(v, "raw", *cell)
+        return formula(v, *pair) if pair else np.nan
 
 
 def ratio_of(x: np.ndarray) -> float:

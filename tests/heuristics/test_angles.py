@@ -137,7 +137,7 @@ def test_centroid_angles_are_those_of_the_mean_row():
 
 def test_cross_angle_of_neutral_prompts_has_no_other_group():
     gram = gram_matrix(np.random.default_rng(4).normal(size=(6, 9)))
-    fits = [decompose(gram, centred=False)], [decompose(gram, centred=True)]
+    fits = [decompose(gram, centered=False)], [decompose(gram, centered=True)]
     found = angles.cross_angle(gram[None], *fits, ROLES)
     assert np.isnan(found[2:, 0, 5]).all()
     assert np.isfinite(found[:2]).all()

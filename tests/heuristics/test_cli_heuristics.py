@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 import inoc
 from inoc.cli import cli
 from inoc.errors import BadInput, IncompleteStore
-from inoc.heuristics.frame.resolve import compute
+from inoc.heuristics.frame.table import compute
 
 
 def call(store: object, *options: str) -> Result:
@@ -85,7 +85,8 @@ def test_json_is_one_document_with_everything(world, h):
     assert row["pca[2]"] == at["pca"].sel(component=2).item()
     assert row["ppd[control]"] is None  # scored with fixed only
     assert row["elicitation[German]"] == at["elicitation"].sel(trait="German").item()
-    assert row["ph_ratio"] == at["ph_ratio"].item()
+    assert row["ph_ratio"] == at["ph_ratio"].sel(variant="raw").item()
+    assert row["ph_ratio[svd1]"] == at["ph_ratio"].sel(variant="svd1").item()
     angle = found["arrays"]["angle"]
     assert angle["dims"] == ["representation", "prefix_type", "prompt", "other_prompt"]
     np.testing.assert_allclose(angle["values"], h["angle"].transpose(*angle["dims"]).values)
@@ -157,9 +158,9 @@ def test_notes_and_absences_are_on_stderr(example_world):
     ("options", "message"),
     [
         (["--only", "gama"], "did you mean 'gamma'"),
-        (["--prompts", "nobody"], "no scored prompt 'nobody'"),
-        (["--set", "test"], "no completion set 'test'"),
-        (["--sort", "angle"], "no column 'angle'"),
+        (["--prompts", "nobody"], "unknown scored prompt 'nobody'"),
+        (["--set", "test"], "unknown completion set 'test'"),
+        (["--sort", "angle"], "unknown column 'angle'"),
         (["--only", "ph", "--sort", "snrr"], "did you mean 'snr'"),
         (["--json", "--csv"], "exclude each other"),
     ],
@@ -188,7 +189,7 @@ def test_exit_codes_and_one_sentence(world, tmp_path):
     assert fine.stderr == ""
     wrong = run("--store", str(world.path), "--only", "gama")
     assert wrong.returncode == 2
-    assert wrong.stderr == "inoc: no heuristic 'gama': did you mean 'gamma'?\n"
+    assert wrong.stderr == "inoc: unknown heuristic 'gama'. Fix: did you mean 'gamma'?\n"
     nowhere = run("--store", str(tmp_path / "no.zarr"))
     assert nowhere.returncode == 2
     assert nowhere.stderr.count("\n") == 1

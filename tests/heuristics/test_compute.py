@@ -8,10 +8,11 @@ import xarray as xr
 
 import inoc
 from inoc.errors import BadInput, IncompleteStore
-from inoc.heuristics.frame.registry import heuristics
-from inoc.heuristics.frame.resolve import compute
+from inoc.heuristics.frame.registry import find, heuristics
+from inoc.heuristics.frame.table import compute
 from inoc.heuristics.maths import angles, composite, gap, pointwise, prompt_level, tokenwise
 from inoc.heuristics.maths.gram import decompose, gram_matrix
+from inoc.heuristics.maths.position_spectrum import energy_shares, position_matrix
 
 from .conftest import WORLD_SETS, write_world
 
@@ -31,7 +32,7 @@ def h(run) -> xr.Dataset:
 def test_everything_but_the_unstored_pool_columns_is_there(h):
     missing = {line.partition(":")[0] for line in h.attrs["absent"]}
     assert missing == {"rephrase_mean_cos", "rephrase_min_cos", "rephrase_effective_rank"}
-    assert set(h.data_vars) | missing == set(heuristics())
+    assert set(h.data_vars) | missing == {v.name for e in heuristics().values() for v in e.variables()}
     assert all("have no column" in line for line in h.attrs["absent"])
 
 
@@ -46,7 +47,8 @@ def test_labels_and_meaning(h, world):
     for name, variable in h.data_vars.items():
         for attr in ("long_name", "units", "formula", "recipe", "source", "n", "n_of", "nan"):
             assert attr in variable.attrs, f"{name} lacks {attr}"
-        assert set(variable.dims) == set(heuristics()[str(name)].dims)
+        (declared,) = [v for v in find(str(name)).variables() if v.name == name]
+        assert set(variable.dims) == set(declared.dims)
     assert h["ph"].attrs["n"] == WORLD_SETS["train"]
     assert h["mean_abs"].attrs["n"] == world.row_size.sum()
     assert h["elicitation"].attrs["n"] == [14, 15]
@@ -60,7 +62,7 @@ def test_the_table_becomes_a_dataframe(h):
     assert (
         frame.loc[("positive_0", "mix"), "ph"] == h["ph"].sel(prompt="positive_0", prefix_type="mix").item()
     )
-    assert len(h[["ph", "ph_ratio", "elicitation"]].to_dataframe()) == 36
+    assert len(h[["ph", "ph_drop", "elicitation"]].to_dataframe()) == 36
 
 
 @pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
@@ -79,20 +81,22 @@ def test_pointwise_is_the_bare_function_on_w(h, world, name):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "mean_abs",
-        "mean_square",
-        "mean_signed",
-        "filtered",
-        "top_quarter",
-        "gradient",
-        "loss_decay",
-        "residual",
-    ],
+    ["mean_abs", "mean_square", "mean_signed", "filtered", "gradient", "filtered_gradient", "loss_decay"],
 )
 def test_tokenwise_is_the_bare_function_on_delta(h, world, name):
     expected = getattr(tokenwise, name)(world.prefixed - world.default)
     np.testing.assert_allclose(h[name].values, expected.T, **CLOSE)
+
+
+def test_rows_and_counts_are_the_bare_functions(h, world):
+    delta = world.prefixed - world.default
+    top = np.apply_along_axis(tokenwise.top_quarter, -1, delta)
+    np.testing.assert_allclose(h["top_quarter"].values, top.T, **CLOSE)
+    persistent = tokenwise.persistent(*tokenwise.position_counts(delta, world.row_size))
+    np.testing.assert_array_equal(h["persistent"].values, persistent.T)
+    won, rare, every = tokenwise.recovered_counts(world.default, world.prefixed)
+    np.testing.assert_array_equal(h["recovered"].values, tokenwise.recovered(won, rare).T)
+    np.testing.assert_array_equal(h["recovered_of_all"].values, tokenwise.recovered_of_all(won, every).T)
 
 
 def test_token_identities(h):
@@ -103,9 +107,9 @@ def test_token_identities(h):
 
 def test_coherence_is_the_leading_energy_share_of_each_prompt(h, world):
     delta = (world.prefixed - world.default)[1, 4]
-    matrix = tokenwise.position_matrix(delta, world.row_size)
+    shares = energy_shares(position_matrix(delta, world.row_size))
     found = h["coherence"].sel(prompt=world.prompts[4], prefix_type="mix").item()
-    assert found == pytest.approx(tokenwise.coherence(matrix), rel=1e-5)
+    assert found == pytest.approx(tokenwise.coherence(shares), rel=1e-5)
 
 
 @pytest.mark.parametrize(("prefix", "level"), [("", "w"), ("token_", "delta")])
@@ -113,7 +117,7 @@ def test_spectra_and_angles_are_those_of_the_matrix(h, world, prefix, level):
     rows = world.w if level == "w" else (world.prefixed - world.default).astype(np.float64)
     for f, kind in enumerate(("fixed", "mix")):
         gram = gram_matrix(rows[f])
-        pca, svd = decompose(gram, centred=True), decompose(gram, centred=False)
+        pca, svd = decompose(gram, centered=True), decompose(gram, centered=False)
         at = h.sel(prefix_type=kind)
         np.testing.assert_allclose(at[f"{prefix}pca"].values, pca.coordinates, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(at[f"{prefix}svd_energy"].values, svd.share, rtol=1e-5)
@@ -153,11 +157,15 @@ def test_ph_of_another_set(run, h):
 
 def test_gap_and_prompt_level_are_the_bare_functions(h, world):
     fixed, mix = world.w
-    np.testing.assert_allclose(h["ph_ratio"], gap.ph_ratio(fixed, mix), **CLOSE)
-    rank_one = gap.rank_one(fixed, mix, centred=True)
-    np.testing.assert_allclose(h["mald_ratio_pca1"], gap.mald_ratio(*rank_one), rtol=1e-4)
-    assert h["effective_rank_mix_pca1"].attrs["constant"] == 1  # by construction
-    assert h["ph_ratio"].attrs["constant"] == 0
+    assert h["variant"].values.tolist() == ["raw", "pca1", "svd1"]
+    np.testing.assert_allclose(h["ph_ratio"].sel(variant="raw"), gap.ph_ratio(fixed, mix), **CLOSE)
+    np.testing.assert_allclose(h["ph_drop"], gap.ph_drop(fixed, mix), **CLOSE)
+    for variant, centered in (("pca1", True), ("svd1", False)):
+        rank_one = gap.rank_one(fixed, mix, centered=centered)
+        found = h["mald_ratio"].sel(variant=variant)
+        np.testing.assert_allclose(found, gap.mald_ratio(*rank_one), rtol=1e-4)
+    assert h["effective_rank_mix"].attrs["constant"] == [0, 1, 1]  # by construction
+    assert h["ph_drop"].attrs["constant"] == 0
     expected = prompt_level.elicitation(world.elicitation, world.baseline, "corrected")
     np.testing.assert_allclose(h["elicitation"], expected.T)
     neutral = np.array([role == "neutral" for role in world.roles])
@@ -216,11 +224,13 @@ def test_a_choice_of_prompts_equals_a_store_of_only_those(run, h, world, tmp_pat
     assert part["prompt"].values.tolist() == [world.prompts[i] for i in at]  # order of the experiment
     delta = (world.prefixed - world.default).astype(np.float64)[:, at]
     for f, kind in enumerate(("fixed", "mix")):
-        fresh = decompose(gram_matrix(delta[f]), centred=True)
+        fresh = decompose(gram_matrix(delta[f]), centered=True)
         np.testing.assert_allclose(
             part["token_pca"].sel(prefix_type=kind).values, fresh.coordinates, rtol=1e-4, atol=1e-4
         )
-    own = ["ph", "snr", "mean_abs", "top_quarter", "coherence", "ph_ratio", "elicitation", "ppd"]
+    own = ["ph", "snr", "mean_abs", "top_quarter", "coherence", "ph_drop", "elicitation", "ppd"]
+    raw = [found["ph_ratio"].sel(variant="raw") for found in (part, h.sel(prompt=part["prompt"]))]
+    np.testing.assert_allclose(*raw, rtol=1e-6)
     for name in own:
         np.testing.assert_allclose(part[name], h[name].sel(prompt=part["prompt"]), rtol=1e-6, err_msg=name)
     scaled = [
@@ -251,22 +261,22 @@ def test_only_computes_only_what_is_asked_for(run, monkeypatch):
     asked: list[object] = []
     real = inputs.token_statistics
 
-    def spy(*args, spectrum, **kwargs):
-        asked.append(spectrum)
-        return real(*args, spectrum=spectrum, **kwargs)
+    def spy(*args, terms, row_terms, recipe, **kwargs):
+        asked.append(([t.name for t in terms], [t.name for t in row_terms], recipe))
+        return real(*args, terms=terms, row_terms=row_terms, recipe=recipe, **kwargs)
 
     monkeypatch.setattr(inputs, "token_statistics", spy)
     found = compute(run, only=["ph", "gamma"])
     assert set(found.data_vars) == {"ph", "ph_ci", "gamma", "gamma_ci"}
-    assert asked == [False]
+    assert asked == [([], [], "corrected")]
     asked.clear()
     compute(run, only=["elicitation", "distance_from_neutral"])
     assert asked == []
     assert set(compute(run, only=["coherence", "ph"]).data_vars) == {"coherence", "n_examples", "ph", "ph_ci"}
-    assert asked == ["corrected"]
+    assert asked == [([], ["coherence"], "corrected")]
     asked.clear()
-    compute(run, only=["HB5"], recipe="published")
-    assert asked == ["published"]
+    compute(run, only=["HB5", "residual"], recipe="published")
+    assert asked == [(["mean_abs", "loss_decay"], ["effective_rank"], "published")]
 
 
 # stores that lack something
@@ -365,7 +375,7 @@ def test_prompts_of_the_coarser_level_are_left_out_and_named(tmp_path):
     [
         ({"only": ["gama"]}, "did you mean 'gamma'"),
         ({"prompts": ["positive_00"]}, "did you mean 'positive_0'"),
-        ({"completion_set": "contol"}, "it has train, control, positive, negative"),
+        ({"completion_set": "contol"}, "did you mean 'control'"),
     ],
 )
 def test_bad_input_is_one_clear_sentence(run, options, message):
@@ -396,7 +406,7 @@ def test_nothing_warns(run):
 # differences
 
 
-def test_difference_is_labelled_lazy_and_the_source_of_w(run, world):
+def test_difference_is_labeled_lazy_and_the_source_of_w(run, world):
     delta = inoc.difference(run, prefix_type="mix")
     assert delta.dims == ("prompt", "token")
     assert not delta.variable._in_memory

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.decomposition import PCA, TruncatedSVD
 
+from inoc.heuristics import heuristics
 from inoc.heuristics.maths import gap
 
-PLAIN = [f for f, *_ in gap.TEN + gap.EXTRAS]
+PLAIN = [entry.function for entry in heuristics().values() if entry.family == "gap"]
 
 
 def call(function, fixed, mix, recipe="corrected"):
@@ -85,19 +86,19 @@ def test_ratios_with_nothing_below_them_are_nan():
     assert np.isnan(gap.effective_rank_mix(m, zero))
 
 
-@pytest.mark.parametrize("centred", [True, False])
-def test_rank_one_is_scikit_learns_reconstruction(centred):
+@pytest.mark.parametrize("centered", [True, False])
+def test_rank_one_is_scikit_learns_reconstruction(centered):
     random = np.random.default_rng(8)
     fixed, mix = random.normal(size=(2, 6, 40)) + np.outer(np.arange(6), np.ones(40))
-    model = PCA(1, svd_solver="full") if centred else TruncatedSVD(1, algorithm="arpack", random_state=0)
+    model = PCA(1, svd_solver="full") if centered else TruncatedSVD(1, algorithm="arpack", random_state=0)
     model.fit(fixed)
-    for got, w in zip(gap.rank_one(fixed, mix, centred=centred), (fixed, mix), strict=True):
+    for got, w in zip(gap.rank_one(fixed, mix, centered=centered), (fixed, mix), strict=True):
         expected = model.inverse_transform(model.transform(w))
-        np.testing.assert_allclose(got, expected - (model.mean_ if centred else 0), atol=1e-9)
+        np.testing.assert_allclose(got, expected - (model.mean_ if centered else 0), atol=1e-9)
 
 
 def test_rank_one_without_fixed_rows_is_nan():
-    for part in gap.rank_one(np.full((2, 5), np.nan), np.ones((2, 5)), centred=True):
+    for part in gap.rank_one(np.full((2, 5), np.nan), np.ones((2, 5)), centered=True):
         assert np.isnan(part).all()
 
 

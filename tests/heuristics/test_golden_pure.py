@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from inoc.heuristics.maths import angles, gap, pointwise, prompt_level
-from inoc.heuristics.maths.gram import decompose, gram_matrix, standardised, trait_coordinates
+from inoc.heuristics.maths.gram import decompose, gram_matrix, standardized, trait_coordinates
 
 pytestmark = pytest.mark.reference
 EXACT = dict(rtol=1e-9, atol=1e-12)
@@ -98,7 +98,7 @@ def test_elicitation(german):
 def test_pca(german, prefix_type, scaled):
     golden = german.golden["pca_pointwise"][f"{prefix_type}_centred_{'standard' if scaled else 'un'}scaled"]
     w = both(german, prefix_type)
-    found = decompose(gram_matrix(standardised(w) if scaled else w), centred=True)
+    found = decompose(gram_matrix(standardized(w) if scaled else w), centered=True)
     np.testing.assert_allclose(found.share[: len(golden["evr"])], golden["evr"], **EXACT)
     pc1, pc2 = found.coordinates[:, 0], found.coordinates[:, 1]
     elicited = german.golden["elicitation"]["pp_above_baseline"]
@@ -122,7 +122,7 @@ def test_pca(german, prefix_type, scaled):
 @pytest.mark.parametrize("prefix_type", ["fixed", "mix"])
 def test_svd(german, prefix_type):
     golden = german.golden["svd_pointwise"][prefix_type]
-    found = decompose(gram_matrix(both(german, prefix_type)), centred=False)
+    found = decompose(gram_matrix(both(german, prefix_type)), centered=False)
     np.testing.assert_allclose(found.singular_values[:5], golden["singular_values_top5"], **EXACT)
     np.testing.assert_allclose(found.share[:3], golden["energy_fraction_top3"], **EXACT)
     np.testing.assert_allclose(
@@ -135,7 +135,7 @@ def test_svd(german, prefix_type):
 
 def representations(german: Any, prefix_type: str) -> dict[str, np.ndarray]:
     gram = gram_matrix(both(german, prefix_type))
-    fits = [[decompose(gram, centred=False)], [decompose(gram, centred=True)]]
+    fits = [[decompose(gram, centered=False)], [decompose(gram, centered=True)]]
     table = angles.angle(gram[None], *fits)[:, 0]
     return dict(zip(angles.REPRESENTATIONS, table, strict=True))
 
@@ -176,7 +176,7 @@ def test_pair_examples(german):
 def test_q1_q2(german, prefix_type, reference):
     golden = german.golden["q1_q2"][prefix_type]
     gram = gram_matrix(both(german, prefix_type))
-    svd, pca = decompose(gram, centred=False), decompose(gram, centred=True)
+    svd, pca = decompose(gram, centered=False), decompose(gram, centered=True)
     found = angles.cross_angle(gram[None], [svd], [pca], german.roles)[:, 0]
     for key, expected in golden["q2_predictors"].items():
         values = dict(zip(angles.PREDICTORS, found[:, german.prompts.index(key)], strict=True))
@@ -219,7 +219,7 @@ def suppressions(reference: Path, german: Any, prefix_type: str) -> dict[str, np
 def test_published_angles_of_all_prompts(german, reference):
     published = json.loads((reference / "german_flattering" / "published_angles.json").read_text())
     gram = gram_matrix(german.fixed)
-    fits = [decompose(gram, centred=False)], [decompose(gram, centred=True)]
+    fits = [decompose(gram, centered=False)], [decompose(gram, centered=True)]
     found = angles.cross_angle(gram[None], *fits, german.roles)[:, 0]
     for row, name in zip(found, angles.PREDICTORS, strict=True):
         expected = [float(published["q2_predictors"][p][name]) for p in german.prompts]
@@ -267,12 +267,12 @@ def test_gap_of_the_trained_prompts_raw_and_rank_one(german, trait, variant):
     golden = german.golden["gap_heuristics"][trait]
     at = german.at(*golden["prompts"])
     fixed, mix = german.fixed[at], german.mix[at]
-    pca, svd = (decompose(gram_matrix(fixed), centred=c) for c in (True, False))
+    pca, svd = (decompose(gram_matrix(fixed), centered=c) for c in (True, False))
     assert pca.share[0] == pytest.approx(golden["pca_evr"], rel=1e-9)
     assert svd.share[0] == pytest.approx(golden["tsvd_energy"], rel=1e-9)
     assert svd.variance_ratio[0] == pytest.approx(golden["tsvd_evr_sklearn"], rel=1e-9)
     if variant != "raw":
-        fixed, mix = gap.rank_one(fixed, mix, centred=variant == "pca_rank1")
+        fixed, mix = gap.rank_one(fixed, mix, centered=variant == "pca_rank1")
     for key, (name, recipe) in GAP.items():
         found = getattr(gap, name)(fixed, mix, *([recipe] if recipe else []))
         expected = [golden[variant][p][key] for p in golden["prompts"]]

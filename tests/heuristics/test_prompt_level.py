@@ -40,7 +40,7 @@ def test_cosine_to_a_family_counts_the_prompt_itself_only_when_published():
     np.testing.assert_allclose(corrected[2:], published[2:])
 
 
-def test_vectors_need_not_be_normalised():
+def test_vectors_need_not_be_normalized():
     group = np.array([True, True, False, False])
     scaled = VECTORS * np.array([[1.0], [5.0], [0.1], [2.0]])
     np.testing.assert_allclose(

@@ -1,19 +1,24 @@
 """The registry, plugins through entry points, and the reference page."""
 
+import inspect
 import json
 import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import inoc
 from inoc.errors import BadInput
+from inoc.heuristics import Absent, Heuristic, Intermediate, compute, find, heuristics
 from inoc.heuristics.frame import reference, registry
+from inoc.heuristics.frame.declarations import FAMILIES
 from inoc.heuristics.frame.inputs import Inputs
-from inoc.heuristics.frame.registry import FAMILIES, Absent, Heuristic, find, heuristics
+from inoc.heuristics.frame.registry import computed
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = ROOT / "tests" / "plugins" / "heuristic_plugin"
@@ -21,7 +26,7 @@ NAMED = (
     "ph ppd gamma sigma snr mald ph_minus_ppd",
     "mean_abs abs_minus_signed mean_square mean_signed filtered top_quarter gradient filtered_gradient",
     "coherence loss_decay persistent strength_coherence effective_rank residual recovered",
-    "pca pca_explained svd svd_energy svd_zsum",
+    "pca svd svd_zsum",
     "ph_ratio variance_diff gamma_mix snr_mix cosine effective_rank_mix snr_ratio mald_ratio snr_abs_mix",
     "snr_abs_ratio ph_drop snr_drop spread_mean spread_std w_cor sign_agreement w_l2",
     "elicitation self_perplexity_raw self_perplexity_context rephrase_effective_rank distance_from_neutral",
@@ -39,25 +44,46 @@ def test_every_named_quantity_exists():
 @pytest.mark.parametrize("entry", list(heuristics().values()), ids=lambda entry: entry.name)
 def test_every_heuristic_says_what_it_is(entry: Heuristic):
     assert entry.family in FAMILIES
-    assert entry.long_name
-    assert entry.formula
-    assert entry.units
-    assert entry.dims
-    known = set(heuristics()) | Inputs.names()
-    for source in entry.needs().values():
-        assert source in known or source.endswith("_stored"), source
-    for companion in entry.companions:
-        assert companion in heuristics()
+    for variable in entry.variables():
+        assert variable.long_name
+        assert variable.formula
+        assert variable.units
+        assert variable.dims
+        assert variable.counted().what in ("examples", "tokens", "prompts", "instructions")
+        assert "{" not in f"{variable.name}{variable.long_name}{variable.formula}{variable.units}"
 
 
-def test_every_input_says_what_it_is():
-    for name in Inputs.names() - {"recipe", "prompts", "prefix_types", "traits"}:
+def test_every_input_and_intermediate_says_what_it_is():
+    set_in_init = {"recipe", "prompts", "prefix_types", "traits", "completion_set", "left_out"}
+    for name in Inputs.names() - set_in_init:
         assert getattr(Inputs, name).__doc__, name
+    for name, made in computed().items():
+        if isinstance(made, Intermediate):
+            assert made.function.__doc__, name
+
+
+def test_intermediates_are_computed_once(world, monkeypatch):
+    calls: list[str] = []
+    for name, made in list(computed().items()):
+        if isinstance(made, Intermediate):
+
+            def counted(*args, _made=made, **kwargs):
+                calls.append(_made.name)
+                return _made.function(*args, **kwargs)
+
+            counted.__signature__ = inspect.signature(made.function)  # type: ignore[attr-defined]
+            monkeypatch.setitem(registry._declared.intermediates, name, replace(made, function=counted))
+    compute(inoc.open_store(world.path))
+    assert sorted(calls) == sorted(set(calls))
+    assert "gram" in calls
+    calls.clear()
+    compute(inoc.open_store(world.path), only=["ph"])
+    assert calls == []
 
 
 def test_the_reference_page_is_complete_and_fresh():
     page = (ROOT / "docs" / "heuristics.md").read_text()
-    for name in heuristics():
+    for name in (v.name for entry in reference.own() for v in entry.variables()):
         assert f"| `{name}` |" in page, f"{name} is not documented"
     assert page == reference.page(reference.own()), (
         "run `python -m inoc.heuristics.frame.reference > docs/heuristics.md`"
@@ -68,7 +94,7 @@ def test_the_reference_page_is_complete_and_fresh():
     ("wrong", "right"), [("gama", "gamma"), ("top_quater", "top_quarter"), ("HB22", "HB2"), ("PHH", "ph")]
 )
 def test_an_unknown_name_suggests_the_nearest(wrong, right):
-    with pytest.raises(BadInput, match=f"no heuristic '{wrong}'.*did you mean '{right}") as error:
+    with pytest.raises(BadInput, match=f"unknown heuristic '{wrong}'.*did you mean '{right}") as error:
         find(wrong)
     assert error.value.exit_code == 2
 
@@ -148,7 +174,7 @@ def fake_package(place: Path, code: str, entry: str = "bad_package") -> Path:
     return place
 
 
-HEAD = "import numpy as np\nfrom inoc.heuristics import heuristic\n"
+HEAD = "import numpy as np\nfrom inoc.heuristics import heuristic, token_mean, token_row\n"
 MEANING = "family='pointwise', level='example', long_name='x', formula='x', units='1'"
 
 
@@ -159,7 +185,7 @@ def test_a_broken_plugin_warns_names_itself_and_is_left_out(tmp_path, world):
     found = run_with(place, world.path, "ph")
     assert set(found["vars"]) == {"ph", "ph_ci"}
     (message,) = found["warnings"]
-    assert "'bad' of bad-package is left out: RuntimeError: no luck" in message
+    assert "'bad' of bad-package 1.0 cannot be loaded: RuntimeError: no luck" in message
 
 
 @pytest.mark.parametrize(
@@ -174,10 +200,29 @@ def test_a_heuristic_that_fails_is_absent_with_a_warning(tmp_path, world, body, 
     assert "bad_package" in found["warnings"][0]
 
 
-def test_a_plugin_that_asks_for_something_unknown(tmp_path, world):
-    place = fake_package(tmp_path, f"{HEAD}@heuristic({MEANING})\ndef mine(weather): ...")
-    found = run_with(place, world.path, "mine,ph")
-    assert "needs 'weather', which is no input and no heuristic" in found["absent"][0]
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("@heuristic({m})\ndef mine(tokn_gram): ...", "did you mean 'token_gram'?"),
+        ("@heuristic({m}, dims=('prefix_types', 'prompt'))\ndef mine(w): ...", "did you mean 'prefix_type'?"),
+        ("@heuristic({m}, dims=('prompt', 'prompt'))\ndef mine(w): ...", "has a dim twice"),
+        ("@heuristic({m}, inputs=dict(w='statistics.move'))\ndef mine(w): ...", "did you mean 'moved'?"),
+        ("@heuristic({m})\ndef mine(w): ...\n@heuristic({m}, name='mine')\ndef m(w): ...", "one of bad_package"),
+        ("@token_mean({t})\ndef mine(siz): return siz", "unknown part 'siz'. Fix: did you mean 'size'?"),
+        ("@token_mean({t})\ndef mine(size): return 1 - size", "0 for a difference of 0"),
+        ("@token_row({t})\ndef mine(delta, row_sizes): ...", "unknown part 'row_sizes'. Fix: did you mean 'row_size'?"),
+    ],
+)  # fmt: skip
+def test_a_wrong_declaration_fails_at_registration(tmp_path, world, code, reason):
+    """One warning that names package, version and error; everything else is computed."""
+    place = fake_package(
+        tmp_path, HEAD + code.replace("{m}", MEANING).replace("{t}", "long_name='x', formula='x', units='1'")
+    )
+    found = run_with(place, world.path, "ph")
+    assert set(found["vars"]) == {"ph", "ph_ci"}
+    (message,) = found["warnings"]
+    assert "'bad' of bad-package 1.0 cannot be loaded: BadInput" in message
+    assert reason in message
 
 
 def test_a_plugin_cannot_replace_inocs_own(tmp_path, world):

@@ -13,7 +13,7 @@ from inoc.heuristics.maths.gram import (
     decompose,
     fix_signs,
     gram_matrix,
-    standardised,
+    standardized,
     trait_coordinates,
     z_scores,
     z_sum,
@@ -42,7 +42,7 @@ def well_conditioned(matrix: np.ndarray, kept: int) -> bool:
 @given(MATRIX)
 def test_pca_is_scikit_learns_up_to_sign(w):
     assume(well_conditioned(w - w.mean(0), 2))
-    found = decompose(gram_matrix(w), centred=True)
+    found = decompose(gram_matrix(w), centered=True)
     model = PCA(n_components=2, svd_solver="full").fit(w)
     np.testing.assert_allclose(np.abs(found.coordinates[:, :2]), np.abs(model.transform(w)), atol=1e-8)
     np.testing.assert_allclose(found.share[:2], model.explained_variance_ratio_, atol=1e-10)
@@ -54,8 +54,8 @@ def test_scaled_pca_is_standard_scaler_then_pca(w):
     scaled = StandardScaler().fit_transform(w)
     assume(well_conditioned(scaled - scaled.mean(0), 1))
     assume((w.std(0) > 1e-3).all())
-    np.testing.assert_allclose(standardised(w), scaled, atol=1e-9)
-    found = decompose(gram_matrix(standardised(w)), centred=True)
+    np.testing.assert_allclose(standardized(w), scaled, atol=1e-9)
+    found = decompose(gram_matrix(standardized(w)), centered=True)
     model = PCA(n_components=1, svd_solver="full").fit(scaled)
     np.testing.assert_allclose(np.abs(found.coordinates[:, :1]), np.abs(model.transform(scaled)), atol=1e-7)
 
@@ -64,7 +64,7 @@ def test_scaled_pca_is_standard_scaler_then_pca(w):
 @given(MATRIX)
 def test_svd_is_truncated_svd_up_to_sign(w):
     assume(well_conditioned(w, 2))
-    found = decompose(gram_matrix(w), centred=False)
+    found = decompose(gram_matrix(w), centered=False)
     model = TruncatedSVD(n_components=2, algorithm="arpack", random_state=0)
     expected = model.fit_transform(w)
     np.testing.assert_allclose(np.abs(found.coordinates[:, :2]), np.abs(expected), atol=1e-8)
@@ -80,9 +80,9 @@ def test_svd_is_truncated_svd_up_to_sign(w):
 def test_a_subset_by_algebra_is_a_fresh_decomposition(w, data):
     subset = data.draw(st.lists(st.integers(0, len(w) - 1), min_size=3, unique=True).map(sorted))
     gram = gram_matrix(w)
-    for centred in (True, False):
-        part = decompose(gram[np.ix_(subset, subset)], centred=centred)
-        fresh = decompose(gram_matrix(w[subset]), centred=centred)
+    for centered in (True, False):
+        part = decompose(gram[np.ix_(subset, subset)], centered=centered)
+        fresh = decompose(gram_matrix(w[subset]), centered=centered)
         for got, expected in zip(part, fresh, strict=True):
             np.testing.assert_allclose(got, expected, atol=1e-9)
 
@@ -94,11 +94,11 @@ def test_order_of_prompts_and_examples_does_not_matter(w, random):
     assume(well_conditioned(w - w.mean(0), 2))
     prompts = random.sample(range(len(w)), len(w))
     examples = random.sample(range(w.shape[1]), w.shape[1])
-    for centred in (True, False):
-        plain = decompose(gram_matrix(w), centred=centred).coordinates[:, :2]
+    for centered in (True, False):
+        plain = decompose(gram_matrix(w), centered=centered).coordinates[:, :2]
         size = np.sort(np.abs(plain), axis=0)
         assume((size[-1] - size[-2] > 1e-6).all())  # else the sign rule rests on which prompt comes first
-        shuffled = decompose(gram_matrix(w[prompts][:, examples]), centred=centred).coordinates[:, :2]
+        shuffled = decompose(gram_matrix(w[prompts][:, examples]), centered=centered).coordinates[:, :2]
         np.testing.assert_allclose(shuffled, plain[prompts], atol=1e-7)
         assert (plain[np.abs(plain).argmax(0), [0, 1]] > 0).all()
 
@@ -114,10 +114,10 @@ def test_a_prompt_without_data_takes_no_part():
     w = random.normal(size=(6, 40))
     with_hole = np.insert(w, 2, np.nan, axis=0)
     rest = [0, 1, 3, 4, 5, 6]
-    for centred in (True, False):
-        found = decompose(gram_matrix(with_hole), centred=centred)
+    for centered in (True, False):
+        found = decompose(gram_matrix(with_hole), centered=centered)
         assert np.isnan(found.coordinates[2]).all()
-        expected = decompose(gram_matrix(w), centred=centred)
+        expected = decompose(gram_matrix(w), centered=centered)
         np.testing.assert_allclose(found.coordinates[rest], expected.coordinates, atol=1e-12)
         np.testing.assert_allclose(found.share, expected.share, atol=1e-14)
 
@@ -128,26 +128,26 @@ def test_missing_entries_count_as_no_difference():
     np.testing.assert_array_equal(gram_matrix(w), gram_matrix(np.where(np.isfinite(w), w, 0.0)))
 
 
-@pytest.mark.parametrize("centred", [True, False])
-def test_one_prompt_and_none(centred):
-    one = decompose(gram_matrix(np.array([[3.0, 4.0]])), centred=centred)
-    assert one.coordinates[0, 0] == pytest.approx(0.0 if centred else 5.0)
+@pytest.mark.parametrize("centered", [True, False])
+def test_one_prompt_and_none(centered):
+    one = decompose(gram_matrix(np.array([[3.0, 4.0]])), centered=centered)
+    assert one.coordinates[0, 0] == pytest.approx(0.0 if centered else 5.0)
     assert np.isnan(one.coordinates[0, 1:]).all()
-    nothing = decompose(gram_matrix(np.full((2, 3), np.nan)), centred=centred)
+    nothing = decompose(gram_matrix(np.full((2, 3), np.nan)), centered=centered)
     assert np.isnan(nothing.coordinates).all()
     assert np.isnan(nothing.share).all()
 
 
 def test_rank_one_rows_have_zero_second_coordinates():
-    found = decompose(gram_matrix(np.outer([1.0, -2.0, 3.0], np.arange(8.0))), centred=False)
+    found = decompose(gram_matrix(np.outer([1.0, -2.0, 3.0], np.arange(8.0))), centered=False)
     np.testing.assert_array_equal(found.coordinates[:, 1:3], 0.0)
     np.testing.assert_allclose(found.share[:3], [1, 0, 0], atol=1e-15)
 
 
 def test_constant_columns_scale_to_zero():
     w = np.array([[1.0, 0.1, 0.0], [2.0, 0.1, 0.0], [4.0, 0.1, 0.0]])
-    np.testing.assert_array_equal(standardised(w)[:, 1:], 0.0)
-    np.testing.assert_allclose(standardised(w)[:, 0], StandardScaler().fit_transform(w)[:, 0])
+    np.testing.assert_array_equal(standardized(w)[:, 1:], 0.0)
+    np.testing.assert_allclose(standardized(w)[:, 0], StandardScaler().fit_transform(w)[:, 0])
 
 
 @settings(max_examples=30, deadline=None)

@@ -12,9 +12,44 @@ from hypothesis.extra.numpy import arrays
 from sklearn.decomposition import TruncatedSVD
 
 from inoc.heuristics.maths import tokenwise
-from inoc.heuristics.tokens.terms import decay_polynomial
+from inoc.heuristics.maths.position_spectrum import energy_shares, position_matrix
 
 DELTA = np.array([-2.0, 0.25, 0.5, 0.75, np.nan, 0.0, 1.0, np.inf])  # six finite tokens
+
+
+def abs_minus_signed(delta: np.ndarray) -> np.ndarray:
+    return tokenwise.abs_minus_signed(tokenwise.mean_abs(delta), tokenwise.mean_signed(delta))
+
+
+def residual(delta: np.ndarray) -> np.ndarray:
+    return tokenwise.residual(tokenwise.mean_abs(delta), tokenwise.loss_decay(delta))
+
+
+def top_quarter(delta: np.ndarray) -> np.ndarray:
+    return np.apply_along_axis(tokenwise.top_quarter, -1, delta)
+
+
+def persistent(delta: np.ndarray, row_size: np.ndarray) -> np.ndarray:
+    return tokenwise.persistent(*tokenwise.position_counts(delta, row_size))
+
+
+def recovered(default: np.ndarray, prefixed: np.ndarray) -> np.ndarray:
+    won, rare, _ = tokenwise.recovered_counts(default, prefixed)
+    return tokenwise.recovered(won, rare)
+
+
+def recovered_of_all(default: np.ndarray, prefixed: np.ndarray) -> np.ndarray:
+    won, _, every = tokenwise.recovered_counts(default, prefixed)
+    return tokenwise.recovered_of_all(won, every)
+
+
+def coherence(matrix: np.ndarray, recipe: str = "corrected") -> float:
+    return tokenwise.coherence(energy_shares(matrix, recipe))
+
+
+def effective_rank(matrix: np.ndarray, recipe: str = "corrected") -> float:
+    return tokenwise.effective_rank(energy_shares(matrix, recipe))
+
 
 deltas = arrays(np.float64, st.integers(1, 40), elements=st.floats(-30, 30))
 
@@ -67,7 +102,7 @@ class TestPublishedNumbers:
             (tokenwise.gradient, "ha4_grad_mag"),
             (tokenwise.filtered_gradient, "ha5_filter_grad"),
             (tokenwise.loss_decay, "hb2_sim_loss_decay"),
-            (tokenwise.residual, "hb6_sim_residual"),
+            (residual, "hb6_sim_residual"),
         ],
     )
     def test_ha_and_hb(self, published: Published, function, golden: str) -> None:
@@ -77,7 +112,7 @@ class TestPublishedNumbers:
         ("function", "golden"),
         [
             (tokenwise.mean_abs, "h11_mean_abs_diff"),
-            (tokenwise.abs_minus_signed, "h12_abs_minus_signed"),
+            (abs_minus_signed, "h12_abs_minus_signed"),
             (tokenwise.mean_square, "h13_mean_sq_diff"),
             (tokenwise.mean_signed, "h14_mean_signed_tok_diff"),
         ],
@@ -92,31 +127,29 @@ class TestPublishedNumbers:
         for row, golden in zip(delta, published.column("ha3_topk"), strict=True):
             low, high = tie_bounds(row)
             assert low - 1e-7 <= golden <= high + 1e-7
-            assert low - 1e-12 <= float(tokenwise.top_quarter(row)) <= high + 1e-12
+            assert low - 1e-12 <= float(top_quarter(row)) <= high + 1e-12
             assert high - low < 0.02
 
     def test_positions(self, published: Published) -> None:
-        share = tokenwise.persistent(published.delta, published.row_size)
+        share = persistent(published.delta, published.row_size)
         np.testing.assert_allclose(share, published.column("hb3_persistent_loss_frac"), rtol=1e-12)
 
     def test_spectrum(self, published: Published) -> None:
-        matrices = [tokenwise.position_matrix(row, published.row_size) for row in published.delta]
-        leading = [tokenwise.coherence(m, "published") for m in matrices]
+        matrices = [position_matrix(row, published.row_size) for row in published.delta]
+        leading = [coherence(m, "published") for m in matrices]
         np.testing.assert_allclose(leading, published.column("hb1_pc1_var_frac"), rtol=1e-5)
-        ranks = [tokenwise.effective_rank(m, "published") for m in matrices]
+        ranks = [effective_rank(m, "published") for m in matrices]
         assert ranks == published.column("hb5_effective_rank").tolist()
         first = np.array([published.values[p]["_evr0_5"] for p in published.prompts])
         np.testing.assert_allclose(
-            [tokenwise.energy_shares(m, "published")[: first.shape[1]] for m in matrices], first, rtol=1e-5
+            [energy_shares(m, "published")[: first.shape[1]] for m in matrices], first, rtol=1e-5
         )
 
     def test_recovered(self, published: Published) -> None:
         sides = published.default, published.prefixed
+        np.testing.assert_allclose(recovered(*sides), published.column("_recovered_cond"), rtol=1e-12)
         np.testing.assert_allclose(
-            tokenwise.recovered(*sides), published.column("_recovered_cond"), rtol=1e-12
-        )
-        np.testing.assert_allclose(
-            tokenwise.recovered_of_all(*sides), published.column("token_recovered_frac"), rtol=1e-12
+            recovered_of_all(*sides), published.column("token_recovered_frac"), rtol=1e-12
         )
 
 
@@ -125,7 +158,7 @@ def test_by_hand() -> None:
     assert float(tokenwise.mean_signed(DELTA)) == 0.5 / 6
     assert float(tokenwise.mean_square(DELTA)) == (4 + 0.0625 + 0.25 + 0.5625 + 1) / 6
     assert float(tokenwise.filtered(DELTA)) == (-2 + 0.75 + 1) / 6  # 0.5 itself is not above 0.5
-    assert float(tokenwise.top_quarter(DELTA)) == -2.0  # floor(0.25 * 6) = 1
+    assert float(top_quarter(DELTA)) == -2.0  # floor(0.25 * 6) = 1
     expected = (1 - np.exp(-2) + 1 - np.exp(-0.75) + 1 - np.exp(-1)) / 6
     assert float(tokenwise.filtered_gradient(DELTA)) == pytest.approx(expected, rel=1e-15)
 
@@ -137,11 +170,11 @@ def test_prompt_axis_and_nothing_left() -> None:
         tokenwise.mean_signed,
         tokenwise.mean_square,
         tokenwise.filtered,
-        tokenwise.top_quarter,
+        top_quarter,
         tokenwise.gradient,
         tokenwise.filtered_gradient,
         tokenwise.loss_decay,
-        tokenwise.residual,
+        residual,
     ):
         got = function(both)
         assert got.shape == (2,)
@@ -153,13 +186,13 @@ def test_top_quarter_shares_ties() -> None:
     """Of 8 tokens 2 count; three are tied at 1, with mean 1/3: order cannot matter."""
     row = np.array([1.0, -1.0, 3.0, 1.0, 0.1, 0.1, 0.1, 0.1])
     for shift in range(8):
-        assert float(tokenwise.top_quarter(np.roll(row, shift))) == pytest.approx((3 + 1 / 3) / 2, rel=1e-15)
+        assert float(top_quarter(np.roll(row, shift))) == pytest.approx((3 + 1 / 3) / 2, rel=1e-15)
 
 
 @given(deltas)
 def test_decay_identity(delta: np.ndarray) -> None:
-    left = tokenwise.mean_abs(delta) - 0.01 * tokenwise.loss_decay(delta)
-    np.testing.assert_allclose(tokenwise.residual(delta), left, rtol=1e-9, atol=1e-12)
+    left = np.mean(tokenwise.simulate_decay(np.abs(delta))[1])
+    np.testing.assert_allclose(residual(delta), left, rtol=1e-9, atol=1e-12)
 
 
 @given(deltas)
@@ -167,22 +200,22 @@ def test_bounds(delta: np.ndarray) -> None:
     assert 0 <= tokenwise.filtered_gradient(delta) <= tokenwise.gradient(delta) < 1
     assert abs(tokenwise.mean_signed(delta)) <= tokenwise.mean_abs(delta) + 1e-12
     assert tokenwise.mean_abs(delta) ** 2 <= tokenwise.mean_square(delta) + 1e-9
-    assert abs(tokenwise.top_quarter(delta)) >= 0
-    assert 0 <= tokenwise.residual(delta) <= tokenwise.mean_abs(delta)
+    assert abs(top_quarter(delta)) >= 0
+    assert 0 <= residual(delta) <= tokenwise.mean_abs(delta)
 
 
 @given(deltas, st.randoms(use_true_random=False))
 def test_order_of_tokens_does_not_matter(delta: np.ndarray, random) -> None:
     shuffled = delta.copy()
     random.shuffle(shuffled)
-    for function in (tokenwise.top_quarter, tokenwise.filtered, tokenwise.gradient, tokenwise.loss_decay):
+    for function in (top_quarter, tokenwise.filtered, tokenwise.gradient, tokenwise.loss_decay):
         np.testing.assert_allclose(function(shuffled), function(delta), rtol=1e-9, atol=1e-12)
 
 
 def test_polynomial_is_the_recursion() -> None:
     size = np.concatenate([np.linspace(0, 40, 4001), [1e-12, 1e-7, 700.0]])
     decay = np.exp(-size)
-    polynomial = np.polynomial.Polynomial(decay_polynomial())(decay) * (1 - decay)
+    polynomial = np.polynomial.Polynomial(tokenwise.decay_polynomial())(decay) * (1 - decay)
     np.testing.assert_allclose(polynomial, tokenwise.simulate_decay(size)[0], atol=1e-6)
     assert polynomial[0] == 0
 
@@ -192,36 +225,34 @@ def test_persistent_by_hand() -> None:
     row_size = np.array([2] * 9 + [1])
     delta = np.zeros(19)
     delta[[0, 2, 4, 6, 8, 18]] = 0.11
-    assert float(tokenwise.persistent(delta, row_size)) == 1.0
+    assert float(persistent(delta, row_size)) == 1.0
     delta[[0, 2]] = 0.1  # four of ten left; 0.1 is not above 0.1
-    assert float(tokenwise.persistent(delta, row_size)) == 0.0
+    assert float(persistent(delta, row_size)) == 0.0
     delta[18] = np.nan  # nine valid examples: nothing usable
-    assert np.isnan(tokenwise.persistent(delta, row_size))
+    assert np.isnan(persistent(delta, row_size))
 
 
 @given(st.integers(3, 30), st.integers(2, 20), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.7, 3.0]))
 def test_published_shares_are_sklearns(examples: int, positions: int, seed: int, shift: float) -> None:
-    """Our exact shares equal the randomised solver's where it computes every direction of a small matrix."""
+    """Our exact shares equal the randomized solver's where it computes every direction of a small matrix."""
     x = np.random.default_rng(seed).standard_normal((examples, positions)) + shift
     n = min(200, examples - 1, positions)
     model = TruncatedSVD(n, random_state=42).fit(x)
-    np.testing.assert_allclose(
-        tokenwise.energy_shares(x, "published"), model.explained_variance_ratio_, atol=1e-6
-    )
+    np.testing.assert_allclose(energy_shares(x, "published"), model.explained_variance_ratio_, atol=1e-6)
 
 
 def test_spectrum_edges() -> None:
     nothing = np.zeros((4, 3))
-    assert np.isnan(tokenwise.coherence(nothing))
-    assert np.isnan(tokenwise.effective_rank(nothing))
+    assert np.isnan(coherence(nothing))
+    assert np.isnan(effective_rank(nothing))
     one = np.array([[1.0, 2.0]])
-    assert tokenwise.coherence(one) == 1.0
-    assert np.isnan(tokenwise.coherence(one, "published"))  # one example has no variance
-    assert tokenwise.effective_rank(np.eye(4)) == 2.0  # shares of exactly one quarter
+    assert coherence(one) == 1.0
+    assert np.isnan(coherence(one, "published"))  # one example has no variance
+    assert effective_rank(np.eye(4)) == 2.0  # shares of exactly one quarter
 
 
 def test_recovered_by_hand() -> None:
     default = np.log([0.05, 0.05, 0.5, 0.01, 0.09])
     prefixed = np.log(np.array([[0.2, 0.09, 0.9, np.nan, 0.11]]))
-    np.testing.assert_array_equal(tokenwise.recovered(default, prefixed), [2 / 3])
-    np.testing.assert_array_equal(tokenwise.recovered_of_all(default, prefixed), [2 / 4])
+    np.testing.assert_array_equal(recovered(default, prefixed), [2 / 3])
+    np.testing.assert_array_equal(recovered_of_all(default, prefixed), [2 / 4])

@@ -47,7 +47,7 @@ def test_heuristics_import_no_jax_xarray_or_pandas():
 def test_opening_a_store_and_computing_needs_no_xarray(tmp_path):
     code = (
         "from inoc.store.writer import StoreWriter\nimport numpy as np, inoc\n"
-        "from inoc.store.schema import Unit\nfrom inoc.heuristics.frame.resolve import measure\n"
+        "from inoc.store.schema import Unit\nfrom inoc.heuristics.frame.table import measure\n"
         f"with StoreWriter.open({str(tmp_path / 'w.zarr')!r}, identity={{}}, experiment={{}}, provenance={{}}) as w:\n"
         "    w.put_prompts([{'key': 'a', 'text': 'a'}])\n"
         "    w.put_completions('train', example_ids=['0', '1'], row_size=np.array([2, 1]))\n"

@@ -126,7 +126,7 @@ def test_performance_and_prediction_run_end_to_end(store: Path) -> None:
 
 @pytest.mark.reference
 def test_rows_carry_the_heuristic_of_their_own_prefix_type_and_trait(store: Path) -> None:
-    from inoc.heuristics.frame.resolve import compute
+    from inoc.heuristics.frame.table import compute
 
     opened = open_store(store)
     computed = compute(opened, only=("ph", "elicitation"))

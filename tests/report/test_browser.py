@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from inoc.heuristics.frame.resolve import measure
 from inoc.heuristics.frame.rows import rows as table_rows
+from inoc.heuristics.frame.table import measure
 from inoc.store import open_store
 
 FIRST_CELLS = """return [...document.querySelectorAll('#table-rows tbody tr')]

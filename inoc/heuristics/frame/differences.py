@@ -1,4 +1,4 @@
-"""The differences themselves, labelled: what every heuristic is computed from."""
+"""The differences themselves, labeled: what every heuristic is computed from."""
 
 from collections.abc import Hashable, Mapping
 from typing import Literal
@@ -35,7 +35,7 @@ class _Lazy(BackendArray):
 def difference(
     store: StoreLike, prefix_type: str = "fixed", completion_set: str = "train", level: Level | None = None
 ) -> xr.DataArray:
-    """Logprob with the prompt minus logprob without, labelled.
+    """Logprob with the prompt minus logprob without, labeled.
 
     Token level (the default where tokens are stored): dims prompt and token, nats, float32, read only where
     it is indexed; coords `example` and `position` (0 = first completion token) along token. Example level:
@@ -69,7 +69,7 @@ def difference(
         w = example_differences(tokens, _place(prefix_type, tokens.prefix_types))
         prompts, examples = tokens.prompts, tokens.example_ids
     coords: dict[str, object] = {"prompt": list(prompts), "example": list(examples), **_role(store, prompts)}
-    return _labelled(np.asarray(w), ("prompt", "example"), coords, "nats per token", prefix_type)
+    return _labeled(np.asarray(w), ("prompt", "example"), coords, "nats per token", prefix_type)
 
 
 def example_differences(tokens: TokenLike, prefix_type: int) -> np.ndarray:
@@ -105,7 +105,7 @@ def _tokens(store: StoreLike, stored: TokenLike, prefix_type: str) -> xr.DataArr
         "position": ("token", token_positions(sizes)),
         **_role(store, stored.prompts),
     }
-    return _labelled(lazy, ("prompt", "token"), coords, "nats", prefix_type)
+    return _labeled(lazy, ("prompt", "token"), coords, "nats", prefix_type)
 
 
 def _place(prefix_type: str, stored: tuple[str, ...]) -> int:
@@ -119,7 +119,7 @@ def _role(store: StoreLike, prompts: tuple[str, ...]) -> dict[str, object]:
     return {"role": ("prompt", [roles.get(p, "") for p in prompts])} if roles else {}
 
 
-def _labelled(
+def _labeled(
     data: object, dims: tuple[Hashable, ...], coords: Mapping[str, object], units: str, prefix_type: str
 ) -> xr.DataArray:
     variable = xr.Variable(

@@ -1,31 +1,35 @@
-"""What heuristics can ask for by parameter name, read from a run when first needed. Nothing else here
-touches a run.
+"""What heuristics can ask for by parameter name, read from a store when first needed.
 
-Every public attribute of `Inputs` is an input. What a run does not have raises `Absent` with the reason.
+Every public attribute of `Inputs` is an input. What a store does not have raises `Absent` with the reason.
+What is derived from inputs is declared with `@intermediate` in the family that makes it.
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
 from inoc.errors import BadInput, IncompleteStore
 from inoc.heuristics.frame.prompt_inputs import PromptInputs, choose, strings
-from inoc.heuristics.frame.protocols import Array, ExampleLike, StoreLike, TokenLike
-from inoc.heuristics.frame.registry import Absent
-from inoc.heuristics.maths import gap, pointwise, spectra
-from inoc.heuristics.maths.angles import Angles, angle, category_fit
-from inoc.heuristics.maths.gram import Decomposition, decompositions, gram_matrix, standardised
-from inoc.heuristics.tokens.engine import EngineName
+from inoc.heuristics.frame.protocols import (
+    Absent,
+    Array,
+    ExampleLike,
+    RunLike,
+    RunsLike,
+    StoreLike,
+    TokenLike,
+)
+from inoc.heuristics.tokens.engines import EngineName
+from inoc.heuristics.tokens.layout import RowLayout, TokenArray, TokenRows
 from inoc.heuristics.tokens.one_pass import TokenStatistics, token_statistics
+from inoc.heuristics.tokens.terms import Term
+from inoc.names import unknown
 from inoc.values import Recipe
 
 Cube = Float64[np.ndarray, "prefix_type prompt example"]
-Matrix = Float64[np.ndarray, "prompt example"]
-Grams = Float64[np.ndarray, "prefix_type prompt prompt"]
-Fit = list[Decomposition]
 Index = int | slice
 
 
@@ -44,7 +48,17 @@ class SelectedPrompts:
 
 
 class Inputs(PromptInputs):
-    """The inputs of one run, one completion set, one recipe, one choice of prompts."""
+    """The inputs of one store, one completion set, one recipe, one choice of prompts.
+
+    Args:
+        store: The store.
+        recipe: corrected or published.
+        prompts: Keys of the prompts asked for; all by default.
+        completion_set: The set whose differences `w` and `statistics` are of.
+        engine: Where the work per token runs.
+        terms: Token terms that the pass averages.
+        row_terms: Functions of whole rows that the pass evaluates.
+    """
 
     def __init__(
         self,
@@ -54,9 +68,11 @@ class Inputs(PromptInputs):
         prompts: Sequence[str] | None = None,
         completion_set: str = "train",
         engine: EngineName = "auto",
+        terms: Sequence[Term] = (),
+        row_terms: Sequence[Term] = (),
     ) -> None:
-        self._set = completion_set
         self._engine: EngineName = engine
+        self._terms, self._row_terms = tuple(terms), tuple(row_terms)
         self._tokens, self._examples = logprobs(store, completion_set)
         stored = self._tokens or self._examples
         order = strings(store, "prompts/prompt")
@@ -64,24 +80,17 @@ class Inputs(PromptInputs):
         known = [p for p in order if p in set(scored)] + [p for p in scored if p not in set(order)]
         super().__init__(store, choose(known, prompts))
         if not self.prompts:
-            raise IncompleteStore("the store has no prompts yet; `inoc score` or `inoc import` adds them")
+            raise IncompleteStore("the store has no prompts yet. Fix: run `inoc score` or `inoc import`.")
         self.recipe: Recipe = recipe
         """corrected or published."""
+        self.completion_set = completion_set
+        """The set whose differences are computed."""
         self.prefix_types: tuple[str, ...] = stored.prefix_types if stored else ()
         """fixed, mix, as stored."""
         self.left_out: tuple[str, ...] = ()
+        """Prompts that are stored at example level only while others have tokens."""
         if self._tokens and self._examples:
             self.left_out = tuple(p for p in self._examples.prompts if p not in set(scored))
-
-    @cached_property
-    def row_source(self) -> Int64[np.ndarray, " prefix_type"]:
-        """Whose differences serve each prefix type where recipes differ: its own, or fixed (`published`)."""
-        own = np.arange(len(self.prefix_types), dtype=np.int64)
-        if self.recipe == "corrected":
-            return own
-        if "fixed" not in self.prefix_types:
-            raise Absent("published computes this from fixed differences and the store has none")
-        return np.full_like(own, self.prefix_types.index("fixed"))
 
     def get(self, name: str) -> object:
         """The input of that name; `<column>_stored` is a stored column over the rephrasing pools."""
@@ -92,28 +101,33 @@ class Inputs(PromptInputs):
     @classmethod
     def names(cls) -> frozenset[str]:
         """Names of all inputs."""
-        methods = {"get", "names", "pool_column", "prompt_column"}
+        methods = {"get", "names", "fields", "pool_column", "prompt_column"}
         here = {name for name in dir(cls) if not name.startswith("_")} - methods
-        return frozenset(here | {"recipe", "prompts", "prefix_types", "traits"})
+        return frozenset(here | {"recipe", "prompts", "prefix_types", "completion_set", "left_out", "traits"})
+
+    @classmethod
+    def fields(cls, name: str) -> tuple[str, ...]:
+        """What can follow the name and a dot: the fields of `statistics`."""
+        return tuple(field.name for field in fields(TokenStatistics)) if name == "statistics" else ()
 
     # differences
 
     @cached_property
     def w(self) -> Cube:
-        """Example differences: mean over tokens of logprob with minus without the prompt."""
-        return self._w(self._set, self._tokens, self._examples, self)
+        """Example differences, nats per token: mean over tokens of logprob with minus without the prompt."""
+        return self._w(self.completion_set, self._tokens, self._examples, self)
 
     def _w(
         self, name: str, tokens: TokenLike | None, examples: ExampleLike | None, of: "Inputs | None" = None
     ) -> Cube:
         if tokens is not None:
-            statistics = of.statistics if of else statistics_of(tokens, self.prompts, self._engine, False)
+            statistics = of.statistics if of else self._pass(tokens, (), ())
             found, prompts, prefix_types = statistics.w, statistics.prompts, statistics.prefix_types
         elif examples is not None:
             found = np.asarray(examples.prefixed, dtype=np.float64) - np.asarray(examples.default)
             prompts, prefix_types = examples.prompts, examples.prefix_types
         else:
-            raise Absent(f"the store holds no logprobs of the set '{name}'; `inoc score` makes them")
+            raise Absent(f"the store holds no logprobs of the set '{name}'; `inoc score` adds them")
         if prompts == self.prompts and prefix_types == self.prefix_types:
             return found
         out = np.full((len(self.prefix_types), len(self.prompts), found.shape[-1]), np.nan)
@@ -123,53 +137,10 @@ class Inputs(PromptInputs):
                     out[f, p] = found[prefix_types.index(prefix_type), prompts.index(prompt)]
         return out
 
-    def _of_type(self, prefix_type: str) -> Matrix:
-        if prefix_type not in self.prefix_types:
-            raise Absent(f"the set '{self._set}' has no logprobs of prefix type {prefix_type}")
-        return self.w[self.prefix_types.index(prefix_type)]
-
-    @cached_property
-    def w_fixed(self) -> Matrix:
-        """w of fixed."""
-        return self._of_type("fixed")
-
-    @cached_property
-    def w_mix(self) -> Matrix:
-        """w of mix."""
-        return self._of_type("mix")
-
-    @cached_property
-    def _pca1(self) -> tuple[Matrix, Matrix]:
-        return gap.rank_one(self.w_fixed, self.w_mix, centred=True)
-
-    @cached_property
-    def _svd1(self) -> tuple[Matrix, Matrix]:
-        return gap.rank_one(self.w_fixed, self.w_mix, centred=False)
-
-    @property
-    def w_fixed_pca1(self) -> Matrix:
-        """w of fixed on the first principal component of W_fixed."""
-        return self._pca1[0]
-
-    @property
-    def w_mix_pca1(self) -> Matrix:
-        """w of mix on the first principal component of W_fixed."""
-        return self._pca1[1]
-
-    @property
-    def w_fixed_svd1(self) -> Matrix:
-        """w of fixed on the first right singular vector of W_fixed."""
-        return self._svd1[0]
-
-    @property
-    def w_mix_svd1(self) -> Matrix:
-        """w of mix on the first right singular vector of W_fixed."""
-        return self._svd1[1]
-
     @cached_property
     def other_sets(self) -> tuple[str, ...]:
         """Completion sets that are not trained on."""
-        found = tuple(name for name in self._run.completion_sets if name != "train")
+        found = tuple(name for name in self._store.completion_sets if name != "train")
         if not found:
             raise Absent("only train completions are scored (no control, positive or negative set)")
         return found
@@ -178,9 +149,9 @@ class Inputs(PromptInputs):
     def w_other_sets(self) -> Float64[np.ndarray, "completion_set prefix_type prompt example"]:
         """w of every set but train, padded with NaN to the same number of examples."""
         if not self.prefix_types:
-            raise Absent("the store holds no logprobs; `inoc score` makes them")
+            raise Absent("the store holds no logprobs; `inoc score` adds them")
         found = [
-            self.w if name == self._set else self._w(name, *logprobs(self._run, name))
+            self.w if name == self.completion_set else self._w(name, *logprobs(self._store, name))
             for name in self.other_sets
         ]
         width = max(w.shape[-1] for w in found)
@@ -188,124 +159,64 @@ class Inputs(PromptInputs):
             [np.pad(w, ((0, 0), (0, 0), (0, width - w.shape[-1])), constant_values=np.nan) for w in found]
         )
 
-    @cached_property
-    def ppd_other_trait(self) -> Float64[np.ndarray, "trait prefix_type prompt"]:
-        """For each trait, ppd on the completions of the other trait."""
-        other = ["negative" if role == "positive" else "positive" for role in self.trait_roles]
-        if not set(other) & set(self.other_sets):
-            raise Absent("neither positive nor negative completions are scored")
-        ppd = pointwise.ppd(self.w_other_sets)
-        missing = np.full(ppd.shape[1:], np.nan)
-        return np.stack([ppd[self.other_sets.index(s)] if s in self.other_sets else missing for s in other])
-
     # tokens
 
     @cached_property
     def statistics(self) -> TokenStatistics:
-        """Token statistics of the one pass, without the position spectrum."""
-        return self.__dict__.get("spectrum") or self._pass(False)
+        """What the pass over tokens gives: counts, means, Gram matrices (fields of `TokenStatistics`)."""
+        return self._pass(self._token_level(), self._terms, self._row_terms)
 
-    @cached_property
-    def spectrum(self) -> TokenStatistics:
-        """Token statistics with the position spectrum of the recipe."""
-        return self._pass(self.recipe)
-
-    def _pass(self, spectrum: Literal[False] | Recipe) -> TokenStatistics:
-        if self._tokens is None:
-            reason = "stored as means over examples, without tokens" if self._examples else "not scored"
-            raise Absent(f"the set '{self._set}' is {reason}; `inoc score` keeps every token")
-        return statistics_of(self._tokens, self.prompts, self._engine, spectrum)
-
-    # Gram matrices and decompositions
-
-    @cached_property
-    def gram(self) -> Grams:
-        """Inner products of the rows of w, per prefix type."""
-        return gram_matrix(self.w)
-
-    @cached_property
-    def gram_scaled(self) -> Grams:
-        """Inner products of the rows of w after dividing every column by its std over prompts."""
-        return gram_matrix(standardised(self.w))
-
-    @cached_property
-    def token_gram(self) -> Grams:
-        """Inner products of the rows of delta, per prefix type."""
+    def _token_level(self) -> TokenLike:
         if not self.prefix_types:
-            raise Absent("the store holds no logprobs; `inoc score` makes them")
-        n = len(self.prompts)
-        blocks = [self.statistics.gram[i : i + n, i : i + n] for i in range(0, len(self.prefix_types) * n, n)]
-        return self._without_empty(np.stack(blocks))
+            raise Absent("the store holds no logprobs; `inoc score` adds them")
+        if self._tokens is None:
+            raise Absent(
+                f"the set '{self.completion_set}' is stored as means over examples, without tokens; "
+                "`inoc score` keeps every token"
+            )
+        return self._tokens
+
+    def _chosen(self, tokens: TokenLike) -> tuple[list[str], TokenArray]:
+        """Those of the prompts asked for that a set has, and its logprobs of them."""
+        here = [p for p in self.prompts if p in set(tokens.prompts)]
+        if here == list(tokens.prompts):  # reading a selection costs four times as much
+            return here, tokens.prefixed
+        return here, SelectedPrompts(
+            tokens.prefixed, np.array([tokens.prompts.index(p) for p in here], dtype=np.int64)
+        )
+
+    def _pass(self, tokens: TokenLike, terms: Sequence[Term], row_terms: Sequence[Term]) -> TokenStatistics:
+        here, prefixed = self._chosen(tokens)
+        return token_statistics(
+            tokens.default,
+            prefixed,
+            tokens.row_size,
+            prefix_types=tokens.prefix_types,
+            prompts=here,
+            terms=terms,
+            row_terms=row_terms,
+            recipe=self.recipe,
+            engine=self._engine,
+        )
+
+    @property
+    def token_rows(self) -> TokenRows:
+        """Token differences as a stream of whole rows (`TokenRow`): prefix type, prompt, delta, layout."""
+        tokens = self._token_level()
+        here, prefixed = self._chosen(tokens)
+        where = f"completions/{self.completion_set}/token_id"
+        ids = self._store.read(where).astype(np.int64) if self._store.has(where) else None
+        layout = RowLayout(np.asarray(tokens.row_size, dtype=np.int64), ids)
+        return TokenRows(tokens.default, prefixed, layout, prefix_types=tokens.prefix_types, prompts=here)
+
+    # runs
 
     @cached_property
-    def token_gram_scaled(self) -> Grams:
-        """Inner products of the rows of delta after dividing every column by its std over prompts."""
-        return self._without_empty(self.statistics.gram_scaled)
-
-    def _without_empty(self, gram: Grams) -> Grams:
-        empty = self.statistics.count == 0
-        return np.where(empty[:, :, None] | empty[:, None, :], np.nan, gram)
-
-    @cached_property
-    def pca_fit(self) -> Fit:
-        """PCA of w, per prefix type."""
-        return decompositions(self.gram, centred=True)
-
-    @cached_property
-    def pca_scaled_fit(self) -> Fit:
-        """PCA of w with scaled columns."""
-        return decompositions(self.gram_scaled, centred=True)
-
-    @cached_property
-    def svd_fit(self) -> Fit:
-        """SVD of w."""
-        return decompositions(self.gram, centred=False)
-
-    @cached_property
-    def token_pca_fit(self) -> Fit:
-        """PCA of delta."""
-        return decompositions(self.token_gram, centred=True)
-
-    @cached_property
-    def token_pca_scaled_fit(self) -> Fit:
-        """PCA of delta with scaled columns."""
-        return decompositions(self.token_gram_scaled, centred=True)
-
-    @cached_property
-    def token_svd_fit(self) -> Fit:
-        """SVD of delta."""
-        return decompositions(self.token_gram, centred=False)
-
-    @cached_property
-    def trait_svd_fit(self) -> spectra.TraitFit:
-        """Trait-resolved SVD of w: coordinates and margins."""
-        return self._trait_fit(self.gram)
-
-    @cached_property
-    def trait_token_svd_fit(self) -> spectra.TraitFit:
-        """Trait-resolved SVD of delta: coordinates and margins."""
-        return self._trait_fit(self.token_gram)
-
-    def _trait_fit(self, gram: Grams) -> spectra.TraitFit:
-        ph = pointwise.ph(self.w)
-        return spectra.trait_fit(gram, ph, self.members, self.neutral, self.row_source, self.recipe)
-
-    @cached_property
-    def angle_category_fit(self) -> Float64[np.ndarray, "statistic representation prefix_type category"]:
-        """Statistics of the pointwise angles by category of pairs."""
-        return self._category_fit(angle(self.gram, self.svd_fit, self.pca_fit))
-
-    @cached_property
-    def token_angle_category_fit(
-        self,
-    ) -> Float64[np.ndarray, "statistic representation prefix_type category"]:
-        """Statistics of the tokenwise angles by category of pairs."""
-        return self._category_fit(angle(self.token_gram, self.token_svd_fit, self.token_pca_fit))
-
-    def _category_fit(
-        self, angles: Angles
-    ) -> Float64[np.ndarray, "statistic representation prefix_type category"]:
-        return category_fit(angles, self.roles, self.recipe)
+    def runs(self) -> tuple[RunLike, ...]:
+        """The runs of the store: name, prompt, prefix type, seed and settings of each fine-tuning."""
+        if not isinstance(self._store, RunsLike) or not self._store.runs:
+            raise Absent("the store holds no runs; `inoc train` adds them")
+        return tuple(self._store.runs.values())
 
 
 def logprobs(store: StoreLike, completion_set: str) -> tuple[TokenLike | None, ExampleLike | None]:
@@ -313,29 +224,9 @@ def logprobs(store: StoreLike, completion_set: str) -> tuple[TokenLike | None, E
     if not store.completion_sets:
         return None, None
     if completion_set not in store.completion_sets:
-        raise BadInput(
-            f"no completion set '{completion_set}' in this store: it has {', '.join(store.completion_sets)}."
-        )
+        raise BadInput(unknown("completion set", completion_set, store.completion_sets))
     levels = store.levels(completion_set)
     return (
         store.token_logprobs(completion_set) if "token" in levels else None,
         store.example_logprobs(completion_set) if "example" in levels else None,
-    )
-
-
-def statistics_of(
-    tokens: TokenLike, prompts: Sequence[str], engine: EngineName, spectrum: Literal[False] | Recipe
-) -> TokenStatistics:
-    """One pass over the tokens of those of the prompts that this set has."""
-    here = [p for p in prompts if p in set(tokens.prompts)]
-    index = np.array([tokens.prompts.index(p) for p in here], dtype=np.int64)
-    everything = here == list(tokens.prompts)  # reading a selection costs four times as much
-    return token_statistics(
-        tokens.default,
-        tokens.prefixed if everything else SelectedPrompts(tokens.prefixed, index),
-        tokens.row_size,
-        prefix_types=tokens.prefix_types,
-        prompts=here,
-        engine=engine,
-        spectrum=spectrum,
     )

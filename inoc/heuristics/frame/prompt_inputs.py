@@ -1,29 +1,33 @@
 """Inputs that belong to the prompts: roles, traits, elicitation scores, self-perplexity, embeddings."""
 
-import difflib
 from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64
 
 from inoc.errors import BadInput
-from inoc.heuristics.frame.protocols import StoreLike, TraitLike
-from inoc.heuristics.frame.registry import Absent
+from inoc.heuristics.frame.protocols import Absent, StoreLike, TraitLike
+from inoc.names import unknown
 
 Mask = Bool[np.ndarray, " prompt"]
 Column = Float64[np.ndarray, " prompt"]
 
 
 class PromptInputs:
-    """What a run knows about some of its prompts, "the prompts at hand"; NaN where nothing is stored."""
+    """What a store holds about the prompts that were asked for; NaN where nothing is stored."""
 
     def __init__(self, store: StoreLike, prompts: Sequence[str]) -> None:
-        self._run = store
+        self._store = store
         self.prompts: tuple[str, ...] = tuple(prompts)
-        """Keys of the prompts at hand, in the order of the experiment."""
+        """Keys of the prompts asked for, in the order of the experiment."""
         self.traits: tuple[TraitLike, ...] = tuple(store.traits)
         """Name, role and family of the traits."""
+
+    @property
+    def n_prompts(self) -> Int64[np.ndarray, ""]:
+        """Number of prompts asked for."""
+        return np.asarray(len(self.prompts), dtype=np.int64)
 
     @cached_property
     def roles(self) -> tuple[str, ...]:
@@ -40,8 +44,8 @@ class PromptInputs:
 
     def prompt_column(self, name: str) -> tuple[str, ...]:
         """A stored column of the prompts: text, group, family or role."""
-        keys = strings(self._run, "prompts/prompt")
-        values = dict(zip(keys, strings(self._run, f"prompts/{name}") or [""] * len(keys), strict=True))
+        keys = strings(self._store, "prompts/prompt")
+        values = dict(zip(keys, strings(self._store, f"prompts/{name}") or [""] * len(keys), strict=True))
         return tuple(values.get(p, "") for p in self.prompts)
 
     @cached_property
@@ -60,7 +64,7 @@ class PromptInputs:
     @cached_property
     def trait_names(self) -> tuple[str, ...]:
         """Names of the traits: of the experiment, else of the elicitation scores."""
-        return tuple(t.name for t in self.traits) or tuple(strings(self._run, "elicitation/trait"))
+        return tuple(t.name for t in self.traits) or tuple(strings(self._store, "elicitation/trait"))
 
     @cached_property
     def trait_roles(self) -> tuple[str, ...]:
@@ -106,7 +110,7 @@ class PromptInputs:
         return self._by_trait(self._stored("elicitation", "baseline", ELICITATION))
 
     def _by_trait(self, values: Float[np.ndarray, "stored ..."]) -> Float[np.ndarray, "trait ..."]:
-        stored = strings(self._run, "elicitation/trait")
+        stored = strings(self._store, "elicitation/trait")
         if not set(stored) & set(self.trait_names):
             raise Absent(
                 f"elicitation is stored for {', '.join(stored)}, not for {', '.join(self.trait_names)}"
@@ -133,19 +137,19 @@ class PromptInputs:
         """A stored column over the rephrasing pools."""
         return self._column("embeddings", name, EMBEDDINGS)
 
-    def _stored(self, group: str, variable: str, mend: str) -> np.ndarray:
-        if not self._run.has(group):
-            raise Absent(f"the store has no {group.replace('_', '-')}; {mend}")
-        if not self._run.has(f"{group}/{variable}"):
-            raise Absent(f"the store's {group.replace('_', '-')} have no column {variable}; {mend}")
-        return np.asarray(self._run.read(f"{group}/{variable}"), dtype=np.float64)
+    def _stored(self, group: str, variable: str, fix: str) -> np.ndarray:
+        if not self._store.has(group):
+            raise Absent(f"the store has no {group.replace('_', '-')}; {fix}")
+        if not self._store.has(f"{group}/{variable}"):
+            raise Absent(f"the store's {group.replace('_', '-')} have no column {variable}; {fix}")
+        return np.asarray(self._store.read(f"{group}/{variable}"), dtype=np.float64)
 
-    def _column(self, group: str, variable: str, mend: str) -> np.ndarray:
-        return self._aligned(group, self._stored(group, variable, mend))
+    def _column(self, group: str, variable: str, fix: str) -> np.ndarray:
+        return self._aligned(group, self._stored(group, variable, fix))
 
     def _aligned(self, group: str, values: np.ndarray) -> np.ndarray:
-        """Rows of a stored [prompt, ...] array in the order of the prompts at hand."""
-        stored = strings(self._run, f"{group}/prompt")
+        """Rows of a stored [prompt, ...] array in the order of the prompts asked for."""
+        stored = strings(self._store, f"{group}/prompt")
         out = np.full((len(self.prompts), *values.shape[1:]), np.nan)
         for p, prompt in enumerate(self.prompts):
             if prompt in stored:
@@ -153,8 +157,8 @@ class PromptInputs:
         return out
 
 
-ELICITATION = "`inoc elicit` measures it, `inoc import --elicitation` takes it over"
-EMBEDDINGS = "`inoc describe` makes them"
+ELICITATION = "`inoc elicit` measures it, `inoc import --elicitation` adds it"
+EMBEDDINGS = "`inoc describe` adds them"
 
 
 def strings(store: StoreLike, where: str) -> list[str]:
@@ -168,11 +172,5 @@ def choose(known: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, ...
         return tuple(known)
     for name in wanted:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = (
-                f"did you mean '{near[0]}'?"
-                if near
-                else f"there are {len(known)}, for example {', '.join(known[:3])}."
-            )
-            raise BadInput(f"no scored prompt '{name}' in this store: {hint}")
+            raise BadInput(unknown("scored prompt", name, known))
     return tuple(name for name in known if name in set(wanted))

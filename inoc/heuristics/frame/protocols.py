@@ -1,11 +1,17 @@
-"""The part of a run store that heuristics read, so that this package imports nothing of the store."""
+"""The part of a store that heuristics read, so that this package imports nothing of the store."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+Attribute = str | int | float | list[int]
+"""A value of a variable's attribute."""
 Key = int | slice | tuple[int | slice | np.ndarray, ...]
+
+
+class Absent(Exception):
+    """An input that this store does not have; the message is the reason shown to the user."""
 
 
 @runtime_checkable
@@ -74,3 +80,27 @@ class StoreLike(Protocol):
     def example_logprobs(self, completion_set: str = ...) -> ExampleLike: ...
     def has(self, where: str) -> bool: ...
     def read(self, where: str) -> np.ndarray: ...
+
+
+@runtime_checkable
+class RunLike(Protocol):
+    """One fine-tuning."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def prompt(self) -> str: ...
+    @property
+    def prefix_type(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def settings(self) -> Mapping[str, object]: ...
+
+
+@runtime_checkable
+class RunsLike(Protocol):
+    """A store that knows its runs."""
+
+    @property
+    def runs(self) -> Mapping[str, RunLike]: ...

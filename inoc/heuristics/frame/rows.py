@@ -1,29 +1,51 @@
 """The table as rows: one per prompt and prefix type, one column per number. For terminals, CSV and JSON."""
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import cast
 
 import numpy as np
 
 from inoc.errors import BadInput
-from inoc.heuristics.frame.resolve import Attribute, Table, Variable
+from inoc.heuristics.frame.protocols import Attribute
+from inoc.heuristics.frame.table import Table, Variable
+from inoc.names import unknown
 
 CELL = ("prompt", "prefix_type")
 
 
 @dataclass(frozen=True)
 class Column:
-    """One number per row. `name` is the variable, with the labels of its other dims: `pca[1]`,
-    `ppd[control]`."""
+    """One number per row.
+
+    Attributes:
+        name: The variable with the labels of its other dims: `pca[1]`, `ppd[control]`, `ph_ratio[pca1]`.
+        variable: The heuristic or companion.
+        values: One for each row.
+        attrs: Of the variable.
+        labels: Dim -> label, of its other dims.
+    """
 
     name: str
     variable: str
     values: np.ndarray
     attrs: Mapping[str, Attribute]
+    labels: Mapping[str, str]
+
+    def bounds(self) -> tuple[str, str]:
+        """Names of the columns of its 95 % interval, whether they exist or not."""
+        lower, upper = (
+            column_name(f"{self.variable}_ci", {**self.labels, "bound": end}) for end in ("lower", "upper")
+        )
+        return lower, upper
+
+
+def column_name(variable: str, labels: Mapping[str, object]) -> str:
+    """`pca[1]`, `trait_svd[German,1]`, `ph_ratio[pca1]`; the raw variant has the bare name, `ph_ratio`."""
+    shown = [str(label) for dim, label in labels.items() if (dim, label) != ("variant", "raw")]
+    return f"{variable}[{','.join(shown)}]" if shown else variable
 
 
 @dataclass(frozen=True)
@@ -42,18 +64,19 @@ class Rows:
             tuple(self.prompts[i] for i in at),
             tuple(self.prefix_types[i] for i in at),
             tuple(self.roles[i] for i in at),
-            {n: Column(c.name, c.variable, c.values[at], c.attrs) for n, c in self.columns.items()},
+            {n: replace(c, values=c.values[at]) for n, c in self.columns.items()},
         )
 
     def find(self, name: str) -> Column:
-        """A column by name; `pca` stands for `pca[1]`, the first of several. Unknown: BadInput with the
-        nearest."""
+        """A column by name; `pca` means `pca[1]`, the first of several.
+
+        Raises:
+            BadInput: There is none; the message suggests the nearest.
+        """
         for column in self.columns.values():
             if name in (column.name, column.variable):
                 return column
-        near = difflib.get_close_matches(name, self.columns, n=1, cutoff=0.4)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise BadInput(f"the table has no column '{name}' with one number per prompt.{hint}")
+        raise BadInput(unknown("column", name, self.columns))
 
     def sorted_by(self, name: str) -> "Rows":
         """Largest first, NaN last, equal ones in the order of the experiment."""
@@ -95,12 +118,9 @@ def _columns(name: str, variable: Variable, table: Table, prompts: int, kinds: i
     places = [range(n) for n in values.shape[: len(other)]]
     found: list[Column] = []
     for place in product(*places):
-        labels = [
-            str(table.coords[d][1][i]) if d in table.coords else str(i)
-            for d, i in zip(other, place, strict=True)
-        ]
-        full = f"{name}[{','.join(labels)}]" if labels else name
-        found.append(Column(full, name, values[place].reshape(prompts * kinds), variable.attrs))
+        labels = {d: label(table, d, i) for d, i in zip(other, place, strict=True)}
+        numbers = values[place].reshape(prompts * kinds)
+        found.append(Column(column_name(name, labels), name, numbers, variable.attrs, labels))
     return found
 
 

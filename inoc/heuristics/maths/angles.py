@@ -1,5 +1,5 @@
 """Angles between prompts, in degrees: between rows of w or delta as they are, or in their top-2 SVD or PCA
-coordinates (centred: misleading across traits, kept for comparison).
+coordinates (centered: misleading across traits, kept for comparison).
 
 Angles use atan2, which stays accurate where arccos loses half the digits. NaN where a norm is below 1e-10.
 """
@@ -10,7 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from inoc.heuristics.frame.registry import Absent, Heuristic, Level, register
+from inoc.heuristics.frame.declarations import MATRICES, PROMPTS, Companion, interval
+from inoc.heuristics.frame.decorators import heuristic, intermediate
+from inoc.heuristics.frame.protocols import Absent
+from inoc.heuristics.frame.registry import dimension
 from inoc.heuristics.maths.gram import Decomposition
 from inoc.intervals import bootstrap_counts
 
@@ -24,6 +27,12 @@ PREDICTORS = (
     "angle_to_centroid_svd",
     "angle_to_centroid_raw",
 )
+dimension("representation", REPRESENTATIONS)
+dimension("category", CATEGORIES)
+dimension("predictor", PREDICTORS)
+PER_PROMPT = ("representation", "prefix_type", "prompt")
+PER_CATEGORY = ("representation", "prefix_type", "category")
+FITS = {"gram": "{token}gram", "svd": "{token}svd_fit", "pca": "{token}pca_fit"}
 SHOW_R_FROM = 8
 """Below this many points no correlation is shown."""
 RESAMPLES = 1000
@@ -31,6 +40,7 @@ RESAMPLES = 1000
 Square = Float64[np.ndarray, "prompt prompt"]
 Planar = Float64[np.ndarray, "prompt 2"]
 Angles = Float64[np.ndarray, "representation prefix_type prompt prompt"]
+CategoryTable = Float64[np.ndarray, "statistic representation prefix_type category"]
 
 
 def angles_from_gram(gram: Square) -> Square:
@@ -58,12 +68,27 @@ def planar_angles(points: Planar, others: Planar | None = None) -> Float64[np.nd
     return np.where(usable & np.isfinite(angle), angle, np.nan)
 
 
+@heuristic(
+    family="angles", matrices=MATRICES, long_name="angle between prompts, rows of {matrix}", units="degrees",
+    formula="atan2 form; raw rows, their top-2 SVD and PCA coordinates",
+    dims=(*PER_PROMPT, "other_prompt"), rests_on=PROMPTS, inputs=FITS,
+)  # fmt: skip
 def angle(
     gram: Float64[np.ndarray, "prefix_type prompt prompt"],
     svd: Sequence[Decomposition],
     pca: Sequence[Decomposition],
 ) -> Angles:
-    """Angles between all prompts in the representations raw, svd2, pca2, per prefix type."""
+    """Angles between all prompts.
+
+    Args:
+        gram: Inner products of the rows, [prefix_type, prompt, prompt].
+        svd: SVD of the rows, one per prefix type.
+        pca: PCA of the rows, one per prefix type.
+
+    Returns:
+        Degrees in the representations raw, svd2, pca2, [representation, prefix_type, prompt, prompt]; NaN
+        where a norm is below 1e-10.
+    """
     raw = [angles_from_gram(block) for block in gram]
     planar = [[planar_angles(fit.coordinates[:, :2]) for fit in fits] for fits in (svd, pca)]
     return np.stack([np.stack(raw), *(np.stack(blocks) for blocks in planar)])
@@ -79,17 +104,43 @@ def mean_angle_to(
         return np.where(use, angle, 0.0).sum(-1) / use.sum(-1)
 
 
+@heuristic(
+    family="angles", matrices=MATRICES, long_name="mean angle to the other negative prompts",
+    formula="over the prompts of role negative", units="degrees", dims=PER_PROMPT, rests_on=PROMPTS,
+    inputs={"angle": "{token}angle"},
+)  # fmt: skip
 def angle_to_negative(
     angle: Angles, roles: Sequence[str]
 ) -> Float64[np.ndarray, "representation prefix_type prompt"]:
-    """Mean angle to the other prompts of role negative."""
+    """Mean angle to the other prompts of role negative.
+
+    Args:
+        angle: Degrees, [representation, prefix_type, prompt, prompt].
+        roles: Role of each prompt.
+
+    Returns:
+        Degrees, [representation, prefix_type, prompt]; NaN where there is no other such prompt.
+    """
     return mean_angle_to(angle, _role(roles, "negative"))
 
 
+@heuristic(
+    family="angles", matrices=MATRICES, long_name="mean angle to the other positive prompts",
+    formula="over the prompts of role positive", units="degrees", dims=PER_PROMPT, rests_on=PROMPTS,
+    inputs={"angle": "{token}angle"},
+)  # fmt: skip
 def angle_to_positive(
     angle: Angles, roles: Sequence[str]
 ) -> Float64[np.ndarray, "representation prefix_type prompt"]:
-    """Mean angle to the other prompts of role positive."""
+    """Mean angle to the other prompts of role positive.
+
+    Args:
+        angle: Degrees, [representation, prefix_type, prompt, prompt].
+        roles: Role of each prompt.
+
+    Returns:
+        Degrees, [representation, prefix_type, prompt]; NaN where there is no other such prompt.
+    """
     return mean_angle_to(angle, _role(roles, "positive"))
 
 
@@ -153,9 +204,8 @@ def categories(
     return dict(zip(CATEGORIES, pairs, strict=True))
 
 
-def category_fit(
-    angle: Angles, roles: Sequence[str], recipe: str
-) -> Float64[np.ndarray, "statistic representation prefix_type category"]:
+@intermediate(name="{token}angle_category_fit", matrices=MATRICES, inputs={"angle": "{token}angle"})
+def category_fit(angle: Angles, roles: Sequence[str], recipe: str) -> CategoryTable:
     """mean, std, n, lower, upper of every category, in every representation and prefix type."""
     table = np.array(
         [
@@ -173,32 +223,44 @@ def category_fit(
     return np.moveaxis(table, -1, 0)
 
 
-def angle_category_mean(
-    fit: Float64[np.ndarray, "statistic representation prefix_type category"],
-) -> Float64[np.ndarray, "representation prefix_type category"]:
-    """Mean angle over the pairs of each category."""
-    return fit[0]
-
-
-def angle_category_std(
-    fit: Float64[np.ndarray, "statistic representation prefix_type category"],
-) -> Float64[np.ndarray, "representation prefix_type category"]:
+def angle_category_std(fit: CategoryTable) -> Float64[np.ndarray, "representation prefix_type category"]:
     """Standard deviation over pairs."""
     return fit[1]
 
 
-def angle_category_n(
-    fit: Float64[np.ndarray, "statistic representation prefix_type category"],
-) -> Int64[np.ndarray, "representation prefix_type category"]:
+def angle_category_n(fit: CategoryTable) -> Int64[np.ndarray, "representation prefix_type category"]:
     """Number of pairs."""
     return fit[2].astype(np.int64)
 
 
-def angle_category_ci(
-    fit: Float64[np.ndarray, "statistic representation prefix_type category"],
-) -> Float64[np.ndarray, "representation prefix_type category bound"]:
+def angle_category_ci(fit: CategoryTable) -> Float64[np.ndarray, "representation prefix_type category bound"]:
     """95 % prompt bootstrap interval of the mean."""
     return np.moveaxis(fit[3:5], 0, -1)
+
+
+@heuristic(
+    family="angles", matrices=MATRICES, long_name="mean angle of a category of pairs", units="degrees",
+    formula="mean over the unordered pairs", dims=PER_CATEGORY, rests_on=PROMPTS,
+    inputs={"fit": "{token}angle_category_fit"},
+    companions=(
+        Companion("{token}angle_category_std", angle_category_std, "spread of the angles of a category",
+                  "std, ddof = 1 (published: 0, ordered pairs)"),
+        Companion("{token}angle_category_n", angle_category_n, "pairs of a category",
+                  "unordered pairs (published: ordered within a role)", "1"),
+        interval(angle_category_ci, "prompt bootstrap, percentile", name="{token}angle_category_ci",
+                 of="mean angle of a category"),
+    ),
+)  # fmt: skip
+def angle_category_mean(fit: CategoryTable) -> Float64[np.ndarray, "representation prefix_type category"]:
+    """Mean angle over the pairs of each category.
+
+    Args:
+        fit: What `category_fit` gives.
+
+    Returns:
+        Degrees, [representation, prefix_type, category]; NaN for a category without pairs.
+    """
+    return fit[0]
 
 
 def centroid_angles(gram: Square, group: Bool[np.ndarray, " prompt"]) -> Float64[np.ndarray, " prompt"]:
@@ -213,6 +275,11 @@ def centroid_angles(gram: Square, group: Bool[np.ndarray, " prompt"]) -> Float64
     return angles_from_gram(with_mean)[:-1, -1]
 
 
+@heuristic(
+    family="angles", matrices=MATRICES, long_name="Q2 predictors", units="degrees",
+    formula="atan2(abs dim 2, abs dim 1) in PCA and SVD; angle to the other role's mean vector",
+    dims=("predictor", "prefix_type", "prompt"), rests_on=PROMPTS, inputs=FITS,
+)  # fmt: skip
 def cross_angle(
     gram: Float64[np.ndarray, "prefix_type prompt prompt"],
     svd: Sequence[Decomposition],
@@ -224,6 +291,18 @@ def cross_angle(
     atan2(abs PC2, abs PC1), atan2(abs SV2, abs SV1), and the angle to the mean vector of the prompts of the
     other role in PCA-2, SVD-2 and raw rows; the last three are NaN for neutral prompts. The prompt itself is
     never part of the other group.
+
+    Args:
+        gram: Inner products of the rows, [prefix_type, prompt, prompt].
+        svd: SVD of the rows, one per prefix type.
+        pca: PCA of the rows, one per prefix type.
+        roles: Role of each prompt.
+
+    Returns:
+        Degrees, [predictor, prefix_type, prompt].
+
+    Raises:
+        Absent: No prompt has the role positive or negative.
     """
     negative, positive = _role(roles, "negative"), _role(roles, "positive")
     if not (negative.any() or positive.any()):
@@ -275,47 +354,3 @@ def q1(
 
 def _role(roles: Sequence[str], role: str) -> Bool[np.ndarray, " prompt"]:
     return np.array([given == role for given in roles], dtype=bool)
-
-
-def _register_all() -> None:
-    matrices: tuple[tuple[str, str, Level], ...] = (
-        ("", "w (prompts x examples)", "example"),
-        ("token_", "delta (prompts x all tokens)", "token"),
-    )
-    for prefix, matrix, level in matrices:
-        fits = {"gram": f"{prefix}gram", "svd": f"{prefix}svd_fit", "pca": f"{prefix}pca_fit"}
-        angles = {"angle": f"{prefix}angle"}
-        category = {"fit": f"{prefix}angle_category_fit"}
-        for name, function, dims, inputs, long_name, formula, units in (
-            ("angle", angle, (*_PER_PROMPT, "other_prompt"), fits,
-             f"angle between prompts, rows of {matrix}",
-             "atan2 form; raw rows, their top-2 SVD and PCA coordinates", "degrees"),
-            ("angle_to_negative", angle_to_negative, _PER_PROMPT, angles,
-             "mean angle to the other negative prompts", "over the prompts of role negative", "degrees"),
-            ("angle_to_positive", angle_to_positive, _PER_PROMPT, angles,
-             "mean angle to the other positive prompts", "over the prompts of role positive", "degrees"),
-            ("angle_category_mean", angle_category_mean, _PER_CATEGORY, category,
-             "mean angle of a category of pairs", "mean over the unordered pairs", "degrees"),
-            ("angle_category_std", angle_category_std, _PER_CATEGORY, category,
-             "spread of the angles of a category", "std, ddof = 1 (published: 0, ordered pairs)", "degrees"),
-            ("angle_category_n", angle_category_n, _PER_CATEGORY, category,
-             "pairs of a category", "unordered pairs (published: ordered within a role)", "1"),
-            ("angle_category_ci", angle_category_ci, (*_PER_CATEGORY, "bound"), category,
-             "95 % interval of the mean angle of a category", "prompt bootstrap, percentile", "degrees"),
-            ("cross_angle", cross_angle, ("predictor", "prefix_type", "prompt"), fits, "Q2 predictors",
-             "atan2(abs dim 2, abs dim 1) in PCA and SVD; angle to the other role's mean vector", "degrees"),
-        ):  # fmt: skip
-            companions: tuple[str, ...] = ()
-            if name == "angle_category_mean":
-                companions = tuple(f"{prefix}angle_category_{part}" for part in ("std", "n", "ci"))
-            register(
-                Heuristic(
-                    prefix + name, "angles", level, long_name, formula, units, function,
-                    dims=dims, inputs=inputs, companions=companions,
-                )
-            )  # fmt: skip
-
-
-_PER_PROMPT = ("representation", "prefix_type", "prompt")
-_PER_CATEGORY = ("representation", "prefix_type", "category")
-_register_all()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
-from inoc.heuristics.frame.registry import heuristic
+from inoc.heuristics.frame.decorators import heuristic
 from inoc.heuristics.maths.gram import z_scores
 
 Rows = Float[np.ndarray, " row"]
@@ -18,7 +18,7 @@ def composite_rows(
 ) -> Float64[np.ndarray, " row"]:
     """H7 of the rows of a table, as published: z(H1) + z(H4) + z(H5), minus z(H6) on mix rows.
 
-    z has ddof = 1 and runs over all rows at hand, so the value of a row depends on the table it stands in.
+    z has ddof = 1 and runs over all rows given, so the value of a row depends on the table it is in.
     """
     h1, h4, h5, h6 = (z_scores(x, ddof=1) for x in (elicitation, coordinate, distance, spread))
     return h1 + h4 + h5 - np.where(is_mix, h6, 0.0)
@@ -46,6 +46,17 @@ def composite(
 
     `corrected`: each z over the prompts, within trait and prefix type, so that repeated rows change nothing.
     `published`: over all rows (trait, prefix type, prompt) that have a coordinate.
+
+    Args:
+        elicitation: H1, [trait, prompt].
+        coordinates: H4 (the first component is used), [trait, prefix_type, prompt, component].
+        distance: H5, [prompt].
+        spread: H6, [prompt].
+        prefix_types: Labels of the prefix types; H6 counts for mix only.
+        recipe: corrected or published.
+
+    Returns:
+        A sum of z-scores, [trait, prefix_type, prompt]; NaN where one of them is.
     """
     h4 = coordinates[..., 0]
     is_mix = np.broadcast_to((np.array(list(prefix_types)) == "mix")[None, :, None], h4.shape)
@@ -72,7 +83,16 @@ def cross_cosine(
     cos_to_positive: Float64[np.ndarray, " prompt"],
     trait_roles: Sequence[str],
 ) -> Float64[np.ndarray, "trait prompt"]:
-    """H9a: for rows of the positive trait the cosine to the negative family, and the reverse."""
+    """H9a: for rows of the positive trait the cosine to the negative family, and the reverse.
+
+    Args:
+        cos_to_negative: Cosine to the negative family, [prompt].
+        cos_to_positive: Cosine to the positive family, [prompt].
+        trait_roles: Role of each trait.
+
+    Returns:
+        In [-1, 1], [trait, prompt].
+    """
     return np.stack([cos_to_negative if role == "positive" else cos_to_positive for role in trait_roles])
 
 
@@ -93,7 +113,15 @@ def signed_second(
 def cross_token_svd(
     coordinates: Float64[np.ndarray, "prefix_type prompt component"], trait_roles: Sequence[str]
 ) -> Cells:
-    """H9b."""
+    """H9b: the second tokenwise svd coordinate, signed by trait.
+
+    Args:
+        coordinates: Tokenwise svd coordinates, [prefix_type, prompt, component].
+        trait_roles: Role of each trait.
+
+    Returns:
+        Nats x sqrt(tokens), [trait, prefix_type, prompt].
+    """
     return signed_second(coordinates, trait_roles)
 
 
@@ -106,5 +134,13 @@ def cross_token_svd(
 def cross_token_pca(
     coordinates: Float64[np.ndarray, "prefix_type prompt component"], trait_roles: Sequence[str]
 ) -> Cells:
-    """H10."""
+    """H10: the second tokenwise scaled pca coordinate, signed by trait.
+
+    Args:
+        coordinates: Tokenwise scaled pca coordinates, [prefix_type, prompt, component].
+        trait_roles: Role of each trait.
+
+    Returns:
+        Standard deviations, [trait, prefix_type, prompt].
+    """
     return signed_second(coordinates, trait_roles)

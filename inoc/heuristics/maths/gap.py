@@ -1,28 +1,36 @@
 """Fixed-versus-mix gap heuristics: per prompt, over the examples where both prefix types have a finite w.
 
-The ten comparisons exist on the raw rows and after a rank-1 reconstruction fitted on W_fixed of the prompts
-at hand (`_pca1`: centred, the mean not added back; `_svd1`: uncentred). After rank 1 many are constant over
-prompts by construction; `is_constant` says so.
+Comparisons have a dim `variant`: the raw rows (raw), and both rows after a rank-1
+reconstruction fitted on W_fixed of the prompts asked for (pca1: centered, the mean not added back; svd1:
+uncentered). After rank 1 many are constant over prompts by construction; the attribute `constant` says which.
+Those with `variants=False` have no such dim.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Concatenate, ParamSpec
 
 import numpy as np
 from jaxtyping import Float, Float64
 
-from inoc.heuristics.frame.registry import Heuristic, register
+from inoc.heuristics.frame.decorators import heuristic, intermediate
+from inoc.heuristics.frame.protocols import Absent
+from inoc.heuristics.frame.registry import dimension
 from inoc.heuristics.maths.pointwise import mald, mean_of_finite, sigma, snr
 
 Rows = Float[np.ndarray, "*cells example"]
 Values = Float64[np.ndarray, "*cells"]
+Cube = Float64[np.ndarray, "prefix_type prompt example"]
+Matrix = Float64[np.ndarray, "prompt example"]
+Variants = Float64[np.ndarray, "variant prompt example"]
 MINIMUM = 20
 """Fewer shared examples than this give NaN."""
 PH_FLOOR, SNR_FLOOR = 1e-9, 1e-6
 """A fixed PH (or SNR) smaller than this in size makes the ratio NaN."""
 CONSTANT = 1e-9
 NATS = "nats per token"
+VARIANTS = ("raw", "pca1", "svd1")
+dimension("variant", VARIANTS)
 
 
 def shared(
@@ -35,24 +43,58 @@ def shared(
     return np.where(both, fixed, np.nan), np.where(both, mix, np.nan)
 
 
+def is_constant(values: Float[np.ndarray, " row"]) -> bool:
+    """True if the finite values do not vary: range <= 1e-9 of the largest absolute value, or fewer than
+    two.
+    """
+    finite = np.asarray(values, dtype=np.float64)
+    finite = finite[np.isfinite(finite)]
+    return len(finite) < 2 or bool(np.ptp(finite) <= CONSTANT * np.abs(finite).max())
+
+
+def constant_over_prompts(values: Float[np.ndarray, "*variant prompt"]) -> int | list[int]:
+    """`is_constant` of the values over prompts, 1 or 0; a list with variants."""
+    if values.ndim == 1:
+        return int(is_constant(values))
+    return [int(is_constant(row)) for row in values]
+
+
 Options = ParamSpec("Options")
 
 
-def on_shared(
-    comparison: Callable[Concatenate[Rows, Rows, Options], Values],
-) -> Callable[Concatenate[Rows, Rows, Options], Values]:
-    """Restrict a comparison to the examples both rows have (>= 20 of them, else NaN)."""
+def comparison(
+    long_name: str, formula: str, units: str = "1", *, variants: bool = True
+) -> Callable[
+    [Callable[Concatenate[Rows, Rows, Options], Values]], Callable[Concatenate[Rows, Rows, Options], Values]
+]:
+    """Register a comparison of fixed and mix, restricted to the examples both rows have (>= 20, else NaN)."""
+    rows = ("fixed_variants", "mix_variants") if variants else ("w_fixed", "w_mix")
+    declare = heuristic(
+        family="gap",
+        level="example",
+        long_name=long_name,
+        formula=formula,
+        units=units,
+        dims=("variant", "prompt") if variants else ("prompt",),
+        inputs=dict(zip(("fixed", "mix"), rows, strict=True)),
+        attributes={"constant": constant_over_prompts},
+    )
 
-    @wraps(comparison)
-    def compare(fixed: Rows, mix: Rows, *args: Options.args, **kwargs: Options.kwargs) -> Values:
-        cells = fixed.shape[:-1]
-        fixed, mix = shared(fixed, mix)
-        flat = (-1, fixed.shape[-1])
-        with np.errstate(invalid="ignore"):
-            found = comparison(fixed.reshape(flat), mix.reshape(flat), *args, **kwargs)
-        return np.where(np.isfinite(fixed).any(-1), found.reshape(cells), np.nan)
+    def decorate(
+        function: Callable[Concatenate[Rows, Rows, Options], Values],
+    ) -> Callable[Concatenate[Rows, Rows, Options], Values]:
+        @wraps(function)
+        def compare(fixed: Rows, mix: Rows, *args: Options.args, **kwargs: Options.kwargs) -> Values:
+            cells = fixed.shape[:-1]
+            fixed, mix = shared(fixed, mix)
+            flat = (-1, fixed.shape[-1])
+            with np.errstate(invalid="ignore"):
+                found = function(fixed.reshape(flat), mix.reshape(flat), *args, **kwargs)
+            return np.where(np.isfinite(fixed).any(-1), found.reshape(cells), np.nan)
 
-    return compare
+        return declare(compare)
+
+    return decorate
 
 
 def ratio(numerator: Values, denominator: Values, floor: float = 0.0) -> Values:
@@ -66,41 +108,89 @@ def snr_abs(w: Rows, recipe: str) -> Values:
     return ratio(mald(w) if recipe == "published" else np.abs(mean_of_finite(w)), sigma(w))
 
 
-@on_shared
+@comparison("ratio of the perplexity heuristics", "PH_m / PH_f, NaN if abs(PH_f) <= 1e-9")
 def ph_ratio(fixed: Rows, mix: Rows) -> Values:
-    """PH_mix / PH_fixed; NaN if abs(PH_fixed) <= 1e-9."""
+    """PH_mix / PH_fixed; NaN if abs(PH_fixed) <= 1e-9.
+
+    Args:
+        fixed: w of fixed, nats per token, [*cells, example].
+        mix: w of mix, the same shape.
+
+    Returns:
+        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
+    """
     return ratio(mean_of_finite(mix), mean_of_finite(fixed), PH_FLOOR)
 
 
-@on_shared
+@comparison("difference of the variances over examples", "s_m^2 - s_f^2, ddof = 1", "nats^2 per token^2")
 def variance_diff(fixed: Rows, mix: Rows) -> Values:
-    """sigma_mix^2 - sigma_fixed^2 (ddof = 1)."""
+    """sigma_mix^2 - sigma_fixed^2 (ddof = 1).
+
+    Args:
+        fixed: w of fixed, nats per token, [*cells, example].
+        mix: w of mix, the same shape.
+
+    Returns:
+        nats^2 per token^2, [*cells]; NaN with fewer than 20 examples finite in both.
+    """
     return sigma(mix) ** 2 - sigma(fixed) ** 2
 
 
-@on_shared
+@comparison("coherence of mix", "fraction of examples with w_m > 0")
 def gamma_mix(fixed: Rows, mix: Rows) -> Values:
-    """Fraction of the shared examples with w_mix > 0."""
+    """Fraction of the shared examples with w_mix > 0.
+
+    Args:
+        fixed: w of fixed, nats per token, [*cells, example].
+        mix: w of mix, the same shape.
+
+    Returns:
+        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
+    """
     del fixed
     return mean_of_finite(np.where(np.isfinite(mix), (mix > 0).astype(np.float64), np.nan))
 
 
-@on_shared
+@comparison("signal-to-noise ratio of mix", "PH_m / s_m")
 def snr_mix(fixed: Rows, mix: Rows) -> Values:
-    """PH_mix / sigma_mix."""
+    """PH_mix / sigma_mix.
+
+    Args:
+        fixed: w of fixed, nats per token, [*cells, example].
+        mix: w of mix, the same shape.
+
+    Returns:
+        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
+    """
     del fixed
     return snr(mix)
 
 
-@on_shared
+@comparison("cosine of fixed and mix", "<f, m> / (|f| |m|)")
 def cosine(fixed: Rows, mix: Rows) -> Values:
-    """<f, m> / (|f| |m|), computed on rows scaled to unit largest entry."""
+    """<f, m> / (|f| |m|), computed on rows scaled to unit largest entry.
+
+    Args:
+        fixed: w of fixed, nats per token, [*cells, example].
+        mix: w of mix, the same shape.
+
+    Returns:
+        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
+    """
     return ratio(_dot(fixed, mix), np.sqrt(_dot(fixed, fixed)) * np.sqrt(_dot(mix, mix)))
 
 
-@on_shared
+@comparison("effective number of examples of mix", "exp(-sum p ln p), p = abs(m) / sum abs(m)")
 def effective_rank_mix(fixed: Rows, mix: Rows) -> Values:
-    """exp(-sum p ln p) with p = abs(m) / sum abs(m): how many examples carry the mix difference."""
+    """exp(-sum p ln p) with p = abs(m) / sum abs(m): how many examples carry the mix difference.
+
+    Args:
+        fixed: w of fixed, nats per token, [*cells, example].
+        mix: w of mix, the same shape.
+
+    Returns:
+        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
+    """
     del fixed
     size = np.abs(mix)
     total = np.nansum(size, -1, keepdims=True)
@@ -109,81 +199,185 @@ def effective_rank_mix(fixed: Rows, mix: Rows) -> Values:
     return np.where(total[..., 0] > 0, np.exp(entropy), np.nan)
 
 
-@on_shared
+@comparison("ratio of the signal-to-noise ratios", "SNR_m / SNR_f, NaN if abs(SNR_f) <= 1e-6")
 def snr_ratio(fixed: Rows, mix: Rows) -> Values:
-    """SNR_mix / SNR_fixed; NaN if abs(SNR_fixed) <= 1e-6."""
+    """SNR_mix / SNR_fixed; NaN if abs(SNR_fixed) <= 1e-6.
+
+    Args:
+        fixed: w of fixed, nats per token, [*cells, example].
+        mix: w of mix, the same shape.
+
+    Returns:
+        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
+    """
     return ratio(snr(mix), snr(fixed), SNR_FLOOR)
 
 
-@on_shared
+@comparison("ratio of the mean absolute differences", "MALD_m / MALD_f")
 def mald_ratio(fixed: Rows, mix: Rows) -> Values:
-    """MALD_mix / MALD_fixed."""
+    """MALD_mix / MALD_fixed.
+
+    Args:
+        fixed: w of fixed, nats per token, [*cells, example].
+        mix: w of mix, the same shape.
+
+    Returns:
+        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
+    """
     return ratio(mald(mix), mald(fixed))
 
 
-@on_shared
+@comparison("absolute signal-to-noise ratio of mix", "abs(PH_m) / s_m (published: MALD_m / s_m)")
 def snr_abs_mix(fixed: Rows, mix: Rows, recipe: str) -> Values:
-    """`snr_abs` of the mix row."""
+    """`snr_abs` of the mix row.
+
+    Args:
+        fixed: w of fixed, nats per token, [*cells, example].
+        mix: w of mix, the same shape.
+        recipe: corrected or published.
+
+    Returns:
+        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
+    """
     del fixed
     return snr_abs(mix, recipe)
 
 
-@on_shared
+@comparison("ratio of the absolute signal-to-noise ratios", "snr_abs of m / snr_abs of f")
 def snr_abs_ratio(fixed: Rows, mix: Rows, recipe: str) -> Values:
-    """`snr_abs` of mix / of fixed; NaN if abs(snr_abs fixed) <= 1e-6."""
+    """`snr_abs` of mix / of fixed; NaN if abs(snr_abs fixed) <= 1e-6.
+
+    Args:
+        fixed: w of fixed, nats per token, [*cells, example].
+        mix: w of mix, the same shape.
+        recipe: corrected or published.
+
+    Returns:
+        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
+    """
     return ratio(snr_abs(mix, recipe), snr_abs(fixed, recipe), SNR_FLOOR)
 
 
-@on_shared
+@comparison("drop of the perplexity heuristic", "PH_f - PH_m", NATS, variants=False)
 def ph_drop(fixed: Rows, mix: Rows) -> Values:
-    """PH_fixed - PH_mix: the difference form of `ph_ratio`, which explodes where PH_fixed is near 0."""
+    """PH_fixed - PH_mix: the difference form of `ph_ratio`, which explodes where PH_fixed is near 0.
+
+    Args:
+        fixed: w of fixed, nats per token, [*cells, example].
+        mix: w of mix, the same shape.
+
+    Returns:
+        Nats per token, [*cells]; NaN with fewer than 20 examples finite in both.
+    """
     return mean_of_finite(fixed) - mean_of_finite(mix)
 
 
-@on_shared
+@comparison("drop of the signal-to-noise ratio", "SNR_f - SNR_m", variants=False)
 def snr_drop(fixed: Rows, mix: Rows) -> Values:
-    """SNR_fixed - SNR_mix."""
+    """SNR_fixed - SNR_mix.
+
+    Args:
+        fixed: w of fixed, nats per token, [*cells, example].
+        mix: w of mix, the same shape.
+
+    Returns:
+        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
+    """
     return snr(fixed) - snr(mix)
 
 
-@on_shared
+@comparison("mean difference of mix and fixed", "mean_k (w_m - w_f)", NATS, variants=False)
 def spread_mean(fixed: Rows, mix: Rows) -> Values:
-    """Mean of w_mix - w_fixed."""
+    """Mean of w_mix - w_fixed.
+
+    Args:
+        fixed: w of fixed, nats per token, [*cells, example].
+        mix: w of mix, the same shape.
+
+    Returns:
+        Nats per token, [*cells]; NaN with fewer than 20 examples finite in both.
+    """
     return mean_of_finite(np.asarray(mix - fixed, dtype=np.float64))
 
 
-@on_shared
+@comparison(
+    "spread of the difference of mix and fixed",
+    "std_k (w_m - w_f), ddof = 1 (published: 0)",
+    NATS,
+    variants=False,
+)
 def spread_std(fixed: Rows, mix: Rows, recipe: str) -> Values:
-    """Standard deviation of w_mix - w_fixed (ddof = 1; `published`: ddof = 0)."""
+    """Standard deviation of w_mix - w_fixed (ddof = 1; `published`: ddof = 0).
+
+    Args:
+        fixed: w of fixed, nats per token, [*cells, example].
+        mix: w of mix, the same shape.
+        recipe: corrected or published.
+
+    Returns:
+        Nats per token, [*cells]; NaN with fewer than 20 examples finite in both.
+    """
     return sigma(np.asarray(mix - fixed, dtype=np.float64), ddof=0 if recipe == "published" else 1)
 
 
-@on_shared
+@comparison("correlation of fixed and mix", "Pearson r of w_f and w_m over examples", variants=False)
 def w_cor(fixed: Rows, mix: Rows) -> Values:
-    """Pearson correlation of w_fixed and w_mix over examples; NaN if either is constant."""
+    """Pearson correlation of w_fixed and w_mix over examples; NaN if either is constant.
+
+    Args:
+        fixed: w of fixed, nats per token, [*cells, example].
+        mix: w of mix, the same shape.
+
+    Returns:
+        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
+    """
     f = fixed - mean_of_finite(fixed)[..., None]
     m = mix - mean_of_finite(mix)[..., None]
     usable = np.isfinite(snr(fixed)) & np.isfinite(snr(mix))
     return np.where(usable, np.clip(cosine(f, m), -1.0, 1.0), np.nan)
 
 
-@on_shared
+@comparison("sign agreement of fixed and mix", "fraction of examples with equal sign", variants=False)
 def sign_agreement(fixed: Rows, mix: Rows) -> Values:
-    """Fraction of examples where w_fixed and w_mix have the same sign (both zero counts)."""
+    """Fraction of examples where w_fixed and w_mix have the same sign (both zero counts).
+
+    Args:
+        fixed: w of fixed, nats per token, [*cells, example].
+        mix: w of mix, the same shape.
+
+    Returns:
+        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
+    """
     finite = np.isfinite(fixed) & np.isfinite(mix)
     return mean_of_finite(np.where(finite, (np.sign(fixed) == np.sign(mix)).astype(np.float64), np.nan))
 
 
-@on_shared
+@comparison("distance of fixed and mix", "|w_m - w_f|", "nats per token x sqrt(examples)", variants=False)
 def w_l2(fixed: Rows, mix: Rows) -> Values:
-    """Euclidean distance |w_mix - w_fixed| over examples."""
+    """Euclidean distance |w_mix - w_fixed| over examples.
+
+    Args:
+        fixed: w of fixed, nats per token, [*cells, example].
+        mix: w of mix, the same shape.
+
+    Returns:
+        nats per token x sqrt(examples), [*cells]; NaN with fewer than 20 examples finite in both.
+    """
     difference = np.asarray(mix - fixed, dtype=np.float64)
     return np.where(np.isfinite(difference).any(-1), np.sqrt(_dot(difference, difference)), np.nan)
 
 
-@on_shared
+@comparison("projection of mix on fixed", "<f, m> / |f|^2", variants=False)
 def projection(fixed: Rows, mix: Rows) -> Values:
-    """<f, m> / |f|^2."""
+    """<f, m> / |f|^2.
+
+    Args:
+        fixed: w of fixed, nats per token, [*cells, example].
+        mix: w of mix, the same shape.
+
+    Returns:
+        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
+    """
     return ratio(_dot(fixed, mix), _dot(fixed, fixed))
 
 
@@ -192,10 +386,47 @@ def _dot(a: Rows, b: Rows) -> Values:
     return np.where(np.isfinite(product), product, 0.0).sum(-1)
 
 
+def _of_type(w: Cube, prefix_types: Sequence[str], completion_set: str, prefix_type: str) -> Matrix:
+    if prefix_type not in prefix_types:
+        raise Absent(f"the set '{completion_set}' has no logprobs of prefix type {prefix_type}")
+    return w[list(prefix_types).index(prefix_type)]
+
+
+@intermediate()
+def w_fixed(w: Cube, prefix_types: Sequence[str], completion_set: str) -> Matrix:
+    """w of fixed."""
+    return _of_type(w, prefix_types, completion_set, "fixed")
+
+
+@intermediate()
+def w_mix(w: Cube, prefix_types: Sequence[str], completion_set: str) -> Matrix:
+    """w of mix."""
+    return _of_type(w, prefix_types, completion_set, "mix")
+
+
+@intermediate()
+def rank_one_variants(w_fixed: Matrix, w_mix: Matrix) -> tuple[Variants, Variants]:
+    """fixed and mix of every variant."""
+    pairs = [(w_fixed, w_mix), *(rank_one(w_fixed, w_mix, centered=centered) for centered in (True, False))]
+    return np.stack([fixed for fixed, _ in pairs]), np.stack([mix for _, mix in pairs])
+
+
+@intermediate(inputs={"pair": "rank_one_variants"})
+def fixed_variants(pair: tuple[Variants, Variants]) -> Variants:
+    """w of fixed in every variant."""
+    return pair[0]
+
+
+@intermediate(inputs={"pair": "rank_one_variants"})
+def mix_variants(pair: tuple[Variants, Variants]) -> Variants:
+    """w of mix in every variant."""
+    return pair[1]
+
+
 def rank_one(
-    fixed: Float[np.ndarray, "prompt example"], mix: Float[np.ndarray, "prompt example"], *, centred: bool
+    fixed: Float[np.ndarray, "prompt example"], mix: Float[np.ndarray, "prompt example"], *, centered: bool
 ) -> tuple[Float64[np.ndarray, "prompt example"], Float64[np.ndarray, "prompt example"]]:
-    """Both matrices projected on the first component of W_fixed: (W - mu) v v' (`centred`, PCA) or W v v'
+    """Both matrices projected on the first component of W_fixed: (W - mu) v v' (`centered`, PCA) or W v v'
     (SVD).
 
     Missing entries count as 0 in the fit and stay NaN; prompts without a fixed row take no part in the fit.
@@ -205,7 +436,7 @@ def rank_one(
     if len(rows) == 0:
         return np.full_like(fixed, np.nan), np.full_like(mix, np.nan)
     filled = np.where(np.isfinite(rows), rows, 0.0)
-    mu = filled.mean(0) if centred else np.zeros(fixed.shape[1])
+    mu = filled.mean(0) if centered else np.zeros(fixed.shape[1])
     centre = filled - mu
     direction = centre.T @ np.linalg.eigh(centre @ centre.T)[1][:, -1]
     length = np.linalg.norm(direction)
@@ -217,76 +448,3 @@ def rank_one(
         return np.where(finite, coordinate[:, None] * direction[None, :], np.nan)
 
     return project(fixed), project(mix)
-
-
-def is_constant(values: Float[np.ndarray, " row"]) -> bool:
-    """True if the finite values do not vary: range <= 1e-9 of the largest absolute value, or fewer than
-    two.
-    """
-    finite = np.asarray(values, dtype=np.float64)
-    finite = finite[np.isfinite(finite)]
-    return len(finite) < 2 or bool(np.ptp(finite) <= CONSTANT * np.abs(finite).max())
-
-
-Comparison = Callable[..., np.ndarray]
-
-TEN: tuple[tuple[Comparison, str, str, str], ...] = (
-    (ph_ratio, "ratio of the perplexity heuristics", "PH_m / PH_f, NaN if abs(PH_f) <= 1e-9", "1"),
-    (
-        variance_diff,
-        "difference of the variances over examples",
-        "s_m^2 - s_f^2, ddof = 1",
-        "nats^2 per token^2",
-    ),
-    (gamma_mix, "coherence of mix", "fraction of examples with w_m > 0", "1"),
-    (snr_mix, "signal-to-noise ratio of mix", "PH_m / s_m", "1"),
-    (cosine, "cosine of fixed and mix", "<f, m> / (|f| |m|)", "1"),
-    (
-        effective_rank_mix,
-        "effective number of examples of mix",
-        "exp(-sum p ln p), p = abs(m) / sum abs(m)",
-        "1",
-    ),
-    (snr_ratio, "ratio of the signal-to-noise ratios", "SNR_m / SNR_f, NaN if abs(SNR_f) <= 1e-6", "1"),
-    (mald_ratio, "ratio of the mean absolute differences", "MALD_m / MALD_f", "1"),
-    (snr_abs_mix, "absolute signal-to-noise ratio of mix", "abs(PH_m) / s_m (published: MALD_m / s_m)", "1"),
-    (snr_abs_ratio, "ratio of the absolute signal-to-noise ratios", "snr_abs of m / snr_abs of f", "1"),
-)
-"""The comparisons that exist raw and after each rank-1 reconstruction."""
-
-EXTRAS: tuple[tuple[Comparison, str, str, str], ...] = (
-    (ph_drop, "drop of the perplexity heuristic", "PH_f - PH_m", NATS),
-    (snr_drop, "drop of the signal-to-noise ratio", "SNR_f - SNR_m", "1"),
-    (spread_mean, "mean difference of mix and fixed", "mean_k (w_m - w_f)", NATS),
-    (
-        spread_std,
-        "spread of the difference of mix and fixed",
-        "std_k (w_m - w_f), ddof = 1 (published: 0)",
-        NATS,
-    ),
-    (w_cor, "correlation of fixed and mix", "Pearson r of w_f and w_m over examples", "1"),
-    (sign_agreement, "sign agreement of fixed and mix", "fraction of examples with equal sign", "1"),
-    (w_l2, "distance of fixed and mix", "|w_m - w_f|", "nats per token x sqrt(examples)"),
-    (projection, "projection of mix on fixed", "<f, m> / |f|^2", "1"),
-)
-
-VARIANTS = (
-    ("", "", "w"),
-    ("_pca1", ", rank-1 PCA of W_fixed, mean not added back", "w_pca1"),
-    ("_svd1", ", rank-1 SVD of W_fixed", "w_svd1"),
-)
-
-
-def _register_all() -> None:
-    for suffix, words, source in VARIANTS:
-        for comparison, long_name, formula, units in TEN if suffix else TEN + EXTRAS:
-            register(
-                Heuristic(
-                    comparison.__name__ + suffix, "gap", "example", long_name + words, formula, units,
-                    comparison, dims=("prompt",),
-                    inputs={"fixed": source.replace("w", "w_fixed"), "mix": source.replace("w", "w_mix")},
-                )
-            )  # fmt: skip
-
-
-_register_all()

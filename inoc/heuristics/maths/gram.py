@@ -8,14 +8,23 @@ without any data has NaN in its row of G; it takes no part and its coordinates a
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64
+
+from inoc.heuristics.frame.declarations import MATRICES
+from inoc.heuristics.frame.decorators import intermediate
+from inoc.heuristics.frame.registry import dimension
 
 COMPONENTS = 5
+dimension("component", tuple(range(1, COMPONENTS + 1)))
 TIE = 1e-9
 """Relative difference below which two coordinates count as equally large in the sign rule."""
 SIGN_RULE = (
     "the coordinate of largest absolute value of each component is positive (first prompt among equals)"
 )
+
+
+Rows = Float64[np.ndarray, "prefix_type prompt example"]
+Grams = Float64[np.ndarray, "prefix_type prompt prompt"]
 
 
 class Decomposition(NamedTuple):
@@ -42,10 +51,10 @@ def gram_matrix(
     return np.where(empty | np.swapaxes(empty, -1, -2), np.nan, gram)
 
 
-def standardised(
+def standardized(
     rows: Float[np.ndarray, "*batch prompt column"],
 ) -> Float64[np.ndarray, "*batch prompt column"]:
-    """Columns divided by their std over prompts (ddof=0) after centring; constant columns become 0.
+    """Columns divided by their std over prompts (ddof=0) after centering; constant columns become 0.
 
     Missing entries are left out of mean and std and stay NaN.
     """
@@ -53,10 +62,10 @@ def standardised(
     finite = np.isfinite(rows)
     n = np.maximum(finite.sum(-2, keepdims=True), 1)
     mean = np.where(finite, rows, 0.0).sum(-2, keepdims=True) / n
-    centred = rows - mean
-    std = np.sqrt((np.where(finite, centred, 0.0) ** 2).sum(-2, keepdims=True) / n)
+    centered = rows - mean
+    std = np.sqrt((np.where(finite, centered, 0.0) ** 2).sum(-2, keepdims=True) / n)
     constant = std <= 1e-12 * np.abs(mean)
-    return np.where(constant, np.where(finite, 0.0, np.nan), centred / np.where(constant, 1.0, std))
+    return np.where(constant, np.where(finite, 0.0, np.nan), centered / np.where(constant, 1.0, std))
 
 
 def fix_signs(
@@ -71,9 +80,9 @@ def fix_signs(
 
 
 def decompose(
-    gram: Float64[np.ndarray, "prompt prompt"], *, centred: bool, components: int = COMPONENTS
+    gram: Float64[np.ndarray, "prompt prompt"], *, centered: bool, components: int = COMPONENTS
 ) -> Decomposition:
-    """PCA (`centred`: double-centred Gram) or SVD of the rows behind a Gram matrix, exact.
+    """PCA (`centered`: double-centered Gram) or SVD of the rows behind a Gram matrix, exact.
 
     Components beyond the number of prompts with data are NaN; a component whose energy is rounding error has
     coordinates 0.
@@ -86,8 +95,8 @@ def decompose(
         return Decomposition(coordinates, share, singular, ratio)
     block = gram[np.ix_(use, use)]
     block = (block + block.T) / 2
-    plain = double_centred(block)
-    working = plain if centred else block
+    plain = double_centered(block)
+    working = plain if centered else block
     values, vectors = np.linalg.eigh(working)
     values, vectors = values[::-1], vectors[:, ::-1]
     values = np.where(values > n * np.finfo(np.float64).eps * max(values[0], 0.0), values, 0.0)
@@ -103,14 +112,58 @@ def decompose(
     return Decomposition(coordinates, share, singular, ratio)
 
 
-def decompositions(
-    grams: Float64[np.ndarray, "prefix_type prompt prompt"], *, centred: bool, components: int = COMPONENTS
-) -> list[Decomposition]:
-    """`decompose` for every prefix type."""
-    return [decompose(gram, centred=centred, components=components) for gram in grams]
+Fit = list[Decomposition]
 
 
-def double_centred(gram: Float64[np.ndarray, "prompt prompt"]) -> Float64[np.ndarray, "prompt prompt"]:
+@intermediate()
+def gram(w: Rows) -> Grams:
+    """Inner products of the rows of w, per prefix type."""
+    return gram_matrix(w)
+
+
+@intermediate()
+def gram_scaled(w: Rows) -> Grams:
+    """Inner products of the rows of w after dividing every column by its std over prompts."""
+    return gram_matrix(standardized(w))
+
+
+@intermediate(inputs={"rows": "statistics.gram", "count": "n_tokens"})
+def token_gram(rows: Float64[np.ndarray, "row row"], count: Int64[np.ndarray, "prefix_type prompt"]) -> Grams:
+    """Inner products of the rows of delta, per prefix type; NaN for a prompt without data."""
+    n = count.shape[1]
+    return _without_empty(np.stack([rows[i : i + n, i : i + n] for i in range(0, len(rows), n)]), count)
+
+
+@intermediate(inputs={"gram": "statistics.gram_scaled", "count": "n_tokens"})
+def token_gram_scaled(gram: Grams, count: Int64[np.ndarray, "prefix_type prompt"]) -> Grams:
+    """Inner products of the rows of delta after dividing every column by its std over prompts."""
+    return _without_empty(gram, count)
+
+
+def _without_empty(gram: Grams, count: Int64[np.ndarray, "prefix_type prompt"]) -> Grams:
+    empty = count == 0
+    return np.where(empty[:, :, None] | empty[:, None, :], np.nan, gram)
+
+
+@intermediate(matrices=MATRICES, inputs={"gram": "{token}gram"})
+def pca_fit(gram: Grams) -> Fit:
+    """PCA, per prefix type."""
+    return [decompose(block, centered=True) for block in gram]
+
+
+@intermediate(matrices=MATRICES, inputs={"gram": "{token}gram_scaled"})
+def pca_scaled_fit(gram: Grams) -> Fit:
+    """PCA with scaled columns, per prefix type."""
+    return [decompose(block, centered=True) for block in gram]
+
+
+@intermediate(matrices=MATRICES, inputs={"gram": "{token}gram"})
+def svd_fit(gram: Grams) -> Fit:
+    """SVD, per prefix type."""
+    return [decompose(block, centered=False) for block in gram]
+
+
+def double_centered(gram: Float64[np.ndarray, "prompt prompt"]) -> Float64[np.ndarray, "prompt prompt"]:
     """The Gram matrix of the rows minus their mean row."""
     mean = gram.mean(0)
     return gram - mean[None, :] - mean[:, None] + mean.mean()
@@ -138,7 +191,7 @@ def trait_coordinates(
     margin = np.full(components, np.nan)
     if not chosen.any():
         return coordinates, margin
-    found = decompose(gram[np.ix_(chosen, chosen)], centred=False, components=components).coordinates
+    found = decompose(gram[np.ix_(chosen, chosen)], centered=False, components=components).coordinates
     for j in range(components):
         column = found[:, j]
         if published:
@@ -178,7 +231,7 @@ def z_scores(values: Float64[np.ndarray, " row"], *, ddof: int) -> Float64[np.nd
     finite = np.isfinite(values)
     if int(finite.sum()) <= ddof:
         return np.full(values.shape, np.nan)
-    centred = values - values[finite].mean()
+    centered = values - values[finite].mean()
     spread = float(values[finite].std(ddof=ddof))
     scale = float(np.abs(values[finite]).max())
-    return centred / spread if spread > 1e-14 * scale else np.where(finite, 0.0, np.nan)
+    return centered / spread if spread > 1e-14 * scale else np.where(finite, 0.0, np.nan)

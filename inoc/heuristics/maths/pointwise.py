@@ -4,10 +4,14 @@ w[..., k] = mean over the tokens of completion k of (log p with the prompt - log
 token. All means are example-weighted. Missing examples (NaN) are left out; nothing left gives NaN.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
-from inoc.heuristics.frame.registry import heuristic
+from inoc.heuristics.frame.declarations import RestsOn, interval
+from inoc.heuristics.frame.decorators import heuristic, intermediate
+from inoc.heuristics.frame.protocols import Absent
 from inoc.intervals import mean_interval, wilson_interval
 
 LLS = "LLS weight of arXiv 2602.04863, averaged"
@@ -29,47 +33,75 @@ def mean_of_finite(values: Float[np.ndarray, "*cells example"]) -> Float64[np.nd
     formula="number of finite w", units="1",
 )  # fmt: skip
 def n_examples(w: Float[np.ndarray, "*cells example"]) -> Int64[np.ndarray, "*cells"]:
-    """Examples with a finite w. Report it beside statistics that depend on the number of examples."""
+    """Examples with a finite w. Report it with statistics that depend on the number of examples.
+
+    Args:
+        w: Example differences, nats per token, [*cells, example].
+
+    Returns:
+        A count, [*cells].
+    """
     return np.asarray(np.isfinite(w).sum(-1), dtype=np.int64)
 
 
-@heuristic(
-    symbol="PH", family="pointwise", level="example", long_name="perplexity heuristic",
-    formula="mean_k w", units=NATS, source=LLS, companions=("ph_ci",),
-    sign="positive: the prompt makes the training completions more likely",
-)  # fmt: skip
-def ph(w: Float[np.ndarray, "*cells example"]) -> Float64[np.ndarray, "*cells"]:
-    """Perplexity heuristic, the core signal: mean over examples of w."""
-    return mean_of_finite(w)
-
-
-@heuristic(
-    family="pointwise", level="example", long_name="95 % interval of the perplexity heuristic",
-    formula="ph +/- t(.975, n-1) sigma / sqrt(n)", units=NATS, dims=("prefix_type", "prompt", "bound"),
-)  # fmt: skip
 def ph_ci(w: Float[np.ndarray, "*cells example"]) -> Float64[np.ndarray, "*cells bound"]:
-    """95 % t interval of `ph` over examples (lower, upper)."""
+    """95 % t interval of `ph` over examples (lower, upper).
+
+    Args:
+        w: Example differences, nats per token, [*cells, example].
+
+    Returns:
+        Nats per token, [*cells, bound]; NaN with fewer than two finite examples.
+    """
     return mean_interval(w)
 
 
 @heuristic(
-    symbol="gamma", family="pointwise", level="example", long_name="coherence: share of examples made more likely",
-    formula="fraction of examples with w > 0 (strict)", units="1", companions=("gamma_ci",),
+    symbol="PH", family="pointwise", level="example", long_name="perplexity heuristic",
+    formula="mean_k w", units=NATS, source=LLS, companions=(interval(ph_ci, "ph +/- t(.975, n-1) sigma / sqrt(n)"),),
+    sign="positive: the prompt makes the training completions more likely",
 )  # fmt: skip
-def gamma(w: Float[np.ndarray, "*cells example"]) -> Float64[np.ndarray, "*cells"]:
-    """Coherence: the fraction of examples the prompt makes more likely."""
-    return mean_of_finite(np.where(np.isfinite(w), (np.asarray(w) > 0).astype(np.float64), np.nan))
+def ph(w: Float[np.ndarray, "*cells example"]) -> Float64[np.ndarray, "*cells"]:
+    """Perplexity heuristic, the core signal: mean over examples of w. Positive: completions become more likely.
+
+    Args:
+        w: Example differences, nats per token, [*cells, example].
+
+    Returns:
+        Nats per token, [*cells]; NaN without a finite example.
+    """
+    return mean_of_finite(w)
 
 
-@heuristic(
-    family="pointwise", level="example", long_name="95 % interval of the coherence",
-    formula="Wilson interval of gamma", units="1", dims=("prefix_type", "prompt", "bound"),
-)  # fmt: skip
 def gamma_ci(w: Float[np.ndarray, "*cells example"]) -> Float64[np.ndarray, "*cells bound"]:
-    """95 % Wilson interval of `gamma` (lower, upper)."""
+    """95 % Wilson interval of `gamma` (lower, upper).
+
+    Args:
+        w: Example differences, [*cells, example].
+
+    Returns:
+        Shares of examples, [*cells, bound]; NaN without a finite example.
+    """
     finite = np.isfinite(w)
     rises = finite & (np.asarray(w) > 0)
     return wilson_interval(np.asarray(rises.sum(-1)), np.asarray(finite.sum(-1)))
+
+
+@heuristic(
+    symbol="gamma", family="pointwise", level="example", long_name="coherence: share of examples made more likely",
+    formula="fraction of examples with w > 0 (strict)", units="1",
+    companions=(interval(gamma_ci, "Wilson interval of gamma", of="coherence"),),
+)  # fmt: skip
+def gamma(w: Float[np.ndarray, "*cells example"]) -> Float64[np.ndarray, "*cells"]:
+    """Coherence: the fraction of examples the prompt makes more likely.
+
+    Args:
+        w: Example differences, nats per token, [*cells, example].
+
+    Returns:
+        A share of examples, [*cells]; NaN without a finite example.
+    """
+    return mean_of_finite(np.where(np.isfinite(w), (np.asarray(w) > 0).astype(np.float64), np.nan))
 
 
 @heuristic(
@@ -77,7 +109,15 @@ def gamma_ci(w: Float[np.ndarray, "*cells example"]) -> Float64[np.ndarray, "*ce
     formula="standard deviation of w, ddof = 1", units=NATS,
 )  # fmt: skip
 def sigma(w: Float[np.ndarray, "*cells example"], ddof: int = 1) -> Float64[np.ndarray, "*cells"]:
-    """Standard deviation of w over examples; NaN where fewer than ddof + 1 are finite."""
+    """Standard deviation of w over examples.
+
+    Args:
+        w: Example differences, nats per token, [*cells, example].
+        ddof: Subtracted from the number of examples.
+
+    Returns:
+        Nats per token, [*cells]; NaN where fewer than ddof + 1 are finite.
+    """
     w = np.asarray(w, dtype=np.float64)
     finite = np.isfinite(w)
     free = finite.sum(-1) - ddof
@@ -91,7 +131,15 @@ def sigma(w: Float[np.ndarray, "*cells example"], ddof: int = 1) -> Float64[np.n
     formula="ph / sigma, NaN if sigma = 0", units="1",
 )  # fmt: skip
 def snr(w: Float[np.ndarray, "*cells example"], ddof: int = 1) -> Float64[np.ndarray, "*cells"]:
-    """ph / sigma; NaN where sigma = 0, also where a constant row leaves only rounding error in sigma."""
+    """Signal-to-noise ratio, ph / sigma.
+
+    Args:
+        w: Example differences, nats per token, [*cells, example].
+        ddof: Of sigma.
+
+    Returns:
+        A pure number, [*cells]; NaN where sigma = 0, also where a constant row leaves only rounding error.
+    """
     signal, noise = mean_of_finite(w), sigma(w, ddof)
     real = noise > 1e-14 * np.abs(signal)
     return np.where(real, signal / np.where(real, noise, 1.0), np.nan)
@@ -102,7 +150,14 @@ def snr(w: Float[np.ndarray, "*cells example"], ddof: int = 1) -> Float64[np.nda
     formula="mean_k abs(w)", units=NATS,
 )  # fmt: skip
 def mald(w: Float[np.ndarray, "*cells example"]) -> Float64[np.ndarray, "*cells"]:
-    """Mean absolute difference over examples."""
+    """Mean absolute difference over examples.
+
+    Args:
+        w: Example differences, nats per token, [*cells, example].
+
+    Returns:
+        Nats per token, [*cells]; NaN without a finite example.
+    """
     return mean_of_finite(np.abs(np.asarray(w, dtype=np.float64)))
 
 
@@ -110,10 +165,41 @@ def mald(w: Float[np.ndarray, "*cells example"]) -> Float64[np.ndarray, "*cells"
     symbol="PPD", family="pointwise", level="example", long_name="perplexity drift on other completions",
     formula="mean_i abs(w) on the control, positive or negative completions", units=NATS,
     dims=("completion_set", "prefix_type", "prompt"), inputs={"w": "w_other_sets"},
+    rests_on=RestsOn("examples", "other_set_examples"),
 )  # fmt: skip
 def ppd(w: Float[np.ndarray, "*cells example"]) -> Float64[np.ndarray, "*cells"]:
-    """Perplexity drift: `mald` on completions the model is not trained on."""
+    """Perplexity drift: `mald` on completions the model is not trained on.
+
+    Args:
+        w: Example differences, nats per token, [*cells, example].
+
+    Returns:
+        Nats per token, [*cells]; NaN without a finite example.
+    """
     return mald(w)
+
+
+@intermediate()
+def other_set_examples(
+    w_other_sets: Float64[np.ndarray, "completion_set prefix_type prompt example"],
+) -> Int64[np.ndarray, "completion_set prefix_type prompt"]:
+    """Examples with a finite w in every set but train."""
+    return np.isfinite(w_other_sets).sum(-1, dtype=np.int64)
+
+
+@intermediate()
+def ppd_other_trait(
+    ppd: Float64[np.ndarray, "completion_set prefix_type prompt"],
+    other_sets: Sequence[str],
+    trait_roles: Sequence[str],
+) -> Float64[np.ndarray, "trait prefix_type prompt"]:
+    """For each trait, ppd on the completions of the other trait."""
+    other = ["negative" if role == "positive" else "positive" for role in trait_roles]
+    sets = list(other_sets)
+    if not set(other) & set(sets):
+        raise Absent("neither positive nor negative completions are scored")
+    missing = np.full(ppd.shape[1:], np.nan)
+    return np.stack([ppd[sets.index(name)] if name in sets else missing for name in other])
 
 
 @heuristic(
@@ -125,5 +211,13 @@ def ppd(w: Float[np.ndarray, "*cells example"]) -> Float64[np.ndarray, "*cells"]
 def ph_minus_ppd(
     ph: Float64[np.ndarray, "*cells"], ppd: Float64[np.ndarray, "trait *cells"]
 ) -> Float64[np.ndarray, "trait *cells"]:
-    """Plain subtraction, for each trait of interest; `ppd[trait]` is of the *other* trait's completions."""
+    """Plain subtraction, for each trait of interest.
+
+    Args:
+        ph: Perplexity heuristic, nats per token, [*cells].
+        ppd: Drift on the completions of the *other* trait, nats per token, [trait, *cells].
+
+    Returns:
+        Nats per token, [trait, *cells].
+    """
     return ph - ppd

@@ -3,7 +3,8 @@
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
-from inoc.heuristics.frame.registry import heuristic
+from inoc.heuristics.frame.declarations import Companion, RestsOn, interval
+from inoc.heuristics.frame.decorators import heuristic
 from inoc.heuristics.maths.pointwise import mean_of_finite
 from inoc.intervals import mean_interval
 
@@ -13,39 +14,50 @@ Baseline = Float[np.ndarray, "trait instruction"]
 Vectors = Float[np.ndarray, "prompt feature"]
 
 
+def elicitation_ci(score: Scores, baseline: Baseline) -> Float64[np.ndarray, "trait prompt bound"]:
+    """95 % paired t interval over the instructions scored with and without the prompt.
+
+    Args:
+        score: Trait scores with each prompt, 0-100, [trait, prompt, instruction].
+        baseline: Trait scores without a prompt, [trait, instruction].
+
+    Returns:
+        Percentage points, [trait, prompt, bound]; NaN with fewer than two pairs.
+    """
+    return mean_interval(np.asarray(score, dtype=np.float64) - np.asarray(baseline)[:, None, :])
+
+
+def elicitation_n(score: Scores, baseline: Baseline) -> Int64[np.ndarray, "trait prompt"]:
+    """Number of instructions scored with and without the prompt."""
+    return np.isfinite(np.asarray(score) - np.asarray(baseline)[:, None, :]).sum(-1).astype(np.int64)
+
+
 @heuristic(
     symbol="H1", family="prompt_level", level="prompt", long_name="elicitation",
     formula="mean trait score with the prompt minus mean without, base model, same instructions", units=PP,
     dims=("trait", "prompt"), inputs={"score": "elicitation_score", "baseline": "elicitation_baseline"},
-    companions=("elicitation_ci", "elicitation_n"),
+    rests_on=RestsOn("instructions", "elicitation_n"),
+    companions=(
+        interval(elicitation_ci, "paired t interval over instructions"),
+        Companion("elicitation_n", elicitation_n, "instructions behind the elicitation",
+                  "instructions with a finite score with and without the prompt", "1"),
+    ),
 )  # fmt: skip
 def elicitation(score: Scores, baseline: Baseline, recipe: str) -> Float64[np.ndarray, "trait prompt"]:
-    """H1 in percentage points: mean of the paired differences (`published`: difference of the two means)."""
+    """H1: mean of the paired differences (`published`: difference of the two means).
+
+    Args:
+        score: Trait scores with each prompt, 0-100, [trait, prompt, instruction].
+        baseline: Trait scores without a prompt, [trait, instruction].
+        recipe: corrected or published.
+
+    Returns:
+        Percentage points, [trait, prompt]; NaN without a pair.
+    """
     score, baseline = np.asarray(score, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
     if recipe == "published":
         return mean_of_finite(score) - mean_of_finite(baseline)[:, None]
     return mean_of_finite(score - baseline[:, None, :])
-
-
-@heuristic(
-    family="prompt_level", level="prompt", long_name="95 % interval of the elicitation",
-    formula="paired t interval over instructions", units=PP, dims=("trait", "prompt", "bound"),
-    inputs={"score": "elicitation_score", "baseline": "elicitation_baseline"},
-)  # fmt: skip
-def elicitation_ci(score: Scores, baseline: Baseline) -> Float64[np.ndarray, "trait prompt bound"]:
-    """95 % paired t interval (lower, upper) over the instructions scored with and without the prompt."""
-    return mean_interval(np.asarray(score, dtype=np.float64) - np.asarray(baseline)[:, None, :])
-
-
-@heuristic(
-    family="prompt_level", level="prompt", long_name="instructions behind the elicitation",
-    formula="instructions with a finite score with and without the prompt", units="1",
-    dims=("trait", "prompt"),
-    inputs={"score": "elicitation_score", "baseline": "elicitation_baseline"},
-)  # fmt: skip
-def elicitation_n(score: Scores, baseline: Baseline) -> Int64[np.ndarray, "trait prompt"]:
-    """Number of pairs."""
-    return np.isfinite(np.asarray(score) - np.asarray(baseline)[:, None, :]).sum(-1).astype(np.int64)
 
 
 @heuristic(
@@ -54,7 +66,14 @@ def elicitation_n(score: Scores, baseline: Baseline) -> Int64[np.ndarray, "trait
     inputs={"stored": "self_perplexity_stored_raw"},
 )  # fmt: skip
 def self_perplexity_raw(stored: Float[np.ndarray, " prompt"]) -> Float64[np.ndarray, " prompt"]:
-    """As stored."""
+    """Self-perplexity of the prompt text alone, as stored.
+
+    Args:
+        stored: A column of the store, [prompt].
+
+    Returns:
+        Nats per token, [prompt]; NaN where nothing is stored.
+    """
     return np.asarray(stored, dtype=np.float64)
 
 
@@ -64,7 +83,14 @@ def self_perplexity_raw(stored: Float[np.ndarray, " prompt"]) -> Float64[np.ndar
     units="nats per token", dims=("prompt",), inputs={"stored": "self_perplexity_stored_context"},
 )  # fmt: skip
 def self_perplexity_context(stored: Float[np.ndarray, " prompt"]) -> Float64[np.ndarray, " prompt"]:
-    """As stored."""
+    """Self-perplexity of the prompt as the first words of a user turn, as stored.
+
+    Args:
+        stored: A column of the store, [prompt].
+
+    Returns:
+        Nats per token, [prompt]; NaN where nothing is stored.
+    """
     return np.asarray(stored, dtype=np.float64)
 
 
@@ -78,7 +104,7 @@ def unit(vectors: Float[np.ndarray, "*cells feature"]) -> Float64[np.ndarray, "*
 def centroids(
     vectors: Vectors, group: Bool[np.ndarray, " prompt"], *, leave_out: bool
 ) -> Float64[np.ndarray, "prompt feature"]:
-    """For every prompt the re-normalised mean vector of a group, itself left out if asked; NaN if none is
+    """For every prompt the renormalized mean vector of a group, itself left out if asked; NaN if none is
     left.
     """
     vectors = np.asarray(vectors, dtype=np.float64)
@@ -94,13 +120,21 @@ def centroids(
 
 @heuristic(
     symbol="H5", family="prompt_level", level="prompt", long_name="distance from the neutral prompts",
-    formula="L2 to the re-normalised neutral centroid of unit embeddings, the prompt itself left out",
+    formula="L2 to the renormalized neutral centroid of unit embeddings, the prompt itself left out",
     units="1", dims=("prompt",), inputs={"vectors": "prompt_vectors"},
 )  # fmt: skip
 def distance_from_neutral(
     vectors: Vectors, neutral: Bool[np.ndarray, " prompt"]
 ) -> Float64[np.ndarray, " prompt"]:
-    """H5 in [0, 2]; `vectors` are normalised here."""
+    """H5: L2 distance to the renormalized centroid of the neutral prompts, the prompt itself left out.
+
+    Args:
+        vectors: Embeddings of the prompt texts, [prompt, feature]; scaled to length 1 here.
+        neutral: Which prompts are neutral.
+
+    Returns:
+        In [0, 2], [prompt]; NaN without a vector or another neutral prompt.
+    """
     vectors = unit(vectors)
     difference = vectors - centroids(vectors, neutral, leave_out=True)
     return np.sqrt((difference**2).sum(-1))
@@ -122,7 +156,16 @@ def cosine_to_group(
 def cos_to_negative(
     vectors: Vectors, group: Bool[np.ndarray, " prompt"], recipe: str
 ) -> Float64[np.ndarray, " prompt"]:
-    """Cosine to the centroid of the negative trait's family."""
+    """Cosine to the centroid of the negative trait's family.
+
+    Args:
+        vectors: Embeddings of the prompt texts, [prompt, feature]; scaled to length 1 here.
+        group: Which prompts belong to the family.
+        recipe: corrected (the prompt itself left out) or published (included).
+
+    Returns:
+        In [-1, 1], [prompt]; NaN without a vector or another prompt of the family.
+    """
     return cosine_to_group(vectors, group, recipe)
 
 
@@ -134,7 +177,16 @@ def cos_to_negative(
 def cos_to_positive(
     vectors: Vectors, group: Bool[np.ndarray, " prompt"], recipe: str
 ) -> Float64[np.ndarray, " prompt"]:
-    """Cosine to the centroid of the positive trait's family."""
+    """Cosine to the centroid of the positive trait's family.
+
+    Args:
+        vectors: Embeddings of the prompt texts, [prompt, feature]; scaled to length 1 here.
+        group: Which prompts belong to the family.
+        recipe: corrected (the prompt itself left out) or published (included).
+
+    Returns:
+        In [-1, 1], [prompt]; NaN without a vector or another prompt of the family.
+    """
     return cosine_to_group(vectors, group, recipe)
 
 
@@ -144,7 +196,7 @@ def pool_statistics(
     """The `rephrase_*` columns of one prompt from the unit embeddings of its rephrasing pool.
 
     Cosines of each rephrasing with the prompt (mean, std with ddof = 0, minimum) and the effective rank of
-    the pool, exp(entropy of the normalised singular values of the centred pool). NaN for an empty pool.
+    the pool, exp(entropy of the normalized singular values of the centered pool). NaN for an empty pool.
     """
     names = ("rephrase_mean_cos", "rephrase_std_cos", "rephrase_min_cos", "rephrase_effective_rank")
     if len(pool) == 0:
@@ -174,4 +226,4 @@ _pool_column("rephrase_mean_cos", "mean closeness of the rephrasings", "mean cos
 _pool_column("rephrase_std_cos", "spread of the rephrasings", "std of the cosines of pool and prompt", "H6")
 _pool_column("rephrase_min_cos", "closeness of the farthest rephrasing", "smallest cosine of pool and prompt")
 _pool_column("rephrase_effective_rank", "diversity of the rephrasings",
-             "exp(entropy of the normalised singular values of the centred pool)")  # fmt: skip
+             "exp(entropy of the normalized singular values of the centered pool)")  # fmt: skip

@@ -1,16 +1,18 @@
 """Spectra of the prompts: PCA and SVD of the pointwise (w) and tokenwise (delta) matrices, and trait
 coordinates.
 
-Everything follows from Gram matrices (`inoc.heuristics.maths.gram`). Variables that start with `token_` are of the
-tokenwise matrix (prompts x all tokens), the others of w (prompts x examples).
+Everything follows from Gram matrices (`inoc.heuristics.maths.gram`). Variables that start with `token_` are of
+the tokenwise matrix (prompts x all tokens), the others of w (prompts x examples).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64
 
-from inoc.heuristics.frame.registry import Absent, Heuristic, Level, register
+from inoc.heuristics.frame.declarations import MATRICES, PROMPTS, Companion
+from inoc.heuristics.frame.decorators import heuristic, intermediate
+from inoc.heuristics.frame.protocols import Absent
 from inoc.heuristics.maths.gram import COMPONENTS, SIGN_RULE, Decomposition, trait_coordinates, z_sum
 
 Coordinates = Float64[np.ndarray, "prefix_type prompt component"]
@@ -19,6 +21,12 @@ TraitFit = tuple[
     Float64[np.ndarray, "trait prefix_type prompt component"],
     Float64[np.ndarray, "trait prefix_type component"],
 ]
+PER_COMPONENT = ("prefix_type", "prompt", "component")
+FIRST = f"first {COMPONENTS} components"
+TRAIT_SIGN = (
+    "corrected: inner product with ph positive; published: a component is flipped if the mean of neutral prompts "
+    "exceeds the mean of the others"
+)
 
 
 def coordinates(fit: Sequence[Decomposition]) -> Coordinates:
@@ -36,26 +44,98 @@ def variance_ratios(fit: Sequence[Decomposition]) -> Shares:
     return np.stack([found.variance_ratio for found in fit])
 
 
+def _shares(name: str, formula: str, words: str = "explained variance of") -> Companion:
+    return Companion(
+        f"{{token}}{name}",
+        variance_ratios if name.endswith("_ratio") else shares,
+        f"{words} {{token}}{name.rpartition('_')[0].removesuffix('_variance')}",
+        formula,
+        "1",
+        ("prefix_type", "component"),
+    )
+
+
+@heuristic(
+    family="spectra", matrices=MATRICES, long_name="principal components of {matrix}", units="{units}",
+    formula=f"U s, centered over prompts, unscaled; {FIRST}", sign=SIGN_RULE, dims=PER_COMPONENT,
+    rests_on=PROMPTS, inputs={"fit": "{token}pca_fit"},
+    companions=(_shares("pca_explained", "s^2 / sum s^2 of the centered matrix"),),
+)  # fmt: skip
+def pca(fit: Sequence[Decomposition]) -> Coordinates:
+    """Principal coordinates of the prompts.
+
+    Args:
+        fit: PCA of the matrix with prompts as rows, one per prefix type.
+
+    Returns:
+        U s in units of the rows times sqrt(columns), [prefix_type, prompt, component]; NaN for a prompt
+        without data.
+    """
+    return coordinates(fit)
+
+
+@heuristic(
+    family="spectra", matrices=MATRICES, long_name="principal components of {matrix}",
+    units="standard deviations", sign=SIGN_RULE, dims=PER_COMPONENT, rests_on=PROMPTS,
+    formula=f"U s, centered over prompts, columns divided by their std over prompts, ddof = 0; {FIRST}",
+    inputs={"fit": "{token}pca_scaled_fit"},
+    companions=(_shares("pca_scaled_explained", "s^2 / sum s^2 of the centered matrix"),),
+)  # fmt: skip
+def pca_scaled(fit: Sequence[Decomposition]) -> Coordinates:
+    """Principal coordinates of the prompts after dividing every column by its std over prompts (ddof = 0).
+
+    Args:
+        fit: PCA of the scaled matrix, one per prefix type.
+
+    Returns:
+        U s in standard deviations, [prefix_type, prompt, component]; NaN for a prompt without data.
+    """
+    return coordinates(fit)
+
+
+@heuristic(
+    family="spectra", matrices=MATRICES, long_name="singular coordinates of {matrix}", units="{units}",
+    formula=f"U s, uncentered, unscaled, exact; {FIRST}", sign=SIGN_RULE, dims=PER_COMPONENT,
+    rests_on=PROMPTS, inputs={"fit": "{token}svd_fit"},
+    companions=(
+        _shares("svd_energy", "s^2 / sum s^2", "energy share of"),
+        _shares(
+            "svd_variance_ratio",
+            "var over prompts of U s / total variance (TruncatedSVD.explained_variance_ratio_)",
+            "scikit-learn's variance ratio of",
+        ),
+    ),
+)  # fmt: skip
+def svd(fit: Sequence[Decomposition]) -> Coordinates:
+    """Singular coordinates of the prompts.
+
+    Args:
+        fit: SVD of the matrix with prompts as rows, one per prefix type.
+
+    Returns:
+        U s in units of the rows times sqrt(columns), [prefix_type, prompt, component]; NaN for a prompt
+        without data.
+    """
+    return coordinates(fit)
+
+
+@intermediate(name="trait_{token}svd_fit", matrices=MATRICES, inputs={"gram": "{token}gram"})
 def trait_fit(
     gram: Float64[np.ndarray, "prefix_type prompt prompt"],
     ph: Float64[np.ndarray, "prefix_type prompt"],
     members: Bool[np.ndarray, "trait prompt"],
     neutral: Bool[np.ndarray, " prompt"],
-    row_source: Int64[np.ndarray, " prefix_type"],
     recipe: str,
 ) -> TraitFit:
     """Per trait: SVD coordinates within its family plus neutral, oriented (NaN for other prompts), and the
     margins.
-
-    `row_source[f]` is the prefix type whose differences serve rows of prefix type f (`published`: always
-    fixed).
     """
     if not members.any():
         raise Absent("no prompt belongs to the family of a trait")
     found = [
         [
-            trait_coordinates(gram[row], ph[row], member & ~neutral, neutral, published=recipe == "published")
-            for row in row_source
+            trait_coordinates(block, signal, member & ~neutral, neutral, published=recipe == "published")
+            for block, signal in zip(gram, ph, strict=True)
         ]
         for member in members
     ]
@@ -65,160 +145,52 @@ def trait_fit(
     )
 
 
-def trait_svd(fit: TraitFit) -> Float64[np.ndarray, "trait prefix_type prompt component"]:
-    """The oriented coordinates."""
-    return fit[0]
-
-
-def trait_svd_margin(fit: TraitFit) -> Float64[np.ndarray, "trait prefix_type component"]:
+def margins(fit: TraitFit) -> Float64[np.ndarray, "trait prefix_type component"]:
     """How safe the orientation of each trait coordinate is: 0 arbitrary, 1 certain."""
     return fit[1]
 
 
+@heuristic(
+    name="trait_{token}svd", symbol=("H3", "H4"), family="spectra", matrices=MATRICES,
+    long_name="trait-resolved coordinates of {matrix}", units="{units}", sign=TRAIT_SIGN,
+    formula="svd on the prompts of one trait's family plus neutral (published: of fixed differences)",
+    dims=("trait", *PER_COMPONENT), rests_on=PROMPTS, published_rows="fixed",
+    inputs={"fit": "trait_{token}svd_fit"},
+    companions=(
+        Companion(
+            "trait_{token}svd_margin", margins, "safety of the orientation of trait_{token}svd",
+            "abs cosine of coordinates and ph (published: difference of means / largest coordinate)", "1",
+            ("trait", "prefix_type", "component"),
+        ),
+    ),
+)  # fmt: skip
+def trait_svd(fit: TraitFit) -> Float64[np.ndarray, "trait prefix_type prompt component"]:
+    """H3 (w) and H4 (delta): singular coordinates within one trait's family plus the neutral prompts.
+
+    Args:
+        fit: Oriented coordinates and margins of `trait_fit`.
+
+    Returns:
+        Coordinates, [trait, prefix_type, prompt, component]; NaN for prompts of another family.
+    """
+    return fit[0]
+
+
+@heuristic(
+    name="{token}svd_zsum", family="spectra", matrices=MATRICES, long_name="sum of z-scored trait_{token}svd",
+    formula="sum over the first 3 components of z over prompts (ddof = 0) of trait_{token}svd", units="1",
+    sign=TRAIT_SIGN, dims=("trait", "prefix_type", "prompt"), rests_on=PROMPTS,
+    inputs={"trait_svd": "trait_{token}svd"},
+)  # fmt: skip
 def svd_zsum(
     trait_svd: Float64[np.ndarray, "trait prefix_type prompt component"],
 ) -> Float64[np.ndarray, "trait prefix_type prompt"]:
-    """Sum of the z-scores over prompts of the first three trait coordinates."""
+    """Sum of the z-scores over prompts of the first three trait coordinates.
+
+    Args:
+        trait_svd: Trait coordinates, [trait, prefix_type, prompt, component].
+
+    Returns:
+        A pure number, [trait, prefix_type, prompt]; NaN for prompts of another family.
+    """
     return np.stack([np.stack([z_sum(block) for block in rows]) for rows in trait_svd])
-
-
-Maker = Callable[..., np.ndarray]
-
-
-def _register_all() -> None:
-    matrices: Sequence[tuple[str, str, Level, str]] = (
-        ("", "w (prompts x examples)", "example", "nats per token x sqrt(examples)"),
-        ("token_", "delta (prompts x all tokens)", "token", "nats x sqrt(tokens)"),
-    )
-    for prefix, matrix, level, units in matrices:
-        for name, words in (
-            (f"{prefix}pca", "unscaled"),
-            (f"{prefix}pca_scaled", "columns divided by their std over prompts, ddof = 0"),
-        ):
-            _coordinates(
-                name,
-                level,
-                f"principal components of {matrix}",
-                f"U s, centred over prompts, {words}",
-                units if words == "unscaled" else "standard deviations",
-                (f"{name}_explained",),
-            )
-            _shares(
-                f"{name}_explained",
-                name,
-                shares,
-                level,
-                f"explained variance of {name}",
-                "s^2 / sum s^2 of the centred matrix",
-            )
-        name = f"{prefix}svd"
-        ratio = f"{name}_variance_ratio"
-        _coordinates(
-            name,
-            level,
-            f"singular coordinates of {matrix}",
-            "U s, uncentred, unscaled, exact",
-            units,
-            (f"{name}_energy", ratio),
-        )
-        _shares(f"{name}_energy", name, shares, level, f"energy share of {name}", "s^2 / sum s^2")
-        _shares(
-            ratio,
-            name,
-            variance_ratios,
-            level,
-            f"scikit-learn's variance ratio of {name}",
-            "var over prompts of U s / total variance (TruncatedSVD.explained_variance_ratio_)",
-        )
-        _traits(prefix, matrix, level, units)
-
-
-def _coordinates(
-    name: str, level: Level, words: str, formula: str, units: str, companions: tuple[str, ...]
-) -> None:
-    register(
-        Heuristic(
-            name,
-            "spectra",
-            level,
-            words,
-            f"{formula}; first {COMPONENTS} components",
-            units,
-            coordinates,
-            sign=SIGN_RULE,
-            dims=("prefix_type", "prompt", "component"),
-            inputs={"fit": f"{name}_fit"},
-            companions=companions,
-        )
-    )
-
-
-def _shares(name: str, of: str, make: Maker, level: Level, words: str, formula: str) -> None:
-    register(
-        Heuristic(
-            name,
-            "spectra",
-            level,
-            words,
-            formula,
-            "1",
-            make,
-            dims=("prefix_type", "component"),
-            inputs={"fit": f"{of}_fit"},
-        )
-    )
-
-
-def _traits(prefix: str, matrix: str, level: Level, units: str) -> None:
-    sign = (
-        "corrected: inner product with ph positive; published: a component is flipped if the mean of neutral "
-        "prompts exceeds the mean of the others"
-    )
-    name = f"trait_{prefix}svd"
-    needs = {"fit": f"{name}_fit"}
-    register(
-        Heuristic(
-            name,
-            "spectra",
-            level,
-            f"trait-resolved coordinates of {matrix}",
-            "svd on the prompts of one trait's family plus neutral (published: of fixed differences)",
-            units,
-            trait_svd,
-            symbol="H4" if prefix else "H3",
-            sign=sign,
-            inputs=needs,
-            dims=("trait", "prefix_type", "prompt", "component"),
-            companions=(f"{name}_margin",),
-        )
-    )
-    register(
-        Heuristic(
-            f"{name}_margin",
-            "spectra",
-            level,
-            f"safety of the orientation of {name}",
-            "abs cosine of coordinates and ph (published: difference of means / largest coordinate)",
-            "1",
-            trait_svd_margin,
-            inputs=needs,
-            dims=("trait", "prefix_type", "component"),
-        )
-    )
-    register(
-        Heuristic(
-            f"{prefix}svd_zsum",
-            "spectra",
-            level,
-            f"sum of z-scored {name}",
-            f"sum over the first 3 components of z over prompts (ddof = 0) of {name}",
-            "1",
-            svd_zsum,
-            inputs={"trait_svd": name},
-            sign=sign,
-            dims=("trait", "prefix_type", "prompt"),
-        )
-    )
-
-
-_register_all()

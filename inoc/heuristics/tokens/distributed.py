@@ -12,22 +12,22 @@ from itertools import pairwise
 from typing import cast
 
 import numpy as np
-from jaxtyping import Int64, Integer
+from jaxtyping import Float64, Int64, Integer
 
 from inoc.errors import BackendUnavailable
-from inoc.heuristics.tokens.engine import NumpyEngine
+from inoc.heuristics.tokens.layout import RowLayout, TokenArray, TokenRows
+from inoc.heuristics.tokens.numpy_engine import NumpyEngine
 from inoc.heuristics.tokens.one_pass import (
-    RowStatistics,
-    TokenArray,
     TokenStatistics,
     check_shapes,
-    finalise,
+    finalize,
     one_blas_thread,
-    row_statistics,
+    row_values,
     token_sums,
 )
-from inoc.heuristics.tokens.position_spectrum import SpectrumChoice
 from inoc.heuristics.tokens.sums import TokenSums
+from inoc.heuristics.tokens.terms import Term
+from inoc.values import Recipe
 
 
 def map_reduce(
@@ -37,54 +37,65 @@ def map_reduce(
     *,
     prefix_types: Sequence[str],
     prompts: Sequence[str],
-    spectrum: SpectrumChoice = True,
+    terms: Sequence[Term] = (),
+    row_terms: Sequence[Term] = (),
+    recipe: Recipe = "corrected",
     tasks: int = 8,
 ) -> TokenStatistics:
     """`token_statistics` as `tasks` tasks over tokens and `tasks` over rows, on dask's current scheduler.
 
+    Args:
+        default: Logprobs without a prompt in nats, [token].
+        prefixed: Logprobs with a prompt, [prefix_type, prompt, token].
+        row_size: Token count of every example, in token order.
+        prefix_types: Labels of the first axis of `prefixed`.
+        prompts: Labels of its second axis.
+        terms: Token terms to average.
+        row_terms: Functions of one whole row to evaluate.
+        recipe: Given to the row terms that ask for it.
+        tasks: Tasks of each kind.
+
     Raises:
         BackendUnavailable: dask is not installed.
-        BadInput: shapes that do not belong together.
+        BadInput: Shapes that do not belong together.
     """
     try:
         from dask.base import compute
         from dask.delayed import delayed
     except ImportError as error:
-        raise BackendUnavailable("map_reduce needs dask: pip install 'inoc[dask]'.") from error
+        raise BackendUnavailable("map_reduce needs dask. Fix: pip install 'inoc[dask]'.") from error
     sizes = check_shapes(default, prefixed, row_size, len(prefix_types), len(prompts))
-    sums = [delayed(_sums)(default, prefixed, sizes, a, b) for a, b in _ranges(prefixed.shape[2], tasks)]
+    terms, row_terms = tuple(terms), tuple(row_terms)
+    sums = [
+        delayed(_sums)(default, prefixed, sizes, a, b, terms) for a, b in _ranges(prefixed.shape[2], tasks)
+    ]
     while len(sums) > 1:
         pairs = [delayed(_merged)(*sums[i : i + 2]) for i in range(0, len(sums) - 1, 2)]
         sums = pairs + sums[len(sums) - len(sums) % 2 :]
-    rows = [
-        delayed(_rows)(default, prefixed, sizes, a, b, spectrum)
-        for a, b in _ranges(len(prefix_types) * len(prompts), tasks)
-    ]
-    total, *parts = cast("tuple[TokenSums, *tuple[RowStatistics, ...]]", compute(*sums, *rows))
-    joined = RowStatistics(
-        np.concatenate([part.top_quarter for part in parts]),
-        np.concatenate([part.spectrum for part in parts]),
-    )
-    return finalise(total, joined, sizes, tuple(prefix_types), tuple(prompts))
+    rows = TokenRows(default, prefixed, RowLayout(sizes), prefix_types=prefix_types, prompts=prompts)
+    values = [delayed(_values)(rows, a, b, row_terms, recipe) for a, b in _ranges(len(rows), tasks)]
+    total, *parts = cast("tuple[TokenSums, *tuple[np.ndarray, ...]]", compute(*sums, *values))
+    joined = np.concatenate([np.zeros((len(row_terms), 0)), *parts], axis=1)
+    return finalize(total, joined, sizes, tuple(prefix_types), tuple(prompts), terms, row_terms)
 
 
 def _sums(
-    default: TokenArray, prefixed: TokenArray, row_size: Int64[np.ndarray, " example"], start: int, stop: int
-) -> TokenSums:
-    with one_blas_thread():
-        return token_sums(np.asarray(default[:]), prefixed, row_size, start, stop, NumpyEngine())
-
-
-def _rows(
     default: TokenArray,
     prefixed: TokenArray,
     row_size: Int64[np.ndarray, " example"],
     start: int,
     stop: int,
-    spectrum: SpectrumChoice,
-) -> RowStatistics:
+    terms: tuple[Term, ...],
+) -> TokenSums:
     with one_blas_thread():
-        return row_statistics(np.asarray(default[:]), prefixed, row_size, start, stop, spectrum)
+        return token_sums(np.asarray(default[:]), prefixed, row_size, start, stop, NumpyEngine(), terms)
+
+
+def _values(
+    rows: TokenRows, start: int, stop: int, row_terms: tuple[Term, ...], recipe: Recipe
+) -> Float64[np.ndarray, "term row"]:
+    with one_blas_thread():
+        return row_values(rows, start, stop, row_terms, recipe)
 
 
 def _merged(one: TokenSums, other: TokenSums) -> TokenSums:

@@ -4,15 +4,20 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import os
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from inoc.heuristics.tokens.engine import NumpyEngine, block_tokens
-from inoc.heuristics.tokens.terms import FEATURES, BlockSums, standardised, token_features
+from inoc.heuristics.tokens.terms import BlockSums, Term, Tokens, block_tokens, per_token, standardized
+
+LANES = 1024
 
 
 class JaxEngine:
@@ -26,41 +31,72 @@ class JaxEngine:
             jax.config.update("jax_compilation_cache_dir", str(cache))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
             jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-        self._kernel = jax.jit(_xla_block)
 
     def block_sums(
         self,
         delta: Float32[np.ndarray, "prefix_type prompt token"],
         valid: Bool[np.ndarray, "prefix_type prompt token"] | None,
+        terms: tuple[Term, ...],
     ) -> BlockSums:
         n_types, n_prompts, n_tokens = delta.shape
         if n_types * n_prompts * n_tokens == 0:
-            return NumpyEngine().block_sums(delta, valid)
+            return BlockSums.zeros(len(terms), n_types, n_prompts)
         padding = ((0, 0), (0, 0), (0, block_tokens(n_types * n_prompts) - n_tokens))
         if padding[-1][1] > 0:
             delta = np.pad(delta, padding)
             valid = None if valid is None else np.pad(valid, padding)
         with jax.enable_x64(True):
-            features, gram, scaled = self._kernel(delta, valid)
-            return BlockSums(np.asarray(features), np.asarray(gram), np.asarray(scaled))
+            sums, gram, scaled = _kernel(terms)(delta, valid)
+            return BlockSums(np.asarray(sums), np.asarray(gram), np.asarray(scaled))
 
 
-def _xla_block(
-    delta: jax.Array, valid: jax.Array | None, lanes: int = 1024
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Feature sums are carried in lanes: XLA on a CPU would otherwise evaluate the formulas once per sum."""
-    rows = delta.reshape(-1, delta.shape[-1])
-    n_rows, n_tokens = rows.shape
+@lru_cache(maxsize=8)
+def _kernel(terms: tuple[Term, ...]) -> Callable[..., tuple[jax.Array, jax.Array, jax.Array]]:
+    traceable = [_traceable(term) for term in terms]
+    good = tuple(term for term, fine in zip(terms, traceable, strict=True) if fine)
+    place = np.cumsum(traceable) - 1
 
-    def add(i: jax.Array, totals: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        chunk = jax.lax.dynamic_slice(rows, (0, i * lanes), (n_rows, lanes))
-        return tuple(t + f for t, f in zip(totals, token_features(chunk, jnp.exp), strict=True))
+    def block(delta: jax.Array, valid: jax.Array | None) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Sums are carried in lanes: XLA on a CPU would otherwise evaluate the formulas once per sum."""
+        rows = delta.reshape(-1, delta.shape[-1])
+        n_rows, n_tokens = rows.shape
 
-    start = tuple(jnp.zeros((n_rows, lanes), jnp.float32) for _ in FEATURES)
-    totals = jax.lax.fori_loop(0, n_tokens // lanes, add, start)
-    features = jnp.stack([t.astype(jnp.float64).sum(axis=1) for t in totals])
-    wide = rows.astype(jnp.float64)
-    z = standardised(
-        delta.astype(jnp.float64), None if valid is None else valid.astype(jnp.float64), jnp.sqrt
-    )
-    return features, wide @ wide.T, z @ jnp.swapaxes(z, -1, -2)
+        def add(i: jax.Array, totals: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+            chunk = jax.lax.dynamic_slice(rows, (0, i * LANES), (n_rows, LANES))
+            values = per_token(good, cast(Tokens, chunk), jnp)
+            return tuple(t + cast(jax.Array, v) for t, v in zip(totals, values, strict=True))
+
+        start = tuple(jnp.zeros((n_rows, LANES), jnp.float32) for _ in good)
+        totals = jax.lax.fori_loop(0, n_tokens // LANES, add, start)
+        missing = jnp.full(n_rows, jnp.nan)
+        sums = [
+            totals[k].astype(jnp.float64).sum(axis=1) if fine else missing
+            for k, fine in zip(place, traceable, strict=True)
+        ]
+        wide = rows.astype(jnp.float64)
+        z = standardized(
+            delta.astype(jnp.float64), None if valid is None else valid.astype(jnp.float64), jnp.sqrt
+        )
+        stacked = jnp.stack(sums) if sums else jnp.zeros((0, n_rows))
+        return stacked, wide @ wide.T, z @ jnp.swapaxes(z, -1, -2)
+
+    return jax.jit(block)
+
+
+def _traceable(term: Term) -> bool:
+    """Whether JAX can run the term; a warning names one that it cannot, and its values are NaN."""
+
+    def alone(delta: jax.Array) -> object:
+        return next(per_token((term,), cast(Tokens, delta), jnp))
+
+    try:
+        jax.eval_shape(alone, jax.ShapeDtypeStruct((1, 8), jnp.float32))
+    except Exception as error:
+        warnings.warn(
+            f"token term '{term.name}' is NaN: JAX cannot run it: {type(error).__name__}: {error}. "
+            "Fix: use operators and `xp` only, or --engine numpy.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return False
+    return True

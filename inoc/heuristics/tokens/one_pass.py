@@ -1,92 +1,70 @@
 """Everything heuristics need from token logprobs, streamed from arrays larger than memory.
 
-Two passes. Over token ranges: all that is a sum over tokens, with every row at hand for the Gram matrices
-(`token_sums`, additive). Over rows: the top quarter and the position spectrum, which need one row whole
-(`row_statistics`, independent). Inputs that fit in MEMORY are read once and serve both.
+Two passes. Over token ranges: all that is a sum over tokens, every row at a time for the Gram matrices
+(`token_sums`, additive). Over rows: what needs one row whole (`row_values`, independent). Inputs that fit in
+MEMORY are read once and serve both.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Protocol, TypeVar, runtime_checkable
+from itertools import islice
 
 import numpy as np
 from jaxtyping import Float64, Int64, Integer
 
 from inoc.errors import BadInput
-from inoc.heuristics.maths.tokenwise import DECAY_RATE, MIN_EXAMPLES, share_of_persistent, top_quarter
-from inoc.heuristics.tokens.engine import Engine, EngineName, block_tokens, choose
-from inoc.heuristics.tokens.position_spectrum import PositionSpectrum, SpectrumChoice, position_spectrum
-from inoc.heuristics.tokens.sums import RaggedLayout, TokenSums, differences, example_means
-from inoc.heuristics.tokens.terms import FEATURES
+from inoc.heuristics.tokens.engines import EngineName, choose
+from inoc.heuristics.tokens.layout import (
+    RaggedLayout,
+    RowLayout,
+    TokenArray,
+    TokenRow,
+    TokenRows,
+    prefetched,
+    spans,
+)
+from inoc.heuristics.tokens.sums import TokenSums, example_means
+from inoc.heuristics.tokens.terms import Engine, Term, block_tokens, evaluate
+from inoc.values import Recipe
 
 MEMORY = 512 << 20
 """bytes of logprobs held at a time; so are the states of all workers together."""
-
 ROW_COPIES = 6
-"""float32 copies of a row that the top quarter and the spectrum hold at a time."""
-
-T = TypeVar("T")
-Index = int | slice
-
-
-@runtime_checkable
-class TokenArray(Protocol):
-    """What is read from: a NumPy array, a zarr array or a store's handle. Slices are NumPy arrays."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    def __getitem__(self, key: Index | tuple[Index, ...], /) -> np.ndarray: ...
+"""float32 copies of a row that the row terms hold at a time."""
 
 
 @dataclass(frozen=True)
 class TokenStatistics:
-    """Token statistics of prefix types x prompts, in nats unless stated; formulas in `heuristics.tokenwise`.
+    """What the pass gives, by prefix type and prompt.
 
-    `count` and `missing` are finite pairs used and pairs left out. `w` holds example means of the differences
-    (NaN for an example without a finite pair). `gram` holds inner products of difference rows over all
-    tokens, missing = 0, rows prefix-type-major. `gram_scaled` is the same per prefix type after centring
-    every token over prompts and dividing by its std (ddof=0; constant tokens 0; missing pairs stay out of
-    mean and std). `recovered*` are shares, `coherence*` energy shares. Spectrum fields that were not asked
-    for are NaN.
+    Attributes:
+        count: Tokens with a finite difference; `missing`: those without.
+        rare: Tokens with p < 0.1 without the prompt; `recovered`: those of them with p > 0.1 with it.
+        moved: By position in the example, tokens with abs(delta) > 0.1 nats; `reached`: finite tokens.
+        means: Mean over the finite tokens of every token term, by name; NaN without one.
+        rows: Value of every row term, by name.
+        w: Mean difference of every example in nats per token; NaN for an example without a finite pair.
+        gram: Inner products of difference rows over all tokens, missing = 0, rows prefix-type-major.
+        gram_scaled: The same per prefix type after centering every token over prompts and dividing by its
+            std (ddof = 0; constant tokens 0; missing pairs stay out of mean and std).
     """
 
     prefix_types: tuple[str, ...]
     prompts: tuple[str, ...]
     count: Int64[np.ndarray, "prefix_type prompt"]
     missing: Int64[np.ndarray, "prefix_type prompt"]
-    mean_abs: Float64[np.ndarray, "prefix_type prompt"]
-    mean_signed: Float64[np.ndarray, "prefix_type prompt"]
-    mean_square: Float64[np.ndarray, "prefix_type prompt"]
-    filtered: Float64[np.ndarray, "prefix_type prompt"]
-    top_quarter: Float64[np.ndarray, "prefix_type prompt"]
-    gradient: Float64[np.ndarray, "prefix_type prompt"]
-    filtered_gradient: Float64[np.ndarray, "prefix_type prompt"]
-    loss_decay: Float64[np.ndarray, "prefix_type prompt"]
-    residual: Float64[np.ndarray, "prefix_type prompt"]
-    persistent: Float64[np.ndarray, "prefix_type prompt"]
-    coherence: Float64[np.ndarray, "prefix_type prompt"]
-    coherence_published: Float64[np.ndarray, "prefix_type prompt"]
-    effective_rank: Float64[np.ndarray, "prefix_type prompt"]
-    effective_rank_published: Float64[np.ndarray, "prefix_type prompt"]
-    recovered: Float64[np.ndarray, "prefix_type prompt"]
-    recovered_of_all: Float64[np.ndarray, "prefix_type prompt"]
-    n_examples: Int64[np.ndarray, "prefix_type prompt"]
-    n_positions_usable: Int64[np.ndarray, "prefix_type prompt"]
+    rare: Int64[np.ndarray, "prefix_type prompt"]
+    recovered: Int64[np.ndarray, "prefix_type prompt"]
+    moved: Integer[np.ndarray, "prefix_type prompt position"]
+    reached: Int64[np.ndarray, "prefix_type prompt position"]
+    means: Mapping[str, Float64[np.ndarray, "prefix_type prompt"]]
+    rows: Mapping[str, Float64[np.ndarray, "prefix_type prompt"]]
     w: Float64[np.ndarray, "prefix_type prompt example"]
     gram: Float64[np.ndarray, "row row"]
     gram_scaled: Float64[np.ndarray, "prefix_type prompt prompt"]
-
-
-@dataclass(frozen=True)
-class RowStatistics:
-    """What needs a whole row: top quarter and position spectrum, in the order of rows."""
-
-    top_quarter: Float64[np.ndarray, " row"]
-    spectrum: Float64[np.ndarray, "row 4"]
 
 
 def token_statistics(
@@ -96,33 +74,48 @@ def token_statistics(
     *,
     prefix_types: Sequence[str],
     prompts: Sequence[str],
+    terms: Sequence[Term] = (),
+    row_terms: Sequence[Term] = (),
+    recipe: Recipe = "corrected",
     engine: EngineName = "auto",
-    spectrum: SpectrumChoice = True,
     workers: int | None = None,
     memory: int = MEMORY,
 ) -> TokenStatistics:
-    """All token statistics of `prefixed[prefix_type, prompt, token]` against `default[token]` (logprobs).
+    """All token statistics in one pass over logprobs.
 
-    `row_size` holds the token count of every example, in token order. `spectrum` chooses HB1/HB5 (see
-    `SpectrumChoice`), the largest single cost. `workers` are threads; by default one per core, fewer where
-    their states would not fit in `memory`. Peak memory is about twice `memory` plus the results.
+    Peak memory is about twice `memory` plus the results.
+
+    Args:
+        default: Logprobs without a prompt in nats, [token].
+        prefixed: Logprobs with a prompt, [prefix_type, prompt, token].
+        row_size: Token count of every example, in token order.
+        prefix_types: Labels of the first axis of `prefixed`.
+        prompts: Labels of its second axis.
+        terms: Token terms to average.
+        row_terms: Functions of one whole row to evaluate.
+        recipe: Given to the row terms that ask for it.
+        engine: Where the work per token runs.
+        workers: Threads; by default one per core, fewer where their states would not fit in `memory`.
+        memory: Bytes of logprobs held at a time.
 
     Raises:
-        BadInput: shapes that do not belong together; an unknown engine.
+        BadInput: Shapes that do not belong together; an unknown engine.
     """
     sizes = check_shapes(default, prefixed, row_size, len(prefix_types), len(prompts))
-    chosen = choose(engine)
-    layout = RaggedLayout.of(sizes)
+    chosen, terms = choose(engine), tuple(terms)
     n_types, n_prompts, n_tokens = prefixed.shape
-    by_tokens = workers or _workers(memory, TokenSums.nbytes(n_types, n_prompts, layout))
+    by_tokens = workers or _workers(memory, TokenSums.nbytes(n_types, n_prompts, RaggedLayout.of(sizes)))
     by_rows = workers or _workers(memory, ROW_COPIES * 4 * n_tokens)
     if 4 * n_types * n_prompts * n_tokens <= memory:
         prefixed = np.asarray(prefixed[:])
     baseline = np.asarray(default[:])
+    rows = TokenRows(
+        baseline, prefixed, RowLayout(sizes), prefix_types=prefix_types, prompts=prompts, memory=memory
+    )
     with one_blas_thread():
-        sums = token_sums(baseline, prefixed, sizes, 0, n_tokens, chosen, by_tokens, memory)
-        rows = row_statistics(baseline, prefixed, sizes, 0, n_types * n_prompts, spectrum, by_rows, memory)
-    return finalise(sums, rows, sizes, tuple(prefix_types), tuple(prompts))
+        sums = token_sums(baseline, prefixed, sizes, 0, n_tokens, chosen, terms, by_tokens, memory)
+        values = row_values(rows, 0, len(rows), row_terms, recipe, by_rows)
+    return finalize(sums, values, sizes, tuple(prefix_types), tuple(prompts), terms, row_terms)
 
 
 def check_shapes(
@@ -153,25 +146,26 @@ def token_sums(
     start: int,
     stop: int,
     engine: Engine,
+    terms: tuple[Term, ...],
     workers: int = 1,
     memory: int = MEMORY,
 ) -> TokenSums:
     """The additive state of tokens [start, stop) of all rows. Merged ranges equal the whole."""
     n_types, n_prompts, _ = prefixed.shape
     layout = RaggedLayout.of(row_size)
-    states = [TokenSums.zeros(n_types, n_prompts, layout) for _ in range(workers)]
+    states = [TokenSums.zeros(len(terms), n_types, n_prompts, layout) for _ in range(workers)]
     step = block_tokens(n_types * n_prompts)
-    spans = _spans(start, stop, _tokens_at_a_time(prefixed, memory))
+    pieces = spans(start, stop, _tokens_at_a_time(prefixed, memory))
     with ThreadPoolExecutor(workers) as pool:
-        for (a, b), part in _prefetched(lambda a, b: prefixed[:, :, a:b], spans):
-            blocks = _spans(a, b, step)
+        for (a, b), part in prefetched(lambda a, b: prefixed[:, :, a:b], pieces):
+            blocks = spans(a, b, step)
 
             def work(
                 k: int, a: int = a, part: np.ndarray = part, blocks: list[tuple[int, int]] = blocks
             ) -> None:
                 for left, right in blocks[k::workers]:
                     piece = part[:, :, left - a : right - a]
-                    states[k].add_block(default[left:right], piece, left, layout, engine)
+                    states[k].add_block(default[left:right], piece, left, layout, engine, terms)
 
             list(pool.map(work, range(workers)))
     total = states[0]
@@ -180,87 +174,58 @@ def token_sums(
     return total
 
 
-def row_statistics(
-    default: np.ndarray,
-    prefixed: TokenArray,
-    row_size: Int64[np.ndarray, " example"],
-    start: int,
-    stop: int,
-    spectrum: SpectrumChoice = True,
-    workers: int = 1,
-    memory: int = MEMORY,
-) -> RowStatistics:
-    """Top quarter and position spectrum of rows [start, stop), counted prefix-type-major."""
-    n_prompts = prefixed.shape[1]
+def row_values(
+    rows: TokenRows, start: int, stop: int, row_terms: Sequence[Term], recipe: Recipe, workers: int = 1
+) -> Float64[np.ndarray, "term row"]:
+    """Every row term of rows [start, stop), counted prefix-type-major."""
+    if not row_terms:
+        return np.zeros((0, stop - start))
 
-    def one(row: np.ndarray) -> tuple[float, PositionSpectrum]:
-        delta = differences(default, row)
-        finite = np.isfinite(delta)
-        filled = delta if finite.all() else np.where(finite, delta, np.float32(0))
-        return float(top_quarter(delta)), position_spectrum(filled, row_size, spectrum)
+    def one(row: TokenRow) -> list[float]:
+        layout = row.layout
+        given = {"delta": row.delta, "layout": layout, "row_size": layout.row_size, "recipe": recipe}
+        return [float(value) for value in evaluate(row_terms, given)]  # pyright: ignore[reportArgumentType]
 
-    def read(a: int, b: int) -> list[np.ndarray]:
-        if isinstance(prefixed, np.ndarray):
-            return [prefixed[divmod(r, n_prompts)] for r in range(a, b)]
-        first, last = divmod(a, n_prompts), divmod(b - 1, n_prompts)
-        if first[0] != last[0]:
-            return [*read(a, last[0] * n_prompts), *read(last[0] * n_prompts, b)]
-        return list(prefixed[first[0], first[1] : last[1] + 1])
-
-    at_a_time = max(1, memory // 2 // max(4 * prefixed.shape[2], 1))
-    results: list[tuple[float, PositionSpectrum]] = []
+    found: list[list[float]] = []
     with ThreadPoolExecutor(workers) as pool:
-        for _, rows in _prefetched(read, _spans(start, stop, at_a_time)):
-            results += pool.map(one, rows)
-    return RowStatistics(
-        np.array([top for top, _ in results], dtype=np.float64),
-        np.array([shares for _, shares in results], dtype=np.float64).reshape(-1, 4),
-    )
+        stream = rows.between(start, stop)
+        while block := list(islice(stream, 8 * workers)):  # a row is as long as all tokens: few at a time
+            found += pool.map(one, block)
+    return np.array(found, dtype=np.float64).reshape(stop - start, len(row_terms)).T
 
 
-def finalise(
+def finalize(
     sums: TokenSums,
-    rows: RowStatistics,
+    row_values: Float64[np.ndarray, "term row"],
     row_size: Int64[np.ndarray, " example"],
     prefix_types: tuple[str, ...],
     prompts: tuple[str, ...],
+    terms: Sequence[Term],
+    row_terms: Sequence[Term],
 ) -> TokenStatistics:
-    """Means and shares from the merged state, whose memory is reused: do not merge into it afterwards."""
+    """Means from the merged state, whose memory is reused: do not merge into it afterwards."""
     shape = (len(prefix_types), len(prompts))
     count = int(row_size.sum()) - sums.missing
-    w, n_examples = example_means(sums, row_size)
     n_positions = sums.moved.shape[1]
     shorter = np.cumsum(np.bincount(row_size, minlength=n_positions + 1)[:n_positions])
-    reach = len(row_size) - shorter - sums.position_missing.astype(np.int64)
+    reached = len(row_size) - shorter - sums.position_missing.astype(np.int64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = dict(zip(FEATURES, (sums.features / count).reshape(len(FEATURES), *shape), strict=True))
-        recovered, of_all = sums.recovered / sums.rare, sums.recovered / count
-    spectrum = rows.spectrum.T.reshape(4, *shape)
+        means = (sums.terms / count).reshape(len(terms), *shape)
     return TokenStatistics(
         prefix_types=prefix_types,
         prompts=prompts,
         count=count.reshape(shape),
         missing=sums.missing.reshape(shape),
-        **means,
-        residual=means["mean_abs"] - DECAY_RATE * means["loss_decay"],
-        top_quarter=rows.top_quarter.reshape(shape),
-        persistent=share_of_persistent(sums.moved, reach).reshape(shape),
-        coherence=spectrum[0],
-        effective_rank=spectrum[1],
-        coherence_published=spectrum[2],
-        effective_rank_published=spectrum[3],
-        recovered=recovered.reshape(shape),
-        recovered_of_all=of_all.reshape(shape),
-        n_examples=n_examples.reshape(shape),
-        n_positions_usable=np.count_nonzero(reach >= MIN_EXAMPLES, axis=1).reshape(shape),
-        w=w.reshape(*shape, len(row_size)),
+        rare=sums.rare.reshape(shape),
+        recovered=sums.recovered.reshape(shape),
+        moved=sums.moved.reshape(*shape, n_positions),
+        reached=reached.reshape(*shape, n_positions),
+        means={term.name: mean for term, mean in zip(terms, means, strict=True)},
+        rows={term.name: row.reshape(shape) for term, row in zip(row_terms, row_values, strict=True)},
+        w=example_means(sums, row_size).reshape(*shape, len(row_size)),
         gram=sums.gram,
         gram_scaled=sums.gram_scaled,
     )
-
-
-def _spans(start: int, stop: int, step: int) -> list[tuple[int, int]]:
-    return list(pairwise([*range(start, stop, step), stop])) if stop > start else []
 
 
 def _tokens_at_a_time(prefixed: TokenArray, memory: int) -> int:
@@ -271,19 +236,6 @@ def _tokens_at_a_time(prefixed: TokenArray, memory: int) -> int:
     fit = max(1, memory // 2 // max(4 * n_types * n_prompts, 1))
     chunk = getattr(prefixed, "chunks", (1,))[-1]
     return fit // chunk * chunk if fit >= chunk else fit
-
-
-def _prefetched(
-    read: Callable[[int, int], T], spans: list[tuple[int, int]]
-) -> Iterator[tuple[tuple[int, int], T]]:
-    """Parts in order, the next one being read while the current one is worked on."""
-    with ThreadPoolExecutor(1) as reader:
-        pending = reader.submit(read, *spans[0]) if spans else None
-        for i, span in enumerate(spans):
-            assert pending is not None
-            part = pending.result()
-            pending = reader.submit(read, *spans[i + 1]) if i + 1 < len(spans) else None
-            yield span, part
 
 
 def _workers(memory: int, each: int) -> int:

@@ -5,39 +5,30 @@ counts exact; how tokens are cut into ranges changes Gram matrices by 1e-12 and 
 """
 
 from dataclasses import dataclass, fields
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int32, Int64
+from jaxtyping import Float, Float64, Int32, Int64
 
-from inoc.heuristics.maths.tokenwise import PERSISTENT, RARE
-from inoc.heuristics.tokens.engine import Engine
-from inoc.heuristics.tokens.terms import FEATURES
+from inoc.heuristics.tokens.layout import RaggedLayout, differences
+from inoc.heuristics.tokens.terms import Engine, Term
 
+MOVED = 0.1
+"""nats; a token moves if its abs(delta) is above this."""
+RARE = 0.1
+"""a token is rare if its probability without the prompt is below this, recovered if it is above with it."""
 RARE_LOGPROB = float(np.log(RARE))
-
-
-class RaggedLayout(NamedTuple):
-    """Where examples lie along the token axis. Examples without tokens are left out of the first three."""
-
-    example: Int64[np.ndarray, " filled"]
-    start: Int64[np.ndarray, " filled"]
-    stop: Int64[np.ndarray, " filled"]
-    n_examples: int
-    n_positions: int
-
-    @classmethod
-    def of(cls, row_size: Int64[np.ndarray, " example"]) -> "RaggedLayout":
-        stop = np.cumsum(row_size)
-        filled = np.flatnonzero(row_size > 0)
-        return cls(
-            filled, (stop - row_size)[filled], stop[filled], len(row_size), int(row_size.max(initial=0))
-        )
 
 
 @dataclass
 class TokenSums:
-    features: Float64[np.ndarray, "feature row"]
+    """Sums and counts of some tokens of every row.
+
+    `terms` and `recovered`, `rare`, `missing` are over tokens; `moved` counts tokens that move, by position in
+    their example. `example_missing` and `position_missing` count missing pairs.
+    """
+
+    terms: Float64[np.ndarray, "term row"]
     missing: Int64[np.ndarray, " row"]
     rare: Int64[np.ndarray, " row"]
     recovered: Int64[np.ndarray, " row"]
@@ -49,10 +40,10 @@ class TokenSums:
     gram_scaled: Float64[np.ndarray, "prefix_type prompt prompt"]
 
     @classmethod
-    def zeros(cls, n_types: int, n_prompts: int, layout: RaggedLayout) -> "TokenSums":
+    def zeros(cls, n_terms: int, n_types: int, n_prompts: int, layout: RaggedLayout) -> "TokenSums":
         rows = n_types * n_prompts
         return cls(
-            features=np.zeros((len(FEATURES), rows)),
+            terms=np.zeros((n_terms, rows)),
             missing=np.zeros(rows, np.int64),
             rare=np.zeros(rows, np.int64),
             recovered=np.zeros(rows, np.int64),
@@ -88,16 +79,16 @@ class TokenSums:
         at: int,
         layout: RaggedLayout,
         engine: Engine,
+        terms: tuple[Term, ...],
     ) -> None:
         """Add the tokens [at, at + token) of every row."""
-        with np.errstate(invalid="ignore"):
-            delta = np.asarray(prefixed - default, dtype=np.float32)
+        delta = differences(default, prefixed)
         valid = np.isfinite(delta)
         complete = bool(valid.all())
         if not complete:
             delta = np.where(valid, delta, np.float32(0))
-        sums = engine.block_sums(delta, None if complete else valid)
-        self.features += sums.features
+        sums = engine.block_sums(delta, None if complete else valid, terms)
+        self.terms += sums.terms
         self.gram += sums.gram
         self.gram_scaled += sums.gram_scaled
 
@@ -119,7 +110,7 @@ class TokenSums:
         start = np.maximum(layout.start[first:last] - at, 0)
         stop = np.minimum(layout.stop[first:last] - at, n_tokens)
         self.example_sum[:, example] += np.add.reduceat(rows, start, axis=1, dtype=np.float64)
-        count_positions(self.moved, np.abs(rows) > PERSISTENT, start, stop, position)
+        count_positions(self.moved, np.abs(rows) > MOVED, start, stop, position)
         if not complete:
             absent = ~valid.reshape(rows.shape)
             self.missing += absent.sum(axis=1)
@@ -146,20 +137,11 @@ def count_positions(
 
 def example_means(
     sums: TokenSums, row_size: Int64[np.ndarray, " example"]
-) -> tuple[Float64[np.ndarray, "row example"], Int64[np.ndarray, " row"]]:
-    """(w, number of examples with any finite pair); w is NaN without one. Overwrites `sums.example_sum`."""
+) -> Float64[np.ndarray, "row example"]:
+    """w: mean difference of every example, NaN without a finite pair. Overwrites `sums.example_sum`."""
     if sums.missing.any():
         n = np.subtract(row_size, sums.example_missing, dtype=np.int64)
     else:
         n = np.broadcast_to(row_size, sums.example_sum.shape)
     with np.errstate(invalid="ignore", divide="ignore"):
-        w = np.divide(sums.example_sum, n, out=sums.example_sum)
-    return w, np.count_nonzero(n > 0, axis=1)
-
-
-def differences(
-    default: Float[np.ndarray, " token"], prefixed: Float[np.ndarray, " token"]
-) -> Float32[np.ndarray, " token"]:
-    """float32 differences of one row; not finite where a side is not."""
-    with np.errstate(invalid="ignore"):
-        return np.asarray(prefixed - default, dtype=np.float32)
+        return np.divide(sums.example_sum, n, out=sums.example_sum)

@@ -1,86 +1,155 @@
-"""What is computed per token, written once for NumPy and JAX.
+"""What is computed per token or per row, written once: functions that name what they need as parameters.
 
-Formulas use operators and one function, `exp`, so the same lines run on NumPy arrays and under `jax.jit`. A
-delta of 0 contributes 0 to every sum, so padding and missing pairs are zeros.
+A term of the kernel is a function of `delta` (float32 differences of a block) and of named parts; `xp` is
+NumPy or jax.numpy. A part that several terms need is computed once per block. Padding and missing pairs are
+differences of 0, at which every term is 0, so that they add nothing to a sum.
 """
 
-from collections.abc import Callable
-from functools import cache
-from typing import NamedTuple, TypeVar, cast
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from types import ModuleType
+from typing import NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float64
-
-from inoc.heuristics.maths.tokenwise import DECAY_RATE, DECAY_STEPS, FILTER, simulate_decay
+from jaxtyping import Bool, Float32, Float64
 
 A = TypeVar("A")
+Function = Callable[..., object]
 
-FEATURES = (
-    "mean_abs",
-    "mean_signed",
-    "mean_square",
-    "filtered",
-    "gradient",
-    "filtered_gradient",
-    "loss_decay",
-)
+BLOCK = 1 << 21
+"""elements of a block: 8 MiB of float32."""
+
+
+@runtime_checkable
+class Tokens(Protocol):
+    """Numbers per token: a NumPy or a JAX array. Operators and the functions of `xp` mean the same for both."""
+
+    def __abs__(self) -> "Tokens": ...
+    def __neg__(self) -> "Tokens": ...
+    def __add__(self, other: "Tokens | float", /) -> "Tokens": ...
+    def __radd__(self, other: "Tokens | float", /) -> "Tokens": ...
+    def __sub__(self, other: "Tokens | float", /) -> "Tokens": ...
+    def __rsub__(self, other: "Tokens | float", /) -> "Tokens": ...
+    def __mul__(self, other: "Tokens | float", /) -> "Tokens": ...
+    def __rmul__(self, other: "Tokens | float", /) -> "Tokens": ...
+    def __gt__(self, other: "Tokens | float", /) -> "Tokens": ...
+    def __lt__(self, other: "Tokens | float", /) -> "Tokens": ...
+
+
+@dataclass(frozen=True)
+class Term:
+    """A named function with the named parts it builds on, directly or through other parts."""
+
+    name: str
+    function: Function
+    parts: tuple[tuple[str, Function], ...] = ()
+
+
+@cache
+def parameters(function: Function) -> tuple[str, ...]:
+    """Names of the parameters that have no default."""
+    return tuple(
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is inspect.Parameter.empty
+    )
+
+
+def with_parts(name: str, function: Function, known: Mapping[str, Function]) -> Term:
+    """The term with those of the known parts that it leads to."""
+    reached: dict[str, Function] = {}
+    waiting = list(parameters(function))
+    while waiting:
+        part = waiting.pop()
+        if part in known and part not in reached:
+            reached[part] = known[part]
+            waiting += parameters(known[part])
+    return Term(name, function, tuple(reached.items()))
+
+
+@lru_cache(maxsize=64)
+def _steps(terms: tuple[Term, ...]) -> tuple[tuple[str, Function, tuple[str, ...], bool], ...]:
+    """(name, function, parameters, whether it is a term), each part once and before what needs it."""
+    parts = {name: function for term in terms for name, function in term.parts}
+    found: dict[str, tuple[str, Function, tuple[str, ...], bool]] = {}
+
+    def add(key: str, name: str, function: Function, is_term: bool) -> None:
+        if key not in found:
+            for need in parameters(function):
+                if need in parts:
+                    add(need, need, parts[need], False)
+            found[key] = (name, function, parameters(function), is_term)
+
+    for i, term in enumerate(terms):
+        add(f"{i} {term.name}", term.name, term.function, True)
+    return tuple(found.values())
+
+
+def evaluate(terms: Sequence[Term], given: Mapping[str, object]) -> Iterator[object]:
+    """The value of each term in order; a part is computed once, when the first term needs it."""
+    known = dict(given)
+    for name, function, needs, is_term in _steps(tuple(terms)):
+        value = function(**{need: known[need] for need in needs})
+        if is_term:
+            yield value
+        else:
+            known[name] = value
+
+
+def per_token(terms: Sequence[Term], delta: Tokens, xp: ModuleType) -> Iterator[Tokens]:
+    """Each term of a block of differences, of the shape and in the dtype of `delta`."""
+    return cast(Iterator[Tokens], evaluate(terms, {"delta": delta, "xp": xp}))
 
 
 class BlockSums(NamedTuple):
     """Sums over the tokens of one block; rows are (prefix type, prompt), prefix-type-major."""
 
-    features: Float64[np.ndarray, "feature row"]
+    terms: Float64[np.ndarray, "term row"]
     gram: Float64[np.ndarray, "row row"]
     gram_scaled: Float64[np.ndarray, "prefix_type prompt prompt"]
 
+    @classmethod
+    def zeros(cls, n_terms: int, n_types: int, n_prompts: int) -> "BlockSums":
+        rows = n_types * n_prompts
+        return cls(
+            np.zeros((n_terms, rows)), np.zeros((rows, rows)), np.zeros((n_types, n_prompts, n_prompts))
+        )
 
-def standardised(x: A, valid: A | None, sqrt: Callable[[A], A]) -> A:
-    """Columns of `x[prefix_type, prompt, token]` centred over prompts and divided by their std (ddof=0).
+
+@runtime_checkable
+class Engine(Protocol):
+    """Where the work per token runs."""
+
+    name: str
+
+    def block_sums(
+        self,
+        delta: Float32[np.ndarray, "prefix_type prompt token"],
+        valid: Bool[np.ndarray, "prefix_type prompt token"] | None,
+        terms: tuple[Term, ...],
+    ) -> BlockSums:
+        """Sums over the tokens of a block. `delta` is 0 where not `valid`; None means that all are valid."""
+        ...
+
+
+def block_tokens(n_rows: int) -> int:
+    """Tokens per block: a power of two with about BLOCK elements over all rows, 1024 to 65536."""
+    return 1 << min(max((BLOCK // max(n_rows, 1)).bit_length() - 1, 10), 16)
+
+
+def standardized(x: A, valid: A | None, sqrt: Callable[[A], A]) -> A:
+    """Columns of `x[..., prompt, token]` centered over prompts and divided by their std (ddof = 0).
 
     Constant columns become 0. Where `valid` (1 or 0, same shape) is given, zeros stay out of mean and std.
     """
     values, mask = cast(np.ndarray, x), cast(np.ndarray | None, valid)
     n = values.shape[-2] if mask is None else mask.sum(-2, keepdims=True)
     n = n + (n == 0)
-    centred = values - values.sum(-2, keepdims=True) / n
+    centered = values - values.sum(-2, keepdims=True) / n
     if mask is not None:
-        centred = centred * mask
-    variance = (centred * centred).sum(-2, keepdims=True) / n
+        centered = centered * mask
+    variance = (centered * centered).sum(-2, keepdims=True) / n
     constant = variance == 0
-    return cast(A, centred / cast(np.ndarray, sqrt(cast(A, variance + constant))))
-
-
-def token_features(delta: A, exp: Callable[[A], A]) -> tuple[A, ...]:
-    """The seven per-token terms of FEATURES, each of the shape of `delta`, in its dtype."""
-    x = cast(np.ndarray, delta)  # or a JAX array: the operators used here mean the same
-    size = abs(x)
-    decay = cast(np.ndarray, exp(cast(A, -size)))
-    step = 1 - decay
-    strong = size > FILTER
-    *lower, highest = decay_polynomial()
-    total = highest * decay
-    for coefficient in reversed(lower[1:]):
-        total = (total + coefficient) * decay
-    total = (total + lower[0]) * step
-    return cast(tuple[A, ...], (size, x, x * x, x * strong, step, step * strong, total))
-
-
-@cache
-def decay_polynomial(degree: int = 6, tolerance: float = 1e-6) -> tuple[float, ...]:
-    """Coefficients c with `simulate_decay` total = (1 - z) sum_j c_j z^j, z = exp(-abs(delta)), to 1e-6 of
-    32.
-
-    The total after 32 small steps is a smooth function of z that vanishes at z = 1; one polynomial replaces
-    32 passes. The fit is verified against the recursion on a grid every time it is made.
-    """
-
-    def ratio(z: Float64[np.ndarray, " node"]) -> Float64[np.ndarray, " node"]:
-        return simulate_decay(-np.log(z), DECAY_RATE, DECAY_STEPS)[0] / (1 - z)
-
-    nodes = (1 + np.cos(np.pi * (np.arange(64) + 0.5) / 64)) / 2
-    fit = np.polynomial.Polynomial.fit(nodes, ratio(nodes), degree, domain=[0, 1]).convert()
-    grid = np.linspace(1e-6, 1 - 1e-6, 2001)
-    error = float(np.abs(fit(grid) - ratio(grid)).max())
-    if not error < tolerance:
-        raise AssertionError(f"the polynomial for the loss decay is off by {error:.1e}")
-    return tuple(float(c) for c in fit.coef)
+    return cast(A, centered / cast(np.ndarray, sqrt(cast(A, variance + constant))))
