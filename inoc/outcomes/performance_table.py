@@ -158,7 +158,8 @@ def choose(names: Sequence[str], wanted: Sequence[str] | None, absent: Sequence[
     places: list[int] = []
     reasons: list[str] = []
     for name in wanted:
-        found = [i for i, known in enumerate(names) if name in (known, known.split("[")[0])]
+        exact = [names.index(name)] if name in names else []
+        found = exact or [i for i, known in enumerate(names) if known.split("[")[0] == name]
         reason = [line for line in absent if line.split(": ")[0] == name.split("[")[0]]
         if not found and not reason:
             raise BadInput(unknown("heuristic", name, names))

@@ -74,7 +74,8 @@ def test_spectra_and_angles(
 
 def test_gap(table: xr.Dataset, numbers: dict) -> None:
     for name, want in numbers["gap"].items():
-        np.testing.assert_allclose(table[name], want, rtol=1e-4, err_msg=name)
+        found = table[name].sel(variant="raw") if "variant" in table[name].dims else table[name]
+        np.testing.assert_allclose(found, want, rtol=1e-4, err_msg=name)
 
 
 def test_the_command_imports_nothing_heavy(store: Path) -> None:

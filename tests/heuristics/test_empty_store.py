@@ -17,9 +17,7 @@ def test_a_store_without_logprobs_says_what_makes_them(tmp_path: Path) -> None:
         writer.put_prompts([row])
     table = inoc.heuristics.compute(inoc.open_store(store))
     assert "ph" not in table
-    assert any(
-        line.startswith("ph: ") and "`inoc score` makes them" in line for line in table.attrs["absent"]
-    )
+    assert any(line.startswith("ph: ") and "`inoc score` adds them" in line for line in table.attrs["absent"])
     result = CliRunner().invoke(heuristics, ["--store", str(store)])
     assert isinstance(result.exception, IncompleteStore)
     assert result.exception.exit_code == 3

@@ -19,6 +19,7 @@ from inoc.heuristics.frame import reference, registry
 from inoc.heuristics.frame.declarations import FAMILIES
 from inoc.heuristics.frame.inputs import Inputs
 from inoc.heuristics.frame.registry import computed
+from inoc.store.runs import RunInfo
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = ROOT / "tests" / "plugins" / "heuristic_plugin"
@@ -126,17 +127,22 @@ import json, sys, warnings
 import inoc
 with warnings.catch_warnings(record=True) as seen:
     warnings.simplefilter("always")
-    h = inoc.heuristics.compute(inoc.open_store(sys.argv[1]), only=sys.argv[2].split(","))
+    store, only, engine = inoc.open_store(sys.argv[1]), sys.argv[2].split(","), sys.argv[3]
+    h = inoc.heuristics.compute(store, only=only, engine=engine)
 print(json.dumps({"vars": {n: v.values.tolist() for n, v in h.data_vars.items()}, "absent": h.attrs["absent"],
                   "source": {n: v.attrs["source"] for n, v in h.data_vars.items()},
                   "warnings": [str(w.message) for w in seen]}))
 """
 
 
-def run_with(plugin_path: Path, store: Path, only: str) -> dict:
-    environment = os.environ | {"PYTHONPATH": str(plugin_path)}
+def run_with(plugin_path: Path, store: Path, only: str, engine: str = "numpy") -> dict:
+    paths = [str(plugin_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(store), only], capture_output=True, text=True, env=environment
+        [sys.executable, "-c", SCRIPT, str(store), only, engine],
+        capture_output=True,
+        text=True,
+        env=environment,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -162,6 +168,28 @@ def test_an_installed_package_adds_a_heuristic(installed, world):
         found["vars"]["skew"], np.array(found["vars"]["ph"]) - found["vars"]["median_difference"]
     )
     assert found["source"]["median_difference"] == "median_heuristics"
+
+
+@pytest.mark.parametrize("engine", ["numpy", "jax"])
+def test_it_adds_a_token_term_a_row_term_and_reads_rows_and_runs(installed, world, engine):
+    found = run_with(installed, world.path, "mean_root,median_token,first_token,n_runs", engine)
+    assert found["warnings"] == []
+    delta = (world.prefixed - world.default).astype(np.float64)
+    expected = {
+        "mean_root": np.sqrt(np.abs(delta)).mean(-1),
+        "median_token": np.median(delta, axis=-1),
+        "first_token": delta[..., np.cumsum(world.row_size) - world.row_size].mean(-1),
+    }
+    for name, values in expected.items():
+        np.testing.assert_allclose(found["vars"][name], values.T, rtol=1e-5, atol=1e-6, err_msg=name)
+    assert found["absent"] == ["n_runs: the store holds no runs; `inoc train` adds them"]
+
+
+def test_runs_are_an_input(world):
+    class WithRuns(type(inoc.open_store(world.path))):
+        runs = {"a": RunInfo("a", "positive_0", "fixed", seed=1), "b": RunInfo("b", "", "none")}
+
+    assert [run.prompt for run in Inputs(WithRuns(world.path)).runs] == ["positive_0", ""]
 
 
 def fake_package(place: Path, code: str, entry: str = "bad_package") -> Path:

@@ -13,15 +13,7 @@ from jaxtyping import Float64, Int64
 
 from inoc.errors import BadInput, IncompleteStore
 from inoc.heuristics.frame.prompt_inputs import PromptInputs, choose, strings
-from inoc.heuristics.frame.protocols import (
-    Absent,
-    Array,
-    ExampleLike,
-    RunLike,
-    RunsLike,
-    StoreLike,
-    TokenLike,
-)
+from inoc.heuristics.frame.protocols import Absent, Array, ExampleLike, RunLike, StoreLike, TokenLike
 from inoc.heuristics.tokens.engines import EngineName
 from inoc.heuristics.tokens.layout import RowLayout, TokenArray, TokenRows
 from inoc.heuristics.tokens.one_pass import TokenStatistics, token_statistics
@@ -214,7 +206,7 @@ class Inputs(PromptInputs):
     @cached_property
     def runs(self) -> tuple[RunLike, ...]:
         """The runs of the store: name, prompt, prefix type, seed and settings of each fine-tuning."""
-        if not isinstance(self._store, RunsLike) or not self._store.runs:
+        if not self._store.runs:
             raise Absent("the store holds no runs; `inoc train` adds them")
         return tuple(self._store.runs.values())
 
