@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -187,7 +188,7 @@ def test_it_adds_a_token_term_a_row_term_and_reads_rows_and_runs(installed, worl
 
 def test_runs_are_an_input(world):
     class WithRuns(type(inoc.open_store(world.path))):
-        runs = {"a": RunInfo("a", "positive_0", "fixed", seed=1), "b": RunInfo("b", "", "none")}
+        runs: ClassVar = {"a": RunInfo("a", "positive_0", "fixed", seed=1), "b": RunInfo("b", "", "none")}
 
     assert [run.prompt for run in Inputs(WithRuns(world.path)).runs] == ["positive_0", ""]
 
