@@ -7,47 +7,41 @@ from jaxtyping import Float, Int
 
 from inoc.errors import BadInput, BrokenStore, OtherSettings
 from inoc.hashing import canonical_json
-from inoc.store.files import chunk_shape, transaction
+from inoc.store.files import transaction
 from inoc.store.marks import DONE, Cell, Part, crc_of, put_marked, read_marked
 from inoc.store.reader import Reader
 from inoc.store.runs import RunPlan
-from inoc.store.schema import GROUPS, check_name
-from inoc.store.tables import put_group, stage_columns, stage_parent, unique
+from inoc.store.schema import check_name
+from inoc.store.tables import make_room, put_group, stage_columns, stage_parent, union, unique
+
+LOSSES = ("update", "loss", "learning_rate")
 
 
 def put_run(store: Reader, plan: RunPlan) -> None:
     """See `StoreWriter.put_run`."""
     where = f"runs/{check_name(plan.name, 'run')}"
     unique(plan.steps, f"run {plan.name}: step")
-    if store.has(where):
-        _grow(store, where, plan)
+    old: list[int] = []
+    if there := store.has(where):
+        _check_same(store, where, plan)
+        old = [int(step) for step in store.read(f"{where}/step")]
+    steps, labels = union(old, plan.steps), plan.labels
+    if steps == old:
         return
-    labels = plan.labels
-    sizes = {name: len(values) for name, values in labels.items()} | {"step": len(plan.steps)}
-    unit_variables = ("score", "coverage", *(("generation",) if plan.generations else ()))
+    rooms = ["score", "coverage", "unit_crc"]
+    if store.has(f"{where}/generation") if there else plan.generations:
+        rooms.append("generation")
+    sizes = {name: len(values) for name, values in labels.items()} | {"step": len(steps)}
     with transaction(store.path) as change:
-        stage_parent(change, store, "runs", plan.name)
-        change.group(where, plan.attributes)
-        stage_columns(change, where, {**labels, "step": np.asarray(plan.steps, np.int64)})
-        stage_columns(change, where, {v: np.zeros(0) for v in ("update", "loss", "learning_rate")})
-        for variable in unit_variables:
-            spec = GROUPS["runs"][variable]
-            shape = tuple(sizes[d] for d in spec.dims)
-            chunks = chunk_shape(shape, spec.dtype, len(shape) - 2)
-            about = {"units": spec.units} if spec.units else {}
-            change.empty_array(
-                f"{where}/{variable}", shape, spec.dims, dtype=spec.dtype, chunks=chunks, attributes=about
-            )
-        change.empty_array(
-            f"{where}/unit_crc",
-            (sizes["step"], sizes["condition"]),
-            ("step", "condition"),
-            dtype="int64",
-            chunks=(1, 1),
-        )
+        if not there:
+            stage_parent(change, store, "runs", plan.name)
+            change.group(where, plan.attributes)
+            stage_columns(change, where, {**labels, **{v: np.zeros(0) for v in LOSSES}})
+        stage_columns(change, where, {"step": np.asarray(steps, np.int64)})
+        make_room(change, store, where, dict.fromkeys(rooms, 2), sizes)
 
 
-def _grow(store: Reader, where: str, plan: RunPlan) -> None:
+def _check_same(store: Reader, where: str, plan: RunPlan) -> None:
     for variable, values in plan.labels.items():
         if store.labels(f"{where}/{variable}") != values:
             raise OtherSettings(
@@ -60,16 +54,6 @@ def _grow(store: Reader, where: str, plan: RunPlan) -> None:
                 f"{store.path}: /{where} {key}: stored {stored.get(key)!r}, now {value!r}. "
                 "Fix: give the changed run another name (a tag), or choose another store."
             )
-    old = [int(s) for s in store.read(f"{where}/step")]
-    new = list(dict.fromkeys([*old, *plan.steps]))
-    if new == old:
-        return
-    with transaction(store.path) as change:
-        stage_columns(change, where, {"step": np.asarray(new, np.int64)})
-        for variable in ("score", "coverage", "generation", "unit_crc"):
-            if store.has(f"{where}/{variable}"):
-                shape = store.shape(f"{where}/{variable}")
-                change.grow(f"{where}/{variable}", (len(new), *shape[1:]))
 
 
 def _planned(store: Reader, name: str) -> str:
@@ -168,17 +152,8 @@ def append_losses(
         raise BadInput(
             f"run {name!r}: {len(updates)} updates, {len(loss)} losses, {len(rate)} learning rates."
         )
-    old = [store.read(f"{where}/{v}") for v in ("update", "loss", "learning_rate")]
-    table = {int(u): (float(a), float(b)) for u, a, b in zip(*old, strict=True)}
-    table |= {int(u): (float(a), float(b)) for u, a, b in zip(updates, loss, rate, strict=True)}
+    old = [store.read(f"{where}/{v}") for v in LOSSES]
+    table = {int(u): row for u, *row in (*zip(*old, strict=True), *zip(updates, loss, rate, strict=True))}
     rows = sorted(table)
-    put_group(
-        store,
-        where,
-        {
-            "update": np.asarray(rows, np.int64),
-            "loss": np.asarray([table[u][0] for u in rows]),
-            "learning_rate": np.asarray([table[u][1] for u in rows]),
-        },
-        store.attributes(where),
-    )
+    columns = [np.asarray(rows, np.int64), *np.array([table[u] for u in rows], np.float64).reshape(-1, 2).T]
+    put_group(store, where, dict(zip(LOSSES, columns, strict=True)), store.attributes(where))

@@ -20,6 +20,7 @@ import numpy as np
 from inoc.atomic import flush
 from inoc.errors import BrokenStore
 from inoc.hashing import canonical_json
+from inoc.store.schema import VariableSpec
 
 Attributes = Mapping[str, object]
 NODE = "zarr.json"
@@ -91,41 +92,35 @@ def group_document(attributes: Attributes) -> dict[str, object]:
     return {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
 
 
-def chunk_shape(shape: Sequence[int], dtype: str, whole: int = 1) -> tuple[int, ...]:
-    """Chunks of one index along all dims but the last `whole`; those whole, or about 1 MiB along the last one."""
-    if not shape:
-        return ()
-    size = STRINGS_PER_CHUNK if dtype == "string" else CHUNK_BYTES // np.dtype(dtype).itemsize
-    kept = shape[len(shape) - whole : -1]
-    last = max(1, min(shape[-1], size // max(1, math.prod(kept))))
-    return (*(1 for _ in shape[: len(shape) - whole]), *(max(1, n) for n in kept), last)
+def chunk_shape(shape: Sequence[int], dtype: str, lead: int = 0, last: int | None = None) -> tuple[int, ...]:
+    """Chunks of one index along the first `lead` dims; the others whole, the last one up to `last` or about 1 MiB."""
+    if len(shape) == lead:
+        return (1,) * lead
+    whole = [max(1, n) for n in shape[lead:-1]]
+    if last is None:
+        size = STRINGS_PER_CHUNK if dtype == "string" else CHUNK_BYTES // np.dtype(dtype).itemsize
+        last = size // math.prod(whole)
+    return (*(1,) * lead, *whole, max(1, min(shape[-1], last)))
 
 
 def create_array(
-    directory: Path,
-    shape: tuple[int, ...],
-    dtype: str,
-    dims: tuple[str, ...],
-    *,
-    chunks: tuple[int, ...] | None = None,
-    attributes: Attributes | None = None,
+    directory: Path, shape: tuple[int, ...], spec: VariableSpec, chunks: tuple[int, ...]
 ) -> WritableArray:
     """A new array at `directory`: checksummed chunks, named dims; unwritten cells read as NaN, -1 or ""."""
     import zarr
     from zarr.codecs import Crc32cCodec
-    from zarr.core.common import JSON
     from zarr.storage import LocalStore
 
-    kind = "string" if dtype == "string" else np.dtype(dtype).kind
+    kind = "string" if spec.dtype == "string" else np.dtype(spec.dtype).kind
     array = zarr.create_array(  # pyright: ignore[reportUnknownMemberType]
         LocalStore(directory),
         shape=shape,
-        dtype=dtype,
-        chunks=chunks or chunk_shape(shape, dtype, len(shape)) or "auto",
+        dtype=spec.dtype,
+        chunks=chunks or "auto",
         compressors=(Crc32cCodec(),),
         fill_value={"f": float("nan"), "i": -1}.get(kind, ""),
-        dimension_names=dims,
-        attributes=cast("dict[str, JSON]", dict(attributes or {})),
+        dimension_names=spec.dims,
+        attributes=dict(spec.attributes),
         config={"write_empty_chunks": True},
         overwrite=True,
     )
@@ -163,35 +158,19 @@ class Transaction:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(node_bytes(group_document(attributes)))
 
-    def array(
-        self,
-        where: str,
-        values: np.ndarray | Sequence[str],
-        dims: tuple[str, ...],
-        *,
-        dtype: str,
-        chunks: tuple[int, ...] | None = None,
-        attributes: Attributes | None = None,
-    ) -> None:
+    def array(self, where: str, values: np.ndarray | Sequence[str], spec: VariableSpec) -> None:
         """Put an array with all its values; chunk files that only the array it replaces has are removed."""
-        data = np.asarray(values, dtype=object if dtype == "string" else dtype)
-        array = create_array(self._new / where, data.shape, dtype, dims, chunks=chunks, attributes=attributes)
+        data = np.asarray(values, dtype=object if spec.dtype == "string" else spec.dtype)
+        array = create_array(self._new / where, data.shape, spec, chunk_shape(data.shape, spec.dtype))
         if data.size:
             array[...] = data
         self._drop_unstaged(where)
 
     def empty_array(
-        self,
-        where: str,
-        shape: tuple[int, ...],
-        dims: tuple[str, ...],
-        *,
-        dtype: str,
-        chunks: tuple[int, ...] | None = None,
-        attributes: Attributes | None = None,
+        self, where: str, shape: tuple[int, ...], spec: VariableSpec, chunks: tuple[int, ...]
     ) -> None:
         """Put an array of which no chunk is written yet."""
-        create_array(self._new / where, shape, dtype, dims, chunks=chunks, attributes=attributes)
+        create_array(self._new / where, shape, spec, chunks)
 
     def grow(self, where: str, shape: tuple[int, ...]) -> None:
         """Give an existing array a larger shape; its chunks stay as they are."""

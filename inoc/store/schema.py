@@ -15,7 +15,6 @@ PENDING = -1
 
 Level = Literal["token", "example"]
 LOGPROB_GROUP: Mapping[Level, str] = {"token": "logprobs", "example": "example_logprobs"}
-LEVEL_DIM: Mapping[Level, str] = {"token": "token", "example": "example"}
 LEVEL_DTYPE: Mapping[Level, str] = {"token": "float32", "example": "float64"}
 COMPLETION_SETS = ("train", "control", "positive", "negative")
 PREFIX_TYPES = ("fixed", "mix")
@@ -63,9 +62,14 @@ class VariableSpec(NamedTuple):
     units: str = ""
     long_name: str = ""
 
+    @property
+    def attributes(self) -> dict[str, str]:
+        """The attributes of the stored array."""
+        return {name: text for name, text in (("units", self.units), ("long_name", self.long_name)) if text}
+
 
 def _logprob_variables(level: Level) -> dict[str, VariableSpec]:
-    dim, dtype = LEVEL_DIM[level], LEVEL_DTYPE[level]
+    dim, dtype = level, LEVEL_DTYPE[level]
     what = "log-probability" if level == "token" else "mean log-probability per completion token"
     variables = {
         "prefix_type": VariableSpec(("prefix_type",), "string"),

@@ -4,16 +4,17 @@ Each function stages the whole group and commits it at once; called again with t
 """
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from inoc.errors import BadInput, OtherSettings
-from inoc.store.files import Transaction, transaction
+from inoc.store.files import Transaction, chunk_shape, transaction
 from inoc.store.reader import Reader
-from inoc.store.schema import GROUPS, PromptInfo
+from inoc.store.schema import GROUPS, PromptInfo, VariableSpec
 
+T = TypeVar("T")
 Columns = Mapping[str, np.ndarray | Sequence[str]]
 
 
@@ -25,16 +26,43 @@ def stage_parent(change: Transaction, store: Reader, parent: str, child: str) ->
         change.group(parent, {**attributes, "order": [*order, child]})
 
 
-def stage_columns(
-    change: Transaction, where: str, columns: Columns, extra_dims: tuple[str, ...] = ("prompt",)
-) -> None:
-    """Put whole variables of a group, dims and dtypes as the schema says (others: float64 over `extra_dims`)."""
-    kind = where.split("/")[0]
+def stage_columns(change: Transaction, where: str, columns: Columns) -> None:
+    """Put whole variables of a group as the schema defines them (others: float64 over prompt)."""
+    specs = GROUPS[where.split("/")[0]]
     for name, values in columns.items():
-        spec = GROUPS[kind].get(name)
-        attributes = {"units": spec.units} if spec and spec.units else {}
-        dims, dtype = (spec.dims, spec.dtype) if spec else (extra_dims, "float64")
-        change.array(f"{where}/{name}", values, dims, dtype=dtype, attributes=attributes)
+        change.array(f"{where}/{name}", values, specs.get(name, VariableSpec(("prompt",), "float64")))
+
+
+def make_room(
+    change: Transaction,
+    store: Reader,
+    where: str,
+    variables: Mapping[str, int],
+    sizes: Mapping[str, int],
+    last: int | None = None,
+) -> None:
+    """Give variables that are written cell by cell the size of their dims; stored ones grow.
+
+    Args:
+        change: The transaction.
+        store: The store as it is.
+        where: The group.
+        variables: Name to the number of leading dims along which a chunk has one index.
+        sizes: Size of every dim.
+        last: Chunk size along the last dim; about 1 MiB where None.
+    """
+    for name, lead in variables.items():
+        spec, place = GROUPS[where.split("/")[0]][name], f"{where}/{name}"
+        shape = tuple(sizes[dim] for dim in spec.dims)
+        if not store.has(place):
+            change.empty_array(place, shape, spec, chunk_shape(shape, spec.dtype, lead, last))
+        elif store.shape(place) != shape:
+            change.grow(place, shape)
+
+
+def union(*lists: Sequence[T]) -> list[T]:
+    """All items in order of appearance, each once."""
+    return list(dict.fromkeys(item for items in lists for item in items))
 
 
 def same(store: Reader, where: str, columns: Columns) -> bool:
@@ -135,7 +163,7 @@ def merge_rows(
     if not store.has(where):
         return list(keys), dict(columns)
     old_keys = store.labels(f"{where}/prompt")
-    all_keys = list(dict.fromkeys([*old_keys, *keys]))
+    all_keys = union(old_keys, keys)
     merged: dict[str, np.ndarray] = {}
     for name, new in columns.items():
         at = axis.get(name, 0)

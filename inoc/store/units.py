@@ -6,11 +6,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from inoc.errors import BadInput, BrokenStore
-from inoc.store.files import Transaction, open_for_writing, transaction
+from inoc.store.files import open_for_writing, transaction
 from inoc.store.marks import DONE, Cell, Part, crc_of, put_marked, read_marked
 from inoc.store.reader import Reader
-from inoc.store.schema import GROUPS, LEVEL_DIM, LEVEL_DTYPE, LOGPROB_GROUP, PENDING, Level, Unit
-from inoc.store.tables import stage_parent, unique
+from inoc.store.schema import LEVEL_DTYPE, LOGPROB_GROUP, PENDING, Level, Unit
+from inoc.store.tables import make_room, stage_columns, stage_parent, union, unique
 
 COLUMN_BYTES = 1 << 27
 MIN_TOKENS, MAX_TOKENS = 1 << 15, 1 << 18
@@ -59,88 +59,40 @@ def plan(
                 f"prompt {key!r} is to be scored but not among the prompts of {store.path}. "
                 "Fix: store it with put_prompts first."
             )
+    labels = {"prefix_type": list(prefix_types), "prompt": list(prompts)}
+    if there := store.has(group):
+        labels = {name: union(store.labels(f"{group}/{name}"), new) for name, new in labels.items()}
+    examples = _examples(store, completion_set, level)
+    sizes = {name: len(values) for name, values in labels.items()} | {"example": len(examples["example"])}
+    sizes["token"] = int(np.sum(examples.get("row_size", 0)))
+    chunk = token_chunk(sizes["token"], len(labels["prompt"])) if level == "token" else sizes["example"]
     with transaction(store.path) as change:
-        if store.has(group):
-            _extend(change, store, group, prefix_types, prompts, rephrasings)
-        else:
+        if not there:
             stage_parent(change, store, LOGPROB_GROUP[level], completion_set)
-            _create(change, store, completion_set, level, prefix_types, prompts, rephrasings)
+            change.group(group, {})
+            stage_columns(change, group, examples)
+        stage_columns(change, group, labels)
+        rooms = {"default": 0, "prefixed": 2, "default_crc": 0, "unit_crc": 2}
+        make_room(change, store, group, rooms, sizes, chunk)
+        if rephrasings or store.has(f"{group}/rephrasing"):
+            make_room(change, store, group, {"rephrasing": 1}, sizes, sizes["example"])
 
 
-def _create(
-    change: Transaction,
-    store: Reader,
-    completion_set: str,
-    level: Level,
-    prefix_types: Sequence[str],
-    prompts: Sequence[str],
-    rephrasings: bool,
-) -> None:
-    source, group, dim = f"completions/{completion_set}", group_of(completion_set, level), LEVEL_DIM[level]
+def _examples(store: Reader, completion_set: str, level: Level) -> dict[str, np.ndarray]:
+    """The columns of a group of log-probabilities that come from its completion set."""
+    source = f"completions/{completion_set}"
     if not store.has(source):
         raise BadInput(
             f"the completion set {completion_set!r} is not stored; its log-probabilities come after it. "
             "Fix: call put_completions first."
         )
-    ids = store.read(f"{source}/example_id")
-    size = len(ids)
-    change.group(group, {})
-    change.array(f"{group}/example", ids, ("example",), dtype="string")
-    change.array(f"{group}/prefix_type", list(prefix_types), ("prefix_type",), dtype="string")
-    change.array(f"{group}/prompt", list(prompts), ("prompt",), dtype="string")
-    if level == "token":
-        if not store.has(f"{source}/row_size"):
-            raise BadInput(
-                f"the completion set {completion_set!r} has no token counts. Fix: give put_completions row_size."
-            )
-        rows = store.read(f"{source}/row_size")
-        size = int(rows.sum())
-        change.array(f"{group}/row_size", rows, ("example",), dtype="int64", attributes={"units": "token"})
-    chunk = token_chunk(size, len(prompts)) if level == "token" else max(1, size)
-    shape = (len(prefix_types), len(prompts))
-    for name, full, dims, chunks in (
-        ("default", (size,), (dim,), (chunk,)),
-        ("prefixed", (*shape, size), ("prefix_type", "prompt", dim), (1, 1, chunk)),
-    ):
-        about = {"units": "nat", "long_name": GROUPS[LOGPROB_GROUP[level]][name].long_name}
-        change.empty_array(
-            f"{group}/{name}", full, dims, dtype=LEVEL_DTYPE[level], chunks=chunks, attributes=about
+    if level == "example":
+        return {"example": store.read(f"{source}/example_id")}
+    if not store.has(f"{source}/row_size"):
+        raise BadInput(
+            f"the completion set {completion_set!r} has no token counts. Fix: give put_completions row_size."
         )
-    change.empty_array(f"{group}/default_crc", (), (), dtype="int64")
-    change.empty_array(f"{group}/unit_crc", shape, ("prefix_type", "prompt"), dtype="int64", chunks=(1, 1))
-    if rephrasings:
-        _stage_rephrasing(change, group, len(prompts), len(ids))
-
-
-def _stage_rephrasing(change: Transaction, group: str, n_prompts: int, n_examples: int) -> None:
-    change.empty_array(
-        f"{group}/rephrasing",
-        (n_prompts, n_examples),
-        ("prompt", "example"),
-        dtype="int32",
-        chunks=(1, max(1, n_examples)),
-    )
-
-
-def _extend(
-    change: Transaction,
-    store: Reader,
-    group: str,
-    prefix_types: Sequence[str],
-    prompts: Sequence[str],
-    rephrasings: bool,
-) -> None:
-    kinds = list(dict.fromkeys([*store.labels(f"{group}/prefix_type"), *prefix_types]))
-    keys = list(dict.fromkeys([*store.labels(f"{group}/prompt"), *prompts]))
-    n_examples, size = store.shape(f"{group}/example")[0], store.shape(f"{group}/prefixed")[-1]
-    change.array(f"{group}/prefix_type", kinds, ("prefix_type",), dtype="string")
-    change.array(f"{group}/prompt", keys, ("prompt",), dtype="string")
-    change.grow(f"{group}/prefixed", (len(kinds), len(keys), size))
-    change.grow(f"{group}/unit_crc", (len(kinds), len(keys)))
-    if store.has(f"{group}/rephrasing"):
-        change.grow(f"{group}/rephrasing", (len(keys), n_examples))
-    elif rephrasings:
-        _stage_rephrasing(change, group, len(keys), n_examples)
+    return {"example": store.read(f"{source}/example_id"), "row_size": store.read(f"{source}/row_size")}
 
 
 def checked(values: np.ndarray, dtype: str, where: str) -> np.ndarray:
@@ -167,7 +119,7 @@ def put_unit(
     variable, marker = _variables(cell)
     size = store.shape(f"{group}/{variable}")[-1]
     if logprobs.shape != (size,):
-        raise BadInput(f"{what}: {len(logprobs)} values, but the set has {size} {LEVEL_DIM[level]}s.")
+        raise BadInput(f"{what}: {len(logprobs)} values, but the set has {size} {level}s.")
     values = checked(logprobs, LEVEL_DTYPE[level], what)
     parts = [Part(variable, (*cell, slice(None)), values, "data")]
     if unit.prefix_type == "mix" and store.has(f"{group}/rephrasing"):

@@ -14,6 +14,7 @@ from inoc.cli.info import info
 from inoc.cli.validate import validate as validate_command
 from inoc.errors import BrokenStore
 from inoc.store import files, open_store
+from inoc.store.schema import VariableSpec
 from inoc.store.validate import validate
 
 Change = Callable[[Path], None]
@@ -24,7 +25,11 @@ def values(where: str, new: object, dims: tuple[str, ...], dtype: str) -> Change
 
     def change(store: Path) -> None:
         with files.transaction(store) as t:
-            t.array(where, np.asarray(new, dtype=object if dtype == "string" else dtype), dims, dtype=dtype)
+            t.array(
+                where,
+                np.asarray(new, dtype=object if dtype == "string" else dtype),
+                VariableSpec(dims, dtype),
+            )
 
     return change
 
