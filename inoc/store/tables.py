@@ -122,37 +122,30 @@ def put_completions(
     store: Reader,
     completion_set: str,
     example_ids: Sequence[str],
-    row_size: Int[np.ndarray, " example"] | None,
+    columns: Mapping[str, np.ndarray | Sequence[str] | None],
     token_ids: Int[np.ndarray, " token"] | None,
-    instructions: Sequence[str] | None,
-    completions: Sequence[str] | None,
 ) -> None:
     """See `StoreWriter.put_completions`."""
-    unique(example_ids, f"in completion set {completion_set!r}, example id")
-    columns: dict[str, np.ndarray | Sequence[str]] = {"example_id": list(example_ids)}
-    for name, values in (("row_size", row_size), ("instruction", instructions), ("completion", completions)):
-        if values is not None:
-            if len(values) != len(example_ids):
-                raise BadInput(
-                    f"completion set {completion_set!r}: {len(values)} {name} for {len(example_ids)} examples."
-                )
-            columns[name] = values
+    what, where = f"completion set {completion_set!r}", f"completions/{completion_set}"
+    unique(example_ids, f"in {what}, example id")
+    known: dict[str, np.ndarray | Sequence[str]] = {"example_id": example_ids}
+    known |= {name: values for name, values in columns.items() if values is not None}
+    for name, values in known.items():
+        if len(values) != len(example_ids):
+            raise BadInput(f"{what}: {len(values)} {name} for {len(example_ids)} examples.")
     if token_ids is not None:
-        if row_size is None or len(token_ids) != int(row_size.sum()):
+        if len(token_ids) != int(np.sum(np.asarray(known.get("row_size", -1)))):
             raise BadInput(
-                f"completion set {completion_set!r}: the token ids do not add up to its row sizes. "
-                "Fix: give one id for each token."
+                f"{what}: the token ids do not add up to its row sizes. Fix: give one id for each token."
             )
-        columns["token_id"] = token_ids
-    where = f"completions/{completion_set}"
+        known["token_id"] = token_ids
     if not store.has(where):
-        put_group(store, where, columns)
+        put_group(store, where, known)
         return
-    for name, values in columns.items():
+    for name, values in known.items():
         if not same(store, where, {name: values}):
             raise OtherSettings(
-                f"{store.path}: completion set {completion_set!r} is stored with a different {name}. "
-                "Fix: choose another store."
+                f"{store.path}: {what} is stored with a different {name}. Fix: choose another store."
             )
 
 

@@ -1,7 +1,7 @@
 """Verifying a store: every node, dim, type, checksum and marker. Problems name the group and variable."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,12 @@ from inoc.store.evaluations import check_evaluation
 from inoc.store.lock import is_locked
 from inoc.store.opening import steady
 from inoc.store.reader import Reader
-from inoc.store.schema import GROUPS, LOGPROB_GROUP, NESTED, PREFIX_TYPES, ROLES, Level
+from inoc.store.schema import GROUPS, LOGPROB_GROUP, NESTED, PREFIX_TYPES, ROLES
 from inoc.store.units import cells, read_unit
 
 ROOT_ATTRIBUTES = ("schema", "schema_version", "experiment", "identity", "provenance", "traits", "complete")
 RUN_ATTRIBUTES = ("prompt", "prefix_type", "seed", "nominal_step", "settings")
+RANGES = {"score": 100.0, "baseline": 100.0, "coverage": 1.0}
 UNIT_VARIABLES = ("default", "prefixed", "rephrasing")
 
 
@@ -81,6 +82,12 @@ class _Validator:
 
     def say(self, where: str, what: str) -> None:
         self.problems.append(f"/{where}: {what}")
+
+    def _attempt(self, check: Callable[[], object]) -> None:
+        try:
+            check()
+        except BrokenStore as error:
+            self.problems.append(str(error))
 
     def everything(self) -> None:
         if not self._root():
@@ -178,25 +185,21 @@ class _Validator:
                 self._unique(where, name, self.store.read(f"{where}/{name}").tolist())
         if "prompt" in layouts and kind != "prompts":
             self._known_prompts(f"{where}/prompt", self.store.read(f"{where}/prompt"))
-        for level, group in LOGPROB_GROUP.items():
-            if kind == group:
-                self._logprobs(level, where)
-        if kind == "prompts":
+        for name in RANGES.keys() & layouts.keys():
+            self._range(f"{where}/{name}", RANGES[name])
+        if "trait" in layouts:
+            self._traits(where)
+        if kind in LOGPROB_GROUP.values():
+            self._logprobs(where, layouts)
+        elif kind == "prompts":
             for key, role in zip(
-                self.store.read("prompts/prompt"), self.store.read("prompts/role"), strict=True
+                *(self.store.labels(f"prompts/{v}") for v in ("prompt", "role")), strict=True
             ):
                 if role not in ROLES:
                     self.say("prompts/role", f"prompt {key!r} has the role {role!r}.")
-        if kind == "completions":
+        elif kind == "completions":
             self._completions(where, layouts)
-        if kind in ("elicitation", "runs"):
-            self._traits(where)
-            self._range(f"{where}/score", 0.0, 100.0)
-            if "coverage" in layouts:
-                self._range(f"{where}/coverage", 0.0, 1.0)
-        if kind == "elicitation":
-            self._range(f"{where}/baseline", 0.0, 100.0)
-        if kind == "runs":
+        elif kind == "runs":
             self._run(where)
 
     def _unique(self, where: str, name: str, values: Sequence[str | int]) -> None:
@@ -217,28 +220,25 @@ class _Validator:
             if known and name not in known:
                 self.say(f"{where}/trait", f"unknown trait {name!r}.")
 
-    def _range(self, where: str, low: float, high: float) -> None:
+    def _range(self, where: str, high: float) -> None:
         values = self.store.read(where)
-        bad = int((np.isinf(values) | (values < low) | (values > high)).sum())
+        bad = int((np.isinf(values) | (values < 0) | (values > high)).sum())
         if bad:
-            self.say(where, f"{bad} values outside {low:g} to {high:g}.")
+            self.say(where, f"{bad} values outside 0 to {high:g}.")
 
-    def _logprobs(self, level: Level, where: str) -> None:
-        for kind in self.store.read(f"{where}/prefix_type"):
+    def _logprobs(self, where: str, layouts: dict[str, Layout]) -> None:
+        for kind in self.store.labels(f"{where}/prefix_type"):
             if kind not in PREFIX_TYPES:
                 self.say(f"{where}/prefix_type", f"unknown prefix type {kind!r}.")
-        if level == "token":
-            rows, size = self.store.read(f"{where}/row_size"), self.store.shape(f"{where}/default")[0]
+        if "row_size" in layouts:
+            rows, size = self.store.read(f"{where}/row_size"), layouts["default"].shape[0]
             if (rows < 0).any() or int(rows.sum()) != size:
                 self.say(f"{where}/row_size", f"adds up to {int(rows.sum())} tokens, {size} are stored.")
             source = f"completions/{where.split('/')[1]}/row_size"
             if self.store.has(source) and not np.array_equal(self.store.read(source), rows):
                 self.say(f"{where}/row_size", f"differs from /{source}.")
         for cell in cells(self.store, where):
-            try:
-                read_unit(self.store, where, cell)
-            except BrokenStore as error:
-                self.problems.append(str(error))
+            self._attempt(lambda cell=cell: read_unit(self.store, where, cell))
 
     def _completions(self, where: str, layouts: dict[str, Layout]) -> None:
         self._unique(where, "example_id", list(self.store.read(f"{where}/example_id")))
@@ -259,7 +259,4 @@ class _Validator:
         if run.prefix_type not in ("none", *PREFIX_TYPES):
             self.say(where, f"unknown prefix type {run.prefix_type!r}.")
         for cell in np.ndindex(*self.store.shape(f"{where}/unit_crc")):
-            try:
-                check_evaluation(self.store, where, cell)
-            except BrokenStore as error:
-                self.problems.append(str(error))
+            self._attempt(lambda cell=cell: check_evaluation(self.store, where, cell))

@@ -225,7 +225,8 @@ class StoreWriter:
         """
         with writing(self.path) as store:
             name = check_name(completion_set, "completion set")
-            tables.put_completions(store, name, example_ids, row_size, token_ids, instructions, completions)
+            columns = {"row_size": row_size, "instruction": instructions, "completion": completions}
+            tables.put_completions(store, name, example_ids, columns, token_ids)
 
     def plan(
         self,
