@@ -60,10 +60,8 @@ class Reader:
 
     @property
     def identity(self) -> Mapping[str, object]:
-        """The settings that change stored values."""
-        stored = cast(
-            Mapping[str, object], self.root["identity"]
-        )  # earlier versions named the recipe "alignment"
+        """The settings that change stored values; earlier versions named the recipe "alignment"."""
+        stored = cast(Mapping[str, object], self.root["identity"])
         return {"recipe" if name == "alignment" else name: value for name, value in stored.items()}
 
     @property
