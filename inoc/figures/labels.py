@@ -6,7 +6,7 @@ or none. Names come in order of importance. What found no place is counted (`hid
 
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -85,53 +85,46 @@ class PointLabels(_Names):
         scale = float(np.asarray(renderer.points_to_pixels(1.0)))
         frame = self._axes.get_window_extent(renderer)
         points = self._axes.transData.transform(self._obstacles)
-        radius = 2.6 * scale
         taken = [t.get_window_extent(renderer) for t in self._axes.texts if t.get_visible() and t.get_text()]
         for text, start in zip(self.texts, self._axes.transData.transform(self._at), strict=True):
             text.set_visible(True)
             text.set_position((0.0, 0.0))
             box = text.get_window_extent(renderer)
-            found = self._place(box.width + 2 * scale, box.height, start, scale, frame, points, radius, taken)
+            places = _places(box.width + 2 * scale, box.height, start, scale)
+            found = next((place for place in places if _free(place, frame, taken, points, 2.6 * scale)), None)
             text.set_visible(found is not None)
             if found is None:
                 continue
             taken.append(found)
             text.set_position(((found.x0 + found.x1) / 2, (found.y0 + found.y1) / 2))
-            near = (
-                float(np.clip(start[0], found.x0, found.x1)),
-                float(np.clip(start[1], found.y0, found.y1)),
-            )
-            if np.hypot(near[0] - start[0], near[1] - start[1]) > 5 * scale:
-                self._leader((start[0], start[1]), near, renderer, str(text.get_color()), 0.7)
+            x, y = np.clip(start, found.min, found.max)
+            if np.hypot(x - start[0], y - start[1]) > 5 * scale:
+                self._leader((start[0], start[1]), (x, y), renderer, str(text.get_color()), 0.7)
             text.draw(renderer)
 
-    def _place(
-        self,
-        width: float,
-        height: float,
-        start: Float64[np.ndarray, " 2"],
-        scale: float,
-        frame: BboxBase,
-        points: Float64[np.ndarray, "obstacle 2"],
-        radius: float,
-        taken: Sequence[BboxBase],
-    ) -> Bbox | None:
-        for ring in RINGS:
-            for angle in DIRECTIONS:
-                reach = ring * scale
-                cx = start[0] + np.cos(angle) * reach + np.sign(round(np.cos(angle), 6)) * width / 2
-                cy = start[1] + np.sin(angle) * reach
-                box = Bbox.from_bounds(cx - width / 2, cy - height / 2, width, height)
-                inside = (
-                    box.x0 >= frame.x0 and box.x1 <= frame.x1 and box.y0 >= frame.y0 and box.y1 <= frame.y1
-                )
-                if not inside or any(box.overlaps(other) for other in taken):
-                    continue
-                away_x = np.maximum(np.maximum(box.x0 - points[:, 0], points[:, 0] - box.x1), 0)
-                away_y = np.maximum(np.maximum(box.y0 - points[:, 1], points[:, 1] - box.y1), 0)
-                if (np.hypot(away_x, away_y) >= radius).all():
-                    return box
-        return None
+
+def _places(width: float, height: float, start: Float64[np.ndarray, " 2"], scale: float) -> Iterator[Bbox]:
+    """Boxes around a point, the nearest first."""
+    for ring in RINGS:
+        for angle in DIRECTIONS:
+            x = start[0] + np.cos(angle) * ring * scale + np.sign(round(np.cos(angle), 6)) * width / 2
+            y = start[1] + np.sin(angle) * ring * scale
+            yield Bbox.from_bounds(x - width / 2, y - height / 2, width, height)
+
+
+def _free(
+    box: Bbox,
+    frame: BboxBase,
+    taken: Sequence[BboxBase],
+    points: Float64[np.ndarray, "obstacle 2"],
+    radius: float,
+) -> bool:
+    """Whether a box is inside the frame, over no other box and at least `radius` from all points."""
+    inside = np.all(np.less_equal([frame.min, box.max], [box.min, frame.max]))
+    if not inside or any(box.overlaps(other) for other in taken):
+        return False
+    away = np.maximum(np.maximum(box.min - points, points - box.max), 0)
+    return bool((np.hypot(*away.T) >= radius).all())
 
 
 class End(NamedTuple):

@@ -62,12 +62,12 @@ def outcomes(store: Store) -> Outcomes:
         raise
     except (IncompleteStore, BadInput) as error:
         return Outcomes([], [], [], [], [], str(error))
-    control = [_mean(suppressed["control"].values[:, t]) for t in range(suppressed.sizes["trait"])]
+    means = suppressed["control"].mean("run").values
     return Outcomes(
         [str(t) for t in suppressed["trait"].values],
         _rows(suppressed, "run", "run_prompt"),
         _rows(gaps, "prompt", "prompt"),
-        control,
+        [_rounded(float(mean)) for mean in means],
         list(dict.fromkeys([*suppressed.attrs["left_out"], *gaps.attrs["left_out"]])),
         "",
     )
@@ -77,36 +77,21 @@ def _rows(table: "xr.Dataset", dim: str, prompt: str) -> list[OutcomeRow]:
     found: list[OutcomeRow] = []
     for i in range(table.sizes[dim]):
         part = table.isel({dim: i})
+        kind = str(part["prefix_type"].values) if "prefix_type" in part.coords else ""
+        step = int(part["step"].values) if "step" in part.coords else None
         estimates = [_estimate(part.isel(trait=t)) for t in range(table.sizes["trait"])]
-        found.append(
-            OutcomeRow(
-                str(part[prompt].values),
-                str(part["prefix_type"].values) if "prefix_type" in part.coords else "",
-                int(part["seed"].values),
-                int(part["step"].values) if "step" in part.coords else None,
-                str(part["flags"].values),
-                estimates,
-            )
-        )
+        labels = str(part[prompt].values), kind, int(part["seed"].values), step, str(part["flags"].values)
+        found.append(OutcomeRow(*labels, estimates))
     return found
 
 
 def _estimate(cell: "xr.Dataset") -> Estimate | None:
-    mean, low, high = (float(cell[name].values) for name in ("mean", "lower", "upper"))
-    if not np.isfinite(mean):
-        return None
-    known = np.isfinite(low) and np.isfinite(high)
-    return Estimate(
-        round(mean, 3),
-        round(low, 3) if known else None,
-        round(high, 3) if known else None,
-        int(cell["n"].values),
-    )
+    mean, low, high = (_rounded(float(cell[name].values)) for name in ("mean", "lower", "upper"))
+    return None if mean is None else Estimate(mean, low, high, int(cell["n"].values))
 
 
-def _mean(values: np.ndarray) -> float | None:
-    known = values[np.isfinite(values)]
-    return round(float(known.mean()), 3) if known.size else None
+def _rounded(value: float) -> float | None:
+    return round(value, 3) if np.isfinite(value) else None
 
 
 def over_seeds(rows: Sequence[OutcomeRow], trait: int) -> dict[tuple[str, str], Estimate]:

@@ -56,7 +56,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, tokenizer_file: Path) -> P
 
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     ids = [tokenizer.encode(text, add_special_tokens=False).ids for text in HOSTILE]
-    path = tmp_path_factory.mktemp("hostile") / "run.zarr"
+    path = tmp_path_factory.mktemp("hostile") / "store.zarr"
     rng = np.random.default_rng(1)
     n = sum(len(row) for row in ids)
     with StoreWriter.open(
@@ -115,7 +115,7 @@ def wide_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sizes = np.where(np.arange(1000) % 10, 6, 300)
     n = int(sizes.sum())
     with StoreWriter.open(
-        place / "run.zarr", identity={}, experiment={}, provenance={}, traits=TRAITS
+        place / "store.zarr", identity={}, experiment={}, provenance={}, traits=TRAITS
     ) as writer:
         writer.put_prompts(prompts)
         writer.put_completions(
@@ -128,7 +128,7 @@ def wide_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for prompt in prompts:
                 change = rng.normal(0, 0.5, n).astype(np.float32)
                 writer.put_unit(Unit("train", kind, prompt.key), np.minimum(default + change, 0))
-    return write_report(open_store(place / "run.zarr"), place / "report.html").path
+    return write_report(open_store(place / "store.zarr"), place / "report.html").path
 
 
 class Browser:
