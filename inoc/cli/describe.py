@@ -17,7 +17,7 @@ def describe(call: Call, no_embeddings: bool) -> None:
 
     study = call.study()
     if call.dry_run:
-        call.show_forecasts(forecast_description(study, not no_embeddings))
+        call.show_forecast(forecast_description(study, not no_embeddings))
         return
     with StageProgress() as progress:
         run_stage(study, embeddings=not no_embeddings, watcher=progress)

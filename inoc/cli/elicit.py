@@ -17,7 +17,7 @@ def elicit(call: Call, prompts: str | None) -> None:
 
     study = call.study()
     if call.dry_run:
-        call.show_forecasts(forecast_elicitation(study, names(prompts)))
+        call.show_forecast(forecast_elicitation(study, names(prompts)))
         return
     with StageProgress() as progress:
         done = run_stage(study, names(prompts), progress)

@@ -19,7 +19,7 @@ def evaluate(call: Call, runs: str | None) -> None:
 
     study = call.study()
     if call.dry_run:
-        call.show_forecasts(forecast_evaluation(study, names(runs)))
+        call.show_forecast(forecast_evaluation(study, names(runs)))
         return
     with StageProgress() as progress:
         done = run_stage(study, names(runs), progress)

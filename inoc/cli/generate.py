@@ -16,7 +16,7 @@ def generate(call: Call, sets: str | None) -> None:
 
     study = call.study()
     if call.dry_run:
-        call.show_forecasts(forecast_generation(study, names(sets)))
+        call.show_forecast(forecast_generation(study, names(sets)))
         return
     with StageProgress() as progress:
         made = run_stage(study, names(sets), progress)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from inoc.cli.options import json_option
-from inoc.cli.stage_options import DRY_RUN, STUDY, names, open_study, show, show_forecasts
+from inoc.cli.stage_options import DRY_RUN, STUDY, names, open_study, show, show_forecast
 
 if TYPE_CHECKING:
     from inoc.experiment import Experiment
@@ -37,7 +37,7 @@ def rephrase(
 
     experiment = load_experiment(study)
     if dry_run:
-        show_forecasts([forecast_pools(experiment, names(prompts))], as_json)
+        show_forecast(forecast_pools(experiment, names(prompts)), as_json)
         return
     rephraser = open_rephraser(experiment, study, source, url)
     with StageProgress() as progress:

@@ -22,7 +22,7 @@ def run(call: Call, stages: str | None) -> None:
     wanted = stages_named(names(stages))
     study = call.study()
     if call.dry_run:
-        call.show_forecasts(*forecast_study(study, wanted))
+        call.show_forecast(forecast_study(study, wanted))
         return
     with StageProgress() as progress:
         done = run_study(study, wanted, progress)

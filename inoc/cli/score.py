@@ -49,7 +49,7 @@ def score(
 
     study, keys = call.study(recipe), names(prompts)
     if call.dry_run:
-        call.show_forecasts(forecast_scores(study, sets, prefix_types, keys))
+        call.show_forecast(forecast_scores(study, sets, prefix_types, keys))
         return
     with StageProgress() as progress:
         if sets_to_make(study, sets):

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
@@ -45,9 +45,9 @@ class Call:
         """Print the result: the document with --json, else the text."""
         show(document, text, self.as_json)
 
-    def show_forecasts(self, *forecasts: "Forecast") -> None:
+    def show_forecast(self, forecast: "Forecast | Sequence[Forecast]") -> None:
         """Print what a dry run found."""
-        show_forecasts(forecasts, self.as_json)
+        show_forecast(forecast, self.as_json)
 
 
 def stage_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -71,13 +71,15 @@ def show(document: "Mapping[str, Json] | Sequence[Json]", text: str, as_json: bo
     click.echo(json.dumps(document, indent=2) if as_json else text)
 
 
-def show_forecasts(forecasts: "Sequence[Forecast]", as_json: bool) -> None:
-    """Print one forecast, or those of several stages."""
+def show_forecast(forecast: "Forecast | Sequence[Forecast]", as_json: bool) -> None:
+    """Print the forecast of one stage, or a list of those of several."""
     from inoc.cli.forecast import forecast_text
+    from inoc.stages.forecast import Forecast
 
-    documents = cast("list[Json]", [forecast.to_json() for forecast in forecasts])
-    text = "\n\n".join(map(forecast_text, forecasts))
-    show(cast("Mapping[str, Json]", documents[0]) if len(documents) == 1 else documents, text, as_json)
+    if isinstance(forecast, Forecast):
+        show(forecast.to_json(), forecast_text(forecast), as_json)
+    else:
+        show([entry.to_json() for entry in forecast], "\n\n".join(map(forecast_text, forecast)), as_json)
 
 
 def open_study(path: Path, store: Path, backend_name: str | None, recipe: "Recipe" = "corrected") -> "Study":

@@ -24,7 +24,7 @@ def train(call: Call, runs: str | None) -> None:
 
     study = call.study()
     if call.dry_run:
-        call.show_forecasts(forecast_training(study, names(runs)))
+        call.show_forecast(forecast_training(study, names(runs)))
         return
     with StageProgress() as progress:
         done = run_stage(study, names(runs), progress)
