@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from inoc.heuristics.maths import angles
-from inoc.heuristics.maths.gram import decompose, gram_matrix
+from inoc.heuristics.maths.gram import gram_matrix
 
 ROWS = st.builds(
     lambda seed, prompts, examples: np.random.default_rng(seed).normal(0.3, 1, size=(prompts, examples)),
@@ -77,72 +77,11 @@ def table() -> np.ndarray:
     return angles.angles_from_gram(gram_matrix(np.random.default_rng(5).normal(size=(6, 4))))
 
 
-def test_categories_hold_each_pair_once(table):
-    groups = angles.categories(ROLES)
-    expected = {
-        "within_negative": [(0, 1), (0, 2), (1, 2)],
-        "within_positive": [(3, 4)],
-        "cross": [(i, j) for i in (0, 1, 2) for j in (3, 4)],
-        "negative_neutral": [(0, 5), (1, 5), (2, 5)],
-        "positive_neutral": [(3, 5), (4, 5)],
-    }
-    for name, pairs in expected.items():
-        values = np.array([table[pair] for pair in pairs])
-        found = angles.category_statistics(table, *groups[name], published=False)
-        assert found.n == len(pairs)
-        assert found.mean == pytest.approx(values.mean())
-        if len(pairs) > 1:
-            assert found.std == pytest.approx(values.std(ddof=1))
-        else:
-            assert np.isnan(found.std)
-
-
-def test_bootstrap_interval_draws_prompts(table):
-    """The vectorised weights equal a slow bootstrap that repeats rows, without pairs of a prompt with its copy."""
-    rows, columns = angles.categories(ROLES)["cross"]
-    found = angles.category_statistics(table, rows, columns, published=False, resamples=300, seed=7)
-    from inoc.intervals import bootstrap_counts
-
-    means = []
-    for counts in bootstrap_counts(6, 300, 7):
-        drawn = np.repeat(np.arange(6), counts)
-        pairs = [table[i, j] for i in drawn for j in drawn if rows[i] and columns[j] and i != j]
-        if pairs:
-            means.append(np.mean(pairs))
-    np.testing.assert_allclose([found.lower, found.upper], np.quantile(means, [0.025, 0.975]), rtol=1e-9)
-
-
 def test_an_empty_category_is_nan(table):
     rows, columns = angles.categories(("negative",) * 6)["cross"]
     found = angles.category_statistics(table, rows, columns, published=False)
     assert found.n == 0
     assert np.isnan([found.mean, found.std, found.lower, found.upper]).all()
-
-
-def test_mean_angle_leaves_the_prompt_itself_out(table):
-    negative = np.array([role == "negative" for role in ROLES])
-    found = angles.mean_angle_to(table, negative)
-    assert found[0] == pytest.approx(np.mean([table[0, 1], table[0, 2]]))
-    assert found[5] == pytest.approx(np.mean([table[5, 0], table[5, 1], table[5, 2]]))
-    assert np.isnan(angles.mean_angle_to(table, np.array([True, *[False] * 5]))[0])
-
-
-def test_centroid_angles_are_those_of_the_mean_row():
-    rows = np.random.default_rng(2).normal(size=(6, 9))
-    group = np.array([True, True, False, False, True, False])
-    mean = rows[group].mean(0)
-    expected = [naive(np.stack([row, mean]))[0, 1] for row in rows]
-    np.testing.assert_allclose(angles.centroid_angles(gram_matrix(rows), group), expected, atol=1e-6)
-
-
-def test_cross_angle_of_neutral_prompts_has_no_other_group():
-    gram = gram_matrix(np.random.default_rng(4).normal(size=(6, 9)))
-    fits = [decompose(gram, centered=False)], [decompose(gram, centered=True)]
-    found = angles.cross_angle(gram[None], *fits, ROLES)
-    assert np.isnan(found[2:, 0, 5]).all()
-    assert np.isfinite(found[:2]).all()
-    assert np.isfinite(found[2:, 0, :5]).all()
-    assert ((found[:2] >= 0) & (found[:2] <= 90)).all()
 
 
 @settings(max_examples=30, deadline=None)

@@ -11,7 +11,8 @@ import xarray as xr
 from inoc.heuristics.frame import registry, resolve
 from inoc.heuristics.frame.reference import own
 from inoc.heuristics.frame.table import compute, measure
-from inoc.heuristics.tokens import jax_engine, terms
+from inoc.heuristics.maths import composite, gap, gram, pointwise
+from inoc.heuristics.tokens import jax_engine, one_pass, terms
 
 from .oracle_worlds import SETS
 from .oracles import View, differs
@@ -96,3 +97,29 @@ def test_a_reversed_sign_in_the_kernel_is_caught(engine, oracle_stores, view, mo
     found = compute(oracle_stores["holes"][1], only=TERMS, engine=engine)
     jax_engine._kernel.cache_clear()
     assert not [term for term in TERMS if not differs(found[term], view)]
+
+
+def test_a_reversed_sign_in_a_function_of_rows_is_caught(oracle_stores, view, monkeypatch):
+    names = [entry.name for entry in own() if entry.row_term]
+    right = one_pass.evaluate
+    monkeypatch.setattr(one_pass, "evaluate", lambda *args: (-value for value in right(*args)))
+    found = compute(oracle_stores["holes"][1], only=names)
+    assert len(names) >= 3
+    assert not [name for name in names if not differs(found[name], view)]
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "name"),
+    [
+        (pointwise, "sigma", "snr"),
+        (gap, "sigma", "variance_diff"),
+        (gap, "sigma", "spread_std"),
+        (gram, "z_scores", "svd_zsum"),
+        (composite, "z_scores", "composite"),
+    ],
+)
+def test_another_ddof_in_the_code_is_caught(module, function, name, oracle_stores, view, monkeypatch):
+    right = getattr(module, function)
+    monkeypatch.setattr(module, function, lambda x, ddof=1: right(x, ddof=1 - ddof))
+    found = compute(oracle_stores["holes"][1], only=[name])
+    assert differs(found[name], view)

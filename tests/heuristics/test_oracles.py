@@ -8,9 +8,10 @@ import xarray as xr
 
 from inoc.heuristics.frame.reference import own
 from inoc.heuristics.frame.table import compute
+from inoc.heuristics.maths import tokenwise
 
 from .oracle_worlds import PROMPTS, WORLDS
-from .oracles import ORACLES, View, differs
+from .oracles import ORACLES, View, differs, expected
 
 SUBSET = ("pending", "zero", "plain", "german", "odd", "vienna", "flatter")  # not in their order
 CASES = [
@@ -65,3 +66,16 @@ def test_nothing_is_absent_from_the_world_that_has_everything(tables):
     assert tables[0].found.attrs["absent"] == []
     assert set(map(str, tables[0].found)) == set(ORACLES)
     assert tables[0].found["prompt"].values.tolist() == list(PROMPTS)
+
+
+BARE = [entry.name for entry in own() if entry.token_term]
+
+
+@pytest.mark.parametrize("name", BARE)
+def test_the_bare_mean_over_tokens_is_exact(name, tables):
+    """The public function of a token term: float64, without the kernel."""
+    for table in (t for t in tables if t.view.recipe == "corrected" and name in t.found):
+        view = table.view
+        delta = np.array([[view.delta(kind, p) for p in view.prompts] for kind in view.kinds])
+        wanted = expected(view, name).transpose("prefix_type", "prompt").values
+        np.testing.assert_allclose(getattr(tokenwise, name)(delta), wanted, rtol=1e-12, atol=1e-14)
