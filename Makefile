@@ -80,9 +80,9 @@ demo: install        ## the shipped study, from scoring to outcomes and figures
 	$(BIN)/inoc demo --out demo-out
 
 docs: install        ## regenerate the pages made from the code
-	$(BIN)/python -m inoc.heuristics.frame.reference > docs/heuristics.md
-	$(BIN)/python -m inoc.backends.table > docs/backends/README.md
-	$(BIN)/python docs/pages.py
+	$(BIN)/python docs/make/heuristics.py > docs/heuristics.md
+	$(BIN)/python docs/make/backends.py > docs/backends/README.md
+	$(BIN)/python docs/make/pages.py
 
 clean:               ## remove what the targets made
 	rm -rf $(VENV) .venv-vllm .venv-openweights $(OPENWEIGHTS_STACK)/node_modules demo-out .pytest_cache .ruff_cache build dist

@@ -3,10 +3,11 @@
 from dataclasses import fields
 from pathlib import Path
 
+from make.backends import COLUMNS, page
+
 from inoc.backends import list_backends
 from inoc.backends.protocols import Capabilities
 from inoc.backends.registry import SHIPPED
-from inoc.backends.table import COLUMNS, page
 
 DOCS = Path(__file__).parents[2] / "docs" / "backends"
 

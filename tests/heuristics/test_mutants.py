@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from inoc.heuristics.frame import registry, resolve
-from inoc.heuristics.frame.reference import own
+from inoc.heuristics.frame.registry import own
 from inoc.heuristics.frame.table import compute, measure
 from inoc.heuristics.maths import composite, gap, gram, pointwise
 from inoc.heuristics.tokens import jax_engine, one_pass, terms

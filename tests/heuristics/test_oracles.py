@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from inoc.heuristics.frame.reference import own
+from inoc.heuristics.frame.registry import own
 from inoc.heuristics.frame.table import compute
 from inoc.heuristics.maths import tokenwise
 

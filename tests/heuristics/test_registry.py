@@ -12,11 +12,12 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from make.heuristics import page as page_of
 
 import inoc
 from inoc.errors import BadInput
 from inoc.heuristics import Absent, Heuristic, Intermediate, compute, find, heuristics
-from inoc.heuristics.frame import reference, registry
+from inoc.heuristics.frame import registry
 from inoc.heuristics.frame.declarations import FAMILIES
 from inoc.heuristics.frame.inputs import Inputs
 from inoc.heuristics.frame.registry import computed
@@ -85,11 +86,9 @@ def test_intermediates_are_computed_once(world, monkeypatch):
 
 def test_the_reference_page_is_complete_and_fresh():
     page = (ROOT / "docs" / "heuristics.md").read_text()
-    for name in (v.name for entry in reference.own() for v in entry.variables()):
+    for name in (v.name for entry in registry.own() for v in entry.variables()):
         assert f"| `{name}` |" in page, f"{name} is not documented"
-    assert page == reference.page(reference.own()), (
-        "run `python -m inoc.heuristics.frame.reference > docs/heuristics.md`"
-    )
+    assert page == page_of(registry.own()), "run `make docs`"
 
 
 @pytest.mark.parametrize(

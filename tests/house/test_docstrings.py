@@ -11,12 +11,12 @@ import inspect
 import pkgutil
 
 import pytest
+from make import pages
 
 import inoc
 
 from ..figures.worlds import write_world
 from .docstrings import class_faults, definition, faults, function_faults, sections
-from .test_pages import pages
 
 # packages whose docstrings are not complete yet: take yours out when they are
 TO_DO: set[str] = {"inoc", "inoc.backends", "inoc.heuristics", "inoc.testing"}

@@ -1,7 +1,6 @@
 """The pages made from the code say what the code says: public names, and the options of every command."""
 
 import importlib
-import importlib.util
 import pkgutil
 import re
 from pathlib import Path
@@ -9,6 +8,7 @@ from types import ModuleType
 
 import click
 import pytest
+from make import pages
 
 import inoc
 from inoc import cli
@@ -16,18 +16,6 @@ from inoc.atomic import write_atomic
 
 DOCS = Path(__file__).parents[2] / "docs"
 RENEW = "the page is older than the code: run `make docs`"
-
-
-def load_pages() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("inoc_pages", DOCS / "pages.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-pages = load_pages()
 
 
 def test_the_page_of_public_names_is_up_to_date():

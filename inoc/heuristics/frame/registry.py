@@ -263,6 +263,11 @@ def heuristics() -> Mapping[str, Heuristic]:
     return {entry.name: entry for entry in sorted(_declared.entries.values(), key=place)}
 
 
+def own() -> list[Heuristic]:
+    """inoc's own heuristics, without those of plugins."""
+    return [entry for entry in heuristics().values() if entry.package == "inoc"]
+
+
 def computed() -> Mapping[str, Heuristic | Intermediate]:
     """All that is computed, by name: intermediates, heuristics and their companions."""
     load()

@@ -15,7 +15,7 @@ import click
 import inoc
 from inoc import cli
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[1]
 MARK = re.compile(r"(<!-- options of (\S+): make docs -->\n).*?(<!-- end -->)", re.DOTALL)
 API_HEAD = """# Public names
 

@@ -1,4 +1,4 @@
-"""Makes the gallery page and its pictures: `python -m inoc.figures.gallery --store S --out docs/images`.
+"""Makes the gallery page and its pictures: `python docs/make/gallery.py --store S --out docs/images`.
 
 Each figure comes from the first store that allows it. Pictures are small PNGs of 256 colors.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HEAD = """# Gallery
 
-<!-- Written by `python -m inoc.figures.gallery` from the `@figure` lines in inoc/figures. -->
+<!-- Written by `python docs/make/gallery.py` from the `@figure` lines in inoc/figures. -->
 
 `inoc figures --store store.zarr --out figs/` draws all of these that the store allows, with captions, as PNG,
 SVG or PDF; `--only angles` draws one family. From Python: `inoc.plot_spectrum(store)`; the numbers behind it:

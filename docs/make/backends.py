@@ -1,4 +1,4 @@
-"""The table of backends, from their `capabilities`: `python -m inoc.backends.table > docs/backends/README.md`."""
+"""The table of backends, from their `capabilities`: `python docs/make/backends.py > docs/backends/README.md`."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from inoc.backends.registry import SHIPPED, BackendInfo, list_backends
 
 HEAD: Final = """# Backends
 
-<!-- Written by `python -m inoc.backends.table`; edit the `capabilities` of the backend instead. -->
+<!-- Written by `make docs`; edit the `capabilities` of the backend instead. -->
 
 Where models are scored, sampled and trained. An experiment names one (`backend: {name: local}`), and `--backend NAME`
 overrides it; stages see token ids and NumPy only, so all backends work alike. `inoc backends` lists what is installed,

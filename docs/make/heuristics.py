@@ -1,11 +1,11 @@
-"""The reference page, written from the registry: `python -m inoc.heuristics.frame.reference > docs/heuristics.md`."""
+"""The reference page, written from the registry: `python docs/make/heuristics.py > docs/heuristics.md`."""
 
 import sys
 from collections.abc import Iterable
 
 from inoc.heuristics.frame.declarations import FAMILIES, Heuristic
 from inoc.heuristics.frame.inputs import Inputs
-from inoc.heuristics.frame.registry import heuristics
+from inoc.heuristics.frame.registry import own
 
 IN_INIT = {
     "recipe": "corrected or published.",
@@ -17,7 +17,7 @@ IN_INIT = {
 }
 HEAD = """# Heuristics
 
-<!-- Written by `python -m inoc.heuristics.frame.reference`; edit the modules of inoc/heuristics instead. -->
+<!-- Written by `make docs`; edit the modules of inoc/heuristics instead. -->
 
 Everything `inoc heuristics` prints and `inoc.heuristics.compute(store)` returns: what the base model alone says about
 an inoculation prompt, before any training. `w` is the mean logprob per completion token with the prompt minus without,
@@ -94,11 +94,6 @@ def _row(entry: Heuristic) -> str:
     formula = entry.formula + (f" ({entry.source})" if entry.source else "")
     cells = (f"`{entry.name}`", entry.symbol, what, formula, entry.units, ", ".join(entry.dims))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def own() -> list[Heuristic]:
-    """inoc's own heuristics, without those of plugins."""
-    return [entry for entry in heuristics().values() if entry.package == "inoc"]
 
 
 if __name__ == "__main__":
