@@ -72,7 +72,7 @@ class AdapterSettings:
 class Checkpoint:
     """Trained weights a backend can load again: a directory or a service's own address.
 
-    Step 0 is the base model; then `location` is None.
+    Step 0 is the base model, without a location.
     """
 
     step: int

@@ -62,7 +62,9 @@ class BigramBackend:
     def from_spec(cls, model: ModelSpec) -> "BigramBackend":
         path = Path(model.id)
         if not path.is_file():
-            raise BadInput(f"the bigram backend counts a text file, and there is none at '{model.id}'.")
+            raise BadInput(
+                f"there is no text file at '{model.id}' for the bigram backend to count. Fix: set model.id to one."
+            )
         return cls(path.read_bytes(), float((model.options or {}).get("smoothing") or 0.1))
 
     def identity(self) -> Mapping[str, Scalar]:
@@ -85,9 +87,9 @@ class BigramBackend:
     def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
         for request in requests:
             tokens = list(self._refuse(request.id, request.context))
-            # a stream of its own per request: the company it is asked in changes nothing
+            # one stream per request, so that the batch changes nothing
             key = f"{sampling.seed} {request.stream_name}".encode()
-            stream = None if sampling.seed is None else int.from_bytes(hashlib.sha256(key).digest())
+            stream = int.from_bytes(hashlib.sha256(key).digest()) if sampling.seed is not None else None
             rng = np.random.default_rng(stream)
             logprobs: list[float] = []
             finish = "length"
