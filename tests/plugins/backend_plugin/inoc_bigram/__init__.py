@@ -62,9 +62,7 @@ class BigramBackend:
     def from_spec(cls, model: ModelSpec) -> "BigramBackend":
         path = Path(model.id)
         if not path.is_file():
-            raise BadInput(
-                f"there is no text file at '{model.id}' for the bigram backend to count. Fix: set model.id to one."
-            )
+            raise BadInput(f"there is no text file at '{model.id}'. Fix: set model.id to one.")
         return cls(path.read_bytes(), float((model.options or {}).get("smoothing") or 0.1))
 
     def identity(self) -> Mapping[str, Scalar]:
