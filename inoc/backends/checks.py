@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from inoc.backends.protocols import ScoreRequest, TokenLogprobs
 from inoc.errors import BadResult
@@ -54,9 +55,14 @@ def _check(request: ScoreRequest, result: TokenLogprobs) -> None:
             (i for i, (a, b) in enumerate(zip(ids, request.completion, strict=False)) if a != b), len(ids)
         )
         raise BadResult(f"{request.id}: the backend scored other token ids, the first at position {place}.")
+    if fault := value_fault(values):
+        raise BadResult(f"{request.id}: {fault}.")
+
+
+def value_fault(values: Float[np.ndarray, " token"]) -> str | None:
+    """What is wrong with log-probabilities; None where all can be correct."""
     wrong = np.flatnonzero(~np.isfinite(values) | (values > ROUNDING))
-    if wrong.size:
-        raise BadResult(
-            f"{request.id}: log-probability {values[wrong[0]]} at position {wrong[0]} ({wrong.size} of "
-            f"{wanted} are not finite or above 0)."
-        )
+    if not wrong.size:
+        return None
+    first, many = wrong[0], f"{wrong.size} of {values.size} are not finite or above 0"
+    return f"log-probability {values[first]} at position {first} ({many})"

@@ -149,7 +149,9 @@ def local_folder(spec: ModelSpec) -> Path | None:
     path = Path(spec.id).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise BadInput(f"the model directory '{spec.id}' has no config.json: not a transformers model.")
+            raise BadInput(
+                f"the model directory '{spec.id}' has no config.json. Fix: set model.id to a transformers model."
+            )
         return path
     if spec.id.startswith((".", "/", "~")) or spec.id.count("/") != 1:
         raise BadInput(
@@ -200,5 +202,7 @@ def weights_hash(directory: Path) -> str:
 def _weight_files(directory: Path) -> list[Path]:
     files = sorted(directory.glob("*.safetensors"))
     if not files:
-        raise BadInput(f"'{directory}' has no safetensors weights; pickled weights are not loaded.")
+        raise BadInput(
+            f"'{directory}' has no safetensors weights. Fix: convert the weights; pickled ones are not loaded."
+        )
     return files

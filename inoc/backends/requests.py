@@ -79,8 +79,9 @@ def texts_to_ids(texts: Sequence[str], tokenizer: ChatTokenizer, context_length:
 def check_sampling(sampling: Sampling) -> None:
     """BadInput for impossible sampling settings."""
     if sampling.max_tokens < 1:
-        raise BadInput(f"max_tokens must be at least 1, not {sampling.max_tokens}.")
+        raise BadInput(f"max_tokens is {sampling.max_tokens}. Fix: set it to 1 or more.")
     if not (sampling.temperature >= 0 and 0 < sampling.top_p <= 1):
         raise BadInput(
-            f"sampling needs temperature >= 0, 0 < top_p <= 1; got {sampling.temperature}, {sampling.top_p}."
+            f"temperature is {sampling.temperature} and top_p is {sampling.top_p}. "
+            "Fix: set temperature to 0 or more and top_p above 0, at most 1."
         )

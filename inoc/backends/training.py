@@ -20,11 +20,14 @@ def check_job(job: TrainingJob, context_length: int) -> None:
     if not job.batches or not all(job.batches):
         raise BadInput(f"training '{job.id}' has no batches or an empty one.")
     if min(job.accumulation, job.resume_every) < 1:
-        raise BadInput(f"training '{job.id}': accumulation and resume_every must be at least 1.")
+        raise BadInput(
+            f"training '{job.id}' has accumulation or resume_every below 1. Fix: set them to 1 or more."
+        )
     late = [step for step in job.checkpoint_steps if not 0 <= step <= len(job.batches)]
     if late:
         raise BadInput(
-            f"training '{job.id}' asks for a checkpoint at {late[0]} but has {len(job.batches)} updates."
+            f"training '{job.id}' asks for a checkpoint at {late[0]} but has {len(job.batches)} updates. "
+            "Fix: correct training.checkpoints."
         )
     for example in job.examples:
         if len(example.weights) != len(example.token_ids):

@@ -103,7 +103,7 @@ def test_checkpoint_of_another_base_is_refused(
     request = replace(REQUESTS[0], checkpoint=trained[1])
     with pytest.raises(BadInput, match=r"trained on .* whose weights hash differs"):
         list(local(models["llama"]).score([request]))
-    with pytest.raises(BadInput, match="is not an adapter"):
+    with pytest.raises(BadInput, match="Fix: give a PEFT adapter"):
         list(trained[0].score([replace(request, checkpoint=Checkpoint(1, str(models["llama"]), ADAPTER))]))
 
 

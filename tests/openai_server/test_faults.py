@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from servers.adapters import write_adapter
 from servers.completions_server import CompletionsServer
 from servers.openai_stub import Call, Reply, StubServer, error_reply, json_reply
 
@@ -49,31 +50,13 @@ def test_agrees_with_the_local_backend(tiny: Path, connect, local: LocalBackend)
         assert str(tiny.parent) not in json.dumps(dict(backend.identity()))
 
 
-def write_adapter(tiny: Path, directory: Path, seed: int) -> Path:
-    import peft
-    import torch
-    import transformers
-
-    model = transformers.AutoModelForCausalLM.from_pretrained(tiny)
-    torch.manual_seed(seed)
-    settings = peft.LoraConfig(
-        r=8, lora_alpha=16.0, use_rslora=True, target_modules=["q_proj", "v_proj", "up_proj"]
-    )
-    model = peft.get_peft_model(model, settings)
-    for name, weight in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=0.3)
-    model.save_pretrained(directory)
-    return directory
-
-
 def test_adapters_are_loaded_used_and_unloaded(
     tiny: Path, connect, local: LocalBackend, tmp_path: Path
 ) -> None:
     adapter = AdapterSettings(rank=8, alpha=16.0, targets=("q_proj", "v_proj", "up_proj"))
     checkpoints = [
         None,
-        *(Checkpoint(n, str(write_adapter(tiny, tmp_path / f"a{n}", n)), adapter) for n in (1, 2)),
+        *(Checkpoint(n, str(write_adapter(tiny, tmp_path / f"a{n}", seed=n)), adapter) for n in (1, 2)),
     ]
     requests = [
         ScoreRequest(f"{r.id}-{n}", r.context, r.completion, checkpoint)

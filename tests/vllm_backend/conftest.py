@@ -15,7 +15,7 @@ from inoc.backends.vllm import VllmBackend
 from inoc.testing import table_model, tiny_model
 from inoc.values import Scalar
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 for name, value in {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from vllm_adapters import write_adapter
+from servers.adapters import write_adapter
 
 from inoc.backends import check_scores
 from inoc.backends.local import LocalBackend

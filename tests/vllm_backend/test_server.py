@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pytest
-from vllm_adapters import write_adapter
+from servers.adapters import write_adapter
 
 from inoc.backends import check_scores
 from inoc.backends.local import LocalBackend

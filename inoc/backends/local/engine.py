@@ -113,7 +113,8 @@ class Engine:
         weights, config = directory / "adapter_model.safetensors", directory / "adapter_config.json"
         if not (weights.is_file() and config.is_file()):
             raise BadInput(
-                f"the checkpoint '{location}' is not an adapter: it lacks {weights.name} or {config.name}."
+                f"the checkpoint '{location}' has no {weights.name} or no {config.name}. "
+                "Fix: give a PEFT adapter's folder."
             )
         key = f"{directory.resolve()}@{weights.stat().st_mtime_ns}"
         if key in self._loaded:

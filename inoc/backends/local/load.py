@@ -57,7 +57,7 @@ def load_model(directory: Path, dtype: str, options: Options) -> PreTrainedModel
             model = transformers.AutoModelForCausalLM.from_pretrained(directory, **arguments)
         except ImportError as error:
             raise BackendUnavailable(
-                f"the model in '{directory}' needs a package that is missing: {first_line(error)}"
+                f"the model in '{directory}' needs a package that is missing ({first_line(error)}). Fix: install it."
             ) from None
         except (ValueError, OSError) as error:
             if options.attention == "sdpa" and "scaled_dot_product_attention" in str(error):

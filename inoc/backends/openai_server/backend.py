@@ -3,8 +3,8 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import ClassVar, NamedTuple
+from functools import cached_property, partial
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float32
@@ -29,20 +29,6 @@ from inoc.services import RequestRefused, Service
 from inoc.values import Sampling, Scalar, TokenIds
 
 log = logging.getLogger("inoc.backends.openai_server")
-
-
-class _Batch(NamedTuple):
-    """Requests that go out together, for one model of the server."""
-
-    model: str
-    requests: tuple[ScoreRequest, ...]
-
-
-class _Draw(NamedTuple):
-    """One sampling request and the server's model for it."""
-
-    model: str
-    request: SampleRequest
 
 
 class OpenAIServerBackend(TokenBackend[ServerOptions]):
@@ -111,7 +97,7 @@ class OpenAIServerBackend(TokenBackend[ServerOptions]):
         reasons: list[str] = []
         for dialect in wire.DIALECTS:
             try:
-                self._service.wait(self._score_batch(_Batch(self._served.base.id, probe), dialect))
+                self._service.wait(self._score_batch(self._served.base.id, probe, dialect))
                 log.info("%s scores by %s", self._service.where, dialect.name)
                 return dialect
             except (RequestRefused, BadResult, BackendRejected) as error:
@@ -125,10 +111,10 @@ class OpenAIServerBackend(TokenBackend[ServerOptions]):
     def returns_ids(self) -> bool:
         """Whether the server takes vLLM's sampling parameters and returns the token ids it sampled."""
         ids = self.tokenizer.encode("a b", add_special_tokens=False)[:1]
-        draw = _Draw(self._served.base.id, SampleRequest("probe", tuple(ids)))
-        sampling = Sampling(max_tokens=1)
+        probe = SampleRequest("probe", tuple(ids))
         try:
-            return self._service.wait(self._draw(draw, sampling, extended=True)).logprobs is not None
+            drawn = self._draw(self._served.base.id, probe, Sampling(max_tokens=1), extended=True)
+            return self._service.wait(drawn).logprobs is not None
         except (RequestRefused, BadResult):
             log.warning(
                 "%s returns text only: completions are tokenized again, which may differ in rare places",
@@ -142,20 +128,19 @@ class OpenAIServerBackend(TokenBackend[ServerOptions]):
         for checkpoint, group in by_checkpoint(requests).items():
             model, dialect = self._served.name_for(checkpoint), self.dialect
             group.sort(key=lambda request: len(request.context) + len(request.completion), reverse=True)
-            batches = [_Batch(model, tuple(group[i : i + size])) for i in range(0, len(group), size)]
-
-            async def score_batch(batch: _Batch, dialect: wire.Dialect = dialect) -> list[TokenLogprobs]:
-                return await self._score_batch(batch, dialect)
-
+            batches = [group[i : i + size] for i in range(0, len(group), size)]
+            score_batch = partial(self._score_batch, model, dialect=dialect)
             for results in self._service.map(score_batch, batches):
                 yield from results
 
-    async def _score_batch(self, batch: _Batch, dialect: wire.Dialect) -> list[TokenLogprobs]:
-        prompts = [request.context + request.completion for request in batch.requests]
+    async def _score_batch(
+        self, model: str, requests: Sequence[ScoreRequest], dialect: wire.Dialect
+    ) -> list[TokenLogprobs]:
+        prompts = [request.context + request.completion for request in requests]
         return await self._service.post(
             "/completions",
-            wire.score_body(batch.model, prompts, dialect),
-            lambda content: wire.read_scores(content, batch.requests, dialect),
+            wire.score_body(model, prompts, dialect),
+            lambda content: wire.read_scores(content, requests, dialect),
         )
 
     def compute_samples(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
@@ -163,19 +148,16 @@ class OpenAIServerBackend(TokenBackend[ServerOptions]):
         names = {checkpoint: self._served.name_for(checkpoint) for checkpoint in by_checkpoint(requests)}
         extended = self.returns_ids if requests else True
 
-        async def draw(item: _Draw) -> Completion:
-            return await self._draw(item, sampling, extended)
+        async def draw(request: SampleRequest) -> Completion:
+            return await self._draw(names[request.checkpoint], request, sampling, extended)
 
-        yield from self._service.map(
-            draw, [_Draw(names[request.checkpoint], request) for request in requests]
-        )
+        yield from self._service.map(draw, requests)
 
-    async def _draw(self, item: _Draw, sampling: Sampling, extended: bool) -> Completion:
-        request = item.request
+    async def _draw(
+        self, model: str, request: SampleRequest, sampling: Sampling, extended: bool
+    ) -> Completion:
         stop = [self.tokenizer.decode([token], skip_special_tokens=False) for token in sampling.stop_ids]
-        body = wire.sample_body(
-            item.model, request, sampling, stream_seed(sampling.seed, request), stop, extended
-        )
+        body = wire.sample_body(model, request, sampling, stream_seed(sampling.seed, request), stop, extended)
         return await self._service.post(
             "/completions", body, lambda content: wire.read_sample(content, request, sampling, self._encode)
         )

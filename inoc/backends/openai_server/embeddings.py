@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float32
@@ -21,11 +21,6 @@ class _Embedding(BaseModel):
 
 class _Reply(BaseModel):
     data: list[_Embedding]
-
-
-class _Part(NamedTuple):
-    start: int
-    texts: tuple[str, ...]
 
 
 def read_embeddings(content: bytes, count: int) -> Float32[np.ndarray, "text feature"]:
@@ -57,15 +52,14 @@ def embed_texts(service: Service, model: str, texts: Sequence[str]) -> Float32[n
         if not text.strip():
             raise BadInput(f"text {index} to embed is empty. Fix: remove it.")
 
-    async def ask(part: _Part) -> tuple[int, Float32[np.ndarray, "text feature"]]:
-        body = {"model": model, "input": list(part.texts), "encoding_format": "float"}
-        return part.start, await service.post(
-            "/embeddings", body, lambda content: read_embeddings(content, len(part.texts))
+    async def ask(start: int) -> tuple[int, Float32[np.ndarray, "text feature"]]:
+        part = list(texts[start : start + TEXTS_PER_REQUEST])
+        body = {"model": model, "input": part, "encoding_format": "float"}
+        return start, await service.post(
+            "/embeddings", body, lambda content: read_embeddings(content, len(part))
         )
 
-    parts = [
-        _Part(start, tuple(texts[start : start + TEXTS_PER_REQUEST]))
-        for start in range(0, len(texts), TEXTS_PER_REQUEST)
-    ]
-    found = dict(service.map(ask, parts))
-    return np.concatenate([found[part.start] for part in parts]) if parts else np.zeros((0, 0), np.float32)
+    found = dict(service.map(ask, range(0, len(texts), TEXTS_PER_REQUEST)))
+    return (
+        np.concatenate([found[start] for start in sorted(found)]) if found else np.zeros((0, 0), np.float32)
+    )

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from pydantic import BaseModel
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 UNKNOWN_ADAPTER: Final = AdapterSettings(rank=0, alpha=0.0, rslora=False, targets=("chosen by the service",))
 RECORD: Final = "openai_job.json"
+Item = TypeVar("Item")
 
 
 class _Error(BaseModel):
@@ -44,10 +45,6 @@ class _Job(BaseModel):
     error: _Error | None = None
 
 
-class _Jobs(BaseModel):
-    data: list[_Job]
-
-
 class _Event(BaseModel):
     id: str
     message: str = ""
@@ -55,18 +52,14 @@ class _Event(BaseModel):
     data: dict[str, float | int | str | None] | None = None
 
 
-class _Events(BaseModel):
-    data: list[_Event]
-    has_more: bool = False
-
-
 class _Kept(BaseModel):
     step_number: int
     fine_tuned_model_checkpoint: str
 
 
-class _Checkpoints(BaseModel):
-    data: list[_Kept]
+class _Page(BaseModel, Generic[Item]):
+    data: list[Item]
+    has_more: bool = False
 
 
 class _Record(BaseModel):
@@ -180,7 +173,7 @@ def _read_record(path: Path, asked: str) -> _Record:
 
 def _find_job(service: Service, file: str) -> str | None:
     """The job of an uploaded file, where a kill came between creating and recording it."""
-    jobs = service.wait(service.get("/fine_tuning/jobs?limit=100", _Jobs.model_validate_json)).data
+    jobs = service.wait(service.get("/fine_tuning/jobs?limit=100", _Page[_Job].model_validate_json)).data
     return next((job.id for job in jobs if job.training_file == file and job.status != "cancelled"), None)
 
 
@@ -223,7 +216,7 @@ def _follow(service: Service, id: str, job: TrainingJob, poll_seconds: float) ->
     if state.fine_tuned_model is None:
         raise BackendRejected(f"fine-tuning job {id} succeeded but names no model.")
     kept = service.wait(
-        service.get(f"/fine_tuning/jobs/{id}/checkpoints", _Checkpoints.model_validate_json)
+        service.get(f"/fine_tuning/jobs/{id}/checkpoints", _Page[_Kept].model_validate_json)
     ).data
     found = {one.step_number: one.fine_tuned_model_checkpoint for one in kept if one.step_number < last}
     if missing := sorted(set(job.checkpoint_steps) - set(found) - {0, last}):
@@ -241,7 +234,7 @@ def _new_events(service: Service, id: str, seen: set[str]) -> list[_Event]:
     after = ""
     while True:
         page = service.wait(
-            service.get(f"/fine_tuning/jobs/{id}/events?limit=100{after}", _Events.model_validate_json)
+            service.get(f"/fine_tuning/jobs/{id}/events?limit=100{after}", _Page[_Event].model_validate_json)
         )
         new = [event for event in page.data if event.id not in seen]
         seen.update(event.id for event in new)

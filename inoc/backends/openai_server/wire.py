@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 from pydantic import BaseModel
 
-from inoc.backends.checks import ROUNDING
+from inoc.backends.checks import value_fault
 from inoc.backends.protocols import Completion, SampleRequest, ScoreRequest, TokenLogprobs
 from inoc.values import Sampling, TokenIds
 
@@ -117,9 +117,8 @@ def _scores(choice: Choice, request: ScoreRequest, dialect: Dialect) -> TokenLog
     if echoed is not None and echoed != request.completion:
         raise ValueError("the server scored token ids that differ from those sent")
     logprobs = as_array(wanted)
-    wrong = np.flatnonzero(~np.isfinite(logprobs) | (logprobs > ROUNDING))
-    if wrong.size:
-        raise ValueError(f"logprob {logprobs[wrong[0]]} at position {wrong[0]} cannot be correct")
+    if fault := value_fault(logprobs):
+        raise ValueError(fault)
     return TokenLogprobs(request.id, logprobs, echoed)
 
 

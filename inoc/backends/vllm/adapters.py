@@ -64,7 +64,9 @@ def read_adapter(location: str) -> Adapter:
             raise _rejection(location, OUTPUT_ADAPTER, outside[0])
     rank = max([config.r, *(config.rank_pattern or {}).values()])
     if rank > RANKS[-1]:
-        raise BackendRejected(f"the adapter '{location}' has rank {rank}; vLLM takes at most {RANKS[-1]}.")
+        raise BackendRejected(
+            f"the adapter '{location}' has rank {rank}; vLLM takes at most {RANKS[-1]}. Fix: use the local backend."
+        )
     path = str(folder.resolve())
     return Adapter(f"inoc-{content_hash(file_hash(weights), file_hash(config_file), path)}", path, rank)
 
@@ -74,11 +76,11 @@ def tensor_names(file: Path) -> tuple[str, ...]:
     with file.open("rb") as stream:
         size = int.from_bytes(stream.read(8), "little")
         if not 2 <= size <= file.stat().st_size:
-            raise BadInput(f"{file} is not a safetensors file or is cut short.")
+            raise BadInput(f"{file} is not a safetensors file or is cut short. Fix: restore it.")
         try:
             header = json.loads(stream.read(size))
         except ValueError:
-            raise BadInput(f"{file} has a damaged header.") from None
+            raise BadInput(f"{file} has a damaged header. Fix: restore it.") from None
     return tuple(str(name) for name in header if name != "__metadata__")
 
 

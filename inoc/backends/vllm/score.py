@@ -4,9 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-import numpy as np
-
-from inoc.backends.checks import ROUNDING
+from inoc.backends.checks import value_fault
 from inoc.backends.protocols import ScoreRequest, TokenLogprobs
 from inoc.backends.vllm.adapters import Adapter
 from inoc.backends.vllm.engine import Engine, Scored
@@ -62,7 +60,7 @@ def acceptable(request: ScoreRequest, found: Scored) -> bool:
     return (
         found.cached < len(request.context)
         and found.token_ids == request.completion
-        and bool((np.isfinite(found.logprobs) & (found.logprobs <= ROUNDING)).all())
+        and value_fault(found.logprobs) is None
     )
 
 
