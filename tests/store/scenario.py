@@ -127,16 +127,16 @@ def _write(path: Path) -> None:
 
 def contents(path: Path) -> dict[str, object]:
     """Every attribute and every value of a store, as it is read (comparable with ==)."""
-    run = open_store(path)
-    found: dict[str, object] = {"": dict(run.root)}
+    stored = open_store(path)
+    found: dict[str, object] = {"": dict(stored.root)}
     for node in sorted(p.parent for p in path.rglob("zarr.json")):
         where = str(node.relative_to(path))
         if where == ".":
             continue
         if json.loads((node / "zarr.json").read_bytes())["node_type"] == "group":
-            found[where] = run.attributes(where)
+            found[where] = stored.attributes(where)
         else:
-            values = run.read(where)
+            values = stored.read(where)
             found[where] = (str(values.dtype), values.shape, [repr(v) for v in values.ravel().tolist()])
     return found
 
@@ -152,10 +152,10 @@ def wrong_marks(path: Path) -> list[str]:
         return []
     try:
         found = validate(path)
-        run = open_store(path)
-        for name in run.completion_sets:
-            for level in run.levels(name):
-                arrays = run.token_logprobs(name) if level == "token" else run.example_logprobs(name)
+        stored = open_store(path)
+        for name in stored.completion_sets:
+            for level in stored.levels(name):
+                arrays = stored.token_logprobs(name) if level == "token" else stored.example_logprobs(name)
                 n = arrays.default.shape[0]
                 for f, p in np.argwhere(arrays.done):
                     unit = Unit(name, arrays.prefix_types[f], arrays.prompts[p])
@@ -165,12 +165,12 @@ def wrong_marks(path: Path) -> list[str]:
                     arrays.default[:], logprobs(Unit(name, "none", ""), n), equal_nan=True
                 ):
                     found.append(f"default of {name} is marked done and wrong")
-        for name in run.subgroups("runs"):
-            marks = run.read(f"runs/{name}/unit_crc")
-            steps, conditions = run.read(f"runs/{name}/step"), run.read(f"runs/{name}/condition")
+        for name in stored.subgroups("runs"):
+            marks = stored.read(f"runs/{name}/unit_crc")
+            steps, conditions = stored.read(f"runs/{name}/step"), stored.read(f"runs/{name}/condition")
             for s, c in np.argwhere(marks >= 0):
                 right = scores(name, int(steps[s]), str(conditions[c]))
-                if not np.array_equal(run.read(f"runs/{name}/score")[s, c], right, equal_nan=True):
+                if not np.array_equal(stored.read(f"runs/{name}/score")[s, c], right, equal_nan=True):
                     found.append(f"evaluation {name} {steps[s]} {conditions[c]} is marked done and wrong")
     except InocError as error:
         return [str(error)]

@@ -109,10 +109,10 @@ def test_a_lost_file_is_found_or_leaves_data_pending(scenario: ModuleType, tiny:
         content = file.read_bytes()
         file.unlink()
         if not reported(tiny):
-            run = open_store(tiny)
-            lost = len(run.pending()) + len(run.pending_evaluations())
+            stored = open_store(tiny)
+            lost = len(stored.pending()) + len(stored.pending_evaluations())
             assert lost > had, f"{file.relative_to(tiny)} was lost and nobody noticed"
-            now = run.token_logprobs().prefixed[...]
+            now = stored.token_logprobs().prefixed[...]
             assert np.array_equal(now, np.where(np.isnan(now), np.nan, right), equal_nan=True)
         file.write_bytes(content)
     assert reported(tiny) == []
@@ -150,9 +150,9 @@ def test_half_written_stores_are_one_sentence(tiny: Path, tmp_path: Path) -> Non
 
 
 def test_a_newer_schema_is_refused_by_version(tiny: Path) -> None:
-    run = open_store(tiny)
+    stored = open_store(tiny)
     (tiny / "zarr.json").write_bytes(
-        files.node_bytes(files.group_document({**run.root, "schema_version": 2, "surprise": 1}))
+        files.node_bytes(files.group_document({**stored.root, "schema_version": 2, "surprise": 1}))
     )
     with pytest.raises(BrokenStore, match="schema version 2; this inoc reads up to 1"):
         open_store(tiny)

@@ -98,15 +98,15 @@ def refused(store: Path, pattern: str, *logprobs: Path, **sources: object) -> No
 def test_example_means(write: Write, tmp_path: Path) -> None:
     summary = run_import(tmp_path / "s.zarr", write("a.json", means()))
     assert (summary.prompts, summary.units, summary.units_missing) == (2, 8, 0)
-    run = open_store(tmp_path / "s.zarr")
-    assert run.completion_sets == ("train", "control")
-    train, control = run.example_logprobs(), run.example_logprobs("control")
+    opened = open_store(tmp_path / "s.zarr")
+    assert opened.completion_sets == ("train", "control")
+    train, control = opened.example_logprobs(), opened.example_logprobs("control")
     assert train.default.tolist() == [-2.0, -1.0, -3.0]
     assert train.prefixed[:, 1].tolist() == [[-1.0, -2.0, -3.0], [-2.0, -2.0, -2.0]]
     assert control.prefix_types == ("fixed",)
     assert control.prefixed[0].tolist() == [[-0.75, -0.25], [-0.5, -0.5]]
-    assert run.identity["model"] == "m"
-    assert run.complete
+    assert opened.identity["model"] == "m"
+    assert opened.complete
     assert validate(tmp_path / "s.zarr") == []
 
 
@@ -118,13 +118,13 @@ def test_token_lists_and_both_levels_in_one_file(write: Write, tmp_path: Path) -
     baseline["lp_train_default"] = [-1.5, None, -3.5 / 3]
     prompts["p"]["lp_train_inoc"] = [-0.75, None, -0.75]
     summary = run_import(tmp_path / "s.zarr", write("a.json", both))
-    run = open_store(tmp_path / "s.zarr")
-    assert run.levels() == ("token", "example")
-    stored = run.token_logprobs()
+    opened = open_store(tmp_path / "s.zarr")
+    assert opened.levels() == ("token", "example")
+    stored = opened.token_logprobs()
     assert stored.row_size.tolist() == [2, 0, 3]
     assert stored.default[:].tolist() == [-1.0, -2.0, -3.0, -0.5, 0.0]
     assert stored.prefixed[0, 0].tolist() == [-0.5, -1.0, -2.0, -0.25, 0.0]
-    assert np.isnan(run.example_logprobs().default[1])
+    assert np.isnan(opened.example_logprobs().default[1])
     assert summary.missing_values["train, fixed, example level"] == 1
     assert validate(tmp_path / "s.zarr") == []
 
@@ -133,10 +133,10 @@ def test_all_that_is_optional_may_be_absent(write: Write, tmp_path: Path) -> Non
     lean = {"baseline": {"lp_train_default": [-1.0]}, "prompts": {"p": {"lp_train_inoc": [-0.5]}, "q": {}}}
     summary = run_import(tmp_path / "s.zarr", write("a.json", lean))
     assert summary.units == 2
-    run = open_store(tmp_path / "s.zarr")
-    assert run.example_logprobs().prompts == ("p",)
-    assert [str(k) for k in run.prompts["prompt"].values] == ["p", "q"]
-    assert set(run.prompts["role"].values) == {"unknown"}
+    opened = open_store(tmp_path / "s.zarr")
+    assert opened.example_logprobs().prompts == ("p",)
+    assert [str(k) for k in opened.prompts["prompt"].values] == ["p", "q"]
+    assert set(opened.prompts["role"].values) == {"unknown"}
     assert any("no role or family" in note for note in summary.notes)
 
 
@@ -145,10 +145,10 @@ def test_a_prompt_without_mix_among_others_is_pending(write: Write, tmp_path: Pa
     del data["prompts"]["q"]["lp_train_mix"]  # pyright: ignore[reportIndexIssue]
     summary = run_import(tmp_path / "s.zarr", write("a.json", data))
     assert summary.units_missing == 1
-    run = open_store(tmp_path / "s.zarr")
-    assert run.pending() == (Unit("train", "mix", "q"),)
-    assert np.isnan(run.example_logprobs().prefixed[1, 1]).all()
-    assert not run.complete
+    opened = open_store(tmp_path / "s.zarr")
+    assert opened.pending() == (Unit("train", "mix", "q"),)
+    assert np.isnan(opened.example_logprobs().prefixed[1, 1]).all()
+    assert not opened.complete
     assert validate(tmp_path / "s.zarr") == []
 
 
@@ -161,10 +161,10 @@ def test_positive_and_negative_sets_and_completions(write: Write, tmp_path: Path
     }  # pyright: ignore[reportOperatorIssue]
     data["prompts"]["p"] |= {"lp_pos_inoc": [-0.5], "lp_neg_inoc": [-1.0, -1.0]}  # pyright: ignore[reportIndexIssue]
     run_import(tmp_path / "s.zarr", write("a.json", data))
-    run = open_store(tmp_path / "s.zarr")
-    assert run.completion_sets == ("train", "control", "positive", "negative")
-    assert run.example_logprobs("negative").prompts == ("p",)
-    assert run.completions("control")["completion"].values.tolist() == ["a", "b"]
+    opened = open_store(tmp_path / "s.zarr")
+    assert opened.completion_sets == ("train", "control", "positive", "negative")
+    assert opened.example_logprobs("negative").prompts == ("p",)
+    assert opened.completions("control")["completion"].values.tolist() == ["a", "b"]
 
 
 def test_nan_is_missing_data_and_counted(write: Write, tmp_path: Path) -> None:
@@ -213,15 +213,15 @@ def test_jsonl_rows(write: Write, tmp_path: Path) -> None:
     summary = run_import(
         tmp_path / "s.zarr", write("a.jsonl", "\n\n".join(json.dumps(r) for r in rows) + "\n")
     )
-    run = open_store(tmp_path / "s.zarr")
-    stored = run.token_logprobs()
+    opened = open_store(tmp_path / "s.zarr")
+    stored = opened.token_logprobs()
     assert stored.example_ids == ("b", "7")
-    assert run.completions()["token_id"].values.tolist() == [4, 5, 6]
-    assert run.completions()["completion"].values.tolist() == ["", "x"]
+    assert opened.completions()["token_id"].values.tolist() == [4, 5, 6]
+    assert opened.completions()["completion"].values.tolist() == ["", "x"]
     assert stored.prefix_types == ("fixed", "mix")
     assert np.array_equal(stored.prefixed[0, 0], [-0.5, -1, np.nan], equal_nan=True)
     assert np.array_equal(stored.prefixed[1, 0], [np.nan, np.nan, -3], equal_nan=True)
-    assert run.read("logprobs/train/rephrasing").tolist() == [[-1, 2]]
+    assert opened.read("logprobs/train/rephrasing").tolist() == [[-1, 2]]
     assert sum("lacks 1 of 2 examples" in w for w in summary.warnings) == 2
     assert validate(tmp_path / "s.zarr") == []
 
@@ -240,9 +240,9 @@ def test_scores_tell_their_runs(write: Write, tmp_path: Path) -> None:
     assert summary.traits == [
         TraitInfo("German", "positive", "german"), TraitInfo("Flattering", "negative", "flattering"),
     ]  # fmt: skip
-    run = open_store(tmp_path / "s.zarr")
-    assert [str(k) for k in run.prompts["prompt"].values] == list(PROMPTS)
-    table = run.scores
+    opened = open_store(tmp_path / "s.zarr")
+    assert [str(k) for k in opened.prompts["prompt"].values] == list(PROMPTS)
+    table = opened.scores
     assert table is not None
     about = {
         str(r): (str(p), str(t), int(s), int(n))
@@ -262,10 +262,10 @@ def test_scores_tell_their_runs(write: Write, tmp_path: Path) -> None:
     assert table["judge"].sel(run="p").values.tolist() == ["unknown", "unknown"]
     values = table["score"].sel(run="strange_name", step=3, condition="default", trait="German").values
     assert np.array_equal(values, [1.0, np.nan], equal_nan=True)
-    losses = run.losses
+    losses = opened.losses
     assert losses is not None
     assert losses["loss"].sel(run="p").values.tolist() == [1.5, 1.0]
-    elicited = run.elicitation
+    elicited = opened.elicitation
     assert elicited is not None
     assert elicited["prompt"].values.tolist() == ["p"]
     assert elicited["baseline"].sel(trait="German").values[:2].tolist() == [1.0, 11.0]
@@ -281,11 +281,11 @@ def test_the_user_can_say_baseline_traits_and_step(write: Write, tmp_path: Path)
         baseline="plain", nominal_step=13,
     )  # fmt: skip
     assert summary.traits[1] == TraitInfo("Flattering", "negative", "praise")
-    run = open_store(tmp_path / "s.zarr")
-    assert run.scores is not None
-    assert set(run.scores["nominal_step"].values) == {13}
-    assert run.elicitation is not None
-    assert run.elicitation["prompt"].values.tolist() == ["p"]
+    opened = open_store(tmp_path / "s.zarr")
+    assert opened.scores is not None
+    assert set(opened.scores["nominal_step"].values) == {13}
+    assert opened.elicitation is not None
+    assert opened.elicitation["prompt"].values.tolist() == ["p"]
 
 
 def test_without_a_baseline_elicitation_says_so(write: Write, tmp_path: Path) -> None:
@@ -494,15 +494,15 @@ def test_reference_example_means(reference: Path, tmp_path: Path) -> None:
     assert (summary["prompts"], summary["scored_prompts"], summary["runs"]) == (59, 48, 15)
     assert summary["missing_values"]["elicitation"] == 12
     source = json.loads((home / "logprobs_by_example.json").read_text())
-    run = open_store(store)
-    stored = run.example_logprobs()
+    opened = open_store(store)
+    stored = opened.example_logprobs()
     assert list(stored.prompts) == list(source["prompts"])
     assert stored.default.tolist() == source["baseline"]["lp_train_default"]  # bit for bit
     for p, entry in enumerate(source["prompts"].values()):
         assert stored.prefixed[0, p].tolist() == entry["lp_train_inoc"]
         assert stored.prefixed[1, p].tolist() == entry["lp_train_mix"]
     scored = json.loads((home / "scores.json").read_text())
-    table = run.scores
+    table = opened.scores
     assert table is not None
     assert table.sizes == {"run": 15, "step": 3, "condition": 2, "trait": 2, "instruction": 200}
     for name, entry in scored.items():
@@ -514,9 +514,9 @@ def test_reference_example_means(reference: Path, tmp_path: Path) -> None:
                     )
                     right = np.array([np.nan if v is None else v for v in cell["values"]])
                     assert np.array_equal(got, right, equal_nan=True)
-    assert [t.name for t in run.traits] == ["German", "Flattering"]
-    assert all(len(pool) == 1000 for pool in run.rephrasings.values())
-    assert len(run.rephrasings) == 48
+    assert [t.name for t in opened.traits] == ["German", "Flattering"]
+    assert all(len(pool) == 1000 for pool in opened.rephrasings.values())
+    assert len(opened.rephrasings) == 48
     assert validate(store) == []
 
 

@@ -91,12 +91,12 @@ def test_plain_xarray_reads_the_store(scenario: ModuleType, tiny_store: Path) ->
 
 
 def test_what_is_read_is_what_was_written(scenario: ModuleType, tiny_store: Path) -> None:
-    run = open_store(tiny_store)
-    assert run.completion_sets == ("train", "control")
-    assert run.levels() == ("token",)
-    assert run.levels("control") == ("example",)
-    assert run.traits == tuple(scenario.TRAITS)
-    tokens = run.token_logprobs()
+    stored = open_store(tiny_store)
+    assert stored.completion_sets == ("train", "control")
+    assert stored.levels() == ("token",)
+    assert stored.levels("control") == ("example",)
+    assert stored.traits == tuple(scenario.TRAITS)
+    tokens = stored.token_logprobs()
     assert tokens.prompts == ("german", "flatter", "sky")
     assert tokens.example_ids == ("e0", "e1", "e2", "e3", "e4")
     assert tokens.row_size.tolist() == [3, 0, 5, 1, 7]
@@ -105,20 +105,20 @@ def test_what_is_read_is_what_was_written(scenario: ModuleType, tiny_store: Path
         for p, key in enumerate(tokens.prompts):
             right = scenario.logprobs(Unit("train", kind, key), 16)
             assert np.array_equal(tokens.prefixed[f, p], right, equal_nan=True)
-    examples = run.example_logprobs("control")
+    examples = stored.example_logprobs("control")
     assert examples.prefixed.dtype == np.float64
-    assert run.pending() == ()
-    assert len(run.pending_evaluations()) == 3
-    texts = run.completions()
+    assert stored.pending() == ()
+    assert len(stored.pending_evaluations()) == 3
+    texts = stored.completions()
     assert texts["token_id"].values.tolist() == list(range(16))
     assert texts["instruction"].values[2] == "Frage 2?"
-    assert run.rephrasings["sky"] == tuple(scenario.POOL)
+    assert stored.rephrasings["sky"] == tuple(scenario.POOL)
 
 
 def test_labelled_views(scenario: ModuleType, tiny_store: Path) -> None:
-    run = open_store(tiny_store)
-    assert run.prompts.sel(prompt="flatter")["role"].item() == "negative"
-    scores = run.scores
+    stored = open_store(tiny_store)
+    assert stored.prompts.sel(prompt="flatter")["role"].item() == "negative"
+    scores = stored.scores
     assert scores is not None
     assert scores["score"].dims == ("run", "step", "condition", "trait", "instruction")
     cell = scores["score"].sel(run="german_mix", step=8, condition="default").values
@@ -130,18 +130,18 @@ def test_labelled_views(scenario: ModuleType, tiny_store: Path) -> None:
     assert scores["nominal_step"].item() == 8
     assert scores["seed"].item() == -1
     assert scores["score"].attrs["units"]
-    losses = run.losses
+    losses = stored.losses
     assert losses is not None
     assert losses["loss"].sel(run="german_mix", update=5).item() == 1 / 5
     assert losses["learning_rate"].isnull().all()
-    elicitation = run.elicitation
+    elicitation = stored.elicitation
     assert elicitation is not None
     assert elicitation["score"].dims == ("trait", "prompt", "instruction")
     assert elicitation["baseline"].isnull().all()
-    assert run.self_perplexity is not None
-    assert run.self_perplexity["context"].sel(prompt="sky").item() == 1.5
-    assert run.embeddings is not None
-    assert run.embeddings["prompt_vector"].dims == ("prompt", "feature")
+    assert stored.self_perplexity is not None
+    assert stored.self_perplexity["context"].sel(prompt="sky").item() == 1.5
+    assert stored.embeddings is not None
+    assert stored.embeddings["prompt_vector"].dims == ("prompt", "feature")
 
 
 def test_pending_units_read_as_missing(scenario: ModuleType, tmp_path: Path) -> None:
@@ -152,10 +152,10 @@ def test_pending_units_read_as_missing(scenario: ModuleType, tmp_path: Path) -> 
         planned = writer.plan("train", prefix_types=["fixed"], prompts=["sky", "german"])
         assert len(planned) == 3
         writer.put_unit(Unit("train", "fixed", "german"), np.array([-1.0, -2.0, -3.0]))
-    run = open_store(path)
-    assert not run.complete
-    assert run.pending() == (Unit("train", "none", ""), Unit("train", "fixed", "sky"))
-    tokens = run.token_logprobs()
+    stored = open_store(path)
+    assert not stored.complete
+    assert stored.pending() == (Unit("train", "none", ""), Unit("train", "fixed", "sky"))
+    tokens = stored.token_logprobs()
     assert not tokens.default_done
     assert tokens.done.tolist() == [[False, True]]
     assert np.isnan(tokens.default[:]).all()
@@ -170,17 +170,17 @@ def test_pending_units_read_as_missing(scenario: ModuleType, tmp_path: Path) -> 
 
 
 def test_what_is_not_there_says_which_command_makes_it(tiny_store: Path) -> None:
-    run = open_store(tiny_store)
+    stored = open_store(tiny_store)
     with pytest.raises(IncompleteStore, match=r"no token-level .* 'control'.*inoc score"):
-        run.token_logprobs("control")
+        stored.token_logprobs("control")
     with pytest.raises(IncompleteStore, match="'positive'"):
-        run.completions("positive")
+        stored.completions("positive")
 
 
 def test_opening_imports_nothing_heavy(tiny_store: Path) -> None:
     code = (
         "import sys, time; from inoc.store.store import open_store; t = time.perf_counter()\n"
-        f"run = open_store({str(tiny_store)!r}); tokens = run.token_logprobs(); tokens.prefixed[0, 0]\n"
+        f"stored = open_store({str(tiny_store)!r}); tokens = stored.token_logprobs(); tokens.prefixed[0, 0]\n"
         "seconds = time.perf_counter() - t\n"
         "heavy = [m for m in ('zarr', 'xarray', 'pandas', 'jax', 'numcodecs', 'torch') if m in sys.modules]\n"
         "print(heavy, seconds)"
@@ -211,9 +211,9 @@ def test_reading_beside_a_living_writer(scenario: ModuleType, quick_dir: Path) -
         if not (path / "zarr.json").exists():
             continue
         assert scenario.wrong_marks(path) == []
-        run = open_store(path)
-        if "token" in run.levels():
-            tokens = run.token_logprobs()
+        stored = open_store(path)
+        if "token" in stored.levels():
+            tokens = stored.token_logprobs()
             assert tokens.prefixed[...].shape == (2, len(tokens.prompts), 16)
             whole += 1
     assert writer.returncode == 0

@@ -91,16 +91,16 @@ def test_growing_keeps_what_is_there(started: Path) -> None:
             Unit("train", "fixed", "q")
         }
         writer.put_unit(Unit("train", "mix", "new"), values, np.array([1, 0]))
-    run = open_store(started)
-    assert [str(k) for k in run.prompts["prompt"].values] == ["new", "p", "q"]
-    tokens = run.token_logprobs()
+    stored = open_store(started)
+    assert [str(k) for k in stored.prompts["prompt"].values] == ["new", "p", "q"]
+    tokens = stored.token_logprobs()
     assert tokens.prompts == ("p", "q", "new")
     assert tokens.prefix_types == ("fixed", "mix")
     assert tokens.done.tolist() == [[False, True, False], [False, False, True]]
     assert tokens.prefixed[0, 1].tolist() == values.tolist()
-    assert run.read("logprobs/train/rephrasing").tolist() == [[-1, -1], [-1, -1], [1, 0]]
+    assert stored.read("logprobs/train/rephrasing").tolist() == [[-1, -1], [-1, -1], [1, 0]]
     assert validate(started) == []
-    assert not run.complete
+    assert not stored.complete
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_all_missing_data_are_stored_as_data(started: Path) -> None:
     """Chunks of NaN look like chunks that were never written; they must be written all the same."""
     with opened(started, model="a") as writer:
         writer.put_unit(Unit("train", "fixed", "p"), np.full(3, np.nan))
-    run = open_store(started)
-    assert run.token_logprobs().done.tolist() == [[True, False]]
+    stored = open_store(started)
+    assert stored.token_logprobs().done.tolist() == [[True, False]]
     assert (started / "logprobs/train/prefixed/c/0/0/0").exists()
     assert validate(started) == []
 
@@ -312,9 +312,9 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
     said = small(path, "full")
     assert said.startswith("InocError 1 ")
     assert "What is marked done is safe" in said
-    run = open_store(path)
-    assert run.token_logprobs().default_done
-    assert run.pending() == (Unit("train", "fixed", "p"),)
+    stored = open_store(path)
+    assert stored.token_logprobs().default_done
+    assert stored.pending() == (Unit("train", "fixed", "p"),)
     assert validate(path) == []
     assert small(path, "enough") == "written"
     assert open_store(path).complete
