@@ -8,6 +8,7 @@ Those with `variants=False` have no such dim.
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from inspect import cleandoc
 from typing import Concatenate, ParamSpec
 
 import numpy as np
@@ -60,6 +61,13 @@ def constant_over_prompts(values: Float[np.ndarray, "*variant prompt"]) -> int |
 
 
 Options = ParamSpec("Options")
+RECIPE_LINE = "\n    recipe: corrected or published."
+SECTIONS = """Args:
+    fixed: w of fixed, nats per token, [*cells, example].
+    mix: w of mix, the same shape.{recipe}
+
+Returns:
+    In units of {units}, [*cells]; NaN with fewer than 20 examples finite in both."""
 
 
 def comparison(
@@ -67,7 +75,10 @@ def comparison(
 ) -> Callable[
     [Callable[Concatenate[Rows, Rows, Options], Values]], Callable[Concatenate[Rows, Rows, Options], Values]
 ]:
-    """Register a comparison of fixed and mix, restricted to the examples both rows have (>= 20, else NaN)."""
+    """Register a comparison of fixed and mix, restricted to the examples both rows have (>= 20, else NaN).
+
+    Its arguments and what it returns are the same for all comparisons and are added to its docstring here.
+    """
     rows = ("fixed_variants", "mix_variants") if variants else ("w_fixed", "w_mix")
     declare = heuristic(
         family="gap",
@@ -92,6 +103,10 @@ def comparison(
                 found = function(fixed.reshape(flat), mix.reshape(flat), *args, **kwargs)
             return np.where(np.isfinite(fixed).any(-1), found.reshape(cells), np.nan)
 
+        recipe = RECIPE_LINE if "recipe" in function.__annotations__ else ""
+        compare.__doc__ = (
+            f"{cleandoc(function.__doc__ or '')}\n\n{SECTIONS.format(recipe=recipe, units=units)}"
+        )
         return declare(compare)
 
     return decorate
@@ -110,87 +125,39 @@ def snr_abs(w: Rows, recipe: str) -> Values:
 
 @comparison("ratio of the perplexity heuristics", "PH_m / PH_f, NaN if abs(PH_f) <= 1e-9")
 def ph_ratio(fixed: Rows, mix: Rows) -> Values:
-    """PH_mix / PH_fixed; NaN if abs(PH_fixed) <= 1e-9.
-
-    Args:
-        fixed: w of fixed, nats per token, [*cells, example].
-        mix: w of mix, the same shape.
-
-    Returns:
-        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
-    """
+    """PH_mix / PH_fixed; NaN if abs(PH_fixed) <= 1e-9."""
     return ratio(mean_of_finite(mix), mean_of_finite(fixed), PH_FLOOR)
 
 
 @comparison("difference of the variances over examples", "s_m^2 - s_f^2, ddof = 1", "nats^2 per token^2")
 def variance_diff(fixed: Rows, mix: Rows) -> Values:
-    """sigma_mix^2 - sigma_fixed^2 (ddof = 1).
-
-    Args:
-        fixed: w of fixed, nats per token, [*cells, example].
-        mix: w of mix, the same shape.
-
-    Returns:
-        nats^2 per token^2, [*cells]; NaN with fewer than 20 examples finite in both.
-    """
+    """sigma_mix^2 - sigma_fixed^2 (ddof = 1)."""
     return sigma(mix) ** 2 - sigma(fixed) ** 2
 
 
 @comparison("coherence of mix", "fraction of examples with w_m > 0")
 def gamma_mix(fixed: Rows, mix: Rows) -> Values:
-    """Fraction of the shared examples with w_mix > 0.
-
-    Args:
-        fixed: w of fixed, nats per token, [*cells, example].
-        mix: w of mix, the same shape.
-
-    Returns:
-        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
-    """
+    """Fraction of the shared examples with w_mix > 0."""
     del fixed
     return mean_of_finite(np.where(np.isfinite(mix), (mix > 0).astype(np.float64), np.nan))
 
 
 @comparison("signal-to-noise ratio of mix", "PH_m / s_m")
 def snr_mix(fixed: Rows, mix: Rows) -> Values:
-    """PH_mix / sigma_mix.
-
-    Args:
-        fixed: w of fixed, nats per token, [*cells, example].
-        mix: w of mix, the same shape.
-
-    Returns:
-        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
-    """
+    """PH_mix / sigma_mix."""
     del fixed
     return snr(mix)
 
 
 @comparison("cosine of fixed and mix", "<f, m> / (|f| |m|)")
 def cosine(fixed: Rows, mix: Rows) -> Values:
-    """<f, m> / (|f| |m|), computed on rows scaled to unit largest entry.
-
-    Args:
-        fixed: w of fixed, nats per token, [*cells, example].
-        mix: w of mix, the same shape.
-
-    Returns:
-        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
-    """
+    """<f, m> / (|f| |m|), computed on rows scaled to unit largest entry."""
     return ratio(_dot(fixed, mix), np.sqrt(_dot(fixed, fixed)) * np.sqrt(_dot(mix, mix)))
 
 
 @comparison("effective number of examples of mix", "exp(-sum p ln p), p = abs(m) / sum abs(m)")
 def effective_rank_mix(fixed: Rows, mix: Rows) -> Values:
-    """exp(-sum p ln p) with p = abs(m) / sum abs(m): how many examples carry the mix difference.
-
-    Args:
-        fixed: w of fixed, nats per token, [*cells, example].
-        mix: w of mix, the same shape.
-
-    Returns:
-        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
-    """
+    """exp(-sum p ln p) with p = abs(m) / sum abs(m): how many examples carry the mix difference."""
     del fixed
     size = np.abs(mix)
     total = np.nansum(size, -1, keepdims=True)
@@ -201,102 +168,44 @@ def effective_rank_mix(fixed: Rows, mix: Rows) -> Values:
 
 @comparison("ratio of the signal-to-noise ratios", "SNR_m / SNR_f, NaN if abs(SNR_f) <= 1e-6")
 def snr_ratio(fixed: Rows, mix: Rows) -> Values:
-    """SNR_mix / SNR_fixed; NaN if abs(SNR_fixed) <= 1e-6.
-
-    Args:
-        fixed: w of fixed, nats per token, [*cells, example].
-        mix: w of mix, the same shape.
-
-    Returns:
-        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
-    """
+    """SNR_mix / SNR_fixed; NaN if abs(SNR_fixed) <= 1e-6."""
     return ratio(snr(mix), snr(fixed), SNR_FLOOR)
 
 
 @comparison("ratio of the mean absolute differences", "MALD_m / MALD_f")
 def mald_ratio(fixed: Rows, mix: Rows) -> Values:
-    """MALD_mix / MALD_fixed.
-
-    Args:
-        fixed: w of fixed, nats per token, [*cells, example].
-        mix: w of mix, the same shape.
-
-    Returns:
-        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
-    """
+    """MALD_mix / MALD_fixed."""
     return ratio(mald(mix), mald(fixed))
 
 
 @comparison("absolute signal-to-noise ratio of mix", "abs(PH_m) / s_m (published: MALD_m / s_m)")
 def snr_abs_mix(fixed: Rows, mix: Rows, recipe: str) -> Values:
-    """`snr_abs` of the mix row.
-
-    Args:
-        fixed: w of fixed, nats per token, [*cells, example].
-        mix: w of mix, the same shape.
-        recipe: corrected or published.
-
-    Returns:
-        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
-    """
+    """`snr_abs` of the mix row."""
     del fixed
     return snr_abs(mix, recipe)
 
 
 @comparison("ratio of the absolute signal-to-noise ratios", "snr_abs of m / snr_abs of f")
 def snr_abs_ratio(fixed: Rows, mix: Rows, recipe: str) -> Values:
-    """`snr_abs` of mix / of fixed; NaN if abs(snr_abs fixed) <= 1e-6.
-
-    Args:
-        fixed: w of fixed, nats per token, [*cells, example].
-        mix: w of mix, the same shape.
-        recipe: corrected or published.
-
-    Returns:
-        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
-    """
+    """`snr_abs` of mix / of fixed; NaN if abs(snr_abs fixed) <= 1e-6."""
     return ratio(snr_abs(mix, recipe), snr_abs(fixed, recipe), SNR_FLOOR)
 
 
 @comparison("drop of the perplexity heuristic", "PH_f - PH_m", NATS, variants=False)
 def ph_drop(fixed: Rows, mix: Rows) -> Values:
-    """PH_fixed - PH_mix: the difference form of `ph_ratio`, which explodes where PH_fixed is near 0.
-
-    Args:
-        fixed: w of fixed, nats per token, [*cells, example].
-        mix: w of mix, the same shape.
-
-    Returns:
-        Nats per token, [*cells]; NaN with fewer than 20 examples finite in both.
-    """
+    """PH_fixed - PH_mix: the difference form of `ph_ratio`, which explodes where PH_fixed is near 0."""
     return mean_of_finite(fixed) - mean_of_finite(mix)
 
 
 @comparison("drop of the signal-to-noise ratio", "SNR_f - SNR_m", variants=False)
 def snr_drop(fixed: Rows, mix: Rows) -> Values:
-    """SNR_fixed - SNR_mix.
-
-    Args:
-        fixed: w of fixed, nats per token, [*cells, example].
-        mix: w of mix, the same shape.
-
-    Returns:
-        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
-    """
+    """SNR_fixed - SNR_mix."""
     return snr(fixed) - snr(mix)
 
 
 @comparison("mean difference of mix and fixed", "mean_k (w_m - w_f)", NATS, variants=False)
 def spread_mean(fixed: Rows, mix: Rows) -> Values:
-    """Mean of w_mix - w_fixed.
-
-    Args:
-        fixed: w of fixed, nats per token, [*cells, example].
-        mix: w of mix, the same shape.
-
-    Returns:
-        Nats per token, [*cells]; NaN with fewer than 20 examples finite in both.
-    """
+    """Mean of w_mix - w_fixed."""
     return mean_of_finite(np.asarray(mix - fixed, dtype=np.float64))
 
 
@@ -307,30 +216,13 @@ def spread_mean(fixed: Rows, mix: Rows) -> Values:
     variants=False,
 )
 def spread_std(fixed: Rows, mix: Rows, recipe: str) -> Values:
-    """Standard deviation of w_mix - w_fixed (ddof = 1; `published`: ddof = 0).
-
-    Args:
-        fixed: w of fixed, nats per token, [*cells, example].
-        mix: w of mix, the same shape.
-        recipe: corrected or published.
-
-    Returns:
-        Nats per token, [*cells]; NaN with fewer than 20 examples finite in both.
-    """
+    """Standard deviation of w_mix - w_fixed (ddof = 1; `published`: ddof = 0)."""
     return sigma(np.asarray(mix - fixed, dtype=np.float64), ddof=0 if recipe == "published" else 1)
 
 
 @comparison("correlation of fixed and mix", "Pearson r of w_f and w_m over examples", variants=False)
 def w_cor(fixed: Rows, mix: Rows) -> Values:
-    """Pearson correlation of w_fixed and w_mix over examples; NaN if either is constant.
-
-    Args:
-        fixed: w of fixed, nats per token, [*cells, example].
-        mix: w of mix, the same shape.
-
-    Returns:
-        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
-    """
+    """Pearson correlation of w_fixed and w_mix over examples; NaN if either is constant."""
     f = fixed - mean_of_finite(fixed)[..., None]
     m = mix - mean_of_finite(mix)[..., None]
     usable = np.isfinite(snr(fixed)) & np.isfinite(snr(mix))
@@ -339,45 +231,21 @@ def w_cor(fixed: Rows, mix: Rows) -> Values:
 
 @comparison("sign agreement of fixed and mix", "fraction of examples with equal sign", variants=False)
 def sign_agreement(fixed: Rows, mix: Rows) -> Values:
-    """Fraction of examples where w_fixed and w_mix have the same sign (both zero counts).
-
-    Args:
-        fixed: w of fixed, nats per token, [*cells, example].
-        mix: w of mix, the same shape.
-
-    Returns:
-        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
-    """
+    """Fraction of examples where w_fixed and w_mix have the same sign (both zero counts)."""
     finite = np.isfinite(fixed) & np.isfinite(mix)
     return mean_of_finite(np.where(finite, (np.sign(fixed) == np.sign(mix)).astype(np.float64), np.nan))
 
 
 @comparison("distance of fixed and mix", "|w_m - w_f|", "nats per token x sqrt(examples)", variants=False)
 def w_l2(fixed: Rows, mix: Rows) -> Values:
-    """Euclidean distance |w_mix - w_fixed| over examples.
-
-    Args:
-        fixed: w of fixed, nats per token, [*cells, example].
-        mix: w of mix, the same shape.
-
-    Returns:
-        nats per token x sqrt(examples), [*cells]; NaN with fewer than 20 examples finite in both.
-    """
+    """Euclidean distance |w_mix - w_fixed| over examples."""
     difference = np.asarray(mix - fixed, dtype=np.float64)
     return np.where(np.isfinite(difference).any(-1), np.sqrt(_dot(difference, difference)), np.nan)
 
 
 @comparison("projection of mix on fixed", "<f, m> / |f|^2", variants=False)
 def projection(fixed: Rows, mix: Rows) -> Values:
-    """<f, m> / |f|^2.
-
-    Args:
-        fixed: w of fixed, nats per token, [*cells, example].
-        mix: w of mix, the same shape.
-
-    Returns:
-        A pure number, [*cells]; NaN with fewer than 20 examples finite in both.
-    """
+    """<f, m> / |f|^2."""
     return ratio(_dot(fixed, mix), _dot(fixed, fixed))
 
 
