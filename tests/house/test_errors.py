@@ -19,10 +19,10 @@ SAYS_THE_FIX = {"unknown"}
 CAPS = {
     "inoc/backends": 61,
     "inoc/chat.py": 1,
-    "inoc/cli": 5,
+    "inoc/cli": 3,
     "inoc/experiment": 3,
     "inoc/figures": 12,
-    "inoc/heuristics": 21,
+    "inoc/heuristics": 5,
     "inoc/judge": 2,
     "inoc/outcomes": 1,
     "inoc/services": 1,

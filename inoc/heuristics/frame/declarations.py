@@ -88,7 +88,17 @@ class Companion:
 
 
 def interval(function: Callable[..., Array], formula: str, *, of: str = "", name: str = "") -> Companion:
-    """A 95 % interval: a companion with the further dim `bound`, by default of the name of the function."""
+    """Declare a 95 % interval.
+
+    Args:
+        function: Computes it; the last dim of the result is `bound` (lower, upper).
+        formula: How it is computed.
+        of: What it is the interval of; by default the heuristic.
+        name: By default the function's own.
+
+    Returns:
+        A companion.
+    """
     words = f"95 % interval of the {of or '{long_name}'}"
     return Companion(name or function.__name__, function, words, formula, more_dims=("bound",))
 

@@ -76,6 +76,9 @@ def heuristic(
         matrices: Declare it once for each of these: `{token}`, `{matrix}` and `{units}` in names, inputs and
             words are filled.
 
+    Returns:
+        A decorator that returns the function unchanged.
+
     Raises:
         BadInput: The name is taken, or a parameter or a dim does not exist.
     """
@@ -135,6 +138,9 @@ def intermediate(
         inputs: Parameters that are filled from something of another name.
         matrices: Declare it once for each of these, with `{token}` filled in names and inputs.
 
+    Returns:
+        A decorator that returns the function unchanged.
+
     Raises:
         BadInput: The name is taken, or a parameter does not exist.
     """
@@ -151,7 +157,14 @@ def intermediate(
 
 
 def part(function: Function) -> Function:
-    """Register a quantity that several token terms or row terms share, and return it unchanged."""
+    """Register a quantity that several token terms or row terms share.
+
+    Args:
+        function: Names what it needs as parameters, like a term.
+
+    Returns:
+        The function, unchanged.
+    """
     add_part(function)
     return function
 

@@ -11,7 +11,8 @@ from xarray.core import indexing
 from inoc.errors import BadInput, IncompleteStore
 from inoc.heuristics.frame.prompt_inputs import strings
 from inoc.heuristics.frame.protocols import Array, StoreLike, TokenLike
-from inoc.heuristics.maths.tokenwise import token_positions
+from inoc.heuristics.tokens.layout import token_positions
+from inoc.names import unknown
 
 Level = Literal["token", "example"]
 
@@ -37,28 +38,36 @@ def difference(
 ) -> xr.DataArray:
     """Logprob with the prompt minus logprob without, labeled.
 
-    Token level (the default where tokens are stored): dims prompt and token, nats, float32, read only where
-    it is indexed; coords `example` and `position` (0 = first completion token) along token. Example level:
-    dims prompt and example, nats per token, float64: the mean over the tokens of each completion, in
-    memory. Data of units that are not done are NaN.
+    Args:
+        store: What `inoc.open_store` gives.
+        prefix_type: fixed or mix.
+        completion_set: The set of completions.
+        level: token or example; by default token where tokens are stored.
+
+    Returns:
+        Token level: dims prompt and token, nats, float32, read only where it is indexed; coords `example` and
+        `position` (0 = first completion token) along token. Example level: dims prompt and example, nats per
+        token, float64: the mean over the tokens of each completion, in memory. Units not done are NaN.
 
     Raises:
-        BadInput: the store has no such set, prefix type or level.
-        IncompleteStore: the store holds no logprobs.
+        BadInput: The store has no such set, prefix type or level.
+        IncompleteStore: The store holds no logprobs.
+
+    Example:
+        >>> inoc.difference(store, "mix", level="example").dims
+        ('prompt', 'example')
     """
     if not store.completion_sets:
-        raise IncompleteStore("the store holds no logprobs yet; `inoc score` or `inoc import` adds them")
+        raise IncompleteStore("the store holds no logprobs yet. Fix: run `inoc score` or `inoc import`.")
     if completion_set not in store.completion_sets:
-        raise BadInput(
-            f"no completion set '{completion_set}': the store has {', '.join(store.completion_sets)}."
-        )
+        raise BadInput(unknown("completion set", completion_set, store.completion_sets))
     levels = store.levels(completion_set)
     chosen = level or ("token" if "token" in levels else "example")
     if chosen not in ("token", "example"):
-        raise BadInput(f"no level '{chosen}': it is token or example.")
+        raise BadInput(unknown("level", chosen, ("token", "example")))
     if chosen == "token":
         if "token" not in levels:
-            raise BadInput(f"the set '{completion_set}' is stored without tokens; level='example' works.")
+            raise BadInput(f"the set '{completion_set}' is stored without tokens. Fix: level='example'.")
         return _tokens(store, store.token_logprobs(completion_set), prefix_type)
     if "example" in levels:
         stored = store.example_logprobs(completion_set)
@@ -110,7 +119,7 @@ def _tokens(store: StoreLike, stored: TokenLike, prefix_type: str) -> xr.DataArr
 
 def _place(prefix_type: str, stored: tuple[str, ...]) -> int:
     if prefix_type not in stored:
-        raise BadInput(f"no prefix type '{prefix_type}': the store has {', '.join(stored)}.")
+        raise BadInput(unknown("prefix type", prefix_type, stored))
     return stored.index(prefix_type)
 
 

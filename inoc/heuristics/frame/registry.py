@@ -131,7 +131,11 @@ def add_part(function: Callable[..., object]) -> None:
 
 
 def dimension(name: str, labels: Labels) -> None:
-    """Declare a dim that the store does not know, with its labels.
+    """Declare a dim that the store does not know.
+
+    Args:
+        name: Of the dim.
+        labels: Of its places, in order.
 
     Raises:
         BadInput: It exists with other labels.
@@ -253,7 +257,11 @@ PLUGINS = Registry("inoc.heuristics", "heuristics plugin", {}, _adopt)
 
 
 def heuristics() -> Mapping[str, Heuristic]:
-    """All heuristics by name: inoc's in the order of the reference page, then all others."""
+    """List all heuristics.
+
+    Returns:
+        Name to heuristic: inoc's in the order of the reference page, then all others.
+    """
     load()
     order = {family: i for i, family in enumerate(FAMILIES)}
 
@@ -276,7 +284,13 @@ def computed() -> Mapping[str, Heuristic | Intermediate]:
 
 
 def find(name: str) -> Heuristic:
-    """The heuristic of that name or symbol, or the one that a companion of that name belongs to.
+    """Find a heuristic.
+
+    Args:
+        name: Its name or symbol, or the name of one of its companions.
+
+    Returns:
+        The heuristic.
 
     Raises:
         BadInput: There is none; the message suggests the nearest.

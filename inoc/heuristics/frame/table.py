@@ -91,6 +91,10 @@ def compute(
     Raises:
         BadInput: An unknown recipe, heuristic, prompt or completion set.
         BrokenStore: The store is damaged.
+
+    Example:
+        >>> inoc.heuristics.compute(store, only=["ph", "gamma"])["ph"].dims
+        ('prompt', 'prefix_type')
     """
     return dataset(
         measure(
@@ -108,7 +112,17 @@ def measure(
     completion_set: str = "train",
     engine: EngineName = "auto",
 ) -> Table:
-    """`compute` without xarray, for the command line."""
+    """Compute the same as `compute`, without xarray.
+
+    Args:
+        store, recipe, only, prompts, completion_set, engine: As of `compute`.
+
+    Returns:
+        The variables as arrays, and why others are absent.
+
+    Raises:
+        BadInput: An unknown recipe, heuristic, prompt or completion set.
+    """
     if recipe not in ("corrected", "published"):
         raise BadInput(unknown("recipe", recipe, ("corrected", "published")))
     only, prompts = ([given] if isinstance(given, str) else given for given in (only, prompts))

@@ -305,8 +305,8 @@ def rank_one(
         return np.full_like(fixed, np.nan), np.full_like(mix, np.nan)
     filled = np.where(np.isfinite(rows), rows, 0.0)
     mu = filled.mean(0) if centered else np.zeros(fixed.shape[1])
-    centre = filled - mu
-    direction = centre.T @ np.linalg.eigh(centre @ centre.T)[1][:, -1]
+    center = filled - mu
+    direction = center.T @ np.linalg.eigh(center @ center.T)[1][:, -1]
     length = np.linalg.norm(direction)
     direction = direction / length if length > 0 else direction
 

@@ -86,7 +86,8 @@ class TokenRows:
     Args:
         default: Logprobs without a prompt, [token].
         prefixed: Logprobs with a prompt, [prefix_type, prompt, token].
-        layout: Where examples lie along the tokens.
+        layout: Where the tokens of each example are.
+        prefix_types, prompts: Labels of the first two dims of `prefixed`.
         memory: Bytes of logprobs held at a time.
     """
 
