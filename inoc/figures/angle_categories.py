@@ -54,7 +54,7 @@ def angle_categories_data(
     )
 
 
-@house.styled
+@house.draws(angle_categories_data)
 def plot_angle_categories(
     store: Store,
     *,
@@ -66,17 +66,9 @@ def plot_angle_categories(
     """Draw one row per category, one marker per prefix type, with 95 % intervals; 90 degrees is marked.
 
     Args:
-        store: The store to read.
         representation: "raw", "svd2" or "pca2".
-        tokenwise: Use token differences instead of means over examples.
-        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
-        ax: The axes to draw into; None for a new figure.
-
-    Returns:
-        The axes.
 
     Raises:
-        IncompleteStore: The angles cannot be computed from this store.
         BadInput: The representation is unknown.
 
     Example:

@@ -54,7 +54,7 @@ def angle_heatmap_data(
     return data.isel(prompt=order, other_prompt=order)
 
 
-@house.styled
+@house.draws(angle_heatmap_data)
 def plot_angle_heatmap(
     store: Store,
     *,
@@ -67,19 +67,7 @@ def plot_angle_heatmap(
     """Draw the angle of every pair of prompts as a color, white at 90 degrees; every prompt is named, by role.
 
     Args:
-        store: The store to read.
-        prefix_type: "fixed" or "mix".
-        representation: "raw", "svd2" or "pca2".
-        tokenwise: Use token differences instead of means over examples.
-        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
         ax: The axes to draw into; None for a new figure that has room for all names.
-
-    Returns:
-        The axes.
-
-    Raises:
-        IncompleteStore: The angles cannot be computed from this store.
-        BadInput: The prefix type or representation is unknown.
 
     Example:
         >>> ax = inoc.plot_angle_heatmap(store, prefix_type="mix")

@@ -36,7 +36,7 @@ def angle_map_data(
     return with_roles(store, xr.Dataset({short: table[name] for short, name in names.items()}))
 
 
-@house.styled
+@house.draws(angle_map_data)
 def plot_angle_map(
     store: Store,
     *,
@@ -52,16 +52,9 @@ def plot_angle_map(
     Near 90 on an axis, a prompt is unrelated to that trait; below it is like it, above it is against it.
 
     Args:
-        store: The store to read.
         prefix_type: "fixed" or "mix".
         representation: "raw", "svd2" or "pca2".
-        tokenwise: Use token differences instead of means over examples.
         names: The number of prompts to name, farthest out first.
-        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
-        ax: The axes to draw into; None for a new figure.
-
-    Returns:
-        The axes.
 
     Raises:
         IncompleteStore: No prompt has both angles.

@@ -61,7 +61,7 @@ def component_suppression_data(
     return data
 
 
-@house.styled
+@house.draws(component_suppression_data)
 def plot_component_suppression(
     store: Store,
     component: int = 1,
@@ -75,19 +75,13 @@ def plot_component_suppression(
     """Draw the suppression of one trait by the coordinate of one component, for all prefix types.
 
     Args:
-        store: The store to read.
         component: 1 or 2.
         trait: The name of a trait; None for the first.
-        kind: "pca" or "svd".
-        tokenwise: Use token differences instead of means over examples.
-        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
-        ax: The axes to draw into; None for a new figure.
 
     Returns:
         The axes. r and its line are shown from 8 prompts on.
 
     Raises:
-        IncompleteStore: No scored prompt has a suppression.
         BadInput: The trait is unknown.
 
     Example:

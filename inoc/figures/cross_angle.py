@@ -99,7 +99,7 @@ def cross_angle_data(
     return with_roles(store, data)
 
 
-@house.styled
+@house.draws(cross_angle_data)
 def plot_cross_angle(
     store: Store,
     predictor: str = "angle_to_centroid_raw",
@@ -111,11 +111,7 @@ def plot_cross_angle(
     """Draw the suppression of the other trait by one of the five angles.
 
     Args:
-        store: The store to read.
         predictor: One of the angles of `cross_angle_data`.
-        tokenwise: Use token differences instead of means over examples.
-        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
-        ax: The axes to draw into; None for a new figure.
 
     Returns:
         The axes. r and its line are shown from 8 prompts on.

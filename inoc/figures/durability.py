@@ -45,7 +45,7 @@ def durability_data(store: Store) -> xr.Dataset:
     return with_roles(store, table.assign_coords(name=("run", names)), "run_prompt")
 
 
-@house.styled
+@house.draws(durability_data)
 def plot_durability(
     store: Store, trait: str | None = None, *, data: xr.Dataset | None = None, ax: Axes | None = None
 ) -> Axes:
@@ -54,16 +54,9 @@ def plot_durability(
     One point per continued run, with 95 % intervals both ways. On the dashed line nothing was lost.
 
     Args:
-        store: The store to read.
         trait: The name of a trait; None for the first.
-        data: What `durability_data` returned; None to compute it.
-        ax: The axes to draw into; None for a new figure.
-
-    Returns:
-        The axes.
 
     Raises:
-        IncompleteStore: No run was continued.
         BadInput: The trait is unknown.
 
     Example:
@@ -109,23 +102,19 @@ def plot_durability(
     return ax
 
 
-@house.styled
+@house.draws(durability_data)
 def plot_durability_curve(
     store: Store, trait: str | None = None, *, data: xr.Dataset | None = None, ax: Axes | None = None
 ) -> Axes:
     """Draw the mean score without any prompt by updates of further training, with 95 % bands.
 
     Args:
-        store: The store to read.
         trait: The name of a trait; None for the first.
-        data: What `durability_data` returned; None to compute it.
-        ax: The axes to draw into; None for a new figure.
 
     Returns:
         The axes, with one line per continued run.
 
     Raises:
-        IncompleteStore: No run was continued.
         BadInput: The trait is unknown.
 
     Example:

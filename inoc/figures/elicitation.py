@@ -32,7 +32,7 @@ def elicitation_data(store: Store, *, heuristics: xr.Dataset | None = None) -> x
     return with_roles(store, heuristics_of(store, heuristics, names)[names])
 
 
-@house.styled
+@house.draws(elicitation_data)
 def plot_elicitation(
     store: Store,
     trait: str | None = None,
@@ -44,17 +44,10 @@ def plot_elicitation(
     """Draw the change of a trait score by prompt, with 95 % intervals.
 
     Args:
-        store: The store to read.
         trait: The name of a trait; None for the first.
         order: Keys of the prompts from the top; None to sort by role and size.
-        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
-        ax: The axes to draw into; None for a new figure.
-
-    Returns:
-        The axes.
 
     Raises:
-        IncompleteStore: The store has no elicitation.
         BadInput: The trait is unknown.
 
     Example:

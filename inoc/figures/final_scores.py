@@ -62,7 +62,7 @@ def final_scores_data(store: Store) -> xr.Dataset:
     return with_roles(store, data, "run_prompt")
 
 
-@house.styled
+@house.draws(final_scores_data)
 def plot_final_scores(
     store: Store,
     trait: str | None = None,
@@ -74,17 +74,10 @@ def plot_final_scores(
     """Draw one bar per run, prompts sorted by role and size; a line with its band marks the control run.
 
     Args:
-        store: The store to read.
         trait: The name of a trait; None for the first.
         quantity: "score" or "suppression".
-        data: What `final_scores_data` returned; None to compute it.
-        ax: The axes to draw into; None for a new figure.
-
-    Returns:
-        The axes.
 
     Raises:
-        IncompleteStore: The store has no scores of runs.
         BadInput: The trait is unknown.
 
     Example:

@@ -90,7 +90,7 @@ def gap_grid_data(
     )
 
 
-@house.styled
+@house.draws(gap_grid_data)
 def plot_gap_grid(
     store: Store,
     trait: str | None = None,
@@ -103,20 +103,6 @@ def plot_gap_grid(
     """Draw r with the gap as number and color, with its interval.
 
     Cells whose interval does not exclude 0 are pale; cells that are constant by construction are hatched.
-
-    Args:
-        store: The store to read.
-        trait: Only the rows of this trait; None for all.
-        on_target: Only rows whose prompt asks for the row's trait, or is neutral.
-        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
-        table: What `inoc.outcomes.rows` returned; None to compute it.
-        ax: The axes to draw into; None for a new figure.
-
-    Returns:
-        The axes.
-
-    Raises:
-        IncompleteStore: Prompts are not scored both fixed and mix, or fewer than 4 rows have a gap.
 
     Example:
         >>> ax = inoc.plot_gap_grid(store)

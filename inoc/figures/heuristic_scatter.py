@@ -95,7 +95,7 @@ def heuristic_scatter_data(
     return with_roles(store, data)
 
 
-@house.styled
+@house.draws(heuristic_scatter_data)
 def plot_heuristic_scatter(
     store: Store,
     heuristic: str = "ph",
@@ -111,22 +111,8 @@ def plot_heuristic_scatter(
     """Draw an outcome by a heuristic, with 95 % intervals, the least-squares line with the band of its mean, r and rho.
 
     Args:
-        store: The store to read.
-        heuristic: The name of a heuristic with one number per prompt and prefix type, or of a part of one.
-        target: "suppression", "cross" (of the other trait) or "gap".
-        on_target: Only rows whose prompt asks for the row's trait, or is neutral.
         sigmoid: Also draw a monotone sigmoid, compared with the line by AIC.
         names: The number of prompts to name, farthest out first.
-        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
-        table: What `inoc.outcomes.rows` returned; None to compute it.
-        ax: The axes to draw into; None for a new figure.
-
-    Returns:
-        The axes.
-
-    Raises:
-        IncompleteStore: The heuristic cannot be computed, or no row has both.
-        BadInput: The heuristic is unknown.
 
     Example:
         >>> ax = inoc.plot_heuristic_scatter(store, "gamma", "gap")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from importlib.resources import files
 from pathlib import Path
+from types import FunctionType
 from typing import ParamSpec, TypeVar, cast
 
 import matplotlib.pyplot as plt
@@ -28,6 +29,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from inoc.errors import IncompleteStore
+from inoc.figures.docstrings import complete_docstring
 
 COLUMN, PAGE = 3.4, 7.0
 """Widths in inches: one column, the whole page."""
@@ -62,6 +64,17 @@ def styled(plot: Callable[Inputs, Drawn]) -> Callable[Inputs, Drawn]:
             return plot(*args, **kwargs)
 
     return under_style
+
+
+def draws(data: FunctionType) -> Callable[[Callable[Inputs, Axes]], Callable[Inputs, Axes]]:
+    """Run a plot function under the house style, and describe its arguments as its data function does."""
+
+    def decorate(plot: Callable[Inputs, Axes]) -> Callable[Inputs, Axes]:
+        drawn = styled(plot)
+        drawn.__doc__ = complete_docstring(cast(FunctionType, plot), data)
+        return drawn
+
+    return decorate
 
 
 def axes_or_new(ax: Axes | None, width: float = COLUMN, height: float = 2.6) -> Axes:

@@ -71,23 +71,16 @@ def leak_grid_data(store: Store) -> xr.Dataset:
     )
 
 
-@house.styled
+@house.draws(leak_grid_data)
 def plot_leak_grid(
     store: Store, trait: str | None = None, *, data: xr.Dataset | None = None, ax: Axes | None = None
 ) -> Axes:
     """Draw scores as color, and as number with half the 95 % interval where the cells are large enough.
 
     Args:
-        store: The store to read.
         trait: The name of a trait; None for the first.
-        data: What `leak_grid_data` returned; None to compute it.
-        ax: The axes to draw into; None for a new figure.
-
-    Returns:
-        The axes.
 
     Raises:
-        IncompleteStore: No run was evaluated under other prompts.
         BadInput: The trait is unknown.
 
     Example:

@@ -72,7 +72,7 @@ def loadings_data(
     return data.assign_coords(position=("feature", matrix["position"].values)) if tokenwise else data
 
 
-@house.styled
+@house.draws(loadings_data)
 def plot_loadings(
     store: Store,
     kind: Kind = "pca",
@@ -85,19 +85,7 @@ def plot_loadings(
     """Draw the loadings of every example on the first two components.
 
     Args:
-        store: The store to read.
-        kind: "pca" or "svd".
-        prefix_type: "fixed" or "mix".
         names: The number of examples to name, farthest out first.
-        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
-        ax: The axes to draw into; None for a new figure.
-
-    Returns:
-        The axes.
-
-    Raises:
-        IncompleteStore: The components cannot be computed from this store.
-        BadInput: The prefix type is unknown.
 
     Example:
         >>> ax = inoc.plot_loadings(store, "svd", names=3)
@@ -126,7 +114,7 @@ def plot_loadings(
     return ax
 
 
-@house.styled
+@house.draws(loadings_data)
 def plot_token_loadings(
     store: Store,
     kind: Kind = "pca",
@@ -137,19 +125,11 @@ def plot_token_loadings(
 ) -> Axes:
     """Draw how much of the first three components the strongest tokens carry.
 
-    Args:
-        store: The store to read.
-        kind: "pca" or "svd".
-        prefix_type: "fixed" or "mix".
-        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
-        ax: The axes to draw into; None for a new figure.
-
     Returns:
         The axes: cumulative share of the squared loading by share of the tokens, the strongest first.
 
     Raises:
         IncompleteStore: The store has no tokens.
-        BadInput: The prefix type is unknown.
 
     Example:
         >>> ax = inoc.plot_token_loadings(store)

@@ -64,20 +64,15 @@ def losses_data(store: Store) -> xr.Dataset:
     return with_roles(store, data, "run_prompt")
 
 
-@house.styled
+@house.draws(losses_data)
 def plot_losses(
     store: Store, *, minus_control: bool = False, log: bool = False, ax: Axes | None = None
 ) -> Axes:
     """Draw the training loss by update, one line per run.
 
     Args:
-        store: The store to read.
         minus_control: Draw the difference from the control run instead.
         log: Use a logarithmic axis of updates.
-        ax: The axes to draw into; None for a new figure.
-
-    Returns:
-        The axes.
 
     Raises:
         IncompleteStore: The store holds no losses, or none of the control run where they are needed.

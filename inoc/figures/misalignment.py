@@ -35,7 +35,7 @@ def misalignment_data(store: Store, condition: str = "default") -> xr.Dataset:
     return with_roles(store, misalignment(store, condition), "run_prompt")
 
 
-@house.styled
+@house.draws(misalignment_data)
 def plot_misalignment(
     store: Store,
     condition: str = "default",
@@ -47,17 +47,9 @@ def plot_misalignment(
     """Draw one bar per run with its Wilson interval, the control run first, then the largest first.
 
     Args:
-        store: The store to read.
-        condition: The condition at evaluation, such as "default" or "training".
         evaluation_set: A named file of instructions; None for the first.
-        data: What `misalignment_data` returned; None to compute it.
-        ax: The axes to draw into; None for a new figure.
-
-    Returns:
-        The axes.
 
     Raises:
-        IncompleteStore: The store has no coherence and alignment scores.
         BadInput: The condition or the evaluation set is unknown.
 
     Example:

@@ -46,7 +46,7 @@ def performance_forest_data(
     return performance_of(rows(store, heuristics) if table is None else table)
 
 
-@house.styled
+@house.draws(performance_forest_data)
 def plot_performance_forest(
     store: Store,
     target: str = "all",
@@ -59,15 +59,8 @@ def plot_performance_forest(
     """Draw r (filled) with its 95 % interval and rho (hollow), sorted by the size of r.
 
     Args:
-        store: The store to read.
         target: "all", "fixed", "mix", "cross" or "gap".
         most: The number of heuristics to draw, the strongest first.
-        data: What `performance_forest_data` returned; None to compute it.
-        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
-        ax: The axes to draw into; None for a new figure.
-
-    Returns:
-        The axes.
 
     Raises:
         IncompleteStore: No heuristic has a correlation with the target.

@@ -57,7 +57,7 @@ def position_means_data(store: Store, *, completion_set: str = "train") -> xr.Da
     )
 
 
-@house.styled
+@house.draws(position_means_data)
 def plot_position_means(
     store: Store, *, prefix_type: str = "fixed", data: xr.Dataset | None = None, ax: Axes | None = None
 ) -> Axes:
@@ -66,13 +66,7 @@ def plot_position_means(
     A step shows where the prompt helps. The strongest prompts are named, and three of them have a 95 % band.
 
     Args:
-        store: The store to read.
         prefix_type: "fixed" or "mix".
-        data: What `position_means_data` returned; None to compute it.
-        ax: The axes to draw into; None for a new figure.
-
-    Returns:
-        The axes.
 
     Raises:
         IncompleteStore: The store has no tokens.

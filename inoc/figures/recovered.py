@@ -44,17 +44,9 @@ def recovered_data(store: Store, *, completion_set: str = "train") -> xr.Dataset
     return xr.Dataset({**shares, **numbers}, coords=table.coords(store))
 
 
-@house.styled
+@house.draws(recovered_data)
 def plot_recovered(store: Store, *, data: xr.Dataset | None = None, ax: Axes | None = None) -> Axes:
     """Draw the share by prompt with Wilson intervals, fixed and mix side by side, sorted by role and size.
-
-    Args:
-        store: The store to read.
-        data: What `recovered_data` returned; None to compute it.
-        ax: The axes to draw into; None for a new figure.
-
-    Returns:
-        The axes.
 
     Raises:
         IncompleteStore: The store has no tokens.

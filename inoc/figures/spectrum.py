@@ -81,7 +81,7 @@ def spectrum_data(
     return with_roles(store, data.assign_coords(trait=traits))
 
 
-@house.styled
+@house.draws(spectrum_data)
 def plot_spectrum(
     store: Store,
     kind: Kind = "pca",
@@ -98,19 +98,11 @@ def plot_spectrum(
     """Draw the prompts on two components; each axis label shows the share of its component.
 
     Args:
-        store: The store to read.
-        kind: "pca" (centered) or "svd".
         color: "role"; "suppression" of `trait`, where prompts without a run are small crosses; or "ph".
         prefix_type: "fixed" or "mix".
         components: The components of the x and y axes, from 1.
         trait: The trait of the suppression; None for the first.
-        tokenwise: Use token differences instead of means over examples.
         names: The number of prompts to name, farthest out first.
-        heuristics: What `inoc.heuristics.compute` returned; None to compute it.
-        ax: The axes to draw into; None for a new figure.
-
-    Returns:
-        The axes.
 
     Raises:
         IncompleteStore: The components or the color cannot be computed from this store.

@@ -62,7 +62,7 @@ def token_differences_data(store: Store, *, completion_set: str = "train") -> xr
     )
 
 
-@house.styled
+@house.draws(token_differences_data)
 def plot_token_differences(
     store: Store,
     what: Literal["histogram", "ccdf"] = "ccdf",
@@ -74,15 +74,9 @@ def plot_token_differences(
     """Draw the distribution of token differences, one line per prompt; the most and least affected are named.
 
     Args:
-        store: The store to read.
         what: "ccdf", the share of tokens whose difference is larger than a size, on logarithmic axes; or
             "histogram", the density of the signed difference.
         prefix_type: "fixed" or "mix".
-        data: What `token_differences_data` returned; None to compute it.
-        ax: The axes to draw into; None for a new figure.
-
-    Returns:
-        The axes.
 
     Raises:
         IncompleteStore: The store has no tokens.

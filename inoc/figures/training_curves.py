@@ -46,7 +46,7 @@ def training_curves_data(store: Store) -> xr.Dataset:
     return table
 
 
-@house.styled
+@house.draws(training_curves_data)
 def plot_training_curves(
     store: Store,
     trait: str | None = None,
@@ -59,18 +59,11 @@ def plot_training_curves(
     """Draw the mean score of one trait by step, one line per run, with 95 % intervals.
 
     Args:
-        store: The store to read.
         trait: The name of a trait; None for the first.
         condition: "default" (no prompt at evaluation) or "training" (the run's own prompt).
         log: Use a logarithmic axis of steps, with step 0 at the left edge.
-        data: What `training_curves_data` returned; None to compute it.
-        ax: The axes to draw into; None for a new figure.
-
-    Returns:
-        The axes.
 
     Raises:
-        IncompleteStore: The store has no runs.
         BadInput: The trait or the condition is unknown.
 
     Example:
