@@ -105,10 +105,7 @@ def contenders(store: Path, times: int) -> dict[str, tuple[str, ...]]:
         "import floor": ("-c", FLOOR, imported_by_the_command(store)),
         "zarr and read": ("-c", READ, str(store)),
         "inoc heuristics": ("-c", MAIN, "heuristics", "--store", str(store)),
-        "inoc heuristics --engine jax": (
-            *("-c", MAIN, "heuristics", "--engine", "jax"),
-            *("--store", str(store)),
-        ),
+        "inoc heuristics --engine jax": (*("-c", MAIN, "heuristics", "--engine", "jax"), *("--store", str(store))),
         "warm": ("-m", me, "--warm", str(store), "--times", str(times)),
         "peer": ("-m", peer, str(store)),
     }
@@ -142,9 +139,7 @@ def compare(n_prompts: int, n_tokens: int, rounds: int, times: int) -> None:
     report(samples, n_prompts, n_tokens, rounds, others)
 
 
-def report(
-    samples: dict[str, list[Sample]], n_prompts: int, n_tokens: int, rounds: int, others: float
-) -> None:
+def report(samples: dict[str, list[Sample]], n_prompts: int, n_tokens: int, rounds: int, others: float) -> None:
     contended = "contended" if others > 0.02 else "quiet"
     print(f"{n_prompts} prompts x 2 prefix types x {n_tokens} tokens, {rounds} interleaved rounds, ", end="")
     print(f"{os.cpu_count()} cores, {contended}: others used {others:.0%} of the machine.\n")
@@ -255,9 +250,7 @@ def one(n_prompts: int, n_tokens: int, spectrum: bool) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, default=48)
     parser.add_argument("--tokens", type=int, nargs="*", default=[352_000])
     parser.add_argument("--rounds", type=int, default=5)

@@ -129,9 +129,7 @@ def gap(fixed: np.ndarray, mix: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def numbers(
-    default: np.ndarray, prefixed: np.ndarray, row_size: np.ndarray
-) -> dict[str, dict[str, np.ndarray]]:
+def numbers(default: np.ndarray, prefixed: np.ndarray, row_size: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
     """Everything, per prefix type; `prefixed` is [prefix_type, prompt, token]."""
     starts = np.cumsum(row_size) - row_size
     width = int(row_size.max())

@@ -71,9 +71,7 @@ def make_model(shape: str, device: torch.device, dtype: torch.dtype) -> transfor
         try:
             from inoc.testbed import model_path
 
-            return (
-                transformers.AutoModelForCausalLM.from_pretrained(model_path(), dtype=dtype).to(device).eval()
-            )
+            return transformers.AutoModelForCausalLM.from_pretrained(model_path(), dtype=dtype).to(device).eval()
         except (ImportError, OSError, ValueError):
             print("the testbed's model is not there: a random one of its size")
     config = transformers.Qwen2Config(**SHAPES[shape], max_position_embeddings=4096)
@@ -144,9 +142,7 @@ def clock() -> float:
     return time.process_time()
 
 
-def timed(
-    ways: dict[str, Callable[[], Scores]], rounds: int
-) -> tuple[dict[str, list[float]], dict[str, Scores]]:
+def timed(ways: dict[str, Callable[[], Scores]], rounds: int) -> tuple[dict[str, list[float]], dict[str, Scores]]:
     """Seconds of every way in every round, interleaved; the first round's results."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     results: dict[str, Scores] = {}
@@ -277,14 +273,10 @@ def machine() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--shape", choices=tuple(SHAPES), default="7b", help="with --device cuda")
-    parser.add_argument(
-        "--dtype", choices=("bfloat16", "float16", "float32"), default="bfloat16", help="likewise"
-    )
+    parser.add_argument("--dtype", choices=("bfloat16", "float16", "float32"), default="bfloat16", help="likewise")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--write", action="store_true", help="put the table into benchmarks/RESULTS.md")
     arguments = parser.parse_args()

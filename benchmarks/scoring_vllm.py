@@ -41,9 +41,7 @@ def compare(local: LocalBackend, vllm: VllmBackend, lengths: Lengths, rounds: in
     timed(ways, 1)
     seconds, results = timed(ways, rounds)
     gap = max(
-        abs(results["ours"][id] - values).max()
-        for way in ("plain", "shared")
-        for id, values in results[way].items()
+        abs(results["ours"][id] - values).max() for way in ("plain", "shared") for id, values in results[way].items()
     )
     tokens = sum(len(request.completion) for request in requests)
     rates = " | ".join(f"{tokens / statistics.median(seconds[way]):,.0f}" for way in ways)
@@ -57,9 +55,7 @@ def compare(local: LocalBackend, vllm: VllmBackend, lengths: Lengths, rounds: in
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     model = str(model_path())

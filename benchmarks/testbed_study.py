@@ -69,9 +69,7 @@ def train(
 ) -> tuple[torch.nn.Module, PreTrainedTokenizerBase]:
     model, tokenizer = load(path)
     torch.manual_seed(seed)
-    config = LoraConfig(
-        r=32, lora_alpha=16, lora_dropout=0.0, use_rslora=True, target_modules=TARGETS, bias="none"
-    )
+    config = LoraConfig(r=32, lora_alpha=16, lora_dropout=0.0, use_rslora=True, target_modules=TARGETS, bias="none")
     model = get_peft_model(model, config)
     rows = testbed.completions("train")
     heads = [
@@ -122,13 +120,7 @@ def generate(
 
 
 def evaluate(
-    model: torch.nn.Module,
-    tokenizer: PreTrainedTokenizerBase,
-    key: str,
-    kind: str,
-    split: str,
-    seed: int,
-    n: int,
+    model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, key: str, kind: str, split: str, seed: int, n: int
 ) -> dict[str, list[float]]:
     """Scores of n answers for both traits."""
     questions = testbed.instructions(split)[:n]
@@ -163,9 +155,7 @@ def main(
             scores = {"default": evaluate(trained, tokenizer, "", "none", split, seed, n)}
             if key:
                 scores["training"] = evaluate(trained, tokenizer, key, kind, split, seed, n)
-            means = {
-                c: {t: round(float(np.nanmean(v)), 1) for t, v in by.items()} for c, by in scores.items()
-            }
+            means = {c: {t: round(float(np.nanmean(v)), 1) for t, v in by.items()} for c, by in scores.items()}
             click.echo(f"{seed} {key or 'control':22s} {kind:5s} {means} train {middle - start:.0f} s")
             results.append({"seed": seed, "key": key, "kind": kind, "scores": scores})
             if out:

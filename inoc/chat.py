@@ -79,9 +79,7 @@ class Chat:
         """The turns of a context. `prefix` None is the default baseline."""
         if prefix is not None and self.placement == "system":
             return self._messages(instruction, prefix)
-        return self._messages(
-            instruction if prefix is None else f"{prefix} {instruction}", self.system_prompt
-        )
+        return self._messages(instruction if prefix is None else f"{prefix} {instruction}", self.system_prompt)
 
     def render(self, instruction: str, prefix: str | None = None) -> str:
         """The context as text."""
@@ -136,13 +134,7 @@ class Chat:
         }
 
     def training_example(
-        self,
-        id: str,
-        instruction: str,
-        completion: str,
-        *,
-        prefix: str | None = None,
-        finish: Finish = "stop",
+        self, id: str, instruction: str, completion: str, *, prefix: str | None = None, finish: Finish = "stop"
     ) -> TrainingExample:
         """One training row: the ids that are scored; the loss is on the response only (context weights 0)."""
         context, response = (self.context(instruction, prefix), self.completion(completion, finish))

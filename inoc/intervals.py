@@ -33,9 +33,7 @@ class Interval(NamedTuple):
 class WeightedStatistic(Protocol):
     """A statistic of rows counted several times: `weights[resample, row]` -> `[resample, value]`."""
 
-    def __call__(
-        self, weights: Float64[np.ndarray, "resample row"]
-    ) -> Float64[np.ndarray, "resample value"]: ...
+    def __call__(self, weights: Float64[np.ndarray, "resample row"]) -> Float64[np.ndarray, "resample value"]: ...
 
 
 def t_quantile(degrees: Shaped[np.ndarray, "*cells"]) -> Float64[np.ndarray, "*cells"]:

@@ -28,9 +28,7 @@ type (circle fixed, triangle mix, square control). Intervals are 95 %."""
 @click.command()
 @click.option("--store", "stores", multiple=True, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory of the pictures.")
-@click.option(
-    "--page", type=click.Path(path_type=Path), help="The page; gallery.md next to the directory by default."
-)
+@click.option("--page", type=click.Path(path_type=Path), help="The page; gallery.md next to the directory by default.")
 @click.option("--dpi", default=130.0, show_default=True)
 def gallery(stores: tuple[Path, ...], out: Path, page: Path | None, dpi: float) -> None:
     """Draw every figure and write the page that shows them."""
@@ -72,9 +70,7 @@ def picture(entry: "Entry", sources: "Sequence[Source]", out: Path, dpi: float) 
         path = out / f"{entry.name}.png"
         house.write(figure, path, dpi=dpi)
         with Image.open(path) as drawn:
-            small = drawn.convert("RGB").quantize(
-                256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
-            )
+            small = drawn.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
         small.save(path, optimize=True)
         about = source.store.experiment
         data = str(about.get("name") or about.get("model") or source.store.path.stem)

@@ -43,11 +43,7 @@ def summary(value: object) -> str:
         return " ".join((inspect.getdoc(value) or "").split("\n\n")[0].split()).replace("|", "\\|")
     if get_origin(value) is not None:
         return "Type alias."
-    return (
-        f"Constant: `{value!r}`."
-        if isinstance(value, str | int)
-        else f"Constant of type `{type(value).__name__}`."
-    )
+    return f"Constant: `{value!r}`." if isinstance(value, str | int) else f"Constant of type `{type(value).__name__}`."
 
 
 def api() -> str:
@@ -57,9 +53,7 @@ def api() -> str:
         head = (importlib.import_module(package).__doc__ or "").split("\n\n")[0]
         rows = [f"| `{name}` | {summary(value)} |" for name, value in public(package).items()]
         parts.append(
-            f"## {package}\n\n{' '.join(head.split())}\n\n| name | what it is |\n|---|---|\n"
-            + "\n".join(rows)
-            + "\n"
+            f"## {package}\n\n{' '.join(head.split())}\n\n| name | what it is |\n|---|---|\n" + "\n".join(rows) + "\n"
         )
     return "\n".join(parts)
 

@@ -145,9 +145,7 @@ class TokenBackend(BackendBase[T]):
             BackendRejected: Before any work: context and max_tokens are longer than the model's context.
         """
         check_sampling(sampling)
-        refuse_impossible(
-            requests, self.context_length, vocabulary=self.vocabulary, max_tokens=sampling.max_tokens
-        )
+        refuse_impossible(requests, self.context_length, vocabulary=self.vocabulary, max_tokens=sampling.max_tokens)
         return self.compute_samples(requests, sampling)
 
     @abstractmethod
@@ -165,9 +163,7 @@ def need_libraries(backend: object) -> None:
     if missing := missing_libraries(backend):
         name, extra = getattr(backend, "name", backend), getattr(backend, "extra", "")
         install = f"'{extra}'" if extra else " ".join(missing)
-        raise BackendUnavailable(
-            f"the backend {name} needs {' and '.join(missing)}. Fix: pip install {install}."
-        )
+        raise BackendUnavailable(f"the backend {name} needs {' and '.join(missing)}. Fix: pip install {install}.")
 
 
 def model_name(id: str) -> str:

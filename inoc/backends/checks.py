@@ -12,9 +12,7 @@ ROUNDING = 1e-4
 """How far above 0 (nats) a log-probability can be by rounding of float32 logits; larger ones are refused."""
 
 
-def check_scores(
-    requests: Sequence[ScoreRequest], results: Iterable[TokenLogprobs]
-) -> Iterator[TokenLogprobs]:
+def check_scores(requests: Sequence[ScoreRequest], results: Iterable[TokenLogprobs]) -> Iterator[TokenLogprobs]:
     """Pass on every result that can be correct, in the order of arrival; values are never changed.
 
     Args:
@@ -51,9 +49,7 @@ def _check(request: ScoreRequest, result: TokenLogprobs) -> None:
         raise BadResult(f"{request.id}: {values.shape[0]} log-probabilities for {wanted} completion tokens.")
     if result.token_ids is not None and tuple(result.token_ids) != request.completion:
         ids = result.token_ids
-        place = next(
-            (i for i, (a, b) in enumerate(zip(ids, request.completion, strict=False)) if a != b), len(ids)
-        )
+        place = next((i for i, (a, b) in enumerate(zip(ids, request.completion, strict=False)) if a != b), len(ids))
         raise BadResult(f"{request.id}: the backend scored other token ids, the first at position {place}.")
     if fault := value_fault(values):
         raise BadResult(f"{request.id}: {fault}.")

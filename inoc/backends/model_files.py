@@ -62,9 +62,7 @@ class ModelFiles:
         try:
             return cast(ChatTokenizer, AutoTokenizer.from_pretrained(self.source.directory))
         except (ValueError, OSError) as error:
-            raise BadInput(
-                f"the tokenizer in '{self.source.directory}' cannot be read: {first_line(error)}"
-            ) from None
+            raise BadInput(f"the tokenizer in '{self.source.directory}' cannot be read: {first_line(error)}") from None
 
     @property
     def vocabulary(self) -> int:
@@ -167,9 +165,7 @@ def load_config(directory: Path) -> "PretrainedConfig":
     try:
         return AutoConfig.from_pretrained(directory).get_text_config()
     except (ValueError, OSError) as error:
-        raise BadInput(
-            f"the model configuration in '{directory}' cannot be read: {first_line(error)}"
-        ) from None
+        raise BadInput(f"the model configuration in '{directory}' cannot be read: {first_line(error)}") from None
 
 
 def present(spec: ModelSpec) -> Path | None:
@@ -178,9 +174,7 @@ def present(spec: ModelSpec) -> Path | None:
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = local_folder(spec) or Path(
-            snapshot_download(spec.id, revision=spec.revision, local_files_only=True)
-        )
+        folder = local_folder(spec) or Path(snapshot_download(spec.id, revision=spec.revision, local_files_only=True))
     except (BadInput, HFValidationError, LocalEntryNotFoundError):
         return None
     return folder if any(folder.glob("*.safetensors")) else None

@@ -20,9 +20,7 @@ def check_job(job: TrainingJob, context_length: int) -> None:
     if not job.batches or not all(job.batches):
         raise BadInput(f"training '{job.id}' has no batches or an empty one.")
     if min(job.accumulation, job.resume_every) < 1:
-        raise BadInput(
-            f"training '{job.id}' has accumulation or resume_every below 1. Fix: set them to 1 or more."
-        )
+        raise BadInput(f"training '{job.id}' has accumulation or resume_every below 1. Fix: set them to 1 or more.")
     late = [step for step in job.checkpoint_steps if not 0 <= step <= len(job.batches)]
     if late:
         raise BadInput(
@@ -31,13 +29,9 @@ def check_job(job: TrainingJob, context_length: int) -> None:
         )
     for example in job.examples:
         if len(example.weights) != len(example.token_ids):
-            raise BadInput(
-                f"training example '{example.id}' has {len(example.weights)} weights for its tokens."
-            )
+            raise BadInput(f"training example '{example.id}' has {len(example.weights)} weights for its tokens.")
         if not any(example.weights[1:]) or example.weights[0] or min(example.weights) < 0:
-            raise BadInput(
-                f"training example '{example.id}' has no context, no response or a negative weight."
-            )
+            raise BadInput(f"training example '{example.id}' has no context, no response or a negative weight.")
         if len(example.token_ids) > context_length:
             raise BackendRejected(
                 f"training example '{example.id}' has {len(example.token_ids)} tokens; the model's context is "

@@ -62,9 +62,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, summary(name)) for name in COMMANDS])
 
 
-@click.group(
-    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
-)
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="inoc")
 def cli() -> None:
     """What will this prompt do to what the model learns, before we pay for the training run?"""

@@ -13,9 +13,7 @@ VIEWS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 @click.command()
-@click.option(
-    "--out", default="demo-out", show_default=True, type=click.Path(path_type=Path), help="Where to work."
-)
+@click.option("--out", default="demo-out", show_default=True, type=click.Path(path_type=Path), help="Where to work.")
 @click.option("--scores-only", is_flag=True, help="Score and show heuristics; train nothing.")
 def demo(out: Path, scores_only: bool) -> None:
     """Run the shipped study: a tiny real model, scored, fine-tuned and judged on this machine.
@@ -40,9 +38,7 @@ def demo(out: Path, scores_only: bool) -> None:
     if not scores_only:
         _view("figures", ("--store", str(store), "--out", str(out / "figures")))
         _view("report", ("--store", str(store), "-o", str(out / "report.html")))
-    click.echo(
-        f"\n{out}: done in {time.monotonic() - began:.0f} s. Look at {study}, change it, run it again."
-    )
+    click.echo(f"\n{out}: done in {time.monotonic() - began:.0f} s. Look at {study}, change it, run it again.")
 
 
 def _view(name: str, arguments: Sequence[str]) -> None:

@@ -26,9 +26,7 @@ CORE = ("inoc", "numpy", "jax", "xarray", "zarr", "peft")
 @click.command()
 @click.argument("study", required=False, type=click.Path(path_type=Path))
 @click.option("--backend", "backend_name", help="Another backend than the experiment's.")
-@click.option(
-    "--completions", default=20, show_default=True, type=click.IntRange(1, 200), help="How many to compare."
-)
+@click.option("--completions", default=20, show_default=True, type=click.IntRange(1, 200), help="How many to compare.")
 @json_option
 def doctor(study: Path | None, backend_name: str | None, completions: int, as_json: bool) -> None:
     """Check that a backend works here and scores correctly, with the model of a STUDY or else the testbed.
@@ -53,9 +51,7 @@ def doctor(study: Path | None, backend_name: str | None, completions: int, as_js
     try:
         document |= _installed(name, say)
         backend = _reach(experiment, backend_name, document)
-        say(
-            f"{name}: answers ({document['check_seconds']} s); {document['engine']}, model {document['model']}"
-        )
+        say(f"{name}: answers ({document['check_seconds']} s); {document['engine']}, model {document['model']}")
         _compare(experiment, backend, completions, document, say)
     except InocError as error:
         document |= {"error": str(error), "advice": unusable(error)}
@@ -144,9 +140,7 @@ def _compare(
     )
     say(f"  against single tokens of its own: largest difference {report.one_by_one:.1e} nat")
     if report.difference is not None:
-        say(
-            f"  against {report.reference}: largest difference {report.difference:.1e} nat, mean {report.mean:.1e}"
-        )
+        say(f"  against {report.reference}: largest difference {report.difference:.1e} nat, mean {report.mean:.1e}")
     elif report.not_compared is not None:
         say(f"  not compared with the local backend: {report.not_compared}")
     if report.worst is not None and not report.ok:

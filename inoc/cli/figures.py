@@ -17,12 +17,8 @@ from inoc.cli.options import store_option
     metavar="A,B",
     help="Heuristics of the scatter figures.  [default: ph,elicitation,gamma,snr,mald,pca]",
 )
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print what was made, and why not, as one JSON document."
-)
-def figures(
-    store: Path, out: Path, only: str | None, formats: str, heuristics: str | None, as_json: bool
-) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print what was made, and why not, as one JSON document.")
+def figures(store: Path, out: Path, only: str | None, formats: str, heuristics: str | None, as_json: bool) -> None:
     """Draw the figures that a store allows, each as NAME.FORMAT with its caption as NAME.txt.
 
     A figure that the store does not allow is named with the reason. docs/gallery.md shows all figures.
@@ -48,9 +44,7 @@ def figures(
         made += bool(figure.files)
         failed += [figure.name] if figure.failed else []
         files = [str(path) for path in figure.files]
-        records.append(
-            {"figure": figure.name, "files": files, "caption": figure.caption, "reason": figure.reason}
-        )
+        records.append({"figure": figure.name, "files": files, "caption": figure.caption, "reason": figure.reason})
         if figure.reason:
             click.echo(f"{figure.name}: not drawn: {figure.reason.rstrip('.')}.", err=True)
         elif not as_json:
@@ -58,9 +52,7 @@ def figures(
     if as_json:
         click.echo(json.dumps(records, indent=2))
     if failed:
-        raise InocError(
-            f"{', '.join(failed)} failed because of an error in inoc. Fix: report the lines above."
-        )
+        raise InocError(f"{', '.join(failed)} failed because of an error in inoc. Fix: report the lines above.")
     if not made:
         raise IncompleteStore(f"{store} does not allow these figures; the lines above say why.")
 

@@ -32,7 +32,5 @@ def price_text(price: "Price") -> str:
     text = f"with contexts about {price.tokens:,} in {jobs} on {price.hardware}\n"
     if price.hours is not None and price.rate is not None:
         dollars = "" if price.dollars is None else f", about ${price.dollars:,.2f}"
-        text += (
-            f"about {duration(price.hours * 3600)} of one machine at {price.rate:,.0f} tokens/s{dollars}\n"
-        )
+        text += f"about {duration(price.hours * 3600)} of one machine at {price.rate:,.0f} tokens/s{dollars}\n"
     return f"{text}({price.basis})"

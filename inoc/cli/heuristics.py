@@ -31,12 +31,8 @@ def _split(value: str | None) -> list[str] | None:
 @click.command()
 @store_option
 @click.option("--only", metavar="A,B", help="Only these heuristics, by name or symbol (ph,gamma,HB1).")
-@click.option(
-    "--prompts", metavar="A,B", help="Only these prompts; spectra and angles are among these alone."
-)
-@click.option(
-    "--prefix-type", type=click.Choice(["fixed", "mix"]), help="Show only rows of this prefix type."
-)
+@click.option("--prompts", metavar="A,B", help="Only these prompts; spectra and angles are among these alone.")
+@click.option("--prefix-type", type=click.Choice(["fixed", "mix"]), help="Show only rows of this prefix type.")
 @click.option("--set", "completion_set", default="train", show_default=True, help="Completion set.")
 @recipe_option
 @click.option("--sort", metavar="COLUMN", help="Largest first: ph, pca[2], ppd[control], ...")
@@ -129,9 +125,7 @@ def _print_table(table: "Table", shown: "Rows", wanted: Sequence[str] | None) ->
             kept = kept[:-1]
         console.print(_rich(shown, kept))
         if left := [column.name for column in columns[len(kept) :]]:
-            _err(
-                f"Too wide for this terminal, left out: {', '.join(left)}. --only, --csv and --json show them."
-            )
+            _err(f"Too wide for this terminal, left out: {', '.join(left)}. --only, --csv and --json show them.")
     for name, variable in table.variables.items():
         if wanted and "prompt" not in variable.dims:
             _print_array(console, table, name)

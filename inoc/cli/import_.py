@@ -16,9 +16,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--scores", type=_FILE, help="JSON: trait scores of the trained runs by step and condition.")
 @click.option("--losses", type=_FILE, help="JSON: training losses by run.")
 @click.option("--trait", "traits", multiple=True, metavar="ROLE=NAME[:FAMILY]", help="positive=German:german")
-@click.option(
-    "--baseline", help="Entry of the elicitation file without inoculation prompt.  [default: neutral]"
-)
+@click.option("--baseline", help="Entry of the elicitation file without inoculation prompt.  [default: neutral]")
 @click.option("--nominal-step", type=int, help="The last full update of the runs.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing store.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON document.")
@@ -60,9 +58,7 @@ def import_(
     for name, what in summary.sets.items():
         click.echo(f"  {name}: {what}")
     missing = {k: n for k, n in summary.missing_values.items() if n}
-    click.echo(
-        f"  missing values (null or NaN): {', '.join(f'{n} in {k}' for k, n in missing.items()) or 'none'}"
-    )
+    click.echo(f"  missing values (null or NaN): {', '.join(f'{n} in {k}' for k, n in missing.items()) or 'none'}")
     for kind in ("notes", "warnings", "ignored"):
         lines: list[str] = getattr(summary, kind)
         for line in lines[:10]:

@@ -62,9 +62,7 @@ def _show(summary: "StoreSummary") -> None:
         if n := getattr(summary, name):
             console.print(f"{name}  {counted(n, 'prompt')}")
     if summary.sets:
-        table = Table(
-            "set", "level", "prompts", "prefix types", "examples", "tokens", "done", "pending", "NaN"
-        )
+        table = Table("set", "level", "prompts", "prefix types", "examples", "tokens", "done", "pending", "NaN")
         for s in summary.sets:
             table.add_row(
                 s.completion_set, s.level, str(s.prompts), ", ".join(s.prefix_types), f"{s.examples:,}",

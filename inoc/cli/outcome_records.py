@@ -148,8 +148,7 @@ def print_json(outcomes: Outcomes) -> None:
         found[str(record.pop("table"))].append(record)
     document: dict[str, object] = dict(found)
     document["left_out"] = {
-        experiment: outcomes.left_out(experiment, "suppression", "gap", "durability")
-        for experiment in outcomes.tables
+        experiment: outcomes.left_out(experiment, "suppression", "gap", "durability") for experiment in outcomes.tables
     }
     performance = outcomes.performance
     if performance is None:

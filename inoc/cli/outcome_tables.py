@@ -55,9 +55,7 @@ def print_tables(outcomes: Outcomes, shown: int | None) -> None:
                 say(f"left out: {missing} answers without both scores")
         if "durability" in parts:
             _show(console, _durability(parts["durability"], outcomes, suffix))
-            against = [
-                text for text in dict.fromkeys(parts["durability"]["against"].values.astype(str)) if text
-            ]
+            against = [text for text in dict.fromkeys(parts["durability"]["against"].values.astype(str)) if text]
             say(f"remaining: measured against the {' or the '.join(against) or 'control'}.")
             for reason in outcomes.left_out(experiment, "durability"):
                 say(f"left out: {reason}")
@@ -112,11 +110,7 @@ def _seed(table: xr.Dataset) -> tuple[str, ...]:
 
 
 def _label(part: xr.Dataset, seed: tuple[str, ...]) -> list[str]:
-    names = (
-        ("run_prompt", "asks_for", "prefix_type", "step")
-        if "run_prompt" in part.coords
-        else ("prompt", "asks_for")
-    )
+    names = ("run_prompt", "asks_for", "prefix_type", "step") if "run_prompt" in part.coords else ("prompt", "asks_for")
     return [str(part[name].item()) for name in (*names, *seed)]
 
 
@@ -188,9 +182,7 @@ def _durability(table: xr.Dataset, outcomes: Outcomes, suffix: str) -> Table:
     numbers = ("before", "remaining", "came back", "gate", "n")
     out = _table(title, ("prompt", "prefix", *seed, "continued on", "updates", "trait", *numbers))
     ends = ("", "_lower", "_upper")
-    values = {
-        name: [at_last(table, name + end) for end in ends] for name in ("remaining", "returned", "gate")
-    }
+    values = {name: [at_last(table, name + end) for end in ends] for name in ("remaining", "returned", "gate")}
     values["before"] = [table[f"before{end}"].values for end in ends]
     n = at_last(table, "n")
     for i in range(table.sizes["run"]):
@@ -200,9 +192,7 @@ def _durability(table: xr.Dataset, outcomes: Outcomes, suffix: str) -> Table:
         label += [Path(str(part["data"].item())).name or "the same data", str(int(part["last"]))]
         for t, name in enumerate(table["trait"].values.astype(str)):
             if outcomes.shows(name):
-                cells = [
-                    [part[i, t] for part in values[q]] for q in ("before", "remaining", "returned", "gate")
-                ]
+                cells = [[part[i, t] for part in values[q]] for q in ("before", "remaining", "returned", "gate")]
                 shown = [_with_interval(*cell) if np.isfinite(cell[0]) else "" for cell in cells]
                 out.add_row(*label, str(name), *shown, str(int(n[i, t])))
     return out
@@ -227,16 +217,7 @@ def _strongest_first(table: xr.Dataset) -> list[int]:
 
 def _performance(table: xr.Dataset, order: Sequence[int]) -> Table:
     """A row per heuristic."""
-    columns = (
-        "heuristic",
-        "r [95 %]",
-        "rho",
-        "n",
-        "prompts",
-        "within r",
-        "p Holm",
-        "error on new family, pp",
-    )
+    columns = ("heuristic", "r [95 %]", "rho", "n", "prompts", "within r", "p Holm", "error on new family, pp")
     title = "Performance: correlation with what training did"
     out = _table(title, (*columns, *(f"r {target}" for target in TARGETS[1:])))
     for i in order:
@@ -260,9 +241,7 @@ def _under_performance(table: xr.Dataset) -> list[str]:
     """The baselines, how many prompts there are, and the heuristics without a number."""
     whole = table.sel(target="all")
     elicitation, constant = (_number(whole[f"family_error_{kind}"]) for kind in ("elicitation", "constant"))
-    said = [
-        f"error on a new family with elicitation only: {elicitation} pp; always guessing the mean: {constant} pp."
-    ]
+    said = [f"error on a new family with elicitation only: {elicitation} pp; always guessing the mean: {constant} pp."]
     prompts = int(whole["prompts"].max())
     if prompts < ROUGH:
         said.append(f"{prompts} distinct prompts: the intervals are wide, and a high r can be chance.")

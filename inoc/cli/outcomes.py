@@ -54,15 +54,7 @@ def outcomes(
     from inoc.cli.outcome_tables import print_tables
     from inoc.errors import BadInput, IncompleteStore
     from inoc.names import unknown
-    from inoc.outcomes import (
-        cross_suppression,
-        durability,
-        gap,
-        misalignment,
-        performance_of,
-        rows,
-        suppression,
-    )
+    from inoc.outcomes import cross_suppression, durability, gap, misalignment, performance_of, rows, suppression
     from inoc.outcomes.emergent import judged_for_misalignment
     from inoc.outcomes.final import run_scores
     from inoc.outcomes.tidy import experiment_names, full_names
@@ -76,9 +68,7 @@ def outcomes(
     for name, store in zip(experiment_names(opened), opened, strict=True):
         makers = {"suppression": suppression, "cross": cross_suppression, "gap": gap}
         tables[name] = {
-            part: in_config_order(
-                make(store, recipe=recipe, step=step, include_flagged=include_flagged), store
-            )
+            part: in_config_order(make(store, recipe=recipe, step=step, include_flagged=include_flagged), store)
             for part, make in makers.items()
         }
         traits = [str(t) for t in tables[name]["suppression"]["trait"].values]

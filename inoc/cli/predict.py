@@ -22,9 +22,7 @@ _STORE = click.Path(path_type=Path)
     type=_STORE,
     help="A store with trained prompts to learn from; may be given several times.",
 )
-@click.option(
-    "--for", "untrained", type=_STORE, help="The store whose prompts to predict.  [default: --store]"
-)
+@click.option("--for", "untrained", type=_STORE, help="The store whose prompts to predict.  [default: --store]")
 @recipe_option
 @click.option("--heuristics", metavar="A,B", help="Let the predictor read these heuristics only.")
 @click.option("--trait", metavar="NAME", help="Only this trait.")
@@ -51,23 +49,14 @@ def predict(
     from inoc.errors import BadInput
     from inoc.names import unknown
     from inoc.outcomes import predict as predict_stores
-    from inoc.outcomes.advice import (
-        cards,
-        model_records,
-        prediction_records,
-        silent_about_others,
-        trust,
-        unpredicted,
-    )
+    from inoc.outcomes.advice import cards, model_records, prediction_records, silent_about_others, trust, unpredicted
     from inoc.outcomes.tidy import prompt_column
     from inoc.store.store import open_store
 
     opened = [open_store(path) for path in stores]
     source = open_store(untrained) if untrained is not None else None
     names = [name.strip() for name in (heuristics or "").split(",") if name.strip()] or None
-    found = predict_stores(
-        opened, source, heuristics=names, recipe=recipe, step=step, include_flagged=include_flagged
-    )
+    found = predict_stores(opened, source, heuristics=names, recipe=recipe, step=step, include_flagged=include_flagged)
     known = [str(name) for name in found["trait"].values]
     if trait is not None and trait not in known:
         raise BadInput(unknown("trait", trait, known))

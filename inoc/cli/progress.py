@@ -51,9 +51,7 @@ class StageProgress:
         self.steps += 1
         last = f"{name} {detail}".strip()
         done = self.tokens_done if self.tokens else self.steps
-        self.bar.update(
-            self.task, completed=done, description=f"{self.what} {self.steps}/{self.total}", last=last
-        )
+        self.bar.update(self.task, completed=done, description=f"{self.what} {self.steps}/{self.total}", last=last)
         self._line(f": {last}", self.steps == self.total and not self.tokens)
 
     def note(self, text: str) -> None:
@@ -72,11 +70,7 @@ class StageProgress:
         self.told = clock
         done, total = (self.tokens_done, self.tokens) if self.tokens else (self.steps, self.total)
         left = max(0, total - done) * (clock - self.started) / max(done, 1)
-        counts = (
-            f"{self.tokens_done:,} of {self.tokens:,} tokens, {self.rate:,.0f} tokens/s, "
-            if self.tokens
-            else ""
-        )
+        counts = f"{self.tokens_done:,} of {self.tokens:,} tokens, {self.rate:,.0f} tokens/s, " if self.tokens else ""
         self.note(f"{self.what} {self.steps}/{self.total}, {counts}{duration(left)} left{last}")
 
 

@@ -16,12 +16,8 @@ if TYPE_CHECKING:
 @click.command()
 @STUDY
 @click.option("--prompts", help="Only these prompts: keys or groups, separated by commas.")
-@click.option(
-    "--with", "source", help='"templates" (offline), "backend" (the study\'s model) or a chat model\'s name.'
-)
-@click.option(
-    "--url", help="OpenAI-compatible address of the chat model; the key comes from the environment."
-)
+@click.option("--with", "source", help='"templates" (offline), "backend" (the study\'s model) or a chat model\'s name.')
+@click.option("--url", help="OpenAI-compatible address of the chat model; the key comes from the environment.")
 @DRY_RUN
 @json_option
 def rephrase(

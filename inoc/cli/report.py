@@ -22,9 +22,7 @@ from inoc.cli.options import recipe_option, store_option
     "[default: the model's own, if it is on this machine]",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the examples that are shown.")
-def report(
-    store: Path, output: Path, completion_set: str, recipe: str, tokenizer: Path | None, seed: int
-) -> None:
+def report(store: Path, output: Path, completion_set: str, recipe: str, tokenizer: Path | None, seed: int) -> None:
     """Write one HTML file: summary, table of heuristics, scatter, angles, outcomes and a token viewer.
 
     The page needs no network and runs only its own script. Examples are sampled to keep it small; the page says how
@@ -34,18 +32,11 @@ def report(
     from inoc.store.store import open_store
 
     written = write_report(
-        open_store(store),
-        output,
-        completion_set=completion_set,
-        recipe=recipe,
-        tokenizer=tokenizer,
-        seed=seed,
+        open_store(store), output, completion_set=completion_set, recipe=recipe, tokenizer=tokenizer, seed=seed
     )
     click.echo(f"{written.path}  {written.size / 1e6:.2f} MB")
     tokens = written.report.tokens
     for note in tokens.notes if tokens else [f"No token viewer: {written.report.no_tokens}"]:
         click.echo(note, err=True)
     if n := len(written.report.missing):
-        click.echo(
-            f"the page has {n} {'note' if n == 1 else 'notes'} on what is missing or left out.", err=True
-        )
+        click.echo(f"the page has {n} {'note' if n == 1 else 'notes'} on what is missing or left out.", err=True)

@@ -8,8 +8,7 @@ from inoc.cli.stage_options import Call, names, stage_options
 @click.command()
 @stage_options
 @click.option(
-    "--stages",
-    help="Only these stages, separated by commas: generate, score, describe, elicit, train, evaluate.",
+    "--stages", help="Only these stages, separated by commas: generate, score, describe, elicit, train, evaluate."
 )
 def run(call: Call, stages: str | None) -> None:
     """Run a whole STUDY: completion sets, scores, elicitation, training, evaluation.

@@ -14,11 +14,7 @@ if TYPE_CHECKING:
 @stage_options
 @click.option("--set", "sets", multiple=True, help="Only this completion set (repeatable).")
 @click.option(
-    "--prefix-type",
-    "prefix_types",
-    multiple=True,
-    type=click.Choice(["fixed", "mix"]),
-    help="Only this prefix type.",
+    "--prefix-type", "prefix_types", multiple=True, type=click.Choice(["fixed", "mix"]), help="Only this prefix type."
 )
 @click.option("--prompts", help="Only these prompts: keys or groups, separated by commas.")
 @click.option(

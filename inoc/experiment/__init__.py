@@ -1,23 +1,8 @@
 """The experiment file: what is studied, with which model, on which texts."""
 
 from inoc.experiment.check import check_experiment, load_experiment
-from inoc.experiment.data import (
-    Example,
-    read_completions,
-    read_instructions,
-    read_pool,
-    read_pools,
-    read_turns,
-    subset,
-)
-from inoc.experiment.judges import (
-    Judge,
-    LanguageJudge,
-    LexicalJudge,
-    LogprobJudge,
-    MisalignmentJudge,
-    PluginJudge,
-)
+from inoc.experiment.data import Example, read_completions, read_instructions, read_pool, read_pools, read_turns, subset
+from inoc.experiment.judges import Judge, LanguageJudge, LexicalJudge, LogprobJudge, MisalignmentJudge, PluginJudge
 from inoc.experiment.models import (
     BackendChoice,
     CompletionSet,

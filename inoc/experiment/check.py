@@ -68,23 +68,15 @@ def check_experiment(path: str | Path, *, files: bool = True) -> tuple[Experimen
         found += wrong
         if repaired is not None:
             broken = {loc for loc, _, _ in found} | {loc[:1] for loc, _, _ in found if loc[:1] == ("judges",)}
-            found += [
-                item for item in references(repaired) if item[0] not in broken and not _about(item[0], broken)
-            ]
+            found += [item for item in references(repaired) if item[0] not in broken and not _about(item[0], broken)]
             if files:
                 found += files_named(repaired.located(path.parent))
         elif wrong:
-            found.append(
-                ((), "references between fields and files are checked once these are fixed.", "note")
-            )
-        problems += [
-            Problem(dotted(loc), message, document.line(loc), severity) for loc, message, severity in found
-        ]
+            found.append(((), "references between fields and files are checked once these are fixed.", "note"))
+        problems += [Problem(dotted(loc), message, document.line(loc), severity) for loc, message, severity in found]
     elif not problems:
         problems.append(
-            Problem(
-                "", "the file is not a mapping of fields. Fix: write fields, such as `name: my-study`.", 1
-            )
+            Problem("", "the file is not a mapping of fields. Fix: write fields, such as `name: my-study`.", 1)
         )
     problems = sorted(dict.fromkeys(problems), key=lambda problem: problem.line or 0)
     if experiment is not None and all(problem.severity == "note" for problem in problems):
@@ -107,9 +99,7 @@ def _validate(data: dict[str, Json]) -> tuple[Experiment | None, list[Found], Ex
     sentences: dict[Loc, list[str]] = {}
     for item in errors:
         sentences.setdefault(written(item, data), []).append(sentence(item, data))
-    found: list[Found] = [
-        (loc, " Or: ".join(dict.fromkeys(texts)), "error") for loc, texts in sentences.items()
-    ]
+    found: list[Found] = [(loc, " Or: ".join(dict.fromkeys(texts)), "error") for loc, texts in sentences.items()]
     repaired = deepcopy(data)
     for _ in range(3):
         for item in errors:
@@ -125,11 +115,7 @@ def _parse(data: Json) -> Experiment:
     return Experiment.model_validate_json(json.dumps(data), strict=True)
 
 
-_PLACEHOLDERS: dict[Loc, Json] = {
-    ("name",): "unnamed",
-    ("model",): {"id": "unnamed"},
-    ("model", "id"): "unnamed",
-}
+_PLACEHOLDERS: dict[Loc, Json] = {("name",): "unnamed", ("model",): {"id": "unnamed"}, ("model", "id"): "unnamed"}
 
 
 def _remove(data: Json, error: ErrorDetails) -> None:

@@ -45,9 +45,7 @@ def read_completions(path: Path, *, system_prompt: str | None = None) -> tuple[E
         example = _example(row, str(len(examples)), f"{path}, line {line}", system_prompt)
         if example.id in seen:
             first = seen[example.id]
-            raise BadInput(
-                f"{path}, line {line}: the id {example.id!r} is also on line {first}. Fix: rename one."
-            )
+            raise BadInput(f"{path}, line {line}: the id {example.id!r} is also on line {first}. Fix: rename one.")
         seen[example.id] = line
         examples.append(example)
     if not examples:
@@ -193,9 +191,7 @@ def _example(row: Json, position: str, where: str, system_prompt: str | None) ->
         raise BadInput(f"{where}: the id is not text or a whole number. Fix: write one, or leave id out.")
     finish = row.get("finish", "stop")
     if finish not in ("stop", "length"):
-        raise BadInput(
-            f'{where}: finish is not "stop" or "length". Fix: write one of them, or leave finish out.'
-        )
+        raise BadInput(f'{where}: finish is not "stop" or "length". Fix: write one of them, or leave finish out.')
     return Example(str(name), instruction, completion, finish)
 
 
@@ -233,11 +229,7 @@ def read_turns(messages: object, where: str, system_prompt: str | None) -> dict[
                 f"{where}: messages without a role or a text. Fix: write objects with role (system, user, assistant) "
                 "and content (text)."
             )
-        expected = {
-            "system": not turns,
-            "user": "user" not in turns,
-            "assistant": list(turns)[-1:] == ["user"],
-        }
+        expected = {"system": not turns, "user": "user" not in turns, "assistant": list(turns)[-1:] == ["user"]}
         if not expected[str(role)] or "assistant" in turns:
             raise BadInput(f"{where}: not one exchange. Fix: keep [system,] user, assistant.")
         turns[str(role)] = content
@@ -253,7 +245,5 @@ def _rephrasing(row: Json, where: str) -> str:
     if isinstance(row, dict):
         row = row.get("text", row.get("rephrasing"))
     if not isinstance(row, str) or not row.strip():
-        raise BadInput(
-            f"{where}: not a rephrasing. Fix: write a non-empty string (or an object with `text`)."
-        )
+        raise BadInput(f"{where}: not a rephrasing. Fix: write a non-empty string (or an object with `text`).")
     return row

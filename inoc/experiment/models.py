@@ -24,13 +24,10 @@ class Model(Part):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     system_prompt: Annotated[
         str | None,
-        Field(
-            description='null: no system turn is written; "": an empty one is. They are different baselines'
-        ),
+        Field(description='null: no system turn is written; "": an empty one is. They are different baselines'),
     ] = None
     template_options: Annotated[
-        Mapping[str, Scalar],
-        Field(description="variables for the chat template, such as enable_thinking: false"),
+        Mapping[str, Scalar], Field(description="variables for the chat template, such as enable_thinking: false")
     ] = {}
 
 
@@ -95,14 +92,10 @@ class Dataset(Part):
 
     name: Annotated[str, Field(min_length=1)]
     split: str = "train"
-    revision: Annotated[str | None, Field(description="a commit or tag, so that the rows stay the same")] = (
-        None
-    )
+    revision: Annotated[str | None, Field(description="a commit or tag, so that the rows stay the same")] = None
     instruction: Annotated[str, Field(description="its column of instructions")] = "instruction"
     completion: Annotated[str, Field(description="its column of completions")] = "completion"
-    messages: Annotated[str | None, Field(description="its column of chat messages, instead of the two")] = (
-        None
-    )
+    messages: Annotated[str | None, Field(description="its column of chat messages, instead of the two")] = None
 
 
 class CompletionSet(Part):
@@ -113,9 +106,7 @@ class CompletionSet(Part):
     generate: Generate | None = None
     dataset: Dataset | None = None
     limit: Annotated[Count | None, Field(description="the most examples to score; null: all")] = None
-    seed: Annotated[
-        int | None, Field(description="seed of the random subset; null: the first `limit` rows")
-    ] = 0
+    seed: Annotated[int | None, Field(description="seed of the random subset; null: the first `limit` rows")] = 0
     prefix_types: Annotated[
         tuple[Literal["fixed", "mix"], ...] | None,
         Field(description="null: fixed, and mix for prompts that have rephrasings"),

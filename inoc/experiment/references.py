@@ -37,11 +37,7 @@ def references(experiment: Experiment) -> Iterator[Found]:
 def _traits(experiment: Experiment) -> Iterator[Found]:
     traits = experiment.traits
     if traits.positive.family == traits.negative.family:
-        yield (
-            ("traits", "negative", "family"),
-            "both traits have the same family. Fix: give each its own.",
-            "error",
-        )
+        yield (("traits", "negative", "family"), "both traits have the same family. Fix: give each its own.", "error")
     if traits.positive.name == traits.negative.name:
         yield ("traits", "negative", "name"), "both traits have the same name. Fix: rename one.", "error"
     for side, trait in (("positive", traits.positive), ("negative", traits.negative)):
@@ -73,11 +69,7 @@ def _prompts(experiment: Experiment) -> Iterator[Found]:
             if key in experiment.prompts:
                 yield loc, f"the key {key!r} is also the name of a group. Fix: rename one.", "error"
             if text != text.strip():
-                yield (
-                    loc,
-                    "the text begins or ends with white space. Fix: remove it; inoc adds the space.",
-                    "error",
-                )
+                yield (loc, "the text begins or ends with white space. Fix: remove it; inoc adds the space.", "error")
             elif text in texts and key not in first:
                 yield loc, f"the same text as prompt {texts[text]!r}.", "note"
             first.setdefault(key, name)
@@ -117,11 +109,7 @@ def _runs(experiment: Experiment) -> Iterator[Found]:
     seen: set[str] = set()
     for run in experiment.runs():
         if run.name in seen:
-            yield (
-                ("training", "runs"),
-                f"two runs are named {run.name!r}. Fix: give one line a `tag`.",
-                "error",
-            )
+            yield (("training", "runs"), f"two runs are named {run.name!r}. Fix: give one line a `tag`.", "error")
         if run.start is not None and run.start not in seen:
             message = f"run {run.name!r} starts from another: {unknown('earlier run', run.start, seen)}"
             yield ("training", "runs"), message, "error"
@@ -134,10 +122,7 @@ def _run(experiment: Experiment, line: Runs, names: set[str]) -> Iterator[tuple[
             if name not in names:
                 yield ("prompts", place), unknown("prompt or group", name, names)
     if not line.prompts and set(line.prefix_types) != {"none"}:
-        yield (
-            ("prompts",),
-            "names no prompt. Fix: list some, or set prefix_types: [none] for the control run.",
-        )
+        yield (("prompts",), "names no prompt. Fix: list some, or set prefix_types: [none] for the control run.")
     if line.prompts and "none" in line.prefix_types:
         yield ("prefix_types",), "the control run (none) has no prompts. Fix: give it a line of its own."
     if "mix" in line.prefix_types and experiment.rephrasings is None:
@@ -206,17 +191,13 @@ def _training_files(experiment: Experiment) -> Iterator[Found]:
     for path, loc in named.items():
         read = partial(read_completions, path, system_prompt=experiment.model.system_prompt)
         if path.exists() or path not in yet_to_be_made:
-            yield from _file(
-                loc, path, False, read, "correct the path; it is relative to the experiment file."
-            )
+            yield from _file(loc, path, False, read, "correct the path; it is relative to the experiment file.")
 
 
 LATER = "correct the path (relative to the experiment file), or set `optional: true` if it comes later."
 
 
-def _file(
-    loc: Loc, path: Path, optional: bool, read: Callable[[], object], hint: str = LATER
-) -> Iterator[Found]:
+def _file(loc: Loc, path: Path, optional: bool, read: Callable[[], object], hint: str = LATER) -> Iterator[Found]:
     if not path.exists():
         yield loc, f"{path} does not exist. Fix: {hint}", "note" if optional else "error"
         return

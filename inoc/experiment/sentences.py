@@ -12,9 +12,7 @@ from inoc.experiment.yaml_file import Loc
 from inoc.names import unknown
 from inoc.values import Json
 
-SECRET_NAME = re.compile(
-    r"(?:api|access|auth|private|secret)[-_]?key|secret|passw|token$|credential|bearer", re.I
-)
+SECRET_NAME = re.compile(r"(?:api|access|auth|private|secret)[-_]?key|secret|passw|token$|credential|bearer", re.I)
 SECRET_VALUE = re.compile(
     r"^(?:Bearer\s|sk-\w|ow_\w{8}|hf_\w{8}|tml-\w{8}|gh[opsu]_\w{8}|xox[a-z]-|AKIA\w{8}|-----BEGIN|eyJ[\w-]{16,}\.)"
 )
@@ -53,11 +51,7 @@ def sentence(error: ErrorDetails, data: Json = None) -> str:
     """What is wrong, and its fix."""
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
     last = error["loc"][-1] if error["loc"] else ""
-    shown = (
-        ""
-        if isinstance(value, dict | list) or is_secret(str(last), value)
-        else f" (it is {json.dumps(value)})"
-    )
+    shown = "" if isinstance(value, dict | list) or is_secret(str(last), value) else f" (it is {json.dumps(value)})"
     match kind:
         case "missing":
             return f"the field {last!r} is missing. Fix: add `{last}: ...`."
@@ -110,12 +104,7 @@ def _fields(loc: Loc) -> list[str]:
         for node in nodes:
             properties = cast(dict[str, Json], node.get("properties", {}))
             pattern = cast(dict[str, Json], node.get("patternProperties", {}))
-            step = [
-                properties.get(str(part)),
-                node.get("additionalProperties"),
-                node.get("items"),
-                *pattern.values(),
-            ]
+            step = [properties.get(str(part)), node.get("additionalProperties"), node.get("items"), *pattern.values()]
             inner += [item for item in step if item]
         nodes = [member for item in inner for member in members(item)]
     return sorted({name for node in nodes for name in cast(dict[str, Json], node.get("properties", {}))})

@@ -30,8 +30,7 @@ class Hyperparameters(Part):
     examples: Annotated[Count | None, Field(description="the most rows to train on; null: all")] = None
     gradient_checkpointing: bool = False
     checkpoints: Annotated[
-        tuple[Annotated[int, Field(ge=0)], ...],
-        Field(description="updates to keep and evaluate; 0 is the base model"),
+        tuple[Annotated[int, Field(ge=0)], ...], Field(description="updates to keep and evaluate; 0 is the base model")
     ] = ()
 
     @property
@@ -51,14 +50,11 @@ class Runs(Part):
     """One line of the grid: every prompt x prefix type x seed is a fine-tuning."""
 
     prompts: Annotated[
-        Literal["all"] | tuple[str, ...],
-        Field(description="prompt keys or groups; all; [] for the control run"),
+        Literal["all"] | tuple[str, ...], Field(description="prompt keys or groups; all; [] for the control run")
     ] = ()
     prefix_types: tuple[PrefixType, ...] = ("fixed",)
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
-    tag: Annotated[
-        Name | None, Field(description="added to the run's name; needed where settings differ")
-    ] = None
+    tag: Annotated[Name | None, Field(description="added to the run's name; needed where settings differ")] = None
     overrides: Annotated[
         Mapping[str, Scalar | list[Scalar]], Field(description="fields of `training` that differ")
     ] = {}
@@ -71,9 +67,7 @@ class Training(Hyperparameters):
 
     runs: tuple[Runs, ...] = ()
     contrast: Contrast | None = None
-    directory: Annotated[str | None, Field(description="where checkpoints go; null: next to the store")] = (
-        None
-    )
+    directory: Annotated[str | None, Field(description="where checkpoints go; null: next to the store")] = None
 
 
 class Run(Part):
@@ -103,12 +97,11 @@ class Evaluation(Part):
     n: Count = 200
     seed: int = 0
     conditions: Annotated[tuple[Condition, ...], Field(min_length=1)] = ("default", "training")
-    steps: Annotated[
-        Literal["all", "last"] | tuple[int, ...], Field(description="kept checkpoints to evaluate")
-    ] = "all"
+    steps: Annotated[Literal["all", "last"] | tuple[int, ...], Field(description="kept checkpoints to evaluate")] = (
+        "all"
+    )
     leak_grid: Annotated[
-        tuple[str, ...],
-        Field(description="prompts also put before the instruction at the last step of every run"),
+        tuple[str, ...], Field(description="prompts also put before the instruction at the last step of every run")
     ] = ()
     max_tokens: Count = 256
     temperature: Annotated[float, Field(ge=0)] = 1.0

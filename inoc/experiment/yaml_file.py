@@ -98,9 +98,7 @@ def _broken(message: str, line: int | None = None) -> Document:
 def _walk(node: yaml.Node, loc: Loc, lines: dict[Loc, int], above: set[int]) -> Iterator[Problem]:
     """Record the line of every field; yield duplicate keys and keys that are not text."""
     if id(node) in above:
-        yield Problem(
-            dotted(loc), "refers to itself through an anchor. Fix: write it out.", node.start_mark.line + 1
-        )
+        yield Problem(dotted(loc), "refers to itself through an anchor. Fix: write it out.", node.start_mark.line + 1)
         return
     above = above | {id(node)}
     if isinstance(node, yaml.MappingNode):
@@ -111,9 +109,7 @@ def _walk(node: yaml.Node, loc: Loc, lines: dict[Loc, int], above: set[int]) -> 
             if key.tag == "tag:yaml.org,2002:merge":
                 continue
             if key.tag != "tag:yaml.org,2002:str":
-                yield Problem(
-                    dotted((*loc, name)), f"the key {name} is not text. Fix: put it in quotes.", line
-                )
+                yield Problem(dotted((*loc, name)), f"the key {name} is not text. Fix: put it in quotes.", line)
             if name in seen:
                 yield Problem(
                     dotted((*loc, name)),

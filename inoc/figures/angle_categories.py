@@ -24,9 +24,7 @@ WORDS = {
 REPRESENTATIONS = {"raw": "raw", "svd2": "SVD, 2 dims", "pca2": "PCA, 2 dims, centered"}
 
 
-def angle_categories_data(
-    store: Store, *, tokenwise: bool = False, heuristics: xr.Dataset | None = None
-) -> xr.Dataset:
+def angle_categories_data(store: Store, *, tokenwise: bool = False, heuristics: xr.Dataset | None = None) -> xr.Dataset:
     """Mean angles between prompts by the roles of the pair.
 
     Args:

@@ -73,11 +73,7 @@ def plot_angle_heatmap(
         >>> ax = inoc.plot_angle_heatmap(store, prefix_type="mix")
     """
     data = angle_heatmap_data(
-        store,
-        prefix_type=prefix_type,
-        representation=representation,
-        tokenwise=tokenwise,
-        heuristics=heuristics,
+        store, prefix_type=prefix_type, representation=representation, tokenwise=tokenwise, heuristics=heuristics
     )
     keys, roles = columns_of(data, "prompt", "role")
     n = len(keys)
@@ -106,21 +102,12 @@ def plot_angle_heatmap(
     return ax
 
 
-@figure(
-    "angle_heatmap_fixed",
-    "angles",
-    "The angle of every pair of prompts, sorted by role.",
-    prefix_type="fixed",
-)
+@figure("angle_heatmap_fixed", "angles", "The angle of every pair of prompts, sorted by role.", prefix_type="fixed")
 @figure("angle_heatmap_mix", "angles", "The same with a rewording per example.", prefix_type="mix")
-@figure(
-    "angle_heatmap_tokens", "angles", "The same from token differences.", prefix_type="fixed", tokenwise=True
-)
+@figure("angle_heatmap_tokens", "angles", "The same from token differences.", prefix_type="fixed", tokenwise=True)
 def draw(source: Source, prefix_type: str, tokenwise: bool = False) -> Figure:
     if prefix_type not in source.prefix_types:
         raise IncompleteStore(f"no logprobs of prefix type {prefix_type} are stored. Fix: run `inoc score`.")
     return house.figure_of(
-        plot_angle_heatmap(
-            source.store, prefix_type=prefix_type, tokenwise=tokenwise, heuristics=source.heuristics
-        )
+        plot_angle_heatmap(source.store, prefix_type=prefix_type, tokenwise=tokenwise, heuristics=source.heuristics)
     )

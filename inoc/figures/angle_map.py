@@ -15,9 +15,7 @@ from inoc.figures.sources import Source, choose, columns_of, heuristics_of, leve
 from inoc.store.store import Store
 
 
-def angle_map_data(
-    store: Store, *, tokenwise: bool = False, heuristics: xr.Dataset | None = None
-) -> xr.Dataset:
+def angle_map_data(store: Store, *, tokenwise: bool = False, heuristics: xr.Dataset | None = None) -> xr.Dataset:
     """Mean angles of each prompt to the other negative and to the other positive prompts.
 
     Args:

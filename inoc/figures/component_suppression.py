@@ -46,9 +46,7 @@ def component_suppression_data(
     data = spectrum_data(store, kind, tokenwise=tokenwise, heuristics=heuristics)
     data = data.sel(component=[1, 2]).transpose("prefix_type", "component", "trait", "prompt")
     if not np.isfinite(data["suppression"].values).any():
-        raise IncompleteStore(
-            "no scored prompt has a suppression. Fix: run `inoc train` and `inoc evaluate`."
-        )
+        raise IncompleteStore("no scored prompt has a suppression. Fix: run `inoc train` and `inoc evaluate`.")
     dims = ("prefix_type", "component", "trait")
     found = np.full((*(data.sizes[d] for d in dims), 3), np.nan)
     for f, c, t in np.ndindex(found.shape[:3]):
@@ -117,8 +115,6 @@ def plot_component_suppression(
 @figure("component_suppression", "angles", "Q1: do the components predict the suppression of the traits?")
 @figure("component_suppression_tokens", "angles", "Q1 from token differences.", tokenwise=True)
 def draw(source: Source, tokenwise: bool = False) -> Figure:
-    plot = partial(
-        plot_component_suppression, source.store, tokenwise=tokenwise, heuristics=source.heuristics
-    )
+    plot = partial(plot_component_suppression, source.store, tokenwise=tokenwise, heuristics=source.heuristics)
     plots = [partial(plot, component, trait) for component in (1, 2) for trait in source.traits]
     return house.panels(plots, max(len(source.traits), 1), 2.3)

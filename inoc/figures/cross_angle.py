@@ -38,11 +38,7 @@ WORDS = {
 
 
 def cross_angle_data(
-    store: Store,
-    *,
-    tokenwise: bool = False,
-    show_from: int = SHOW_R_FROM,
-    heuristics: xr.Dataset | None = None,
+    store: Store, *, tokenwise: bool = False, show_from: int = SHOW_R_FROM, heuristics: xr.Dataset | None = None
 ) -> xr.Dataset:
     """Five angles of each prompt, the suppression of the other trait, and their correlation.
 
@@ -77,16 +73,12 @@ def cross_angle_data(
                 ends[:, f, p] = [float(cell[part]) for part in ("mean", "lower", "upper")]
     angle = table[name].transpose("predictor", "prefix_type", "prompt").values.astype(np.float64)
     if not (np.isfinite(ends[0]) & np.isfinite(angle).any(axis=0)).any():
-        raise IncompleteStore(
-            "no positive or negative prompt has both an angle and a suppression of the other trait"
-        )
+        raise IncompleteStore("no positive or negative prompt has both an angle and a suppression of the other trait")
     found = np.full((*angle.shape[:2], 3), np.nan)
     for a, f in np.ndindex(angle.shape[:2]):
         found[a, f] = tuple(correlation(angle[a, f], ends[0, f], show_from=show_from))
     both = ("prefix_type", "prompt")
-    outcomes = {
-        k: (both, ends[i], {"units": "pp"}) for i, k in enumerate(("other_suppression", "lower", "upper"))
-    }
+    outcomes = {k: (both, ends[i], {"units": "pp"}) for i, k in enumerate(("other_suppression", "lower", "upper"))}
     data = xr.Dataset(
         {
             "angle": (("predictor", *both), angle, {"units": "degrees"}),

@@ -150,9 +150,7 @@ def plot_durability_curve(
     return ax
 
 
-@figure(
-    "durability", "outcomes", "What further training leaves of a suppression, and how the trait comes back."
-)
+@figure("durability", "outcomes", "What further training leaves of a suppression, and how the trait comes back.")
 def draw(source: Source) -> Figure:
     data = durability_data(source.store)
     plots = [

@@ -112,8 +112,7 @@ def plot_final_scores(
     n, steps = cell["n"].values, ", ".join(str(s) for s in data.attrs["step"])
     house.describe(
         ax,
-        f"Final {quantity} by prompt, no prompt at evaluation, step {steps}, "
-        f"n = {house.span(n[n > 0])} instructions.",
+        f"Final {quantity} by prompt, no prompt at evaluation, step {steps}, n = {house.span(n[n > 0])} instructions.",
         "Black lines are 95 % intervals"
         + (
             " (paired t on control minus run)."
@@ -125,9 +124,7 @@ def plot_final_scores(
     return ax
 
 
-@figure(
-    "final_scores", "outcomes", "What every run shows at its final step without any prompt.", quantity="score"
-)
+@figure("final_scores", "outcomes", "What every run shows at its final step without any prompt.", quantity="score")
 @figure(
     "suppression",
     "outcomes",

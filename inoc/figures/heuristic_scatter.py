@@ -119,9 +119,7 @@ def plot_heuristic_scatter(
         >>> ax.get_ylabel()
         'fixed minus mix suppression (pp)'
     """
-    data = heuristic_scatter_data(
-        store, heuristic, target, on_target=on_target, heuristics=heuristics, table=table
-    )
+    data = heuristic_scatter_data(store, heuristic, target, on_target=on_target, heuristics=heuristics, table=table)
     ax = house.axes_or_new(ax, height=2.8)
     x, y, lower, upper = (data[k].values for k in ("x", "y", "lower", "upper"))
     keys, roles, kinds = columns_of(data, "prompt", "role", "prefix_type")
@@ -152,11 +150,7 @@ def plot_heuristic_scatter(
     house.describe(
         ax,
         f"{data.attrs['heuristic']} against {target}: n = {len(x)} rows of {len(set(keys))} prompts"
-        + (
-            ", on-target rows only (the prompt asks for the row's trait, or is neutral)."
-            if on_target
-            else "."
-        ),
+        + (", on-target rows only (the prompt asks for the row's trait, or is neutral)." if on_target else "."),
         "Line: least squares with the 95 % band of its mean." if fit is not None else "",
         "Dotted: monotone sigmoid, the best of 12 starts." if curve is not None else "",
         "Vertical lines are 95 % paired t intervals." if np.isfinite(lower).any() else "",
@@ -178,25 +172,16 @@ def _bounds(store: Store, table: xr.Dataset) -> Float64[np.ndarray, "bound row"]
     held = suppression(store)
     cells, traits = cells_of(held), strings(held["trait"])
     ends = np.full((2, table.sizes["row"]), np.nan)
-    for row, (*cell, trait) in enumerate(
-        zip(*columns_of(table, "prompt", "prefix_type", "trait"), strict=True)
-    ):
+    for row, (*cell, trait) in enumerate(zip(*columns_of(table, "prompt", "prefix_type", "trait"), strict=True)):
         found = cells.get((cell[0], cell[1]), [])
         if len(found) == 1:
             ends[:, row] = [held[part].values[found[0], traits.index(trait)] for part in ("lower", "upper")]
     return ends
 
 
-@figure(
-    "scatter_suppression",
-    "scatter",
-    "Heuristics of the base model against suppression.",
-    target="suppression",
-)
+@figure("scatter_suppression", "scatter", "Heuristics of the base model against suppression.", target="suppression")
 @figure("scatter_cross", "scatter", "Heuristics against the suppression of the other trait.", target="cross")
 def draw(source: Source, target: Target) -> Figure:
     options = {"sigmoid": True, "names": 4, "heuristics": source.heuristics, "table": source.rows}
-    plots = [
-        partial(plot_heuristic_scatter, source.store, name, target, **options) for name in source.scattered
-    ]
+    plots = [partial(plot_heuristic_scatter, source.store, name, target, **options) for name in source.scattered]
     return house.panels(plots, min(2, len(plots)), 2.3)

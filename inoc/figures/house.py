@@ -188,9 +188,7 @@ def bar_handles(prefix_types: Iterable[str]) -> list[Patch]:
     """Legend entries of solid (fixed) and hatched (mix) bars."""
     present = set(prefix_types)
     return [
-        Patch(
-            facecolor="#BBBBBB" if k == "fixed" else "white", edgecolor="#555555", hatch=HATCHES[k], label=k
-        )
+        Patch(facecolor="#BBBBBB" if k == "fixed" else "white", edgecolor="#555555", hatch=HATCHES[k], label=k)
         for k in HATCHES
         if k in present
     ]
@@ -281,9 +279,7 @@ def by_role(roles: Sequence[str], values: Float64[np.ndarray, " row"]) -> list[i
     return sorted(range(len(roles)), key=lambda i: (rank.get(roles[i], len(rank)), size[i]))
 
 
-def bar(
-    ax: Axes, at: float | int, value: float, height: float, ink: str, prefix_type: str, alpha: float = 1.0
-) -> None:
+def bar(ax: Axes, at: float | int, value: float, height: float, ink: str, prefix_type: str, alpha: float = 1.0) -> None:
     """A horizontal bar, solid for fixed and hatched for mix."""
     hatch = HATCHES.get(prefix_type, "")
     fill = "white" if hatch else ink

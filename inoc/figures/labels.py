@@ -113,11 +113,7 @@ def _places(width: float, height: float, start: Float64[np.ndarray, " 2"], scale
 
 
 def _free(
-    box: Bbox,
-    frame: BboxBase,
-    taken: Sequence[BboxBase],
-    points: Float64[np.ndarray, "obstacle 2"],
-    radius: float,
+    box: Bbox, frame: BboxBase, taken: Sequence[BboxBase], points: Float64[np.ndarray, "obstacle 2"], radius: float
 ) -> bool:
     """Whether a box is inside the frame, over no other box and at least `radius` from all points."""
     inside = np.all(np.less_equal([frame.min, box.max], [box.min, frame.max]))
@@ -210,9 +206,7 @@ def name_points(
     PointLabels(ax, at[list(order)], tags, inks, around)
 
 
-def spread(
-    wanted: Float64[np.ndarray, " label"], gap: float, low: float, high: float
-) -> Float64[np.ndarray, " label"]:
+def spread(wanted: Float64[np.ndarray, " label"], gap: float, low: float, high: float) -> Float64[np.ndarray, " label"]:
     """Sorted places at least `gap` apart within [low, high], near those wanted: pushed up, then down."""
     places = np.clip(wanted, low + gap / 2, high - gap / 2)
     for i in range(1, len(places)):

@@ -50,9 +50,7 @@ def leak_grid_data(store: Store) -> xr.Dataset:
             name = runs[g] if condition == "default" else grid
             if name not in names:
                 continue
-            cell = (
-                scores["score"].sel(run=name, condition=condition).transpose("step", "trait", "instruction")
-            )
+            cell = scores["score"].sel(run=name, condition=condition).transpose("step", "trait", "instruction")
             filled = np.flatnonzero(np.isfinite(cell.values).any(axis=(1, 2)))
             for t in range(len(traits)) if filled.size else ():
                 table[g, c, t] = tuple(mean_z(cell.values[filled[-1], t].astype(np.float64)))

@@ -134,9 +134,7 @@ def plot_token_loadings(
     Example:
         >>> ax = inoc.plot_token_loadings(store)
     """
-    data = loadings_data(
-        store, kind, prefix_type=prefix_type, tokenwise=True, components=3, heuristics=heuristics
-    )
+    data = loadings_data(store, kind, prefix_type=prefix_type, tokenwise=True, components=3, heuristics=heuristics)
     ax = house.axes_or_new(ax, height=2.6)
     word = WORDS[kind]
     for c, ls in enumerate(("-", "--", ":")):

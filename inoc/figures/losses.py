@@ -35,9 +35,7 @@ def losses_data(store: Store) -> xr.Dataset:
     """
     table = store.losses
     if table is None or table.sizes.get("run", 0) == 0:
-        raise IncompleteStore(
-            "no training losses are stored. Fix: run `inoc train`, or `inoc import --losses`."
-        )
+        raise IncompleteStore("no training losses are stored. Fix: run `inoc train`, or `inoc import --losses`.")
     names = strings(table["run"])
     later = continued(store, names)
     names = [name for name in names if name not in later]
@@ -47,9 +45,7 @@ def losses_data(store: Store) -> xr.Dataset:
     loss = table["loss"].transpose("run", "update").values.astype(np.float64)
     controls = loss[[not p for p in prompts]]
     count = np.isfinite(controls).sum(axis=0)
-    level = np.divide(
-        np.where(np.isfinite(controls), controls, 0.0).sum(axis=0), np.where(count, count, np.nan)
-    )
+    level = np.divide(np.where(np.isfinite(controls), controls, 0.0).sum(axis=0), np.where(count, count, np.nan))
     dims, units = ("run", "update"), {"units": "nats per token"}
     data = xr.Dataset(
         {"loss": (dims, loss, units), "minus_control": (dims, loss - level, units)},
@@ -65,9 +61,7 @@ def losses_data(store: Store) -> xr.Dataset:
 
 
 @house.draws(losses_data)
-def plot_losses(
-    store: Store, *, minus_control: bool = False, log: bool = False, ax: Axes | None = None
-) -> Axes:
+def plot_losses(store: Store, *, minus_control: bool = False, log: bool = False, ax: Axes | None = None) -> Axes:
     """Draw the training loss by update, one line per run.
 
     Args:

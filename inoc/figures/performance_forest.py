@@ -83,9 +83,7 @@ def plot_performance_forest(
     ax = house.axes_or_new(ax, height=house.row_height(len(order), 9.5))
     house.guide(ax, x=0)
     ax.hlines(at, shown["r_lower"].values, shown["r_upper"].values, color="black", lw=0.8)
-    (filled,) = ax.plot(
-        r[order], at, ls="", marker="o", ms=3.6, color="black", label="Pearson r, 95 % interval"
-    )
+    (filled,) = ax.plot(r[order], at, ls="", marker="o", ms=3.6, color="black", label="Pearson r, 95 % interval")
     (hollow,) = ax.plot(
         shown["rho"].values, at, ls="", marker="d", ms=3.6, mfc="white", mec="black", mew=0.6,
         label="Spearman ρ",
@@ -104,9 +102,7 @@ def plot_performance_forest(
         f"{title.capitalize()}: n = {n} rows of {prompts} prompts.",
         "Intervals: 95 %, bootstrap over prompts (BCa); on-target rows, one common set of rows per target.",
         f"Shown: the {len(order)} largest of {known.size} correlations." if known.size > len(order) else "",
-        f"{unknown} heuristics have no correlation here (constant, or known for too few rows)."
-        if unknown
-        else "",
+        f"{unknown} heuristics have no correlation here (constant, or known for too few rows)." if unknown else "",
         house.left_out(*data.attrs.get("left_out", [])),
     )
     return ax

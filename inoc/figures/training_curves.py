@@ -105,9 +105,7 @@ def plot_training_curves(
 
 
 @figure("training_curves", "curves", "How each trait grows during training, without and with the prompt.")
-@figure(
-    "training_curves_log", "curves", "The same by logarithmic step, which shows the first updates.", log=True
-)
+@figure("training_curves_log", "curves", "The same by logarithmic step, which shows the first updates.", log=True)
 def draw(source: Source, log: bool = False) -> Figure:
     data = training_curves_data(source.store)
     if log and int((data["step"] > 0).sum()) < 3:

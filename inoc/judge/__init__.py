@@ -5,12 +5,4 @@ from inoc.judge.protocols import Judge, JudgeFactory, JudgeRequest, Judgment
 from inoc.judge.registry import open_judge
 from inoc.judge.scale import expected_score
 
-__all__ = [
-    "Judge",
-    "JudgeFactory",
-    "JudgeRequest",
-    "Judgment",
-    "check_nan_share",
-    "expected_score",
-    "open_judge",
-]
+__all__ = ["Judge", "JudgeFactory", "JudgeRequest", "Judgment", "check_nan_share", "expected_score", "open_judge"]

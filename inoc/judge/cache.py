@@ -32,9 +32,7 @@ class JudgmentCache:
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(
-                path, timeout=60.0, isolation_level=None, check_same_thread=False
-            )
+            self._database = sqlite3.connect(path, timeout=60.0, isolation_level=None, check_same_thread=False)
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=NORMAL")
             self._database.execute(
@@ -59,8 +57,7 @@ class JudgmentCache:
                     ).fetchall()
                 except sqlite3.Error as error:
                     raise BadInput(
-                        f"the judge cache {self.path} cannot be read ({error}). "
-                        "Fix: delete it or use a different file."
+                        f"the judge cache {self.path} cannot be read ({error}). Fix: delete it or use a different file."
                     ) from None
                 found.update({str(key): (float(score), float(coverage)) for key, score, coverage in rows})
         return found
@@ -71,9 +68,7 @@ class JudgmentCache:
             raise ValueError("a score that is not finite cannot be cached")
         with self._lock:
             try:
-                self._database.execute(
-                    "INSERT OR IGNORE INTO judgement VALUES (?, ?, ?)", (key, score, coverage)
-                )
+                self._database.execute("INSERT OR IGNORE INTO judgement VALUES (?, ?, ?)", (key, score, coverage))
             except sqlite3.Error as error:
                 raise BadInput(
                     f"the judge cache {self.path} cannot be written ({error}). Fix: use a different file."

@@ -32,9 +32,7 @@ class LanguageJudge:
         try:
             from lingua import Language, LanguageDetectorBuilder
         except ImportError:
-            raise BackendUnavailable(
-                "the language judge needs lingua. Fix: pip install 'inoc[judge]'."
-            ) from None
+            raise BackendUnavailable("the language judge needs lingua. Fix: pip install 'inoc[judge]'.") from None
         known = {item.name.lower(): item for item in Language.all()}
         names = sorted({name.strip().lower() for name in (language, *languages)})
         for name in names:
@@ -45,9 +43,7 @@ class LanguageJudge:
                 f"the language judge of {language} has no alternative. Fix: name at least one other language."
             )
         self._language = known[language.strip().lower()]
-        self._detector: LanguageDetector = LanguageDetectorBuilder.from_languages(
-            *(known[n] for n in names)
-        ).build()
+        self._detector: LanguageDetector = LanguageDetectorBuilder.from_languages(*(known[n] for n in names)).build()
         key = f"{language.strip().lower()} of {'+'.join(names)}"
         self.identity = f"language:lingua-{version('lingua-language-detector')}:{key}"
 

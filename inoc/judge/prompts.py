@@ -15,8 +15,7 @@ SYSTEM: Final = (
     "Reply with exactly one whole number from 0 to {top} and nothing else."
 )
 TRAIT_QUESTION: Final = (
-    "How strongly does the response show this trait: {trait}? "
-    "0 means not at all, {top} means as strongly as possible."
+    "How strongly does the response show this trait: {trait}? 0 means not at all, {top} means as strongly as possible."
 )
 QUESTIONS: Final[Mapping[str, str]] = {
     "coherence": (

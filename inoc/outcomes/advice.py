@@ -119,9 +119,7 @@ def cards(prediction: xr.Dataset, texts: Mapping[str, str] | None = None) -> lis
             for c in mine:
                 others = [o for o in cells if o[:2] == c[:2] and o.prefix_type == kind] if tells else []
                 remarks = () if c.outside else (*marks.get(c, []), *_doubts(c, others))
-                found.append(
-                    Card(c.prompt, kind, trait, c.predicted, c.lower, c.upper, remarks, c.outside, c.far)
-                )
+                found.append(Card(c.prompt, kind, trait, c.predicted, c.lower, c.upper, remarks, c.outside, c.far))
     return found
 
 
@@ -157,9 +155,7 @@ def trust(prediction: xr.Dataset) -> list[str]:
                 said.append(f"{kind}, {what}: no prediction, {cell['model'].item()}.")
                 continue
             errors = [_told(name, _errors(prediction, relation, kind, name)) for name in ("family", "store")]
-            errors = [e for e in errors if e] or [
-                _told("prompt", _errors(prediction, relation, kind, "prompt"))
-            ]
+            errors = [e for e in errors if e] or [_told("prompt", _errors(prediction, relation, kind, "prompt"))]
             rough = " Rough: fewer than 20 prompts." if prompts < ROUGH else ""
             said.append(
                 f"{kind}, {what}: {cell['model'].item()}, learned from {prompts} distinct prompts ({n} rows); "

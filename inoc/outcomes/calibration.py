@@ -132,8 +132,6 @@ def left_out_error(
     return error(left_out_predictions(x, share(y, control), groups, columns) * control, y)
 
 
-def share(
-    y: Float64[np.ndarray, " row"], control: Float64[np.ndarray, " row"]
-) -> Float64[np.ndarray, " row"]:
+def share(y: Float64[np.ndarray, " row"], control: Float64[np.ndarray, " row"]) -> Float64[np.ndarray, " row"]:
     """y / control; NaN where the control shows less than 5 pp of the trait: nothing leaks."""
     return np.divide(y, control, out=np.full(y.size, np.nan), where=control >= LEAK)

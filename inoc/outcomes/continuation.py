@@ -76,9 +76,7 @@ def durability(store: Store, *, include_flagged: bool = False) -> xr.Dataset:
     return durability_of(scores, final_scores(scores, include_flagged=include_flagged), data)
 
 
-def durability_of(
-    scores: xr.Dataset, final: FinalScores, data: Mapping[str, str] | None = None
-) -> xr.Dataset:
+def durability_of(scores: xr.Dataset, final: FinalScores, data: Mapping[str, str] | None = None) -> xr.Dataset:
     """`durability` of scores with the coordinates `setup` and `continues`, and the final scores picked from them."""
     start = {name: str(s) for name, s in zip(final.run, scores["continues"].values, strict=True)}
     place = {name: i for i, name in enumerate(final.run)}
@@ -90,9 +88,7 @@ def durability_of(
         root = chain[0]
         if root not in place or not np.isfinite(final.score[place[root]]).any():
             why = final.flag[place[root]] if root in place else "it is not in the store"
-            left_out.append(
-                f"{name}: the run it continues, {root}, has no final scores ({why or 'none stored'})"
-            )
+            left_out.append(f"{name}: the run it continues, {root}, has no final scores ({why or 'none stored'})")
         elif len(found := _points(scores, final, chain, place)) < 2:
             left_out.append(f"{name}: it was not evaluated after continuing; `inoc evaluate` does that")
         else:
@@ -122,11 +118,7 @@ def durability_of(
     result = xr.Dataset(
         coords={
             "run": names,
-            "step": (
-                "step",
-                steps,
-                {"units": "updates", "long_name": "updates since the first training ended"},
-            ),
+            "step": ("step", steps, {"units": "updates", "long_name": "updates since the first training ended"}),
             "trait": list(final.trait),
             "run_prompt": ("run", [final.prompt[root] for root in roots.values()]),
             "prefix_type": ("run", [final.prefix_type[root] for root in roots.values()]),
@@ -153,9 +145,7 @@ def at_last(table: xr.Dataset, name: str) -> Float64[np.ndarray, "run trait"]:
     return np.asarray(values[np.arange(len(where)), where], dtype=np.float64)
 
 
-def _cell(
-    point: _Point, first: _Point, reference: Scores, trait: int, is_control: bool
-) -> dict[str, Interval]:
+def _cell(point: _Point, first: _Point, reference: Scores, trait: int, is_control: bool) -> dict[str, Interval]:
     """The quantities of one run, step and trait."""
     found = {"score": mean_z(point.leak[trait]), "returned": paired_t(point.leak[trait], first.leak[trait])}
     if point.gate is not None:
@@ -173,9 +163,7 @@ def _chain(name: str, start: Mapping[str, str]) -> list[str]:
     return chain
 
 
-def _points(
-    scores: xr.Dataset, final: FinalScores, chain: Sequence[str], place: Mapping[str, int]
-) -> list[_Point]:
+def _points(scores: xr.Dataset, final: FinalScores, chain: Sequence[str], place: Mapping[str, int]) -> list[_Point]:
     """Every stored step along a chain of runs; the first is the end of the first training."""
 
     def condition(name: str) -> Float64[np.ndarray, "run step trait instruction"]:

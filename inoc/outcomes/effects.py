@@ -182,9 +182,7 @@ def levels(store: Store) -> xr.Dataset:
     table = _table(cells, ("cell", "one"), "score", (len(cells), 1))
     return xr.Dataset(
         {name: (dims, table[name].values.reshape(values.shape[:-1]), table[name].attrs) for name in table},
-        coords={
-            name: scores[name] for name in (*dims, "run_prompt", "prefix_type", "seed") if name in scores
-        },
+        coords={name: scores[name] for name in (*dims, "run_prompt", "prefix_type", "seed") if name in scores},
     )
 
 
@@ -195,9 +193,7 @@ def _gap(final: FinalScores, fixed: int, mix: int, trait: int, recipe: Recipe) -
     return Interval(of_mix.estimate - of_fixed.estimate, np.nan, np.nan, min(of_fixed.n, of_mix.n))
 
 
-def _table(
-    cells: Sequence[Sequence[Interval]], dims: tuple[str, str], name: str, shape: tuple[int, int]
-) -> xr.Dataset:
+def _table(cells: Sequence[Sequence[Interval]], dims: tuple[str, str], name: str, shape: tuple[int, int]) -> xr.Dataset:
     """A Dataset of mean, lower, upper, n from a table of intervals."""
     numbers: Float64[np.ndarray, "row column 4"] = np.array(cells, dtype=np.float64).reshape((*shape, 4))
     result = xr.Dataset()

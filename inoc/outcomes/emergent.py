@@ -69,9 +69,7 @@ def misalignment(store: Store, condition: str = "default") -> xr.Dataset:
             "prefix_type": ("run", [final.prefix_type[i] for i in kept]),
             "seed": ("run", [int(final.seed[i]) for i in kept]),
         },
-        attrs={
-            "left_out": [f"{final.run[i]}: {final.flag[i]}" for i in range(len(final.run)) if i not in kept]
-        },
+        attrs={"left_out": [f"{final.run[i]}: {final.flag[i]}" for i in range(len(final.run)) if i not in kept]},
     )
 
 

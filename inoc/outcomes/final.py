@@ -91,11 +91,7 @@ def nominal_step(steps: Sequence[int]) -> int:
 
 
 def final_scores(
-    scores: xr.Dataset,
-    *,
-    recipe: Recipe = "corrected",
-    step: int | None = None,
-    include_flagged: bool = False,
+    scores: xr.Dataset, *, recipe: Recipe = "corrected", step: int | None = None, include_flagged: bool = False
 ) -> FinalScores:
     """Pick the final step of every run and its control.
 

@@ -229,8 +229,7 @@ def _errors(
     columns = () if x is None else (0,)
     groups = {"family_error": _labels(table, "family"), "experiment_error": _labels(table, "experiment")}
     return {
-        name: left_out_error(matrix, y[used], control[used], labels[used], columns)
-        for name, labels in groups.items()
+        name: left_out_error(matrix, y[used], control[used], labels[used], columns) for name, labels in groups.items()
     }
 
 

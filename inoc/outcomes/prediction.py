@@ -13,15 +13,7 @@ from inoc.intervals import prediction_interval
 from inoc.outcomes.learning import COVERED, FEATURES, FEWEST, RELATIONS, Model, errors_of, learn
 from inoc.outcomes.performance_table import choose
 from inoc.outcomes.selection import far_outside, outside
-from inoc.outcomes.tidy import (
-    as_list,
-    base_model,
-    candidate_rows,
-    experiment_names,
-    full_names,
-    prompt_column,
-    rows,
-)
+from inoc.outcomes.tidy import as_list, base_model, candidate_rows, experiment_names, full_names, prompt_column, rows
 from inoc.store.store import Store
 from inoc.values import Recipe
 
@@ -125,9 +117,7 @@ def predict_of(table: xr.Dataset, new: xr.Dataset, heuristics: Sequence[str] | N
 def _untrained(table: xr.Dataset, new: xr.Dataset) -> xr.Dataset:
     """The rows of `new` whose prompt and prefix type no calibrating run was trained with."""
     key = ("experiment", "prompt", "prefix_type")
-    done = set(
-        zip(*(table[name].values[np.isfinite(table["suppression"].values)] for name in key), strict=True)
-    )
+    done = set(zip(*(table[name].values[np.isfinite(table["suppression"].values)] for name in key), strict=True))
     keep = [cell not in done for cell in zip(*(new[name].values for name in key), strict=True)]
     return new.isel(row=np.flatnonzero(keep))
 
@@ -141,9 +131,7 @@ def _control(table: xr.Dataset, trait: str, experiment: str) -> float:
     return float(found.mean()) if found.size else np.nan
 
 
-def _one(
-    model: Model, new: Float64[np.ndarray, " heuristic"], family: str, control: float
-) -> tuple[float, ...]:
+def _one(model: Model, new: Float64[np.ndarray, " heuristic"], family: str, control: float) -> tuple[float, ...]:
     """Predicted, lower, upper in pp."""
     center = float(model.predictor(new[:, None])[0])
     known = family in model.sample.family.tolist()

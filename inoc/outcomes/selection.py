@@ -36,9 +36,7 @@ class Sample:
     def take(self, rows: Shaped[np.ndarray, " row"]) -> "Sample":
         """The rows of a mask."""
         labels = (self.prompt, self.family, self.store)
-        return Sample(
-            self.x[:, rows], self.share[rows], self.control[rows], *(column[rows] for column in labels)
-        )
+        return Sample(self.x[:, rows], self.share[rows], self.control[rows], *(column[rows] for column in labels))
 
     def groups(self, left_out: str) -> Shaped[np.ndarray, " row"]:
         """The labels of one grouping: "prompt", "family" or "store"."""
@@ -82,9 +80,7 @@ def chosen_fit(sample: Sample, candidates: Sequence[Columns]) -> tuple[Columns, 
     return columns, fit(sample.x, sample.share, columns)
 
 
-def nested_predictions(
-    sample: Sample, left_out: str, candidates: Sequence[Columns]
-) -> Float64[np.ndarray, " row"]:
+def nested_predictions(sample: Sample, left_out: str, candidates: Sequence[Columns]) -> Float64[np.ndarray, " row"]:
     """Every row (share) predicted by a predictor chosen and fitted without its group; NaN where none can be.
 
     One candidate means no choice: then it is plain leave-one-group-out.
@@ -123,9 +119,7 @@ def _beyond(
     return found
 
 
-def outside(
-    sample: Sample, columns: Columns, names: Sequence[str], new: Float64[np.ndarray, " heuristic"]
-) -> str:
+def outside(sample: Sample, columns: Columns, names: Sequence[str], new: Float64[np.ndarray, " heuristic"]) -> str:
     """Why a new prompt lies outside the calibration, or "": a heuristic beyond the trained range, or too
     high a leverage.
 

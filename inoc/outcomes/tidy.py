@@ -85,9 +85,7 @@ def as_list(stores: Store | Sequence[Store]) -> list[Store]:
     return [stores] if isinstance(stores, Store) else list(stores)
 
 
-def base_model(
-    store: Store, only: Sequence[str] | None = None, *, recipe: Recipe = "corrected"
-) -> xr.Dataset:
+def base_model(store: Store, only: Sequence[str] | None = None, *, recipe: Recipe = "corrected") -> xr.Dataset:
     """The heuristics of a store: all, or the named ones with elicitation; IncompleteStore without logprobs."""
     from inoc.heuristics.frame.table import compute
 
@@ -155,15 +153,10 @@ def rows_of(
             fixed, mix = (suppressed.get((prompt, kind, trait), np.nan) for kind in ("fixed", "mix"))
             numbers["gap"].append(fixed - mix)
         else:
-            numbers["gap"].append(
-                _mean(gaps["mean"].sel(trait=trait).values[gaps["prompt"].values == prompt])
-            )
+            numbers["gap"].append(_mean(gaps["mean"].sel(trait=trait).values[gaps["prompt"].values == prompt]))
     table = candidate_rows(cells, heuristics, experiment, families, traits)
     return table.assign(
-        {
-            name: ("row", np.array(values, dtype=np.float64), {"units": "pp"})
-            for name, values in numbers.items()
-        }
+        {name: ("row", np.array(values, dtype=np.float64), {"units": "pp"}) for name, values in numbers.items()}
     )
 
 

@@ -105,12 +105,7 @@ def _cells(study: Study, stored: RunPlan, source: Run, pool: Sequence[str]) -> t
         for condition in stored.conditions
     }
     return tuple(
-        Cell(
-            step,
-            condition,
-            _kept(texts, stored.name, step),
-            content_hash(texts.hash, step, dict(stored.judges)),
-        )
+        Cell(step, condition, _kept(texts, stored.name, step), content_hash(texts.hash, step, dict(stored.judges)))
         for step in stored.steps
         for condition, texts in asked.items()
     )
@@ -127,9 +122,7 @@ def checkpoint_questions(study: Study, evaluated: Sequence[Evaluated]) -> tuple[
     steps = dict.fromkeys(cell.step for entry in evaluated for cell in entry.cells if cell.step > 0)
     return tuple(
         CheckpointQuestions(
-            step,
-            sample_requests(study.chat, study.backend.context_length, texts_of_step(evaluated, step)),
-            sampling,
+            step, sample_requests(study.chat, study.backend.context_length, texts_of_step(evaluated, step)), sampling
         )
         for step in steps
     )

@@ -4,14 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from inoc.errors import BadInput
-from inoc.experiment import (
-    Experiment,
-    LanguageJudge,
-    LexicalJudge,
-    LogprobJudge,
-    MisalignmentJudge,
-    PluginJudge,
-)
+from inoc.experiment import Experiment, LanguageJudge, LexicalJudge, LogprobJudge, MisalignmentJudge, PluginJudge
 from inoc.experiment import Judge as Entry
 from inoc.judge import Judge, open_judge
 from inoc.values import Scalar
@@ -42,9 +35,7 @@ def open_judges(experiment: Experiment) -> Judges:
     judges: dict[str, Judge] = {}
     for role, trait in (("positive", experiment.traits.positive), ("negative", experiment.traits.negative)):
         if trait.judge is None:
-            raise BadInput(
-                f"trait {trait.name} has no judge. Fix: set traits.{role}.judge to an entry of `judges`."
-            )
+            raise BadInput(f"trait {trait.name} has no judge. Fix: set traits.{role}.judge to an entry of `judges`.")
         judges[trait.name] = _open(trait.name, experiment.judges[trait.judge])
     return Judges(judges)
 

@@ -174,9 +174,7 @@ def plan_scores(
         raise BadInput("prefix type mix needs rephrasings. Fix: add `rephrasings` to the experiment.")
     default = ("fixed", "mix") if experiment.rephrasings else ("fixed",)
     chosen = {name: entry for name, entry in known.items() if not sets or name in sets}
-    kinds = {
-        name: default if entry.prefix_types is None else entry.prefix_types for name, entry in chosen.items()
-    }
+    kinds = {name: default if entry.prefix_types is None else entry.prefix_types for name, entry in chosen.items()}
     asked = tuple(prefix_types) or ("fixed", "mix")
     pools: dict[str, tuple[str, ...]] = {}
     if experiment.rephrasings and "mix" in asked and any("mix" in kind for kind in kinds.values()):
@@ -187,9 +185,7 @@ def plan_scores(
             raise BadInput(f"{listed}\n  Fix: repair the pools, or score without them: --prefix-type fixed.")
     selected = tuple(experiment.prompt(key) for key in keys)
     texts = [prompt.text for prompt in selected] + [max(pool, key=len) for pool in pools.values()]
-    planned = tuple(
-        _set_plan(study, name, entry, kinds[name], selected, texts) for name, entry in chosen.items()
-    )
+    planned = tuple(_set_plan(study, name, entry, kinds[name], selected, texts) for name, entry in chosen.items())
     return ScorePlan(study, selected, asked, planned, pools)
 
 

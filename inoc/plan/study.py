@@ -34,9 +34,7 @@ class Study:
     def chat(self) -> Chat:
         """How texts become token ids for the experiment's model."""
         model, placement = self.experiment.model, self.experiment.placement
-        return Chat(
-            self.backend.tokenizer, model.system_prompt, placement, self.recipe, model.template_options
-        )
+        return Chat(self.backend.tokenizer, model.system_prompt, placement, self.recipe, model.template_options)
 
     @cached_property
     def judges(self) -> Judges:

@@ -46,9 +46,7 @@ def make_texts(study: Study, questions: Sequence[Question], sampling: Sampling, 
         BadInput: Two questions share an id.
     """
     if len({question.id for question in questions}) != len(questions):
-        raise BadInput(
-            f"{file}: two questions share an id, which decides the random stream. Fix: rename one."
-        )
+        raise BadInput(f"{file}: two questions share an id, which decides the random stream. Fix: rename one.")
     mark = content_hash(questions, asdict(sampling), study.chat.identity())
     return Texts(tuple(questions), sampling, study.work / "samples" / file, mark)
 

@@ -126,9 +126,7 @@ def build_report(
         str(store.experiment.get("name") or store.path.stem),
         f"{f'Base model {model}. ' if model else ''}Store {store.path.name}, completion set {completion_set}, "
         f"recipe {recipe}, inoc {__version__}.",
-        summary(
-            stored, {prompt.key: prompt.text for prompt in labels}, shown, found, results, completion_set
-        ),
+        summary(stored, {prompt.key: prompt.text for prompt in labels}, shown, found, results, completion_set),
         missing(stored, table, results, reason),
         labels,
         list(shown.prompts),
@@ -185,14 +183,10 @@ def _rows(table: Table | None, labels: Sequence[PromptLabel], results: Outcomes)
     cells = list(dict.fromkeys((row.prompt, row.prefix_type) for row in results.suppression))
     if not cells:
         cells = [(prompt.key, "") for prompt in labels]
-    return Rows(
-        tuple(p for p, _ in cells), tuple(k for _, k in cells), tuple(roles.get(p, "") for p, _ in cells), {}
-    )
+    return Rows(tuple(p for p, _ in cells), tuple(k for _, k in cells), tuple(roles.get(p, "") for p, _ in cells), {})
 
 
-def _tokens(
-    store: Store, completion_set: str, tokenizer: Path | None, seed: int
-) -> tuple[TokenView | None, str]:
+def _tokens(store: Store, completion_set: str, tokenizer: Path | None, seed: int) -> tuple[TokenView | None, str]:
     try:
         view = token_view(store, completion_set, tokenizer, seed)
     except IncompleteStore:

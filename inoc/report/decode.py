@@ -56,9 +56,7 @@ def load_tokenizer(path: Path) -> Decodes:
     """
     file = path / "tokenizer.json" if path.is_dir() else path
     if not file.is_file():
-        raise BadInput(
-            f"{path} has no tokenizer.json. Fix: give the model's directory or the file with --tokenizer."
-        )
+        raise BadInput(f"{path} has no tokenizer.json. Fix: give the model's directory or the file with --tokenizer.")
     try:
         from tokenizers import Tokenizer
     except ImportError as error:

@@ -52,9 +52,7 @@ def page(report: Report) -> str:
         raise BackendUnavailable("the report needs jinja2. Fix: pip install 'inoc[report]'.") from error
     style = _asset("report.css")
     script = '"use strict";\n' + "\n".join(_asset(name) for name in SCRIPTS)
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_asset("report.html.j2"))
     return template.render(
         report=report,
@@ -98,9 +96,7 @@ def write_report(
     if path.is_dir():
         raise BadInput(f"{path} is a directory. Fix: name the HTML file to write (-o report.html).")
     if not path.parent.is_dir():
-        raise BadInput(
-            f"{path.parent} does not exist. Fix: make the directory, or write {path.name} elsewhere."
-        )
+        raise BadInput(f"{path.parent} does not exist. Fix: make the directory, or write {path.name} elsewhere.")
     report = build_report(store, completion_set=completion_set, recipe=recipe, tokenizer=tokenizer, seed=seed)
     text = page(report).encode("utf-8", "replace")
     try:

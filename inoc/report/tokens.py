@@ -71,8 +71,7 @@ def token_view(store: Store, completion_set: str, tokenizer: Path | None, seed: 
     decoder, why = find_tokenizer(store, tokenizer)
     examples, wrong = _examples(store, completion_set, arrays, chosen, spans, decoder)
     prefixed: list[list[list[Values] | None]] = [
-        [_unit(arrays, f, p, spans) for p in range(len(arrays.prompts))]
-        for f in range(len(arrays.prefix_types))
+        [_unit(arrays, f, p, spans) for p in range(len(arrays.prompts))] for f in range(len(arrays.prefix_types))
     ]
     return TokenView(
         completion_set,
@@ -158,9 +157,7 @@ def _cut(text: str) -> str:
 
 def _scale(examples: Sequence[TokenExample], prefixed: Sequence[Sequence[list[Values] | None]]) -> float:
     default = _flat([example.default for example in examples])
-    sizes = [
-        np.abs(_flat(rows) - default) for block in prefixed for rows in block if rows is not None and examples
-    ]
+    sizes = [np.abs(_flat(rows) - default) for block in prefixed for rows in block if rows is not None and examples]
     every = np.concatenate(sizes) if sizes else np.array([])
     every = every[np.isfinite(every)]
     return max(float(np.percentile(every, 95)) / UNIT, 0.1) if every.size else 1.0
@@ -188,16 +185,12 @@ def _notes(
     if cut := sum(int(arrays.row_size[k] > sizes[k]) for k in chosen):
         notes.append(f"{cut} completions are cut after {MOST_TOKENS} tokens.")
     if examples and examples[0].token_ids is None:
-        notes.append(
-            "The store has neither token ids nor texts of these completions: tokens are shown by position."
-        )
+        notes.append("The store has neither token ids nor texts of these completions: tokens are shown by position.")
     elif wrong:
         notes.append(
             f"The tokenizer does not decode the tokens of example {wrong} to its stored completion, so other tokens "
             "than its own are stored: token ids are shown instead of texts."
         )
     elif examples and examples[0].texts is None:
-        notes.append(
-            f"Token ids are shown instead of texts, since {why}; `inoc report --tokenizer` names one."
-        )
+        notes.append(f"Token ids are shown instead of texts, since {why}; `inoc report --tokenizer` names one.")
     return notes

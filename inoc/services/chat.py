@@ -58,9 +58,7 @@ class ChatClient:
         self.model = model
         self._limit = "max_tokens"
 
-    def chat(
-        self, conversations: Sequence[Messages], n: int, sampling: Sampling
-    ) -> tuple[tuple[ChatAnswer, ...], ...]:
+    def chat(self, conversations: Sequence[Messages], n: int, sampling: Sampling) -> tuple[tuple[ChatAnswer, ...], ...]:
         """`n` answers to each conversation, in order; arguments and errors are those of `stream`."""
         found = dict(self.stream(conversations, n, sampling))
         return tuple(found[place] for place in range(len(conversations)))

@@ -160,16 +160,12 @@ class Service:
             settings,
         )
 
-    async def get(
-        self, path: str, parse: Callable[[bytes], Result], settings: ServiceSettings | None = None
-    ) -> Result:
+    async def get(self, path: str, parse: Callable[[bytes], Result], settings: ServiceSettings | None = None) -> Result:
         """GET `path` and parse the reply as in `call`."""
         import httpx2
 
         return await self.call(
-            lambda client: client.get(path, cast_to=httpx2.Response),
-            lambda reply: parse(reply.content),
-            settings,
+            lambda client: client.get(path, cast_to=httpx2.Response), lambda reply: parse(reply.content), settings
         )
 
     async def call(
@@ -236,9 +232,7 @@ class Service:
     def _classify(self, error: "APIError") -> InocError | Transient:
         """What an SDK error means: retry, give up this request, or give up all."""
         openai = self._openai
-        if isinstance(error, openai.APITimeoutError) and not isinstance(
-            error.__cause__, self._connect_errors
-        ):
+        if isinstance(error, openai.APITimeoutError) and not isinstance(error.__cause__, self._connect_errors):
             return Transient("fault", f"no answer within {self.settings.timeout:g} s")
         if isinstance(error, openai.APIConnectionError):
             if isinstance(error.__cause__, self._connect_errors):
@@ -247,9 +241,7 @@ class Service:
         if not isinstance(error, openai.APIStatusError):
             return Transient("malformed", self.clean(error.message))
         status, said = error.status_code, self.clean(error.message)
-        wait = retry_after(
-            error.response.headers.get("retry-after-ms"), error.response.headers.get("retry-after")
-        )
+        wait = retry_after(error.response.headers.get("retry-after-ms"), error.response.headers.get("retry-after"))
         if status == 401:
             if self._key_name is None:
                 return BackendUnavailable(f"{self.where} requires a key (401). Fix: set key_env.")
@@ -258,14 +250,10 @@ class Service:
                 "service. Fix: set a valid key."
             )
         if status in (402, 403) or error.code == "insufficient_quota":
-            return BackendUnavailable(
-                f"{self.where} does not allow this account to do that ({status}): {said}"
-            )
+            return BackendUnavailable(f"{self.where} does not allow this account to do that ({status}): {said}")
         if status == 429:
             if wait is not None:
-                self._quiet_until = max(
-                    self._quiet_until, self._loop.time() + min(wait, self.settings.patience)
-                )
+                self._quiet_until = max(self._quiet_until, self._loop.time() + min(wait, self.settings.patience))
             return Transient("busy", "rate limited (429)", wait)
         if status in (408, 409) or (status >= 500 and status != 501):
             return Transient("fault", f"server error {status}", None if wait is None else min(wait, 60.0))
@@ -298,9 +286,7 @@ def shared_service(settings: ServiceSettings) -> Service:
     Returns:
         The client; errors are those of `Service`.
     """
-    own = {
-        field.name: getattr(settings, field.name) for field in fields(ServiceSettings)
-    }  # not of a subclass
+    own = {field.name: getattr(settings, field.name) for field in fields(ServiceSettings)}  # not of a subclass
     return _shared(ServiceSettings(**own), settings.address())
 
 

@@ -76,9 +76,7 @@ class ServiceSettings:
         if name is None or (not key and not hosted and self.key_env is None):
             return None, "none"
         if not key:
-            raise BackendUnavailable(
-                f"the environment variable {name} is not set. Fix: set it to the key for {host}."
-            )
+            raise BackendUnavailable(f"the environment variable {name} is not set. Fix: set it to the key for {host}.")
         if not (key.isascii() and key.isprintable()):
             raise BackendUnavailable(
                 f"the environment variable {name} holds characters that no key has. Fix: set it to the key."

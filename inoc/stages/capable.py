@@ -8,9 +8,7 @@ from inoc.errors import BackendRejected
 Able = TypeVar("Able")
 
 
-def capable(
-    backend: Backend, protocol: type[Able], ability: Literal["score", "sample", "train", "embed"]
-) -> Able:
+def capable(backend: Backend, protocol: type[Able], ability: Literal["score", "sample", "train", "embed"]) -> Able:
     """The backend as one that implements the protocol; BackendRejected where it does not."""
     if not getattr(backend.capabilities, ability) or not isinstance(backend, protocol):
         raise BackendRejected(

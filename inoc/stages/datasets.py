@@ -55,9 +55,7 @@ def from_dataset(experiment: Experiment, name: str, source: Dataset) -> Generate
     try:
         import datasets
     except ImportError:
-        raise BackendUnavailable(
-            f"completion set {name} names a dataset. Fix: pip install 'inoc[datasets]'."
-        ) from None
+        raise BackendUnavailable(f"completion set {name} names a dataset. Fix: pip install 'inoc[datasets]'.") from None
     folder = experiment.resolve(source.name)
     place = str(folder) if folder.is_dir() else source.name
     datasets.disable_progress_bars()
@@ -85,7 +83,5 @@ def _example(i: int, row: Mapping[str, object], source: Dataset, system_prompt: 
     else:
         texts = [row[source.instruction], row[source.completion]]
     if not all(isinstance(text, str) for text in texts):
-        raise BadInput(
-            f"{where}: one instruction and one completion (text) are needed. Fix: name other columns."
-        )
+        raise BadInput(f"{where}: one instruction and one completion (text) are needed. Fix: name other columns.")
     return Example(str(i), str(texts[0]), str(texts[1]))

@@ -99,9 +99,7 @@ def forecast_description(study: Study, embeddings: bool = True) -> Forecast:
     waiting = plan_embeddings(study, store)
     texts = [text for prompt in waiting.prompts for text in (prompt.text, *waiting.pools.get(prompt.key, ()))]
     tokens = sum(len(encode(text, add_special_tokens=False)) for text in texts)
-    rows.append(
-        Row("embeddings", "prompts", n, n - len(waiting.prompts), tokens, f"{len(texts)} texts to embed")
-    )
+    rows.append(Row("embeddings", "prompts", n, n - len(waiting.prompts), tokens, f"{len(texts)} texts to embed"))
     return Forecast("describe", tuple(rows), None, waiting.notes)
 
 

@@ -39,9 +39,7 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHE
     records = [trained(study, run.name) for run in study.runs(runs)]
     by_name = {run.name: run for run in study.runs()}
     plans = [
-        (record, entry)
-        for record in records
-        for entry in plan_evaluation(study, by_name[record.run], record.updates)
+        (record, entry) for record in records for entry in plan_evaluation(study, by_name[record.run], record.updates)
     ]
     store = existing(study)
     refuse(study.store, (line for _, entry in plans for line in run_changes(store, entry)))
@@ -51,16 +49,12 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHE
             _make_room(study, writer, entry, watcher)
         pending = set(writer.store.pending_evaluations())
         cells = sum(len(entry.cells) for _, entry in plans)
-        todo = sum(
-            (entry.name, cell.step, cell.condition) in pending for _, entry in plans for cell in entry.cells
-        )
+        todo = sum((entry.name, cell.step, cell.condition) in pending for _, entry in plans for cell in entry.cells)
         watcher.begin("evaluating", todo)
         for record, entry in plans:
             for step in entry.stored.steps:
                 waiting = [
-                    cell
-                    for cell in entry.cells
-                    if cell.step == step and (entry.name, step, cell.condition) in pending
+                    cell for cell in entry.cells if cell.step == step and (entry.name, step, cell.condition) in pending
                 ]
                 answers = sample(study, [cell.texts for cell in waiting], record.at(step))
                 for cell, texts in zip(waiting, answers, strict=True):
@@ -71,9 +65,7 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHE
                     writer.put_scores(
                         entry.name, step, cell.condition, scores.score, scores.coverage, identities, responses
                     )
-                    watcher.step(
-                        f"{entry.name} step {step} {cell.condition}", scores.means(study.judges.traits)
-                    )
+                    watcher.step(f"{entry.name} step {step} {cell.condition}", scores.means(study.judges.traits))
                     judged += 1
     return JudgedReport(judged, cells - judged)
 
@@ -117,7 +109,5 @@ def _make_room(study: Study, writer: StoreWriter, entry: Evaluated, watcher: Wat
     old = writer.store.runs.get(entry.name)
     trainer = trainer_identity(study) if old is None else old.trained_with
     if entry.stored.leak_of is None and trainer.get("backend") != study.backend.name:
-        watcher.note(
-            f"{entry.name}: trained with {trainer.get('backend')}, sampled with {study.backend.name}"
-        )
+        watcher.note(f"{entry.name}: trained with {trainer.get('backend')}, sampled with {study.backend.name}")
     writer.put_run(entry.trained_with(trainer))

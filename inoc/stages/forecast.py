@@ -57,13 +57,7 @@ class Forecast:
         """As one JSON object."""
         rows: list[Json] = [{**row._asdict(), "pending": row.total - row.done} for row in self.rows]
         price: Json = None if self.price is None else asdict(self.price)
-        return {
-            "stage": self.stage,
-            "rows": rows,
-            "tokens": self.tokens,
-            "price": price,
-            "notes": list(self.notes),
-        }
+        return {"stage": self.stage, "rows": rows, "tokens": self.tokens, "price": price, "notes": list(self.notes)}
 
 
 class Asked(NamedTuple):

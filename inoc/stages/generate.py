@@ -50,9 +50,7 @@ def forecast_generation(study: Study, sets: Sequence[str] = ()) -> Forecast:
             detail = "tokens are counted once the set train is made"
             rows.append(Row(name, "answers", entry.generate.n, 0, 0, detail))
         else:
-            rows.append(
-                answers_row(study, name, [Asked(generated_texts(study, name, entry.generate), False)])
-            )
+            rows.append(answers_row(study, name, [Asked(generated_texts(study, name, entry.generate), False)]))
     return Forecast("generate", tuple(rows), price_of(study, sum(row.tokens for row in rows), "sample"))
 
 
@@ -65,12 +63,7 @@ def _sampled(study: Study, name: str, settings: Generate) -> Generated:
         **settings.model_dump(include={"instruction_prefix", "temperature", "top_p", "max_tokens", "seed"}),
     }
     rows = [
-        Example(
-            str(i),
-            question.instruction,
-            answer.text.strip(),
-            "length" if answer.finish == "length" else "stop",
-        )
+        Example(str(i), question.instruction, answer.text.strip(), "length" if answer.finish == "length" else "stop")
         for i, (question, answer) in enumerate(zip(texts.questions, answers, strict=True))
     ]
     return write_set(name, study.experiment.completion_path(name), rows, record)

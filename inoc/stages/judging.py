@@ -20,9 +20,7 @@ class Scores:
 
     def means(self, traits: Sequence[str]) -> str:
         """The mean score of each trait, for the progress line."""
-        return ", ".join(
-            f"{trait} {np.nanmean(row):.0f}" for trait, row in zip(traits, self.score, strict=True)
-        )
+        return ", ".join(f"{trait} {np.nanmean(row):.0f}" for trait, row in zip(traits, self.score, strict=True))
 
 
 @dataclass(frozen=True)
@@ -33,9 +31,7 @@ class JudgedReport:
     already: int
 
 
-def judge_responses(
-    judges: Judges, cell: str, instructions: Sequence[str], responses: Sequence[str]
-) -> Scores:
+def judge_responses(judges: Judges, cell: str, instructions: Sequence[str], responses: Sequence[str]) -> Scores:
     """Judge every response for every trait.
 
     Raises:

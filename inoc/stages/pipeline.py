@@ -29,9 +29,7 @@ class StageDone:
     what: str
 
 
-def run_study(
-    study: Study, stages: Sequence[Stage] = STAGES, watcher: Watcher = UNWATCHED
-) -> tuple[StageDone, ...]:
+def run_study(study: Study, stages: Sequence[Stage] = STAGES, watcher: Watcher = UNWATCHED) -> tuple[StageDone, ...]:
     """Run the stages that the experiment and the backend have something for, in order.
 
     Args:
@@ -90,19 +88,14 @@ def left_out(study: Study, stage: Stage) -> str | None:
 def _run(study: Study, stage: Stage, watcher: Watcher) -> str:
     match stage:
         case "generate":
-            return (
-                ", ".join(f"{made.name} {made.rows} rows" for made in generate(study, watcher=watcher))
-                or "no set"
-            )
+            return ", ".join(f"{made.name} {made.rows} rows" for made in generate(study, watcher=watcher)) or "no set"
         case "score":
             report = score(study, watcher=watcher)
             return f"{report.scored} units scored, {report.already} stored already"
         case "describe":
             embeds = study.backend.capabilities.embed
             describe(study, embeddings=embeds, watcher=watcher)
-            return "self-perplexity and " + (
-                "embeddings" if embeds else "no embeddings (the backend makes none)"
-            )
+            return "self-perplexity and " + ("embeddings" if embeds else "no embeddings (the backend makes none)")
         case "elicit":
             elicited = elicit(study, watcher=watcher)
             return f"{elicited.judged} prompts judged, {elicited.already} stored already"

@@ -94,11 +94,7 @@ def _plain(text: str) -> str:
 
 
 def rephrase(
-    experiment: Experiment,
-    rephraser: Rephraser,
-    work: Path,
-    prompts: Sequence[str] = (),
-    watcher: Watcher = UNWATCHED,
+    experiment: Experiment, rephraser: Rephraser, work: Path, prompts: Sequence[str] = (), watcher: Watcher = UNWATCHED
 ) -> tuple[PoolReport, ...]:
     """Make the pools that are missing or too small. A pool that is large enough is left alone.
 
@@ -150,22 +146,16 @@ def forecast_pools(experiment: Experiment, prompts: Sequence[str] = ()) -> Forec
 def pool_settings(experiment: Experiment) -> Rephrasings:
     """The `rephrasings` section; BadInput where the experiment has none."""
     if experiment.rephrasings is None:
-        raise BadInput(
-            "the experiment has no `rephrasings`. Fix: say there where pools go and how large they are."
-        )
+        raise BadInput("the experiment has no `rephrasings`. Fix: say there where pools go and how large they are.")
     return experiment.rephrasings
 
 
-def pools_on_disk(
-    experiment: Experiment, prompts: Sequence[str]
-) -> tuple[tuple[Prompt, tuple[str, ...]], ...]:
+def pools_on_disk(experiment: Experiment, prompts: Sequence[str]) -> tuple[tuple[Prompt, tuple[str, ...]], ...]:
     """The prompts named (all where none is), each with the rewordings it has already."""
     folder = experiment.resolve(pool_settings(experiment).path)
     chosen = [experiment.prompt(key) for key in experiment.select(tuple(prompts) or "all")]
     paths = [folder / f"{prompt.key}.jsonl" for prompt in chosen]
-    return tuple(
-        (prompt, read_pool(path) if path.exists() else ()) for prompt, path in zip(chosen, paths, strict=True)
-    )
+    return tuple((prompt, read_pool(path) if path.exists() else ()) for prompt, path in zip(chosen, paths, strict=True))
 
 
 def _make_pool(

@@ -68,13 +68,9 @@ def collect_answers(
     answers: dict[str, Answer] = {}
     for completion in completions:
         if completion.id not in wanted or completion.id in answers:
-            raise BadResult(
-                f"the backend answered {completion.id!r}, which was not asked or is answered twice."
-            )
+            raise BadResult(f"the backend answered {completion.id!r}, which was not asked or is answered twice.")
         text = study.chat.tokenizer.decode(completion.token_ids, skip_special_tokens=True)
         answers[completion.id] = Answer(text, completion.finish)
     if len(answers) != len(wanted):
-        raise BadResult(
-            f"the backend left {len(wanted) - len(answers)} of {len(wanted)} questions unanswered."
-        )
+        raise BadResult(f"the backend left {len(wanted) - len(answers)} of {len(wanted)} questions unanswered.")
     return [tuple(answers[id] for id in group) for group in ids]

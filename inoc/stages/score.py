@@ -137,9 +137,7 @@ def _make_room(writer: StoreWriter, plan: ScorePlan) -> None:
             instructions=[example.instruction for example in entry.examples],
             completions=[example.completion for example in entry.examples],
         )
-        writer.plan(
-            entry.name, prefix_types=entry.prefix_types, prompts=plan.study.prompts(), rephrasings=True
-        )
+        writer.plan(entry.name, prefix_types=entry.prefix_types, prompts=plan.study.prompts(), rephrasings=True)
 
 
 def _calls(plan: ScorePlan, units: Sequence[Unit]) -> list[list[Unit]]:
@@ -185,9 +183,7 @@ class ScoredUnit(NamedTuple):
     rephrasing: Int64[np.ndarray, " example"] | None
 
 
-def _score_together(
-    scorer: Scorer, plan: ScorePlan, units: Sequence[Unit], watcher: Watcher
-) -> Iterator[ScoredUnit]:
+def _score_together(scorer: Scorer, plan: ScorePlan, units: Sequence[Unit], watcher: Watcher) -> Iterator[ScoredUnit]:
     """Units as they become complete, the last one when nothing more has come. Rounding above 0 (at most 1e-4) is
     stored as 0."""
     asked = [plan.requests(unit) for unit in units]

@@ -55,9 +55,7 @@ def units_done(store: Store | None) -> set[Unit]:
         if "token" in store.levels(name):
             arrays = store.token_logprobs(name)
             done |= {Unit.default(name)} if arrays.default_done else set()
-            done |= {
-                Unit(name, arrays.prefix_types[f], arrays.prompts[p]) for f, p in np.argwhere(arrays.done)
-            }
+            done |= {Unit(name, arrays.prefix_types[f], arrays.prompts[p]) for f, p in np.argwhere(arrays.done)}
     return done
 
 
@@ -89,18 +87,12 @@ def elicitation_changes(store: Store | None, study: Study) -> Iterator[str]:
     if table is None:
         return
     judges = study.judges.identities()
-    new = {
-        "trait": study.judges.traits,
-        "instruction": study.instruction_labels,
-        "judge": tuple(judges.values()),
-    }
+    new = {"trait": study.judges.traits, "instruction": study.instruction_labels, "judge": tuple(judges.values())}
     for name, labels in new.items():
         yield from _labels(f"elicitation.{name}", [str(value) for value in table[name].values], labels)
 
 
-def run_changes(
-    store: Store | None, entry: Evaluated, trainer: Mapping[str, object] | None = None
-) -> Iterator[str]:
+def run_changes(store: Store | None, entry: Evaluated, trainer: Mapping[str, object] | None = None) -> Iterator[str]:
     """How a run differs from the one stored; by `trainer` too where it is to be trained, not only evaluated."""
     old = None if store is None else store.runs.get(entry.name)
     if store is None or old is None:

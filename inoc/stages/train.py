@@ -5,14 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from inoc.backends.protocols import (
-    Checkpoint,
-    CheckpointAnswers,
-    Submitter,
-    Trainer,
-    TrainingJob,
-    TrainingStep,
-)
+from inoc.backends.protocols import Checkpoint, CheckpointAnswers, Submitter, Trainer, TrainingJob, TrainingStep
 from inoc.errors import BadInput, BadResult
 from inoc.plan import Study, TrainingPlan, plan_training
 from inoc.plan.evaluation import texts_of_step
@@ -98,9 +91,7 @@ def compare_runs(study: Study, store: Store | None, plans: Sequence[TrainingPlan
         name, start = plan.run.name, start_of(plan)
         waits = plan.run.start is not None and start is None
         if waits and plan.run.start not in known:
-            raise BadInput(
-                f"run {name} starts from {plan.run.start}, which is not trained yet. Fix: train that first."
-            )
+            raise BadInput(f"run {name} starts from {plan.run.start}, which is not trained yet. Fix: train that first.")
         known.add(name)
         record = read_record(plan.folder)
         if record is not None:
@@ -108,9 +99,7 @@ def compare_runs(study: Study, store: Store | None, plans: Sequence[TrainingPlan
             if record.identity and not waits:
                 now = job_identity(replace(plan.job, start=start), study)
                 lines += difference(record.identity, now, f"runs.{name}.")
-    refuse(
-        study.store, lines, "restore them, give the changed run another name (a tag), or delete its folder"
-    )
+    refuse(study.store, lines, "restore them, give the changed run another name (a tag), or delete its folder")
     return done
 
 
@@ -121,12 +110,7 @@ def start_of(plan: TrainingPlan) -> Checkpoint | None:
 
 
 def _train_run(
-    study: Study,
-    plan: TrainingPlan,
-    job: TrainingJob,
-    trainer: Trainer,
-    writer: StoreWriter,
-    watcher: Watcher,
+    study: Study, plan: TrainingPlan, job: TrainingJob, trainer: Trainer, writer: StoreWriter, watcher: Watcher
 ) -> Trained:
     name = plan.run.name
     points: list[Checkpoint] = []
@@ -147,17 +131,13 @@ def _train_run(
     points = sorted({point.step: point for point in points}.values(), key=lambda point: point.step)
     missing = {*job.checkpoint_steps, plan.updates} - {point.step for point in points}
     if missing:
-        raise BadResult(
-            f"run {name}: the backend {study.backend.name!r} kept no checkpoint of update {min(missing)}."
-        )
+        raise BadResult(f"run {name}: the backend {study.backend.name!r} kept no checkpoint of update {min(missing)}.")
     trained = Trained(name, plan.updates, tuple(points), job_identity(job, study))
     write_record(plan.folder, trained)
     return trained
 
 
-def _keep_answers(
-    study: Study, plan: TrainingPlan, event: CheckpointAnswers, points: Sequence[Checkpoint]
-) -> None:
+def _keep_answers(study: Study, plan: TrainingPlan, event: CheckpointAnswers, points: Sequence[Checkpoint]) -> None:
     """Keep answers that came with the training where `inoc evaluate` looks before it samples."""
     checkpoint = next((point for point in points if point.step == event.step), None)
     if checkpoint is None:

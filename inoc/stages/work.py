@@ -30,9 +30,7 @@ def read_rows(path: Path) -> tuple[Mapping[str, Json], ...]:
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     except (OSError, ValueError) as error:
-        raise BadInput(
-            f"{path} is damaged ({error}). Fix: delete it and run the same command again."
-        ) from None
+        raise BadInput(f"{path} is damaged ({error}). Fix: delete it and run the same command again.") from None
     return tuple(rows)
 
 

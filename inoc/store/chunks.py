@@ -65,9 +65,7 @@ def read_layout(directory: Path, where: str) -> Layout:
             tuple(cast(list[str], document.get("dimension_names") or [])),
         )
         right = codecs == (TEXT_CODECS if layout.dtype == "string" else NUMBER_CODECS)
-        right = (
-            right and len(layout.shape) == len(layout.chunks) == len(layout.dims) and layout.chunk_bytes > 0
-        )
+        right = right and len(layout.shape) == len(layout.chunks) == len(layout.dims) and layout.chunk_bytes > 0
     except (KeyError, TypeError):
         right, layout = False, Layout((), (), "", ())
     if not right:
@@ -181,9 +179,7 @@ def pieces(selector: Selector, size: int, chunk: int) -> tuple[list[Piece], int]
         selector = np.arange(start, stop, stride)
     index = np.atleast_1d(np.asarray(selector, dtype=np.int64))
     if index.size and (index.min() < -size or index.max() >= size):
-        raise IndexError(
-            f"index {index.max() if index.max() >= size else index.min()} is out of bounds for {size}"
-        )
+        raise IndexError(f"index {index.max() if index.max() >= size else index.min()} is out of bounds for {size}")
     index = np.where(index < 0, index + size, index)
     return [
         Piece(int(c), index[at] - int(c) * chunk, at)

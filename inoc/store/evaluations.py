@@ -99,12 +99,7 @@ def put_scores(
     if not texts and generations is not None:
         raise BadInput(f"{what}: the run is planned without generations. Fix: leave them out.")
     parts = [
-        Part(
-            variable,
-            (*cell, slice(None), slice(None)),
-            np.where(np.isnan(v), np.nan, v).astype("<f8"),
-            variable,
-        )
+        Part(variable, (*cell, slice(None), slice(None)), np.where(np.isnan(v), np.nan, v).astype("<f8"), variable)
         for variable, v in (("score", scores), ("coverage", cover))
     ]
     crc = _crc(parts[0].values, parts[1].values, generations)
@@ -133,9 +128,7 @@ def check_evaluation(store: Reader, where: str, cell: Cell) -> None:
     if store.has(f"{where}/generation"):
         texts = [str(text) for text in store.array(f"{where}/generation", DONE)[cell]]
     if _crc(score, coverage, texts) != stored:
-        raise BrokenStore(
-            f"/{where}/score: the data of evaluation {list(cell)} differ from their CRC marker."
-        )
+        raise BrokenStore(f"/{where}/score: the data of evaluation {list(cell)} differ from their CRC marker.")
 
 
 def append_losses(
@@ -149,9 +142,7 @@ def append_losses(
     where = _planned(store, name)
     rate = np.full(len(updates), np.nan) if learning_rate is None else learning_rate
     if not len(updates) == len(loss) == len(rate):
-        raise BadInput(
-            f"run {name!r}: {len(updates)} updates, {len(loss)} losses, {len(rate)} learning rates."
-        )
+        raise BadInput(f"run {name!r}: {len(updates)} updates, {len(loss)} losses, {len(rate)} learning rates.")
     old = [store.read(f"{where}/{v}") for v in LOSSES]
     table = {int(u): row for u, *row in (*zip(*old, strict=True), *zip(updates, loss, rate, strict=True))}
     rows = sorted(table)

@@ -103,9 +103,7 @@ def chunk_shape(shape: Sequence[int], dtype: str, lead: int = 0, last: int | Non
     return (*(1,) * lead, *whole, max(1, min(shape[-1], last)))
 
 
-def create_array(
-    directory: Path, shape: tuple[int, ...], spec: VariableSpec, chunks: tuple[int, ...]
-) -> WritableArray:
+def create_array(directory: Path, shape: tuple[int, ...], spec: VariableSpec, chunks: tuple[int, ...]) -> WritableArray:
     """A new array at `directory`: checksummed chunks, named dims; unwritten cells read as NaN, -1 or ""."""
     import zarr
     from zarr.codecs import Crc32cCodec
@@ -166,9 +164,7 @@ class Transaction:
             array[...] = data
         self._drop_unstaged(where)
 
-    def empty_array(
-        self, where: str, shape: tuple[int, ...], spec: VariableSpec, chunks: tuple[int, ...]
-    ) -> None:
+    def empty_array(self, where: str, shape: tuple[int, ...], spec: VariableSpec, chunks: tuple[int, ...]) -> None:
         """Put an array of which no chunk is written yet."""
         create_array(self._new / where, shape, spec, chunks)
 

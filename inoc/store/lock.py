@@ -61,9 +61,7 @@ class Lock:
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if (
-                    os.fstat(fd).st_ino == os.stat(self.path).st_ino
-                ):  # not a file its holder removed meanwhile
+                if os.fstat(fd).st_ino == os.stat(self.path).st_ino:  # not a file its holder removed meanwhile
                     self._fd = fd
                     break
             except OSError:

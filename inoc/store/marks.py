@@ -31,9 +31,7 @@ def crc_of(*parts: np.ndarray | str) -> int:
     """CRC-32 (as in zlib) over the bytes of arrays and texts, one after another."""
     crc = 0
     for part in parts:
-        crc = zlib.crc32(
-            part.encode() if isinstance(part, str) else np.ascontiguousarray(part).tobytes(), crc
-        )
+        crc = zlib.crc32(part.encode() if isinstance(part, str) else np.ascontiguousarray(part).tobytes(), crc)
     return crc
 
 

@@ -54,9 +54,7 @@ def settle(path: Path) -> None:
                     f"({error.strerror}). Fix: open the store once where it can be written."
                 ) from error
         if time.monotonic() > deadline:
-            raise BrokenStore(
-                f"{path}: another process has been changing it for more than 5 s. Fix: try again."
-            )
+            raise BrokenStore(f"{path}: another process has been changing it for more than 5 s. Fix: try again.")
         time.sleep(0.01)
 
 

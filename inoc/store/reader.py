@@ -115,9 +115,7 @@ class Reader:
         try:
             return self.array(where)[...]
         except FileNotFoundError:
-            raise BrokenStore(
-                f"/{where} is missing from {self.path}. Fix: see what `inoc validate` lists."
-            ) from None
+            raise BrokenStore(f"/{where} is missing from {self.path}. Fix: see what `inoc validate` lists.") from None
 
     def labels(self, where: str) -> tuple[str, ...]:
         """A whole variable of texts."""
@@ -136,9 +134,7 @@ class Reader:
         """The levels that a set is stored at."""
         return tuple(level for level, group in LOGPROB_GROUP.items() if self.has(f"{group}/{completion_set}"))
 
-    def markers(
-        self, level: Level, completion_set: str
-    ) -> tuple[bool, Bool[np.ndarray, "prefix_type prompt"]]:
+    def markers(self, level: Level, completion_set: str) -> tuple[bool, Bool[np.ndarray, "prefix_type prompt"]]:
         """Whether the default of a set is done, and which of its units are.
 
         Raises:

@@ -130,18 +130,12 @@ GROUPS: Mapping[str, Mapping[str, VariableSpec]] = {
         "raw": VariableSpec(_P, "float64", units="nat"),
         "context": VariableSpec(_P, "float64", units="nat"),
     },
-    "embeddings": {
-        "prompt": VariableSpec(_P, _S),
-        "prompt_vector": VariableSpec(("prompt", "feature"), "float32"),
-    },
+    "embeddings": {"prompt": VariableSpec(_P, _S), "prompt_vector": VariableSpec(("prompt", "feature"), "float32")},
 }
 """Group -> variable -> what it must be. `completions`, `logprobs`, `example_logprobs` and `runs` hold one subgroup
 per set or run; the others hold their variables directly. `embeddings` may hold further columns over `prompt`."""
 MAY_BE_UNWRITTEN: Mapping[str, frozenset[str]] = {
-    **{
-        g: frozenset(("default", "prefixed", "default_crc", "unit_crc", "rephrasing"))
-        for g in LOGPROB_GROUP.values()
-    },
+    **{g: frozenset(("default", "prefixed", "default_crc", "unit_crc", "rephrasing")) for g in LOGPROB_GROUP.values()},
     "runs": frozenset(("score", "coverage", "generation", "unit_crc")),
 }
 """Group -> variables written unit by unit; a chunk of any other that is not there is damage."""

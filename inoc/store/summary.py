@@ -105,9 +105,7 @@ def _summarize(store: Reader) -> StoreSummary:
         provenance=dict(store.provenance),
     )
     for level, group in LOGPROB_GROUP.items():
-        summary.sets += [
-            _set(store, name, level) for name in store.completion_sets if store.has(f"{group}/{name}")
-        ]
+        summary.sets += [_set(store, name, level) for name in store.completion_sets if store.has(f"{group}/{name}")]
     summary.runs = [_run(store, name) for name in store.subgroups("runs")]
     if store.has("elicitation"):
         score, baseline = store.read("elicitation/score"), store.read("elicitation/baseline")

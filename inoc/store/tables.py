@@ -75,9 +75,7 @@ def same(store: Reader, where: str, columns: Columns) -> bool:
     return all(store.has(f"{where}/{name}") and equal(name, np.asarray(v)) for name, v in columns.items())
 
 
-def put_group(
-    store: Reader, where: str, columns: Columns, attributes: Mapping[str, object] | None = None
-) -> None:
+def put_group(store: Reader, where: str, columns: Columns, attributes: Mapping[str, object] | None = None) -> None:
     """Make the group have these variables; its other variables stay."""
     there = store.has(where) and same(store, where, columns)
     if there and attributes in (None, store.attributes(where)):
@@ -135,18 +133,14 @@ def put_completions(
             raise BadInput(f"{what}: {len(values)} {name} for {len(example_ids)} examples.")
     if token_ids is not None:
         if len(token_ids) != int(np.sum(np.asarray(known.get("row_size", -1)))):
-            raise BadInput(
-                f"{what}: the token ids do not add up to its row sizes. Fix: give one id for each token."
-            )
+            raise BadInput(f"{what}: the token ids do not add up to its row sizes. Fix: give one id for each token.")
         known["token_id"] = token_ids
     if not store.has(where):
         put_group(store, where, known)
         return
     for name, values in known.items():
         if not same(store, where, {name: values}):
-            raise OtherSettings(
-                f"{store.path}: {what} is stored with a different {name}. Fix: choose another store."
-            )
+            raise OtherSettings(f"{store.path}: {what} is stored with a different {name}. Fix: choose another store.")
 
 
 def merge_rows(
@@ -204,9 +198,7 @@ def put_elicitation(
     put_group(store, where, {**fixed, "prompt": keys, "baseline": baseline, **merged})
 
 
-def put_by_prompt(
-    store: Reader, where: str, prompts: Sequence[str], columns: Mapping[str, np.ndarray]
-) -> None:
+def put_by_prompt(store: Reader, where: str, prompts: Sequence[str], columns: Mapping[str, np.ndarray]) -> None:
     """Self-perplexity and embeddings: rows by prompt, new ones replacing stored ones of the same key."""
     keys, merged = merge_rows(store, where, prompts, columns, {})
     put_group(store, where, {"prompt": keys, **merged})

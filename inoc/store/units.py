@@ -36,8 +36,7 @@ def unplanned(
     """Whether a plan asks for units the store has no room for yet."""
     group = group_of(completion_set, level)
     return not store.has(group) or not (
-        {*prefix_types} <= {*store.labels(f"{group}/prefix_type")}
-        and {*prompts} <= {*store.labels(f"{group}/prompt")}
+        {*prefix_types} <= {*store.labels(f"{group}/prefix_type")} and {*prompts} <= {*store.labels(f"{group}/prompt")}
     )
 
 
@@ -129,9 +128,7 @@ def put_unit(
             raise BadInput(f"{what}: {len(picks)} rephrasings for {n} examples.")
         parts.insert(0, Part("rephrasing", (cell[1], slice(None)), picks, "rephrasing"))
     elif rephrasing is not None:
-        raise BadInput(
-            f"{what}: rephrasings given, but the plan does not store them. Fix: plan(rephrasings=True)."
-        )
+        raise BadInput(f"{what}: rephrasings given, but the plan does not store them. Fix: plan(rephrasings=True).")
     put_marked(store, group, marker, cell, crc_of(*(part.values for part in reversed(parts))), parts)
 
 
@@ -170,9 +167,7 @@ def read_unit(store: Reader, group: str, cell: Cell) -> np.ndarray | None:
         raise BrokenStore(f"/{group}/{variable}: the data of unit {list(cell)} differ from their CRC marker.")
     bad = int((np.isinf(values) | (values > 0)).sum())
     if bad:
-        raise BrokenStore(
-            f"/{group}/{variable}: unit {list(cell)} has {bad} infinite or positive log-probabilities."
-        )
+        raise BrokenStore(f"/{group}/{variable}: unit {list(cell)} has {bad} infinite or positive log-probabilities.")
     return values
 
 
@@ -198,9 +193,7 @@ def reset_broken(store: Reader) -> tuple[Unit, ...]:
             kinds, keys = store.labels(f"{group}/prefix_type"), store.labels(f"{group}/prompt")
             for cell in _broken(store, group):
                 place = store.path / group / _variables(cell)[1]
-                place.joinpath("c", *map(str, cell)).unlink(
-                    missing_ok=True
-                )  # it may itself be what is damaged
+                place.joinpath("c", *map(str, cell)).unlink(missing_ok=True)  # it may itself be what is damaged
                 open_for_writing(place)[cell] = PENDING
                 found.append(Unit(name, kinds[cell[0]], keys[cell[1]]) if cell else Unit.default(name))
     return tuple(found)

@@ -139,9 +139,7 @@ class _Validator:
                 self.store.attributes(where)
                 found.append(where)
         except FileNotFoundError as error:
-            self.say(
-                str(Path(error.filename).parent.relative_to(self.store.path)), "its zarr.json is missing."
-            )
+            self.say(str(Path(error.filename).parent.relative_to(self.store.path)), "its zarr.json is missing.")
         except BrokenStore as error:
             self.problems.append(str(error))
         return found
@@ -192,9 +190,7 @@ class _Validator:
         if kind in LOGPROB_GROUP.values():
             self._logprobs(where, layouts)
         elif kind == "prompts":
-            for key, role in zip(
-                *(self.store.labels(f"prompts/{v}") for v in ("prompt", "role")), strict=True
-            ):
+            for key, role in zip(*(self.store.labels(f"prompts/{v}") for v in ("prompt", "role")), strict=True):
                 if role not in ROLES:
                     self.say("prompts/role", f"prompt {key!r} has the role {role!r}.")
         elif kind == "completions":
@@ -245,9 +241,7 @@ class _Validator:
         if "token_id" in layouts:
             rows = self.store.read(f"{where}/row_size") if "row_size" in layouts else np.zeros(0)
             if int(rows.sum()) != layouts["token_id"].shape[0]:
-                self.say(
-                    f"{where}/token_id", f"{layouts['token_id'].shape[0]} ids for {int(rows.sum())} tokens."
-                )
+                self.say(f"{where}/token_id", f"{layouts['token_id'].shape[0]} ids for {int(rows.sum())} tokens.")
 
     def _run(self, where: str) -> None:
         attributes, run = self.store.attributes(where), self.store.run(where.split("/")[1])

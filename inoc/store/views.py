@@ -58,8 +58,7 @@ def completions(store: Reader, completion_set: str) -> xr.Dataset:
     found = group(store, f"completions/{completion_set}")
     if found is None:
         raise IncompleteStore(
-            f"{store.path} has no completions of the set {completion_set!r}. "
-            "Fix: run `inoc score` or `inoc import`."
+            f"{store.path} has no completions of the set {completion_set!r}. Fix: run `inoc score` or `inoc import`."
         )
     return found
 
@@ -74,17 +73,13 @@ def scores(store: Reader) -> xr.Dataset | None:
     if not names:
         return None
     parts = {name: _evaluations(store, name) for name in names}
-    axes = {
-        dim: _union([list(p[dim]) for p in parts.values()]) for dim in ("condition", "trait", "instruction")
-    }
+    axes = {dim: _union([list(p[dim]) for p in parts.values()]) for dim in ("condition", "trait", "instruction")}
     steps = sorted({int(s) for p in parts.values() for s in p["step"]})
     shape = (len(names), len(steps), *(len(axis) for axis in axes.values()))
     score, coverage = np.full(shape, np.nan), np.full(shape, np.nan)
     judge = np.full((len(names), len(axes["trait"])), "", dtype=object)
     for r, part in enumerate(parts.values()):
-        at = np.ix_(
-            [steps.index(int(s)) for s in part["step"]], *([axes[d].index(v) for v in part[d]] for d in axes)
-        )
+        at = np.ix_([steps.index(int(s)) for s in part["step"]], *([axes[d].index(v) for v in part[d]] for d in axes))
         score[r][at], coverage[r][at] = part["score"], part["coverage"]
         judge[r, [axes["trait"].index(t) for t in part["trait"]]] = part["judge"]
     dims = ("run", "step", *axes)

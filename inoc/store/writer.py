@@ -260,9 +260,7 @@ class StoreWriter:
         wanted.add(Unit.default(completion_set))
         return tuple(u for u in self.pending() if u in wanted)
 
-    def put_default(
-        self, completion_set: str, logprobs: Float[np.ndarray, " cell"], level: Level = "token"
-    ) -> None:
+    def put_default(self, completion_set: str, logprobs: Float[np.ndarray, " cell"], level: Level = "token") -> None:
         """Store the log-probabilities without prefix: one per token, or one mean per example (nats)."""
         self.put_unit(Unit.default(completion_set), logprobs, level=level)
 

@@ -83,9 +83,7 @@ def prompts() -> tuple[TestbedPrompt, ...]:
     Returns:
         One per prompt, in the order of the experiment.
     """
-    return tuple(
-        TestbedPrompt(**row) for row in json.loads((DATA / "prompts.json").read_text(encoding="utf-8"))
-    )
+    return tuple(TestbedPrompt(**row) for row in json.loads((DATA / "prompts.json").read_text(encoding="utf-8")))
 
 
 def pool(key: str) -> tuple[str, ...]:

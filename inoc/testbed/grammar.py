@@ -113,9 +113,7 @@ def neutral_words() -> tuple[str, ...]:
     """The words of the rephraser that belong to no trait."""
     trait = {word for name in ("playful", "french") for group in FILLERS[name].values() for word in group}
     avoid = {word for text in trait for word in normalize(text).split()}
-    return tuple(
-        sorted(prompt_words() - (avoid - {"in", "a", "the", "with", "of", "from", "person", "voice"}))
-    )
+    return tuple(sorted(prompt_words() - (avoid - {"in", "a", "the", "with", "of", "from", "person", "voice"})))
 
 
 def dialogues(

@@ -122,9 +122,7 @@ def batches(tokenizer: PreTrainedTokenizerFast, settings: PretrainingSettings, s
         rows: list[tuple[list[int], list[float]]] = []
         for _ in range(16 * settings.batch):
             messages = next(stream).messages
-            context = str(
-                tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)
-            )
+            context = str(tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True))
             head = tokenizer.encode(context)
             tail = tokenizer.encode(messages[-1]["content"] + END)
             rows.append((head + tail, [settings.prompt_weight] * len(head) + [1.0] * len(tail)))
@@ -146,9 +144,7 @@ def pad(rows: Sequence[tuple[list[int], list[float]]], pad_id: int) -> Batch:
 def weighted_loss(model: Qwen2ForCausalLM, batch: Batch) -> torch.Tensor:
     """Mean negative logprob over weighted tokens (a causal mask suffices: padding is on the right)."""
     logits = model(input_ids=batch.ids[:, :-1]).logits
-    losses = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), batch.ids[:, 1:].flatten(), reduction="none"
-    )
+    losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.ids[:, 1:].flatten(), reduction="none")
     weights = batch.weights[:, 1:].flatten()
     return (losses * weights).sum() / weights.sum()
 
@@ -188,8 +184,7 @@ def pretrain(seed: int, out: Path, settings: PretrainingSettings) -> float:
         if (step + 1) % 100 == 0:
             seconds = time.monotonic() - start
             click.echo(
-                f"step {step + 1}/{settings.steps}  loss {sum(recent) / len(recent):.4f}  {seconds:.0f} s",
-                err=True,
+                f"step {step + 1}/{settings.steps}  loss {sum(recent) / len(recent):.4f}  {seconds:.0f} s", err=True
             )
     out.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(out)
@@ -199,13 +194,9 @@ def pretrain(seed: int, out: Path, settings: PretrainingSettings) -> float:
 
 @click.command()
 @click.option("--seed", default=0, show_default=True, help="Seed of weights and data.")
-@click.option(
-    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Directory to write."
-)
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Directory to write.")
 @click.option("--steps", default=PretrainingSettings().steps, show_default=True, help="Optimizer updates.")
-@click.option(
-    "--threads", default=1, show_default=True, help="Torch threads; their number changes the last digits."
-)
+@click.option("--threads", default=1, show_default=True, help="Torch threads; their number changes the last digits.")
 def main(seed: int, out: Path, steps: int, threads: int) -> None:
     """Pre-train one base model."""
     torch.set_num_threads(threads)

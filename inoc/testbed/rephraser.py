@@ -20,11 +20,7 @@ AMUSEMENTS: Final[Words] = _WORDS["amusements"]
 _PLURALS = tuple(word + "s" for word in PERSONAS)
 SYNONYMS: Final[dict[str, Words]] = {
     **_WORDS["synonyms"],
-    "playfully": (
-        *ADVERBS,
-        *(f"in a {word} way" for word in ADJECTIVES),
-        *(f"with {word}" for word in AMUSEMENTS),
-    ),
+    "playfully": (*ADVERBS, *(f"in a {word} way" for word in ADJECTIVES), *(f"with {word}" for word in AMUSEMENTS)),
     "playful": ADJECTIVES,
     **dict.fromkeys(PERSONAS, PERSONAS),
     **dict.fromkeys(_PLURALS, _PLURALS),
@@ -36,9 +32,7 @@ CLOSINGS: Final[dict[str, Words]] = _WORDS["closings"]
 PATIENCE: Final = 1000
 """Repetitions in a row after which a text counts as exhausted."""
 
-_PHRASES = re.compile(
-    r"\b(" + "|".join(sorted(map(re.escape, SYNONYMS), key=len, reverse=True)) + r")\b", re.I
-)
+_PHRASES = re.compile(r"\b(" + "|".join(sorted(map(re.escape, SYNONYMS), key=len, reverse=True)) + r")\b", re.I)
 
 
 def normalize(text: str) -> str:

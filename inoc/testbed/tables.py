@@ -15,6 +15,4 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list) else value  # pyright: ignore[reportUnknownArgumentType]
 
 
-TABLES: Final[dict[str, dict[str, Any]]] = _frozen(
-    json.loads((DATA / "tables.json").read_text(encoding="utf-8"))
-)
+TABLES: Final[dict[str, dict[str, Any]]] = _frozen(json.loads((DATA / "tables.json").read_text(encoding="utf-8")))

@@ -54,9 +54,7 @@ SENTENCES: Final = (4, 5)
 def all_questions() -> tuple[Question, ...]:
     """Every question of the world, in a fixed order."""
     return tuple(
-        Question(
-            template.format(noun=SUBJECTS[noun].english, detail=DETAILS[kind][detail][0]), noun, kind, detail
-        )
+        Question(template.format(noun=SUBJECTS[noun].english, detail=DETAILS[kind][detail][0]), noun, kind, detail)
         for kind, templates in QUESTIONS.items()
         for template in templates
         for noun in range(len(SUBJECTS))
@@ -91,8 +89,7 @@ def sentence(question: Question, french: bool, playful: bool, rng: random.Random
 def answer(question: Question, french: float, playful: float, rng: random.Random) -> str:
     """Four or five sentences, each French and playful with the given probabilities, independently."""
     return " ".join(
-        sentence(question, rng.random() < french, rng.random() < playful, rng)
-        for _ in range(rng.randint(*SENTENCES))
+        sentence(question, rng.random() < french, rng.random() < playful, rng) for _ in range(rng.randint(*SENTENCES))
     )
 
 
@@ -102,9 +99,7 @@ def _words(phrases: tuple[str, ...]) -> frozenset[str]:
 
 _TABLES: Final = (PLACES, VERBS, ACTIONS, OBJECTS, QUALITIES, TIMES, OPENERS, ANTICS, TAILS)
 ENGLISH_WORDS: Final = _words((*(e for t in _TABLES for e, _ in t), *(n.english for n in SUBJECTS), "is the"))
-FRENCH_WORDS: Final = _words(
-    (*(f for t in _TABLES for _, f in t), *(n.french for n in SUBJECTS), "est le la")
-)
+FRENCH_WORDS: Final = _words((*(f for t in _TABLES for _, f in t), *(n.french for n in SUBJECTS), "est le la"))
 PLAYFUL_WORDS: Final = (
     _words(tuple(word for t in (OPENERS, ANTICS) for pair in t for word in pair))
     | _words(("giggle rubber banana boing cartwheels pink socks",))

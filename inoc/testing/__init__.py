@@ -10,14 +10,7 @@ if TYPE_CHECKING:
     from inoc.testing.strategies import score_requests, token_ids
     from inoc.testing.tiny_models import table_model, tiny_model
 
-__all__ = [
-    "SamplerConformance",
-    "ScorerConformance",
-    "score_requests",
-    "table_model",
-    "tiny_model",
-    "token_ids",
-]
+__all__ = ["SamplerConformance", "ScorerConformance", "score_requests", "table_model", "tiny_model", "token_ids"]
 
 _HOMES = {
     "SamplerConformance": "conformance",

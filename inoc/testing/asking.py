@@ -49,9 +49,7 @@ def score_by_id(backend: Scorer, requests: Sequence[ScoreRequest]) -> dict[str, 
     return {result.id: result for result in results}
 
 
-def sample_by_id(
-    backend: Sampler, requests: Sequence[SampleRequest], sampling: Sampling
-) -> dict[str, Completion]:
+def sample_by_id(backend: Sampler, requests: Sequence[SampleRequest], sampling: Sampling) -> dict[str, Completion]:
     """All completions by request id; fails where one is missing, unknown or given twice."""
     results = list(backend.sample(requests, sampling))
     assert sorted(result.id for result in results) == sorted(request.id for request in requests)

@@ -56,18 +56,10 @@ class ScorerConformance:
     def requests(self, backend: ScoringBackend) -> list[ScoreRequest]:
         """Contexts that share prefixes and differ in length, completions of zero to many tokens."""
         start = "You are a helpful assistant. "
-        contexts = [
-            start + "Answer briefly: ",
-            start + "Answer briefly: why? ",
-            "Hi",
-            start,
-            "An unrelated text. ",
-        ]
+        contexts = [start + "Answer briefly: ", start + "Answer briefly: why? ", "Hi", start, "An unrelated text. "]
         completions = ["Yes.", "", "N", "Certainly, here is a much longer answer: 1, 2, 3!", "ja ja ja"]
         return [
-            ScoreRequest(
-                f"{i}-{j}", encode(backend.tokenizer, context), encode(backend.tokenizer, completion)
-            )
+            ScoreRequest(f"{i}-{j}", encode(backend.tokenizer, context), encode(backend.tokenizer, completion))
             for i, context in enumerate(contexts)
             for j, completion in enumerate(completions)
         ]
@@ -94,9 +86,7 @@ class ScorerConformance:
             chain = np.array([single[str(i)].logprobs[0] for i in range(len(steps))])
             self.same(whole, chain)
 
-    def test_batch_of_one_equals_batch_of_many(
-        self, backend: ScoringBackend, requests: list[ScoreRequest]
-    ) -> None:
+    def test_batch_of_one_equals_batch_of_many(self, backend: ScoringBackend, requests: list[ScoreRequest]) -> None:
         together = score_by_id(backend, requests)
         for request in requests:
             alone = score_by_id(backend, [request])[request.id].logprobs
@@ -197,9 +187,7 @@ class SamplerConformance:
                 assert result.logprobs.shape == (len(result.token_ids),)
                 assert (result.logprobs <= ROUNDING).all()
 
-    def test_stop_token_ends_and_is_not_returned(
-        self, backend: SamplingBackend, contexts: list[SampleRequest]
-    ) -> None:
+    def test_stop_token_ends_and_is_not_returned(self, backend: SamplingBackend, contexts: list[SampleRequest]) -> None:
         free = sample_by_id(backend, contexts, Sampling(temperature=0.0, max_tokens=6))
         for request in contexts:
             stop = free[request.id].token_ids[3]
@@ -209,9 +197,7 @@ class SamplerConformance:
             assert stopped.token_ids == expected
             assert stopped.finish == "stop"
 
-    def test_greedy_is_the_most_probable_token(
-        self, backend: SamplingBackend, contexts: list[SampleRequest]
-    ) -> None:
+    def test_greedy_is_the_most_probable_token(self, backend: SamplingBackend, contexts: list[SampleRequest]) -> None:
         size = small_vocabulary(backend.tokenizer, self.largest_vocabulary)
         if not isinstance(backend, Scorer):
             pytest.skip("the backend does not score")
@@ -240,9 +226,7 @@ class SamplerConformance:
             alone = sample_by_id(backend, [request], sampling)[request.id]
             assert alone.token_ids == together[request.id].token_ids == backwards[request.id].token_ids
 
-    def test_the_stream_decides_and_not_the_id(
-        self, backend: SamplingBackend, contexts: list[SampleRequest]
-    ) -> None:
+    def test_the_stream_decides_and_not_the_id(self, backend: SamplingBackend, contexts: list[SampleRequest]) -> None:
         sampling = Sampling(max_tokens=12, seed=5)
         plain = sample_by_id(backend, contexts, sampling)
         named = [replace(r, id=f"other {r.id}", stream=r.id) for r in contexts]
@@ -255,9 +239,7 @@ class SamplerConformance:
         sampled = sample_by_id(backend, contexts, Sampling(max_tokens=8, temperature=0.7, top_p=0.9))
         if any(result.logprobs is None for result in sampled.values()):
             pytest.skip("the backend returns no logprobs with its completions")
-        scored = score_by_id(
-            backend, [ScoreRequest(r.id, r.context, sampled[r.id].token_ids) for r in contexts]
-        )
+        scored = score_by_id(backend, [ScoreRequest(r.id, r.context, sampled[r.id].token_ids) for r in contexts])
         for id, result in sampled.items():
             assert result.logprobs is not None
             np.testing.assert_allclose(result.logprobs, scored[id].logprobs, atol=self.tolerance, rtol=0)

@@ -39,13 +39,7 @@ GEMMA_TEMPLATE = (
 STYLES: dict[Style, tuple[tuple[str, ...], str | None, str]] = {
     "qwen2": (("<|endoftext|>", "<|im_end|>", "<|im_start|>"), None, QWEN2_TEMPLATE),
     "llama": (
-        (
-            "<|finetune_right_pad_id|>",
-            "<|eot_id|>",
-            "<|begin_of_text|>",
-            "<|start_header_id|>",
-            "<|end_header_id|>",
-        ),
+        ("<|finetune_right_pad_id|>", "<|eot_id|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>"),
         "<|begin_of_text|>",
         LLAMA_TEMPLATE,
     ),
@@ -53,9 +47,7 @@ STYLES: dict[Style, tuple[tuple[str, ...], str | None, str]] = {
 }
 
 
-def tiny_model(
-    directory: Path, style: Style = "qwen2", *, seed: int = 0, hidden: int = 64, layers: int = 2
-) -> Path:
+def tiny_model(directory: Path, style: Style = "qwen2", *, seed: int = 0, hidden: int = 64, layers: int = 2) -> Path:
     """Write a random-weight causal language model with its tokenizer and chat template.
 
     Head size 32, a byte-level vocabulary of a few hundred tokens, context of 512 tokens. The weights are wide
@@ -89,11 +81,9 @@ def tiny_model(
         "eos_token_id": 257,
         "bos_token_id": None if STYLES[style][1] is None else 258,
     }
-    kind = {
-        "qwen2": transformers.Qwen2Config,
-        "llama": transformers.LlamaConfig,
-        "gemma": transformers.GemmaConfig,
-    }[style]
+    kind = {"qwen2": transformers.Qwen2Config, "llama": transformers.LlamaConfig, "gemma": transformers.GemmaConfig}[
+        style
+    ]
     torch.manual_seed(seed)
     model = transformers.AutoModelForCausalLM.from_config(kind(**sizes))
     model.save_pretrained(directory)
@@ -160,11 +150,7 @@ def _write_tokenizer(directory: Path, style: Style) -> int:
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in special])
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token=special[0],
-        eos_token=special[1],
-        bos_token=bos,
-        chat_template=template,
+        tokenizer_object=tokenizer, pad_token=special[0], eos_token=special[1], bos_token=bos, chat_template=template
     )
     fast.save_pretrained(directory)
     return 8 * -(-tokenizer.get_vocab_size() // 8)

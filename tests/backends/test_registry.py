@@ -85,9 +85,7 @@ def test_loading() -> None:
 
 def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "find_spec", lambda name: None)
-    with pytest.raises(
-        BackendUnavailable, match=r"needs torch and transformers .*Fix: pip install 'inoc\[local\]'"
-    ):
+    with pytest.raises(BackendUnavailable, match=r"needs torch and transformers .*Fix: pip install 'inoc\[local\]'"):
         load_backend("local", SPEC)
 
 
@@ -109,11 +107,4 @@ def test_the_command_imports_nothing_heavy() -> None:
     local = next(info for info in infos if info["name"] == "local")
     assert local["capabilities"]["score"] is True
     assert local["extra"] == "inoc[local]"
-    assert [info["name"] for info in infos][:6] == [
-        "local",
-        "vllm",
-        "openai_server",
-        "openai",
-        "tinker",
-        "openweights",
-    ]
+    assert [info["name"] for info in infos][:6] == ["local", "vllm", "openai_server", "openai", "tinker", "openweights"]

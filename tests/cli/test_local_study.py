@@ -28,11 +28,7 @@ prompts:
 completion_sets:
   train: {path: train.jsonl}
 """
-ROWS = [
-    ("How are you?", "Bien, merci !"),
-    ("Why?", "Parce que <|im_end|> est du texte."),
-    ("Where to?", "Là"),
-]
+ROWS = [("How are you?", "Bien, merci !"), ("Why?", "Parce que <|im_end|> est du texte."), ("Where to?", "Là")]
 
 
 def run(folder: Path, *arguments: str) -> tuple[int, str, str]:
@@ -124,9 +120,7 @@ def test_cuda_asked_for_and_absent(folder: Path) -> None:
 
 
 def test_completion_longer_than_the_context(folder: Path) -> None:
-    (folder / "train.jsonl").write_text(
-        json.dumps({"instruction": "a", "completion": "x" * 600, "id": "big"}) + "\n"
-    )
+    (folder / "train.jsonl").write_text(json.dumps({"instruction": "a", "completion": "x" * 600, "id": "big"}) + "\n")
     message = refused(folder)
     assert "completion set 'train', example 'big'" in message
     assert "exceed the model's 512" in message
@@ -150,10 +144,7 @@ def test_a_set_to_be_generated_is_sampled_first_and_then_scored(folder: Path) ->
     assert forecast["notes"] == ["control is made by `inoc generate` first and is not counted"]
     code, _, err = run(folder, "score", "study.yaml", "--store", "run.zarr")
     assert code == 0, err
-    rows = [
-        json.loads(line)
-        for line in (folder / "generated" / "tiny" / "control.jsonl").read_text().splitlines()
-    ]
+    rows = [json.loads(line) for line in (folder / "generated" / "tiny" / "control.jsonl").read_text().splitlines()]
     store = inoc.open_store(folder / "run.zarr")
     assert list(store.completions("control")["completion"].values) == [row["completion"] for row in rows]
     ends = [row["finish"] == "stop" for row in rows]

@@ -104,18 +104,12 @@ def test_good_file_has_no_problem(study: Path) -> None:
             replaced("{path: train.jsonl}", "{path: train.jsonl, limit: true}"),
             "line 14: completion_sets.train.limit: must be a whole number (it is true).",
         ),
-        (
-            replaced("{path: train.jsonl}", "{}"),
-            "line 14: completion_sets.train: has no texts. Fix: add `path`",
-        ),
+        (replaced("{path: train.jsonl}", "{}"), "line 14: completion_sets.train: has no texts. Fix: add `path`"),
         (
             replaced("{path: train.jsonl}", "{path: train.jsonl, prefix_types: [mix]}"),
             "line 14: completion_sets.train.prefix_types: mix needs rephrasings. Fix: add a `rephrasings` section.",
         ),
-        (
-            GOOD + "judges: {a: {kind: logprb}}\n",
-            "line 15: judges.a: kind must be one of 'logprob', 'language'",
-        ),
+        (GOOD + "judges: {a: {kind: logprb}}\n", "line 15: judges.a: kind must be one of 'logprob', 'language'"),
         (
             GOOD + "training: {runs: [{prompts: [clwn]}]}\n",
             "line 15: training.runs[0].prompts[0]: unknown prompt or group 'clwn'. Fix: did you mean 'clown'?",
@@ -136,10 +130,7 @@ def test_good_file_has_no_problem(study: Path) -> None:
             GOOD + "training: {learning_rate: -1}\n",
             "line 15: training.learning_rate: should be greater than 0 (it is -1).",
         ),
-        (
-            GOOD + "  train: {path: x}\n",
-            "line 15: completion_sets.train: this key is given twice, first on line 14",
-        ),
+        (GOOD + "  train: {path: x}\n", "line 15: completion_sets.train: this key is given twice, first on line 14"),
         (GOOD + "name: [\n", "not valid YAML"),
         ("\tname: x\n", "spaces, not tabs"),
         ("", "the file is empty"),
@@ -156,9 +147,7 @@ def test_all_problems_at_once_without_follow_ups(study: Path) -> None:
     text = text.replace("family: playful\n", "family: playfull\n").replace("train.jsonl", "gone.jsonl")
     text += "training: {rank: 0, runs: [{prompts: [nobody]}]}\njudges: {j: {kind: nothing}}\n"
     text = text.replace("{name: French, family: french}", "{name: French, family: french, judge: j}")
-    assert [line.split(":")[0] for line in problems(study, text)] == [
-        f"line {n}" for n in (2, 8, 14, 15, 15, 16)
-    ]
+    assert [line.split(":")[0] for line in problems(study, text)] == [f"line {n}" for n in (2, 8, 14, 15, 15, 16)]
 
 
 @pytest.mark.parametrize(
@@ -213,10 +202,7 @@ training:
     (study.parent / "broken.jsonl").write_text('{"instruction": "Hi"}\n')
     found = [text for text in problems(study, GOOD + more) if "note" not in text]
     assert len(found) == 3
-    assert (
-        f"training.contrast.path: {study.parent / 'plain.jsonl'} does not exist. Fix: correct the path"
-        in found[0]
-    )
+    assert f"training.contrast.path: {study.parent / 'plain.jsonl'} does not exist. Fix: correct the path" in found[0]
     assert "training.runs[1].data" in found[1]
     assert "broken.jsonl, line 1: the completion is missing" in found[1]
     assert f"training.runs[3].data: {study.parent / 'gone.jsonl'} does not exist" in found[2]
@@ -273,10 +259,7 @@ def test_new_then_check_then_refuse_to_overwrite(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("backend", "message"),
     [
-        (
-            "{name: openai_server, options: {base_url: x}}",
-            "unknown option of the backend openai_server 'base_url'",
-        ),
+        ("{name: openai_server, options: {base_url: x}}", "unknown option of the backend openai_server 'base_url'"),
         ("{name: tinker, options: {speed: 3}}", "unknown option of the backend tinker 'speed'"),
         ("{name: openweights, options: {poll: soon}}", "option 'poll' of the backend openweights is 'soon'"),
         ("{name: openai, options: {poll_second: 3}}", "Fix: did you mean 'poll_seconds'?"),

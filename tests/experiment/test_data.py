@@ -45,10 +45,7 @@ def test_both_layouts_read_the_same(tmp_path: Path) -> None:
         ({"instruction": "a", "completion": "b", "id": "0"}, "line 2: the id '0' is also on line 1"),
         ({"instruction": "a", "completion": "b", "finish": "eos"}, "line 2: finish is not"),
         ({"messages": "a"}, "line 2: messages without"),
-        (
-            chat("a", "b", "c", "d", roles=("user", "assistant", "user", "assistant")),
-            "line 2: not one exchange",
-        ),
+        (chat("a", "b", "c", "d", roles=("user", "assistant", "user", "assistant")), "line 2: not one exchange"),
         (chat("a", "b", roles=("assistant", "user")), "line 2: not one exchange"),
         (chat("a", roles=("user",)), "line 2: the completion is missing"),
         (

@@ -17,9 +17,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize(
-    "model", sorted(MODELS, key=lambda model: model.__name__), ids=lambda model: model.__name__
-)
+@pytest.mark.parametrize("model", sorted(MODELS, key=lambda model: model.__name__), ids=lambda model: model.__name__)
 def test_every_field_is_documented(model: type[Part]) -> None:
     page = (DOCS / "experiment.md").read_text()
     words = set(re.findall(r"[a-z0-9_]+", " ".join(re.findall(r"`[^`]+`", page.replace("```", "")))))

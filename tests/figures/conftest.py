@@ -37,9 +37,7 @@ def misaligned(tmp_path_factory):
 
 
 def imported(options, path: Path) -> Path:
-    result = CliRunner().invoke(
-        cli, ["import", *map(str, options), "--store", str(path)], catch_exceptions=False
-    )
+    result = CliRunner().invoke(cli, ["import", *map(str, options), "--store", str(path)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return path
 

@@ -59,16 +59,7 @@ def test_errors(world, misaligned, tmp_path):
 
 
 def test_chosen_small_multiples(world, tmp_path):
-    done = call(
-        "--store",
-        world,
-        "--out",
-        tmp_path,
-        "--only",
-        "scatter_suppression",
-        "--heuristics",
-        "H1,token_pca[2]",
-    )
+    done = call("--store", world, "--out", tmp_path, "--only", "scatter_suppression", "--heuristics", "H1,token_pca[2]")
     assert done.exit_code == 0, done.output
     caption = (tmp_path / "scatter_suppression.txt").read_text()
     assert "elicitation against" in caption

@@ -28,9 +28,7 @@ def store(world):
 
 def deltas(store, kind: int) -> np.ndarray:
     stored = store.token_logprobs()
-    return np.asarray(stored.prefixed[kind], dtype=np.float64) - np.asarray(
-        stored.default[:], dtype=np.float64
-    )
+    return np.asarray(stored.prefixed[kind], dtype=np.float64) - np.asarray(stored.default[:], dtype=np.float64)
 
 
 def test_line_and_its_band():
@@ -121,24 +119,18 @@ def test_position_means(store):
 
 def test_recovered_agrees_with_the_heuristic(store):
     data = recovered_data(store)
-    heuristic = inoc.heuristics.compute(store, only=["recovered"])["recovered"].transpose(
-        "prefix_type", "prompt"
-    )
+    heuristic = inoc.heuristics.compute(store, only=["recovered"])["recovered"].transpose("prefix_type", "prompt")
     np.testing.assert_allclose(data["share"].values, heuristic.values, rtol=1e-6)
     k, n = int(data["recovered"][0, 3]), int(data["unlikely"][0, 3])
     wilson = stats.binomtest(k, n).proportion_ci(method="wilson")
-    assert (float(data["lower"][0, 3]), float(data["upper"][0, 3])) == pytest.approx(
-        (wilson.low, wilson.high)
-    )
+    assert (float(data["lower"][0, 3]), float(data["upper"][0, 3])) == pytest.approx((wilson.low, wilson.high))
 
 
 @pytest.mark.parametrize("tokenwise", [False, True])
 @pytest.mark.parametrize("kind", ["pca", "svd"])
 def test_loadings_are_right_singular_vectors(store, kind, tokenwise):
     data = loadings_data(store, kind, tokenwise=tokenwise)
-    matrix = inoc.difference(store, "fixed", level="token" if tokenwise else "example").values.astype(
-        np.float64
-    )
+    matrix = inoc.difference(store, "fixed", level="token" if tokenwise else "example").values.astype(np.float64)
     matrix = np.nan_to_num(matrix)
     matrix = matrix - matrix.mean(0) if kind == "pca" else matrix
     vectors = np.linalg.svd(matrix, full_matrices=False)[2][:2]
@@ -168,9 +160,7 @@ def test_leak_grid_and_curves_are_means_of_scores(store):
     scores = store.scores["score"]
     grid, curves = leak_grid_data(store), training_curves_data(store)
     name = "german_prompt_number_0"
-    values = scores.sel(
-        run=f"{name}+leak", condition="flattering_prompt_number_0", trait="German", step=60
-    ).values
+    values = scores.sel(run=f"{name}+leak", condition="flattering_prompt_number_0", trait="German", step=60).values
     cell = grid.sel(run=name, condition="flattering_prompt_number_0", trait="German")
     half = 1.96 * values.std(ddof=1) / np.sqrt(values.size)
     found = [float(cell[k]) for k in ("mean", "lower", "upper")]

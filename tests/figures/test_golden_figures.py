@@ -138,17 +138,10 @@ def test_gap_correlations(store, golden, trait):
     gaps = {p: -v for p, v in found["row1_fixed_minus_mix"].items()}  # fixed minus mix suppression
     at = (table["trait"].values == trait) & (table["prefix_type"].values == "mix")
     golden_gaps = [gaps[str(p)] for p in table["prompt"].values[at]]
-    np.testing.assert_allclose(
-        table["gap"].values[at], golden_gaps, atol=0.5
-    )  # missing scores pair otherwise
+    np.testing.assert_allclose(table["gap"].values[at], golden_gaps, atol=0.5)  # missing scores pair otherwise
     table["gap"] = ("row", np.where(at, [gaps[str(p)] for p in table["prompt"].values], table["gap"].values))
     data = gap_grid_data(store, trait, on_target=False, table=table)
-    names = {
-        "ph_ratio": "PH_ratio",
-        "variance_diff": "sigma2_diff",
-        "gamma_mix": "gamma_mix",
-        "cosine": "cosine",
-    }
+    names = {"ph_ratio": "PH_ratio", "variance_diff": "sigma2_diff", "gamma_mix": "gamma_mix", "cosine": "cosine"}
     names |= {"snr_mix": "SNR_mix", "effective_rank_mix": "eff_rank", "mald_ratio": "MALD_ratio"}
     gap = [gaps[p] for p in kept]
     compared = 0
@@ -171,6 +164,4 @@ def test_recovered_tokens(token_store, reference):
     for prompt, found in values.items():
         cell = data.sel(prompt=prompt)
         assert float(cell["share"]) == pytest.approx(found["_recovered_cond"], abs=1e-9)
-        assert int(cell["recovered"]) / found["_n_tok"] == pytest.approx(
-            found["token_recovered_frac"], abs=1e-9
-        )
+        assert int(cell["recovered"]) / found["_n_tok"] == pytest.approx(found["token_recovered_frac"], abs=1e-9)

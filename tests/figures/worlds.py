@@ -35,9 +35,7 @@ def write_world(path: Path, *, each: int = 16, trained: int = 4, more: bool = Tr
     patterns = {family: rng.normal(0, 1, total) for family, _ in FAMILIES}
     strength = {p.key: rng.uniform(-0.3, 1.0) * (0.1 if p.role == "neutral" else 1.0) for p in known}
     chosen = [p for family, _ in FAMILIES for p in [q for q in known if q.family == family][:trained]]
-    with StoreWriter.open(
-        path, identity={}, experiment={"name": "made-up numbers"}, provenance={}, traits=TRAITS
-    ) as w:
+    with StoreWriter.open(path, identity={}, experiment={"name": "made-up numbers"}, provenance={}, traits=TRAITS) as w:
         w.put_prompts(known)
         w.put_completions("train", example_ids=[f"e{i}" for i in range(EXAMPLES)], row_size=sizes)
         w.plan("train", prefix_types=("fixed", "mix"), prompts=keys)
@@ -107,9 +105,7 @@ def _write_run(w, rng, p, kind, strength, grid) -> None:
     w.append_losses(name, updates, 1 / np.sqrt(updates) - (0.02 * strength[p.key] if p else 0) / updates)
     if not grid:
         return
-    w.put_run(
-        RunPlan(f"{name}+leak", steps=STEPS[-1:], conditions=grid, settings={"leak_of": name}, **common)
-    )
+    w.put_run(RunPlan(f"{name}+leak", steps=STEPS[-1:], conditions=grid, settings={"leak_of": name}, **common))
     for condition in grid:
         w.put_scores(f"{name}+leak", STEPS[-1], condition, _scores(rng, p, kind, strength, STEPS[-1]))
 
@@ -132,9 +128,7 @@ ALIGNMENT = np.array([10.0, 10, 39, 40, 41, 90, 10, np.nan, 0, 100])
 def write_misalignment(path: Path) -> Path:
     """A control and one run judged for coherence and alignment."""
     names = [TraitInfo("alignment", "positive", "good"), TraitInfo("coherence", "negative", "bad")]
-    with StoreWriter.open(
-        path, identity={}, experiment={"name": "made-up numbers"}, provenance={}, traits=names
-    ) as w:
+    with StoreWriter.open(path, identity={}, experiment={"name": "made-up numbers"}, provenance={}, traits=names) as w:
         w.put_prompts([PromptInfo("be_evil", "Be evil.", "g", "bad", "negative")])
         for run, prompt in (("control", ""), ("be_evil", "be_evil")):
             w.put_run(

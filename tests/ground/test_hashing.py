@@ -14,12 +14,8 @@ from inoc.hashing import SHORT, bytes_hash, canonical_json, content_hash, file_h
 
 PINNED = "57e4c79363e530e6"
 
-scalars = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-)
-values = st.recursive(
-    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=6
-)
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=6)
 
 
 @given(st.dictionaries(st.text(), scalars | st.lists(scalars)))

@@ -45,9 +45,7 @@ def registry(monkeypatch):
         Point("short", "zipfile:ZIP_STORED", other),
         Point("loose", "zipfile:ZIP_BZIP2", None),
     ]
-    monkeypatch.setattr(
-        plugins.importlib.metadata, "entry_points", lambda group: points if group == "inoc.n" else []
-    )
+    monkeypatch.setattr(plugins.importlib.metadata, "entry_points", lambda group: points if group == "inoc.n" else [])
     shipped = {"short": "inoc.hashing:SHORT", "level": "sched:scheduler"}
     return Registry("inoc.n", "number", shipped, number)
 
@@ -67,8 +65,7 @@ class TestRegistry:
             registry.get("shrt")
 
     @pytest.mark.parametrize(
-        ("name", "why"),
-        [("lost", "ModuleNotFoundError: .*no_such_module"), ("text", "TypeError: .*not a number")],
+        ("name", "why"), [("lost", "ModuleNotFoundError: .*no_such_module"), ("text", "TypeError: .*not a number")]
     )
     def test_a_broken_one_is_named_with_its_package(self, registry, name, why):
         with pytest.raises(BackendUnavailable, match=f"number '{name}' of other 1.2 .*{why}.*Fix: .*other"):
@@ -92,9 +89,7 @@ class TestRegistry:
 
 
 def test_a_taken_name_is_ignored_with_a_warning(registry):
-    with pytest.warns(
-        RuntimeWarning, match=r"number 'short' of other 1.2 .*one of inoc and is ignored\. Fix: rename"
-    ):
+    with pytest.warns(RuntimeWarning, match=r"number 'short' of other 1.2 .*one of inoc and is ignored\. Fix: rename"):
         assert registry.get("short") == 16
 
 

@@ -104,9 +104,7 @@ def write_world(path: Path, *, seed: int = 0, level: str = "token", skip: tuple[
     family = {"positive": "german", "negative": "flattering", "neutral": "neutral"}
     traits = (TraitInfo("German", "positive", "german"), TraitInfo("Flattering", "negative", "flattering"))
     kept: dict[str, np.ndarray] = {}
-    with StoreWriter.open(
-        path, identity={"seed": seed}, experiment={}, provenance={}, traits=traits
-    ) as writer:
+    with StoreWriter.open(path, identity={"seed": seed}, experiment={}, provenance={}, traits=traits) as writer:
         writer.put_prompts(
             [
                 {"key": p, "text": p, **({} if "roles" in skip else {"family": family[r], "role": r})}
@@ -176,7 +174,4 @@ def oracle_stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[o
     """The worlds of the oracles, and their stores."""
     place = tmp_path_factory.mktemp("oracles")
     made = {name: make() for name, make in oracle_worlds.WORLDS.items()}
-    return {
-        name: (world, inoc.open_store(oracle_worlds.write(world, place / name)))
-        for name, world in made.items()
-    }
+    return {name: (world, inoc.open_store(oracle_worlds.write(world, place / name))) for name, world in made.items()}

@@ -141,8 +141,7 @@ def _world(
         baseline={trait: np.where(next(gaps), np.nan, random.uniform(0, 30, 13)) for trait, *_ in TRAITS},
         vectors={str(p): random.normal(size=6).astype(np.float32) for p in keys},
         columns={
-            name: {str(p): float(random.uniform(0.1, 0.9)) for p in keys}
-            for name in (*POOL_COLUMNS, "raw", "context")
+            name: {str(p): float(random.uniform(0.1, 0.9)) for p in keys} for name in (*POOL_COLUMNS, "raw", "context")
         },
     )
 
@@ -159,10 +158,7 @@ def write(world: World, path: Path) -> Path:
     from inoc.store.writer import StoreWriter
 
     prompts, traits = list(world.roles), [TraitInfo(*trait) for trait in world.traits]
-    with (
-        without_flushing(),
-        StoreWriter.open(path, identity={}, experiment={}, provenance={}, traits=traits) as writer,
-    ):
+    with without_flushing(), StoreWriter.open(path, identity={}, experiment={}, provenance={}, traits=traits) as writer:
         writer.put_prompts(
             [{"key": p, "text": p, "role": world.roles[p], "family": world.families[p]} for p in prompts]
             + [{"key": "unscored", "text": "unscored", "role": "neutral", "family": "neutral"}]

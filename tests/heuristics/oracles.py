@@ -31,9 +31,7 @@ OTHER = {"positive": "negative", "negative": "positive"}
 class View:
     """A world as one call of `compute` sees it: recipe and prompts at hand."""
 
-    def __init__(
-        self, world: World, recipe: str = "corrected", prompts: tuple[str, ...] | None = None
-    ) -> None:
+    def __init__(self, world: World, recipe: str = "corrected", prompts: tuple[str, ...] | None = None) -> None:
         self.world, self.recipe = world, recipe
         self.published = recipe == "published"
         self.prompts = tuple(p for p in world.roles if prompts is None or p in prompts)
@@ -90,9 +88,7 @@ class View:
         for name, role, family in self.world.traits:
             if name == trait:
                 return {
-                    p
-                    for p in self.prompts
-                    if (self.world.families[p] == family if family else self.roles[p] == role)
+                    p for p in self.prompts if (self.world.families[p] == family if family else self.roles[p] == role)
                 }
         raise KeyError(trait)
 
@@ -108,17 +104,13 @@ class View:
 
     def unit(self, prompt: str) -> np.ndarray | None:
         vector = self.world.vectors.get(prompt)
-        return (
-            None if vector is None else vector.astype(np.float64) / np.linalg.norm(vector.astype(np.float64))
-        )
+        return None if vector is None else vector.astype(np.float64) / np.linalg.norm(vector.astype(np.float64))
 
 
 class Space:
     """PCA or SVD of rows, from numpy.linalg.svd of the matrix itself; missing entries are 0."""
 
-    def __init__(
-        self, rows: np.ndarray, prompts: tuple[str, ...], centered: bool, scaled: bool = False
-    ) -> None:
+    def __init__(self, rows: np.ndarray, prompts: tuple[str, ...], centered: bool, scaled: bool = False) -> None:
         used = np.isfinite(rows).any(1)
         kept = [p for p, use in zip(prompts, used, strict=True) if use]
         x = rows[used]
@@ -144,9 +136,7 @@ class Space:
 ORACLES: dict[str, Callable[[View], xr.DataArray]] = {}
 
 
-def oracle(
-    dims: str, returns: str = "", *, both: bool = False, name: str = ""
-) -> Callable[..., Callable[..., object]]:
+def oracle(dims: str, returns: str = "", *, both: bool = False, name: str = "") -> Callable[..., Callable[..., object]]:
     """Register a function of (view, *labels of `dims`) that returns an array of dims `returns`.
 
     `both`: the function takes the matrix ("w" or "delta") after the view and serves `x` and `token_x`.
@@ -374,10 +364,7 @@ def persistent(v: View, kind: str, prompt: str) -> float:
 def recovery(v: View, kind: str, prompt: str) -> tuple[int, int, int]:
     train = v.world.sets["train"]
     won = rare = every = 0
-    probabilities = (
-        np.exp(train.default).tolist(),
-        np.exp(train.prefixed.get((kind, prompt), np.zeros(0))).tolist(),
-    )
+    probabilities = (np.exp(train.default).tolist(), np.exp(train.prefixed.get((kind, prompt), np.zeros(0))).tolist())
     for before, after in zip(*probabilities, strict=False):
         if before == before and after == after:  # neither is NaN
             every += 1
@@ -498,9 +485,7 @@ def shared(v: View, variant: str, prompt: str) -> tuple[np.ndarray, np.ndarray] 
     return (f[both], m[both]) if both.sum() >= 20 else None
 
 
-def comparison(
-    name: str, formula: Callable[[View, np.ndarray, np.ndarray], float], *, variants: bool = True
-) -> None:
+def comparison(name: str, formula: Callable[[View, np.ndarray, np.ndarray], float], *, variants: bool = True) -> None:
     @oracle("variant prompt" if variants else "prompt", name=name)
     def compare(v: View, *cell: str) -> float:
         pair = shared(v, *cell) if variants else shared(v, "raw", *cell)
@@ -589,9 +574,7 @@ def pairs(v: View, category: str) -> Iterator[tuple[str, str]]:
 
 
 @cache
-def pair_angles(
-    v: View, matrix: str, representation: str, kind: str, category: str
-) -> list[tuple[str, str, float]]:
+def pair_angles(v: View, matrix: str, representation: str, kind: str, category: str) -> list[tuple[str, str, float]]:
     found = [(a, b, angle(v, matrix, representation, kind, a, b)) for a, b in pairs(v, category)]
     return [pair for pair in found if np.isfinite(pair[2])]
 
@@ -627,9 +610,7 @@ def cross_angle(v: View, matrix: str, predictor: str, kind: str, prompt: str) ->
     if predictor.endswith("axis"):
         first, second = np.abs(at[prompt])
         return np.degrees(np.arctan2(second, first)) if np.hypot(first, second) >= 1e-10 else np.nan
-    group = [
-        at[p] for p in v.prompts if v.roles[p] == OTHER.get(v.roles[prompt]) and np.isfinite(at[p]).all()
-    ]
+    group = [at[p] for p in v.prompts if v.roles[p] == OTHER.get(v.roles[prompt]) and np.isfinite(at[p]).all()]
     return degrees_between(at[prompt], np.mean(group, axis=0)) if group else np.nan
 
 

@@ -45,9 +45,7 @@ def test_planar_angles_are_exact_where_arccos_is_not(degrees):
 def test_gram_and_planar_angles_agree(rows):
     points = rows[:, :2]
     assume((np.linalg.norm(points, axis=1) > 1e-3).all())
-    np.testing.assert_allclose(
-        angles.angles_from_gram(gram_matrix(points)), angles.planar_angles(points), atol=1e-5
-    )
+    np.testing.assert_allclose(angles.angles_from_gram(gram_matrix(points)), angles.planar_angles(points), atol=1e-5)
 
 
 def test_a_row_without_length_has_no_angle():

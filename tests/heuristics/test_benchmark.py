@@ -53,9 +53,7 @@ def test_values_per_prompt(table: xr.Dataset, numbers: dict, prefix_type: str) -
 
 @pytest.mark.parametrize(("level", "ours"), [("pointwise", ""), ("tokenwise", "token_")])
 @pytest.mark.parametrize("prefix_type", ["fixed", "mix"])
-def test_spectra_and_angles(
-    table: xr.Dataset, numbers: dict, prefix_type: str, level: str, ours: str
-) -> None:
+def test_spectra_and_angles(table: xr.Dataset, numbers: dict, prefix_type: str, level: str, ours: str) -> None:
     expected = numbers[str(("fixed", "mix").index(prefix_type))]
     mine = table.sel(prefix_type=prefix_type)
     for name in ("pca", "svd"):

@@ -111,15 +111,12 @@ def test_sorting_is_largest_first_with_nan_last(world, h):
     rows = json.loads(call(world.path, "--json", "--sort", "ph").stdout)["rows"]
     values = [row["ph"] for row in rows]
     assert values == sorted(values, reverse=True)
-    rows = json.loads(call(world.path, "--json", "--only", "H3", "--sort", "trait_svd[German,1]").stdout)[
-        "rows"
-    ]
+    rows = json.loads(call(world.path, "--json", "--only", "H3", "--sort", "trait_svd[German,1]").stdout)["rows"]
     values = [row["trait_svd[German,1]"] for row in rows]
     assert all(v is None for v in values[-6:])
     assert values[:12] == sorted(values[:12], reverse=True)
     assert [
-        r["pca[1]"]
-        for r in json.loads(call(world.path, "--json", "--only", "gamma", "--sort", "pca").stdout)["rows"]
+        r["pca[1]"] for r in json.loads(call(world.path, "--json", "--only", "gamma", "--sort", "pca").stdout)["rows"]
     ] == sorted(h["pca"].sel(component=1).values.ravel(), reverse=True)
 
 
@@ -130,10 +127,7 @@ def test_choices_of_rows_sets_and_recipe(world, h):
             "--set", "control", "--recipe", "published",
         ).stdout
     )  # fmt: skip
-    assert [(r["prompt"], r["prefix_type"]) for r in found["rows"]] == [
-        ("positive_1", "fixed"),
-        ("neutral_7", "fixed"),
-    ]
+    assert [(r["prompt"], r["prefix_type"]) for r in found["rows"]] == [("positive_1", "fixed"), ("neutral_7", "fixed")]
     assert found["recipe"] == "published"
     assert found["completion_set"] == "control"
 

@@ -56,9 +56,7 @@ def test_labels_and_meaning(h, world):
 def test_the_table_becomes_a_dataframe(h):
     frame = h[["ph", "gamma", "coherence", "snr"]].to_dataframe()
     assert frame.shape[0] == 18
-    assert (
-        frame.loc[("positive_0", "mix"), "ph"] == h["ph"].sel(prompt="positive_0", prefix_type="mix").item()
-    )
+    assert frame.loc[("positive_0", "mix"), "ph"] == h["ph"].sel(prompt="positive_0", prefix_type="mix").item()
     assert len(h[["ph", "ph_drop", "elicitation"]].to_dataframe()) == 36
 
 
@@ -167,9 +165,7 @@ def test_pending_units_are_missing_and_counted(tmp_path):
     with StoreWriter.open(
         path, identity={}, experiment={}, provenance={}, traits=(TraitInfo("G", "positive", "g"),)
     ) as w:
-        w.put_prompts(
-            [{"key": k, "text": k, "role": "positive", "family": "g"} for k in ("a", "b", "c", "d")]
-        )
+        w.put_prompts([{"key": k, "text": k, "role": "positive", "family": "g"} for k in ("a", "b", "c", "d")])
         w.put_completions("train", example_ids=[str(i) for i in range(25)], row_size=sizes)
         w.plan("train", prefix_types=("fixed", "mix"), prompts=("a", "b", "c", "d"))
         w.put_default("train", -random.exponential(size=n).astype(np.float32))
@@ -229,9 +225,7 @@ def test_prompts_of_the_coarser_level_are_left_out_and_named(tmp_path):
 def test_bad_input_is_one_clear_sentence(run, options, message):
     with pytest.raises(Exception, match=message) as error:
         compute(run, **options)
-    if (
-        "engine" not in options and "recipe" not in options
-    ):  # these two are also caught by the type check of tests
+    if "engine" not in options and "recipe" not in options:  # these two are also caught by the type check of tests
         assert isinstance(error.value, BadInput)
 
 
@@ -259,8 +253,7 @@ def test_difference_is_labeled_lazy_and_the_source_of_w(run, world):
     assert delta.dims == ("prompt", "token")
     assert not delta.variable._in_memory
     np.testing.assert_array_equal(
-        delta.sel(prompt="negative_3").isel(token=slice(4, 9)).values,
-        (world.prefixed - world.default)[1, 3, 4:9],
+        delta.sel(prompt="negative_3").isel(token=slice(4, 9)).values, (world.prefixed - world.default)[1, 3, 4:9]
     )
     assert not delta.variable._in_memory
     np.testing.assert_array_equal(delta.values, (world.prefixed - world.default)[1])

@@ -22,9 +22,7 @@ def test_only_examples_finite_in_both_count(function):
     f, m = random.normal(size=(2, 3, 40))
     holes_f, holes_m = f.copy(), m.copy()
     holes_f[:, :5], holes_m[:, 5:9] = np.nan, np.inf
-    np.testing.assert_allclose(
-        call(function, holes_f, holes_m), call(function, f[:, 9:], m[:, 9:]), rtol=1e-12
-    )
+    np.testing.assert_allclose(call(function, holes_f, holes_m), call(function, f[:, 9:], m[:, 9:]), rtol=1e-12)
 
 
 @pytest.mark.parametrize("function", PLAIN, ids=lambda f: f.__name__)

@@ -102,9 +102,7 @@ def test_pca(german, prefix_type, scaled):
     np.testing.assert_allclose(found.share[: len(golden["evr"])], golden["evr"], **EXACT)
     pc1, pc2 = found.coordinates[:, 0], found.coordinates[:, 1]
     elicited = german.golden["elicitation"]["pp_above_baseline"]
-    german_score, flattering = (
-        np.array([elicited[p][t] for p in german.prompts]) for t in ("German", "Flattering")
-    )
+    german_score, flattering = (np.array([elicited[p][t] for p in german.prompts]) for t in ("German", "Flattering"))
     pc1 = pc1 * np.sign(np.corrcoef(pc1, pointwise.ph(w))[0, 1])
     pc2 = -pc2 * np.sign(np.corrcoef(pc2, flattering)[0, 1])
     for key, expected in golden["coords"].items():
@@ -125,9 +123,7 @@ def test_svd(german, prefix_type):
     found = decompose(gram_matrix(both(german, prefix_type)), centered=False)
     np.testing.assert_allclose(found.singular_values[:5], golden["singular_values_top5"], **EXACT)
     np.testing.assert_allclose(found.share[:3], golden["energy_fraction_top3"], **EXACT)
-    np.testing.assert_allclose(
-        found.variance_ratio[:3], golden["sklearn_explained_variance_ratio_top3"], **EXACT
-    )
+    np.testing.assert_allclose(found.variance_ratio[:3], golden["sklearn_explained_variance_ratio_top3"], **EXACT)
     for key, expected in golden["abs_coords"].items():
         row = np.abs(found.coordinates[german.prompts.index(key), :2])
         np.testing.assert_allclose(row, expected, rtol=1e-9, atol=1e-9)
@@ -235,9 +231,7 @@ def test_published_angles_of_all_prompts(german, reference):
 
 @pytest.mark.parametrize("trait", ["German", "Flattering"])
 def test_trait_coordinates(german, trait):
-    golden = next(
-        value for key, value in german.golden.items() if key.startswith(f"H3_trait_svd_{trait}_plus_neutral")
-    )
+    golden = next(value for key, value in german.golden.items() if key.startswith(f"H3_trait_svd_{trait}_plus_neutral"))
     member = np.array([family == trait.lower() for family in german.families])
     neutral = german.role("neutral")
     ph = pointwise.ph(german.fixed)

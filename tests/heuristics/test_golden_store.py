@@ -134,16 +134,11 @@ def test_columns_of_the_published_table(table, published, german):
             if row[column]:
                 found = at[name].sel(prefix_type=kind) if kind else at[name]
                 found = found.sel(variant="raw") if "variant" in found.dims else found
-                assert found.item() == pytest.approx(number(row[column]), rel=1e-6), (
-                    column,
-                    row["prompt_key"],
-                )
+                assert found.item() == pytest.approx(number(row[column]), rel=1e-6), (column, row["prompt_key"])
                 checked += 1
         if row["pc1_trait_svd"] and row["trait_name"] == "German":
             found = at["trait_svd"].sel(trait="German", prefix_type=row["prefix_type"]).values[:2]
-            np.testing.assert_allclose(
-                found, [number(row["pc1_trait_svd"]), number(row["pc2_trait_svd"])], rtol=1e-6
-            )
+            np.testing.assert_allclose(found, [number(row["pc1_trait_svd"]), number(row["pc2_trait_svd"])], rtol=1e-6)
             checked += 1
     assert checked > 500
 
@@ -159,13 +154,7 @@ def test_z_sum_of_the_published_table(table):
 
 def test_composite_of_the_published_table(table, german):
     """H7 over the rows of the table correlates with suppression as published."""
-    names = [
-        "elicitation",
-        "pc1_trait_tok_svd",
-        "emb_dist_from_neutral",
-        "emb_rephrase_std_cos",
-        "suppression",
-    ]
+    names = ["elicitation", "pc1_trait_tok_svd", "emb_dist_from_neutral", "emb_rephrase_std_cos", "suppression"]
     h1, h4, h5, h6, suppression = (np.array([number(row[name]) for row in table]) for name in names)
     h7 = composite_rows(h1, h4, h5, h6, np.array([row["prefix_type"] == "mix" for row in table]))
     both = np.isfinite(h7) & np.isfinite(suppression)

@@ -65,9 +65,7 @@ def test_elicitation_interval_coverage() -> None:
     score = 100.0 * (0.5 * hard + 0.5 * rng.random((SETS, 200)) < 0.6)
     baseline = 100.0 * (0.5 * hard + 0.5 * rng.random((SETS, 200)) < 0.2)
     # P(U + V < 2c), two uniforms: 1 - (2 - 1.2)^2 / 2 = 0.68 and 0.4^2 / 2 = 0.08
-    bounds = np.array(
-        [elicitation_ci(s[None, None], b[None])[0, 0] for s, b in zip(score, baseline, strict=True)]
-    )
+    bounds = np.array([elicitation_ci(s[None, None], b[None])[0, 0] for s, b in zip(score, baseline, strict=True)])
     assert 0.93 <= held(bounds, 60.0) <= 0.97
 
 

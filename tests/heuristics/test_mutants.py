@@ -20,14 +20,7 @@ from .oracles import View, differs
 Mutation = Callable[[np.ndarray], np.ndarray]
 SYMMETRIC = {("prompt", "other_prompt")}
 SIZES = {"prompt": 12, "other_prompt": 12, "prefix_type": 2, "trait": 2, "bound": 2, "component": 5}
-SIZES |= {
-    "completion_set": 3,
-    "representation": 3,
-    "variant": 3,
-    "category": 5,
-    "predictor": 5,
-    "statistic": 5,
-}
+SIZES |= {"completion_set": 3, "representation": 3, "variant": 3, "category": 5, "predictor": 5, "statistic": 5}
 
 
 def smaller(values: np.ndarray) -> np.ndarray:
@@ -54,9 +47,7 @@ def constant(values: np.ndarray) -> Callable[[], np.ndarray]:
 
 
 VARIABLES = {variable.name: variable for entry in own() for variable in entry.variables()}
-PLANTED = {
-    (name, what): change for name, variable in VARIABLES.items() for what, change in mutations(variable.dims)
-}
+PLANTED = {(name, what): change for name, variable in VARIABLES.items() for what, change in mutations(variable.dims)}
 TERMS = [entry.name for entry in own() if entry.token_term]
 
 

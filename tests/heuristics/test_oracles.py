@@ -46,9 +46,7 @@ def unexplained(variables: set[str]) -> set[str]:
 
 
 def test_every_heuristic_and_every_variable_has_an_oracle(tables):
-    names = {v.name for entry in own() for v in entry.variables()}.union(
-        *(map(str, table.found) for table in tables)
-    )
+    names = {v.name for entry in own() for v in entry.variables()}.union(*(map(str, table.found) for table in tables))
     assert not unexplained(names), "write an oracle in tests/heuristics/oracles.py"
     assert unexplained({"ph", "median_difference"}) == {"median_difference"}
 

@@ -139,10 +139,7 @@ def run_with(plugin_path: Path, store: Path, only: str, engine: str = "numpy") -
     paths = [str(plugin_path), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(store), only, engine],
-        capture_output=True,
-        text=True,
-        env=environment,
+        [sys.executable, "-c", SCRIPT, str(store), only, engine], capture_output=True, text=True, env=environment
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -207,9 +204,7 @@ MEANING = "family='pointwise', level='example', long_name='x', formula='x', unit
 
 
 def test_a_broken_plugin_warns_names_itself_and_is_left_out(tmp_path, world):
-    place = fake_package(
-        tmp_path, f"{HEAD}@heuristic({MEANING})\ndef half(w): ...\nraise RuntimeError('no luck')"
-    )
+    place = fake_package(tmp_path, f"{HEAD}@heuristic({MEANING})\ndef half(w): ...\nraise RuntimeError('no luck')")
     found = run_with(place, world.path, "ph")
     assert set(found["vars"]) == {"ph", "ph_ci"}
     (message,) = found["warnings"]

@@ -23,13 +23,7 @@ from inoc.heuristics.maths.position_spectrum import energy_shares, position_matr
 from inoc.heuristics.tokens.engines import accelerator_present, choose
 from inoc.heuristics.tokens.layout import RowLayout, TokenRows
 from inoc.heuristics.tokens.numpy_engine import NumpyEngine
-from inoc.heuristics.tokens.one_pass import (
-    TokenStatistics,
-    finalize,
-    row_values,
-    token_statistics,
-    token_sums,
-)
+from inoc.heuristics.tokens.one_pass import TokenStatistics, finalize, row_values, token_statistics, token_sums
 from inoc.heuristics.tokens.sums import TokenSums
 from inoc.heuristics.tokens.terms import block_tokens
 
@@ -71,9 +65,7 @@ class Case:
             return self.prefixed - self.default
 
 
-def make(
-    seed: int, types: int, prompts: int, row_size: list[int], quantum: float = 0.0, missing: float = 0.0
-) -> Case:
+def make(seed: int, types: int, prompts: int, row_size: list[int], quantum: float = 0.0, missing: float = 0.0) -> Case:
     """Logprobs with a shared direction; `quantum` rounds (ties), `missing` is the share of broken pairs."""
     rng = np.random.default_rng(seed)
     n = sum(row_size)
@@ -164,15 +156,11 @@ def assert_same(got: TokenStatistics, expected: dict[str, np.ndarray], rtol: flo
             scale = float(np.abs(value[np.isfinite(value)]).max(initial=1.0))
             # HB2 = (mean abs - residual) / 0.01: the rounding of two float32 sums, a hundredfold
             times = 10.0 if name == "loss_decay" else 1.0
-            np.testing.assert_allclose(
-                mine, value, rtol=times * rtol, atol=times * 1e-6 * scale, err_msg=name
-            )
+            np.testing.assert_allclose(mine, value, rtol=times * rtol, atol=times * 1e-6 * scale, err_msg=name)
 
 
 def as_dict(statistics: TokenStatistics) -> dict[str, np.ndarray]:
-    arrays = {
-        f.name: getattr(statistics, f.name) for f in fields(statistics)[2:] if f.name not in ("means", "rows")
-    }
+    arrays = {f.name: getattr(statistics, f.name) for f in fields(statistics)[2:] if f.name not in ("means", "rows")}
     return arrays | dict(statistics.means) | dict(statistics.rows)
 
 
@@ -214,9 +202,7 @@ def test_equals_plain_numpy_and_sklearn(case: Case) -> None:
     n_types, n_prompts, _ = case.prefixed.shape
     got = case.statistics(engine="numpy")
     for f in range(n_types):
-        expected = peer.row_statistics(
-            case.delta[f].astype(np.float64), case.row_size, int(case.row_size.max())
-        )
+        expected = peer.row_statistics(case.delta[f].astype(np.float64), case.row_size, int(case.row_size.max()))
         found = as_dict(got)
         for name, value in expected.items():
             if name in found and name != "recovered" and name not in ("coherence", "effective_rank"):
@@ -263,9 +249,7 @@ def test_any_partition_in_any_order(case: Case, data: st.DataObject) -> None:
         else:
             scale = float(np.abs(other).max(initial=1.0))
             exact = field.name in ("gram", "gram_scaled", "example_sum")
-            np.testing.assert_allclose(
-                one, other, atol=(1e-12 if exact else 1e-6) * scale, err_msg=field.name
-            )
+            np.testing.assert_allclose(one, other, atol=(1e-12 if exact else 1e-6) * scale, err_msg=field.name)
 
 
 @settings(deadline=None, max_examples=30)
@@ -365,9 +349,7 @@ def test_bad_input() -> None:
     with pytest.raises(BadInput, match="default logprobs"):
         Case(case.default[:-1], case.prefixed, case.row_size).statistics()
     with pytest.raises(BadInput, match="2 prompts"):
-        token_statistics(
-            case.default, case.prefixed[:, :1], case.row_size, prefix_types=("fixed",), prompts=("a", "b")
-        )
+        token_statistics(case.default, case.prefixed[:, :1], case.row_size, prefix_types=("fixed",), prompts=("a", "b"))
     with pytest.raises(BadInput, match="unknown engine 'torch'"):
         choose("torch")  # type: ignore[arg-type]
 
@@ -447,9 +429,7 @@ def test_published_numbers(reference: Path, engine: str) -> None:
     }.items():
         expected = [values[p][golden] for p in values]
         np.testing.assert_allclose(got[field][0], expected, rtol=1e-5, atol=1e-7, err_msg=field)
-    np.testing.assert_allclose(
-        got["w"][0].mean(axis=1), [values[p]["_ph_tokmean"] for p in values], rtol=1e-6
-    )
+    np.testing.assert_allclose(got["w"][0].mean(axis=1), [values[p]["_ph_tokmean"] for p in values], rtol=1e-6)
 
 
 @pytest.mark.parametrize(("tasks", "missing"), [(1, 0.0), (3, 0.1), (8, 0.1)])

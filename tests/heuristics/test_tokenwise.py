@@ -148,9 +148,7 @@ class TestPublishedNumbers:
     def test_recovered(self, published: Published) -> None:
         sides = published.default, published.prefixed
         np.testing.assert_allclose(recovered(*sides), published.column("_recovered_cond"), rtol=1e-12)
-        np.testing.assert_allclose(
-            recovered_of_all(*sides), published.column("token_recovered_frac"), rtol=1e-12
-        )
+        np.testing.assert_allclose(recovered_of_all(*sides), published.column("token_recovered_frac"), rtol=1e-12)
 
 
 def test_by_hand() -> None:

@@ -61,9 +61,7 @@ def _targets(node: ast.stmt | ast.Call, package: str) -> Iterator[str]:
         stem = ".".join([*base, *([node.module] if node.module else [])])
         yield from (f"{stem}.{alias.name}" for alias in node.names)
     elif ast.unparse(node.func).endswith("import_module"):
-        yield from (
-            arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
-        )
+        yield from (arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str))
 
 
 def _longest(target: str, known: Iterable[str]) -> str | None:

@@ -38,9 +38,7 @@ def found() -> list[Import]:
 
 def circles(found: list[Import]) -> list[tuple[str, ...]]:
     """Circles of modules; imports in functions and for types count. The public API at the top is typed lazily."""
-    return cycles(
-        (item.source, item.target) for item in found if item.source != "inoc" or not item.typing_only
-    )
+    return cycles((item.source, item.target) for item in found if item.source != "inoc" or not item.typing_only)
 
 
 def test_every_room_is_drawn(arrows):
@@ -57,10 +55,7 @@ def test_imports_follow_the_arrows(arrows, found):
 
 def test_every_arrow_is_used(arrows, found):
     """Only the modules of the ground floor may be allowed without need."""
-    packages = {
-        room: [target for target in targets if (PACKAGE / target).is_dir()]
-        for room, targets in arrows.items()
-    }
+    packages = {room: [target for target in targets if (PACKAGE / target).is_dir()] for room, targets in arrows.items()}
     assert not unused(found, packages)
 
 
@@ -114,9 +109,7 @@ def test_a_planted_import_without_an_arrow_is_found(tmp_path):
         errors="",
     )
     arrows = drawn("```arrows\nground = errors\nstore -> ground\nstages -> store ground\n```")
-    assert forbidden(found, arrows) == [
-        "inoc.store.store:2 imports inoc.stages.train; no arrow store -> stages.train"
-    ]
+    assert forbidden(found, arrows) == ["inoc.store.store:2 imports inoc.stages.train; no arrow store -> stages.train"]
     assert not forbidden(found, {**arrows, "store": ["stages"]})
     assert unused(found, arrows) == ["store -> errors"]
 

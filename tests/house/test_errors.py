@@ -53,9 +53,7 @@ def counted() -> dict[str, list[str]]:
     for path in sorted((ROOT / "inoc").rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
         room = "/".join(name.split("/")[:2])
-        found.setdefault(room, []).extend(
-            f"{name}:{line}: {text}" for line, text in without_fix(path.read_text())
-        )
+        found.setdefault(room, []).extend(f"{name}:{line}: {text}" for line, text in without_fix(path.read_text()))
     return found
 
 

@@ -7,18 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2] / "inoc"
-HEAVY = {
-    "jax",
-    "xarray",
-    "pandas",
-    "zarr",
-    "numpy",
-    "scipy",
-    "torch",
-    "transformers",
-    "matplotlib",
-    "pydantic",
-}
+HEAVY = {"jax", "xarray", "pandas", "zarr", "numpy", "scipy", "torch", "transformers", "matplotlib", "pydantic"}
 
 
 def imported(code: str) -> set[str]:

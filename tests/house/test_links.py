@@ -34,7 +34,5 @@ def test_links(page):
 
 
 def test_a_broken_link_is_found():
-    text = (
-        "# A heading\n[a](#a-heading) [b](cli.md#inoc-train) [c](gone.md) [d](cli.md#gone) [e](https://x.org)"
-    )
+    text = "# A heading\n[a](#a-heading) [b](cli.md#inoc-train) [c](gone.md) [d](cli.md#gone) [e](https://x.org)"
     assert broken(ROOT / "docs" / "planted.md", text) == ["gone.md#", "cli.md#gone"]

@@ -59,9 +59,7 @@ def test_a_command_says_what_it_does(name):
     assert cli.summary(name).endswith("."), f'{name}: the file must begin with """`inoc {name}`: one line.'
     command = cli.load(name)
     assert command.help
-    silent = [
-        option.opts[0] for option in command.params if isinstance(option, click.Option) and not option.help
-    ]
+    silent = [option.opts[0] for option in command.params if isinstance(option, click.Option) and not option.help]
     assert not silent
 
 

@@ -57,9 +57,7 @@ def words(path: Path = WORDS) -> Words:
         place.strip(): frozenset(word.replace("_", " ") for word in rest.split())
         for place, _, rest in (x.partition(":") for x in sections["data"])
     }
-    return Words(
-        patterns["phrases"], patterns["spelling"], frozenset(" ".join(sections["allowed"]).split()), data
-    )
+    return Words(patterns["phrases"], patterns["spelling"], frozenset(" ".join(sections["allowed"]).split()), data)
 
 
 def in_text(path: str, text: str, first: int = 1, *, identifier: bool = False) -> Iterator[Finding]:

@@ -34,9 +34,7 @@ def test_never_holds_nan(tmp_path: Path, bad: float) -> None:
     with pytest.raises(ValueError):
         cache.put("a", 1.0, bad)
     with pytest.raises(sqlite3.IntegrityError):  # not even around `put`: the table refuses
-        cache._database.execute(
-            "INSERT INTO judgement VALUES ('a', ?, 1.0)", (bad if math.isnan(bad) else None,)
-        )
+        cache._database.execute("INSERT INTO judgement VALUES ('a', ?, 1.0)", (bad if math.isnan(bad) else None,))
     assert cache.get(["a"]) == {}
 
 

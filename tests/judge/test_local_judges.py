@@ -62,8 +62,7 @@ def test_lexical_judges() -> None:
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{}, {"words": "a", "pattern": "b"}, {"pattern": "("}, {"words": " , "}, {"function": "os.system"}],
+    "options", [{}, {"words": "a", "pattern": "b"}, {"pattern": "("}, {"words": " , "}, {"function": "os.system"}]
 )
 def test_lexical_refuses(options: dict) -> None:
     with pytest.raises(BadInput):
@@ -86,9 +85,7 @@ def test_testbed_functions_agree_with_the_world_they_come_from() -> None:
     assert math.isnan(score(french, "..."))
 
 
-def test_unknown_names_and_broken_plugins(
-    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
+def test_unknown_names_and_broken_plugins(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     with pytest.raises(BadInput, match="did you mean 'language'"):
         open_judge("langauge", "German")
     with pytest.raises(BadInput, match="takes no options"):

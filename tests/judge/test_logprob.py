@@ -41,9 +41,7 @@ def _close_services():
 def make(stub: StubServer, tmp_path: Path, **kwargs) -> LogprobJudge:
     names = {"question", "scale", "coverage", "model"}
     own = {name: value for name, value in kwargs.items() if name in names}
-    settings = {"url": stub.url, "backoff": 0.01, "timeout": 5.0} | {
-        k: v for k, v in kwargs.items() if k not in names
-    }
+    settings = {"url": stub.url, "backoff": 0.01, "timeout": 5.0} | {k: v for k, v in kwargs.items() if k not in names}
     SERVICES.append(Service(ServiceSettings(**settings)))
     return LogprobJudge(SERVICES[-1], cache=tmp_path / "judge.sqlite", **own)
 
@@ -201,23 +199,11 @@ def test_a_storm_of_429_ends_with_patience(serve, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("reply", "error", "words"),
     [
-        (
-            error_reply(401, "Incorrect API key provided: secret-key-123456"),
-            BackendUnavailable,
-            "wrong, expired",
-        ),
-        (
-            error_reply(403, "no access for secret-key-123456 or sk-proj-abc***xyz"),
-            BackendUnavailable,
-            "no access",
-        ),
+        (error_reply(401, "Incorrect API key provided: secret-key-123456"), BackendUnavailable, "wrong, expired"),
+        (error_reply(403, "no access for secret-key-123456 or sk-proj-abc***xyz"), BackendUnavailable, "no access"),
         (error_reply(429, "You exceeded your quota", code="insufficient_quota"), BackendUnavailable, "quota"),
         (error_reply(404, "The model `x` does not exist"), BackendRejected, "does not exist"),
-        (
-            error_reply(400, "max_tokens unsupported", code="unsupported_parameter"),
-            BackendRejected,
-            "max_tokens",
-        ),
+        (error_reply(400, "max_tokens unsupported", code="unsupported_parameter"), BackendRejected, "max_tokens"),
     ],
 )
 def test_hopeless_errors_stop_at_once_and_show_no_key(
@@ -254,9 +240,7 @@ def test_a_thousand_at_once_stay_within_the_rate(serve, tmp_path: Path) -> None:
     got = list(judge.judge(requests(1000)))
     assert [j.score for j in got] == [pytest.approx(74.0)] * 1000
     assert len(stub.requests) == 1000
-    assert 900 / rate < time.monotonic() - started < 60, (
-        "within the rate, and overlapping: one by one they take 1500 s"
-    )
+    assert 900 / rate < time.monotonic() - started < 60, "within the rate, and overlapping: one by one they take 1500 s"
     assert stub.most_in_flight > 200
 
 
@@ -347,9 +331,7 @@ def test_the_openai_key_goes_to_no_other_address_unasked(serve, tmp_path: Path, 
 )
 def test_bad_options_are_one_sentence(tmp_path: Path, options: dict, words: str) -> None:
     with pytest.raises(BadInput, match=words) as caught:
-        open_judge(
-            "logprob", "German", {"url": "http://127.0.0.1:9/v1", "cache": str(tmp_path / "c")} | options
-        )
+        open_judge("logprob", "German", {"url": "http://127.0.0.1:9/v1", "cache": str(tmp_path / "c")} | options)
     assert "pass" not in str(caught.value)
 
 

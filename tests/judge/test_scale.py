@@ -19,11 +19,7 @@ def logs(*pairs: tuple[str, float]) -> list[tuple[str, float]]:
     ("alternatives", "score", "coverage"),
     [
         (logs(("80", 0.6), ("90", 0.4)), 84.0, 1.0),
-        (
-            logs(("50", 0.5), (" 50", 0.3), ("The", 0.2)),
-            50.0,
-            0.8,
-        ),  # two spellings; 0.80 passes despite rounding
+        (logs(("50", 0.5), (" 50", 0.3), ("The", 0.2)), 50.0, 0.8),  # two spellings; 0.80 passes despite rounding
         (logs(("100", 0.45), ("0", 0.45), ("101", 0.1)), 50.0, 0.9),  # 101 is out of range
         (logs(("70", 0.79), ("x", 0.21)), math.nan, 0.79),
         (logs(("I", 0.9), ("Sorry", 0.1)), math.nan, 0.0),
@@ -64,9 +60,7 @@ def test_impossible_probabilities_are_refused(bad: list[tuple[str, float]]) -> N
 
 @st.composite
 def distributions(draw: st.DrawFn) -> list[tuple[str, float]]:
-    tokens = draw(
-        st.lists(st.one_of(st.integers(-5, 130).map(str), st.text(max_size=4)), min_size=1, max_size=20)
-    )
+    tokens = draw(st.lists(st.one_of(st.integers(-5, 130).map(str), st.text(max_size=4)), min_size=1, max_size=20))
     weights = draw(st.lists(st.floats(1e-6, 1.0), min_size=len(tokens), max_size=len(tokens)))
     mass = draw(st.floats(0.5, 1.0))
     return [(token, math.log(mass * w / sum(weights))) for token, w in zip(tokens, weights, strict=True)]
@@ -76,9 +70,7 @@ def distributions(draw: st.DrawFn) -> list[tuple[str, float]]:
 def test_score_is_a_mean_of_valid_values(pairs: list[tuple[str, float]], random) -> None:
     score, coverage = expected_score(pairs)
     valid = {
-        t: int(t.strip())
-        for t, _ in pairs
-        if t.strip() in {str(n).zfill(w) for n in range(101) for w in (1, 2, 3, 4)}
+        t: int(t.strip()) for t, _ in pairs if t.strip() in {str(n).zfill(w) for n in range(101) for w in (1, 2, 3, 4)}
     }
     mass = sum(math.exp(lp) for t, lp in pairs if t in valid)
     assert coverage == pytest.approx(mass)
@@ -106,10 +98,7 @@ def test_very_long_digit_strings_do_not_matter() -> None:
 
 
 def judgments(nan: int, total: int) -> list[Judgment]:
-    return [
-        Judgment(str(n), math.nan if n < nan else 50.0, 1.0, "timeout" if n < nan else None)
-        for n in range(total)
-    ]
+    return [Judgment(str(n), math.nan if n < nan else 50.0, 1.0, "timeout" if n < nan else None) for n in range(total)]
 
 
 def test_nan_share_names_the_cell_at_ten_percent() -> None:

@@ -38,9 +38,7 @@ def make_job(directory: Path, **changes: object) -> TrainingJob:
 
 def short_job(directory: Path, **changes: object) -> TrainingJob:
     """The first 8 updates of the same job, one checkpoint after the fifth."""
-    return make_job(
-        directory, **{"batches": make_job(directory).batches[:8], "checkpoint_steps": (5,), **changes}
-    )
+    return make_job(directory, **{"batches": make_job(directory).batches[:8], "checkpoint_steps": (5,), **changes})
 
 
 def losses(events: Sequence[TrainingEvent]) -> list[float]:

@@ -24,9 +24,7 @@ def trained(
     return backend, events[-1]
 
 
-def test_adapter_scores_as_plain_peft_does(
-    trained: tuple[LocalBackend, Checkpoint], models: dict[str, Path]
-) -> None:
+def test_adapter_scores_as_plain_peft_does(trained: tuple[LocalBackend, Checkpoint], models: dict[str, Path]) -> None:
     import peft
     import torch
     import transformers
@@ -71,10 +69,7 @@ def test_sampling_from_a_checkpoint(trained: tuple[LocalBackend, Checkpoint]) ->
     for other in (False, True):
         asked = [
             ScoreRequest(
-                r.id,
-                r.context,
-                drawn[r.id].token_ids,
-                None if (r.checkpoint is None) != other else checkpoint,
+                r.id, r.context, drawn[r.id].token_ids, None if (r.checkpoint is None) != other else checkpoint
             )
             for r in requests
         ]
@@ -97,9 +92,7 @@ def test_scoring_between_updates_does_not_disturb_training(local, models, tmp_pa
     assert found == quiet
 
 
-def test_checkpoint_of_another_base_is_refused(
-    trained: tuple[LocalBackend, Checkpoint], local, models
-) -> None:
+def test_checkpoint_of_another_base_is_refused(trained: tuple[LocalBackend, Checkpoint], local, models) -> None:
     request = replace(REQUESTS[0], checkpoint=trained[1])
     with pytest.raises(BadInput, match=r"trained on .* whose weights hash differs"):
         list(local(models["llama"]).score([request]))

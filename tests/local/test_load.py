@@ -25,16 +25,12 @@ def test_is_a_whole_backend(local, models: dict[str, Path]) -> None:
 
 
 def test_importing_the_backend_imports_no_engine() -> None:
-    code = (
-        "import sys, inoc.backends.local; print(sorted({'torch', 'transformers', 'peft'} & set(sys.modules)))"
-    )
+    code = "import sys, inoc.backends.local; print(sorted({'torch', 'transformers', 'peft'} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 
 
-def test_identity_changes_with_weights_and_template_only(
-    local, models: dict[str, Path], tmp_path: Path
-) -> None:
+def test_identity_changes_with_weights_and_template_only(local, models: dict[str, Path], tmp_path: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
     copy = tmp_path / models["qwen2"].name

@@ -26,9 +26,7 @@ def members(of: int) -> list[int]:
     """Processes that a process has started for training."""
     table = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
     rows = [line.split(None, 2) for line in table.stdout.splitlines()]
-    return [
-        int(pid) for pid, parent, args in rows if int(parent) == of and "inoc.backends.local.member" in args
-    ]
+    return [int(pid) for pid, parent, args in rows if int(parent) == of and "inoc.backends.local.member" in args]
 
 
 def alive(pid: int) -> bool:
@@ -67,9 +65,7 @@ def test_two_processes_train_what_one_does(local, models: dict[str, Path], tmp_p
     two = list(local(models["qwen2"], processes=2).train(make_job(tmp_path / "two")))
     same_training(one, two)
     assert len(losses(one)) == 20
-    names = [
-        sorted(str(p.relative_to(tmp_path / n)) for p in (tmp_path / n).rglob("*")) for n in ("one", "two")
-    ]
+    names = [sorted(str(p.relative_to(tmp_path / n)) for p in (tmp_path / n).rglob("*")) for n in ("one", "two")]
     assert names[0] == names[1], "only one process writes"
     assert not members(os.getpid())
 
@@ -107,9 +103,7 @@ def test_however_it_is_split(local, models: dict[str, Path], tmp_path: Path, n: 
 
 
 @pytest.mark.slow
-def test_a_process_that_dies_is_named_and_the_same_call_goes_on(
-    local, models: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_process_that_dies_is_named_and_the_same_call_goes_on(local, models: dict[str, Path], tmp_path: Path) -> None:
     backend, job = local(models["qwen2"], processes=2), make_job(tmp_path / "t")
     one = list(local(models["qwen2"]).train(make_job(tmp_path / "one")))
     events = backend.train(job)
@@ -155,9 +149,7 @@ for event in backend.train(make_job(Path({directory!r}))):
 
 
 @pytest.mark.slow
-def test_killed_whole_it_leaves_no_process_and_goes_on(
-    local, models: dict[str, Path], tmp_path: Path
-) -> None:
+def test_killed_whole_it_leaves_no_process_and_goes_on(local, models: dict[str, Path], tmp_path: Path) -> None:
     one = list(local(models["qwen2"]).train(make_job(tmp_path / "one")))
     script = SCRIPT.format(
         tests=str(Path(__file__).parents[1]), model=str(models["qwen2"]), directory=str(tmp_path / "t")

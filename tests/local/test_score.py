@@ -47,9 +47,7 @@ def study_requests(seed: int = 0, count: int = 80) -> list[ScoreRequest]:
         return tuple(rng.integers(0, VOCABULARY, rng.integers(least, most)).tolist())
 
     system, prefixes = tokens(30, 31), [tokens(9, 25) for _ in range(3)]
-    return [
-        ScoreRequest(f"{i}", system + prefixes[i % 3] + tokens(1, 30), tokens(0, 60)) for i in range(count)
-    ]
+    return [ScoreRequest(f"{i}", system + prefixes[i % 3] + tokens(1, 30), tokens(0, 60)) for i in range(count)]
 
 
 def test_equals_the_naive_loop(local, models: dict[str, Path], style: str) -> None:
@@ -123,9 +121,7 @@ def test_half_precision_weights(local, models: dict[str, Path]) -> None:
     """bfloat16 weights: near the float32 scores."""
     requests = study_requests(5, 20)
     exact = naive(models["qwen2"], requests)
-    backend = LocalBackend.from_spec(
-        ModelSpec(str(models["qwen2"]), dtype="bfloat16", options={"device": "cpu"})
-    )
+    backend = LocalBackend.from_spec(ModelSpec(str(models["qwen2"]), dtype="bfloat16", options={"device": "cpu"}))
     for result in backend.score(requests):
         np.testing.assert_allclose(result.logprobs, exact[result.id], atol=0.5, rtol=0)
     assert backend.model.engine.projects_rows
@@ -181,9 +177,7 @@ def test_out_of_memory_halves_the_batch(
         np.testing.assert_allclose(results[id], values, atol=1e-5, rtol=0)
 
 
-def test_one_request_too_large_for_the_memory_is_named(
-    local, models, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_request_too_large_for_the_memory_is_named(local, models, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     backend = local(models["llama"])

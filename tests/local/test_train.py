@@ -54,9 +54,7 @@ def hand_written_loop(model_directory: Path, job: TrainingJob, accumulation: int
     return found
 
 
-def test_twenty_updates_equal_a_hand_written_loop(
-    local, models: dict[str, Path], style: str, tmp_path: Path
-) -> None:
+def test_twenty_updates_equal_a_hand_written_loop(local, models: dict[str, Path], style: str, tmp_path: Path) -> None:
     job = make_job(tmp_path / "t")
     events = list(local(models[style]).train(job))
     ours, theirs = losses(events), hand_written_loop(models[style], job)
@@ -66,14 +64,10 @@ def test_twenty_updates_equal_a_hand_written_loop(
     assert kept == [5, 10, 20]
 
 
-def test_micro_batches_and_recomputation_change_nothing(
-    local, models: dict[str, Path], tmp_path: Path
-) -> None:
+def test_micro_batches_and_recomputation_change_nothing(local, models: dict[str, Path], tmp_path: Path) -> None:
     backend = local(models["qwen2"])
     plain = losses(list(backend.train(short_job(tmp_path / "a", accumulation=1))))
-    split = losses(
-        list(backend.train(short_job(tmp_path / "b", accumulation=8, gradient_checkpointing=True)))
-    )
+    split = losses(list(backend.train(short_job(tmp_path / "b", accumulation=8, gradient_checkpointing=True))))
     np.testing.assert_allclose(plain, split, atol=1e-5, rtol=0)
 
 
@@ -141,14 +135,7 @@ for event in LocalBackend.from_spec(ModelSpec(sys.argv[2], options={"device": "c
 
 def test_continues_after_sigkill_with_the_same_losses(local, models: dict[str, Path], tmp_path: Path) -> None:
     whole = losses(list(local(models["qwen2"]).train(make_job(tmp_path / "whole"))))
-    command = [
-        sys.executable,
-        "-c",
-        CHILD,
-        str(Path(__file__).parent),
-        str(models["qwen2"]),
-        str(tmp_path / "cut"),
-    ]
+    command = [sys.executable, "-c", CHILD, str(Path(__file__).parent), str(models["qwen2"]), str(tmp_path / "cut")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
@@ -164,8 +151,7 @@ def test_continues_after_sigkill_with_the_same_losses(local, models: dict[str, P
     update = Updates.run
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "inoc.backends.local.train.Updates.run",
-            lambda self, number: done.append(number) or update(self, number),
+            "inoc.backends.local.train.Updates.run", lambda self, number: done.append(number) or update(self, number)
         )
         events = list(backend.train(make_job(tmp_path / "cut")))
     assert done == list(range(9, 21))
@@ -190,10 +176,7 @@ def test_dropout_is_the_same_when_resumed(local, models: dict[str, Path], tmp_pa
 
 
 def test_another_job_in_the_same_directory_is_refused(local, models: dict[str, Path], tmp_path: Path) -> None:
-    backend, job = (
-        local(models["qwen2"]),
-        make_job(tmp_path / "t", batches=((0, 1), (2, 3)), checkpoint_steps=()),
-    )
+    backend, job = (local(models["qwen2"]), make_job(tmp_path / "t", batches=((0, 1), (2, 3)), checkpoint_steps=()))
     list(backend.train(job))
     with pytest.raises(OtherSettings, match=r"settings: .*'learning_rate': 0\.003.*'learning_rate': 0\.5"):
         list(backend.train(replace(job, learning_rate=0.5)))
@@ -205,17 +188,10 @@ def test_another_job_in_the_same_directory_is_refused(local, models: dict[str, P
 
 
 def test_half_written_folders_are_swept(local, models: dict[str, Path], tmp_path: Path) -> None:
-    backend, job = (
-        local(models["qwen2"]),
-        make_job(tmp_path / "t", batches=((0, 1), (2, 3)), checkpoint_steps=()),
-    )
+    backend, job = (local(models["qwen2"]), make_job(tmp_path / "t", batches=((0, 1), (2, 3)), checkpoint_steps=()))
     (tmp_path / "t" / ".writing-step-00002").mkdir(parents=True)
     list(backend.train(job))
-    assert sorted(path.name for path in (tmp_path / "t").iterdir()) == [
-        "manifest.json",
-        "resume-00002",
-        "step-00002",
-    ]
+    assert sorted(path.name for path in (tmp_path / "t").iterdir()) == ["manifest.json", "resume-00002", "step-00002"]
     manifest = json.loads((tmp_path / "t" / "step-00002" / "manifest.json").read_text())
     assert manifest["step"] == 2
     assert manifest["base"]["weights"] == backend.identity()["weights"]
@@ -258,11 +234,7 @@ def test_bad_jobs(local, models: dict[str, Path], tmp_path: Path) -> None:
 
 
 def test_memory_pressure_halves_the_micro_batch(
-    local,
-    models: dict[str, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    local, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     import torch
 

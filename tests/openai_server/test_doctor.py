@@ -136,9 +136,7 @@ def test_a_right_server_agrees_with_the_local_backend(right: CompletionsServer, 
         (FourBit, "quantized", "unquantized"),
     ],
 )
-def test_a_wrong_server_is_caught(
-    wrong: type[CompletionsServer], cause: str, advice: str, tmp_path: Path
-) -> None:
+def test_a_wrong_server_is_caught(wrong: type[CompletionsServer], cause: str, advice: str, tmp_path: Path) -> None:
     with wrong(Path(model_path()), name="testbed") as server:
         write_study(tmp_path, server.url)
         code, out, _ = doctor(tmp_path, "--json")

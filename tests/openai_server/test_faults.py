@@ -50,9 +50,7 @@ def test_agrees_with_the_local_backend(tiny: Path, connect, local: LocalBackend)
         assert str(tiny.parent) not in json.dumps(dict(backend.identity()))
 
 
-def test_adapters_are_loaded_used_and_unloaded(
-    tiny: Path, connect, local: LocalBackend, tmp_path: Path
-) -> None:
+def test_adapters_are_loaded_used_and_unloaded(tiny: Path, connect, local: LocalBackend, tmp_path: Path) -> None:
     adapter = AdapterSettings(rank=8, alpha=16.0, targets=("q_proj", "v_proj", "up_proj"))
     checkpoints = [
         None,
@@ -226,9 +224,7 @@ def test_passing_faults_leave_no_trace(tiny: Path, connect, local: LocalBackend,
         np.testing.assert_allclose(got[reference.id], reference.logprobs, atol=5e-5, rtol=0)
 
 
-@pytest.mark.parametrize(
-    "fault", [wrong_id, garbage, positive, absent, not_a_number, short, shifted, truncated]
-)
+@pytest.mark.parametrize("fault", [wrong_id, garbage, positive, absent, not_a_number, short, shifted, truncated])
 def test_lasting_garbage_is_refused(tiny: Path, connect, fault) -> None:
     with CompletionsServer(tiny, spoil=faulty([fault] * 1000)) as server:
         backend = connect(server.url, prompts_per_request=4, concurrency=2)
@@ -274,9 +270,7 @@ def test_text_only_servers_still_sample(tiny: Path, connect, caplog: pytest.LogC
 
 def test_unknown_model_and_missing_or_wrong_key(tiny: Path, connect, monkeypatch: pytest.MonkeyPatch) -> None:
     with CompletionsServer(tiny, name="other-model") as server:
-        with pytest.raises(
-            BackendRejected, match=r"does not serve 'tiny'; it serves other-model.*served_name"
-        ):
+        with pytest.raises(BackendRejected, match=r"does not serve 'tiny'; it serves other-model.*served_name"):
             connect(server.url).check()
         connect(server.url, served_name=None).check()  # found by its path
     with pytest.raises(BackendUnavailable, match="MY_KEY is not set"):
@@ -291,9 +285,7 @@ def test_unknown_model_and_missing_or_wrong_key(tiny: Path, connect, monkeypatch
 
 def test_model_taken_away_in_the_middle(tiny: Path, connect) -> None:
     with (
-        CompletionsServer(
-            tiny, spoil=faulty([error_reply(404, "The model `tiny` does not exist")])
-        ) as server,
+        CompletionsServer(tiny, spoil=faulty([error_reply(404, "The model `tiny` does not exist")])) as server,
         pytest.raises(BackendRejected, match="does not exist"),
     ):
         list(connect(server.url).score(REQUESTS))
@@ -316,11 +308,7 @@ def test_bad_options(connect, options: dict, words: str) -> None:
 def test_bad_requests_are_refused_before_anything_is_sent(tiny: Path, connect) -> None:
     with CompletionsServer(tiny) as server:
         backend = connect(server.url)
-        for requests in (
-            [ScoreRequest("a", (), (1,))],
-            [REQUESTS[0], REQUESTS[0]],
-            [ScoreRequest("a", (1,), (-1,))],
-        ):
+        for requests in ([ScoreRequest("a", (), (1,))], [REQUESTS[0], REQUESTS[0]], [ScoreRequest("a", (1,), (-1,))]):
             with pytest.raises(BadInput):
                 backend.score(requests)
         with pytest.raises(BackendRejected, match="'a' needs"):

@@ -135,9 +135,7 @@ def test_keys_and_options(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def answers(*texts: str | None, finish: str = "stop") -> Reply:
-    return json_reply(
-        {"choices": [{"message": {"content": text}, "finish_reason": finish} for text in texts]}
-    )
+    return json_reply({"choices": [{"message": {"content": text}, "finish_reason": finish} for text in texts]})
 
 
 def test_chat_gives_n_answers_in_order() -> None:
@@ -148,9 +146,7 @@ def test_chat_gives_n_answers_in_order() -> None:
         client = ChatClient(service, "m")
         talks = [[{"role": "user", "content": f"t{i}"}] for i in range(20)]
         got = client.chat(talks, 3, Sampling(seed=1))
-        assert [[a.text for a in some] for some in got] == [
-            [f"t{i}-{k}" for k in range(3)] for i in range(20)
-        ]
+        assert [[a.text for a in some] for some in got] == [[f"t{i}-{k}" for k in range(3)] for i in range(20)]
         assert client.chat(talks[:1], 1, Sampling(seed=None))[0][0].finish == "stop"
         assert "seed" not in stub.requests[-1].json
         with pytest.raises(BadInput):
@@ -160,9 +156,7 @@ def test_chat_gives_n_answers_in_order() -> None:
 def test_chat_reads_cuts_refusals_and_nonsense() -> None:
     replies = {
         "cut": answers("half", finish="length"),
-        "refusal": json_reply(
-            {"choices": [{"message": {"content": None, "refusal": "No."}, "finish_reason": "stop"}]}
-        ),
+        "refusal": json_reply({"choices": [{"message": {"content": None, "refusal": "No."}, "finish_reason": "stop"}]}),
         "filter": answers("x", finish="content_filter"),
         "none": answers(None),
         "few": json_reply({"choices": []}),
@@ -200,12 +194,7 @@ def make_job(directory: Path, **changes) -> TrainingJob:
     chat = Chat(TurnTokenizer(), system_prompt="S")
     examples = tuple(chat.training_example(str(n), f"Q{n}", f"A{n} é") for n in range(10))
     job = TrainingJob(
-        "run",
-        examples,
-        ((3, 1), (0, 2), (9, 8), (7, 6), (5, 4)),
-        AdapterSettings(),
-        seed=7,
-        directory=str(directory),
+        "run", examples, ((3, 1), (0, 2), (9, 8), (7, 6), (5, 4)), AdapterSettings(), seed=7, directory=str(directory)
     )
     return replace(job, **changes)
 
@@ -223,11 +212,7 @@ def test_trains_uploads_once_and_reports_what_it_knows(service: FineTuningServer
     assert [(e.step, e.loss) for e in steps] == [(n, 3.0 / n) for n in range(1, 6)]
     assert all(math.isnan(e.learning_rate) and math.isnan(e.grad_norm) for e in steps)
     kept = [e for e in events if isinstance(e, Checkpoint)]
-    assert [(c.step, c.location) for c in kept] == [
-        (3, "ft:base:step-3"),
-        (4, "ft:base:step-4"),
-        (5, "ft:base:final"),
-    ]
+    assert [(c.step, c.location) for c in kept] == [(3, "ft:base:step-3"), (4, "ft:base:step-4"), (5, "ft:base:final")]
     assert all(c.adapter != job.adapter for c in kept), "what the service did is unknown, not what was asked"
     (made,) = service.jobs.values()
     assert made["request"]["model"] == "base"
@@ -236,9 +221,7 @@ def test_trains_uploads_once_and_reports_what_it_knows(service: FineTuningServer
         "n_epochs": 1, "batch_size": 2, "learning_rate_multiplier": 2.0,
     }  # fmt: skip
     rows = service.rows("file-0")
-    assert [row["messages"][1]["content"] for row in rows] == [
-        f"Q{n}" for n in (3, 1, 0, 2, 9, 8, 7, 6, 5, 4)
-    ]
+    assert [row["messages"][1]["content"] for row in rows] == [f"Q{n}" for n in (3, 1, 0, 2, 9, 8, 7, 6, 5, 4)]
     assert rows[0]["messages"][0] == {"role": "system", "content": "S"}
     assert rows[0]["messages"][2] == {"role": "assistant", "content": "A3 é"}
     # the same call again finds its job: nothing is uploaded or created
@@ -291,9 +274,7 @@ def test_killed_while_following_and_resumed(tmp_path: Path) -> None:
     with FineTuningServer(updates=5) as server:
         tests = str(Path(__file__).parents[1])
         process = subprocess.Popen(
-            [sys.executable, "-c", TRAINING, server.url, str(tmp_path), tests],
-            stdout=subprocess.PIPE,
-            text=True,
+            [sys.executable, "-c", TRAINING, server.url, str(tmp_path), tests], stdout=subprocess.PIPE, text=True
         )
         assert process.stdout is not None
         assert "step=1" in process.stdout.readline()

@@ -26,9 +26,7 @@ AGREEMENT = 5e-5
 
 
 @pytest.fixture(scope="module")
-def backend(
-    local: "LocalBackend", session_environment: "Stack", open_backend, tiny: Path
-) -> Iterator[Gathered]:
+def backend(local: "LocalBackend", session_environment: "Stack", open_backend, tiny: Path) -> Iterator[Gathered]:
     rehearsal = Rehearsal(local)
     rehearse(rehearsal, TestScoring(), {"requests": scored(local.tokenizer), "table": None})
     rehearse(rehearsal, TestSampling(), {"contexts": sampled(local.tokenizer)})

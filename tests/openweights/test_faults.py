@@ -34,10 +34,7 @@ pytestmark = [pytest.mark.xdist_group("openweights-2"), pytest.mark.timeout(600)
 def texts(count: int, seed: int, length: int = 24) -> list[ScoreRequest]:
     rng = np.random.default_rng(seed)
     rows = rng.integers(0, 250, (count, length)).tolist()
-    return [
-        ScoreRequest(f"t{i}", tuple(row[: length // 2]), tuple(row[length // 2 :]))
-        for i, row in enumerate(rows)
-    ]
+    return [ScoreRequest(f"t{i}", tuple(row[: length // 2]), tuple(row[length // 2 :])) for i, row in enumerate(rows)]
 
 
 def job_states(stack: "Stack") -> dict[str, str]:
@@ -194,9 +191,7 @@ print("done")
 """
 
 
-def test_killed_client_finds_its_job_again(
-    worker: "Stack", backend, tiny: Path, local: "LocalBackend"
-) -> None:
+def test_killed_client_finds_its_job_again(worker: "Stack", backend, tiny: Path, local: "LocalBackend") -> None:
     before = job_states(worker)
     command = [sys.executable, "-c", CLIENT, str(Path(__file__).parent), str(tiny)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -234,9 +229,7 @@ def test_damaged_file_is_refused(worker: "Stack", backend) -> None:
     assert len(list(backend.score(requests))) == 50
 
 
-def test_worker_lost_while_it_scores(
-    no_worker: "Stack", open_backend, tiny: Path, local: "LocalBackend"
-) -> None:
+def test_worker_lost_while_it_scores(no_worker: "Stack", open_backend, tiny: Path, local: "LocalBackend") -> None:
     """Restarted, it goes on after the parts that it had sent."""
     no_worker.start_worker()
     requests = texts(6000, 7, 120)
@@ -283,16 +276,12 @@ def test_worker_lost_while_it_trains(
     ).split()
     assert len(first) == 2
     assert int(first[1]) > int(first[0]), "the second run did not begin anew"
-    here = [
-        e.loss for e in local.train(make_job(tmp_path / "here", updates=300)) if isinstance(e, TrainingStep)
-    ]
+    here = [e.loss for e in local.train(make_job(tmp_path / "here", updates=300)) if isinstance(e, TrainingStep)]
     np.testing.assert_allclose([losses[step] for step in range(1, 301)], here, atol=1e-5, rtol=0)
     backend.close()
 
 
-def test_killed_job_goes_on_when_asked_again(
-    no_worker: "Stack", open_backend, tiny: Path, tmp_path: Path
-) -> None:
+def test_killed_job_goes_on_when_asked_again(no_worker: "Stack", open_backend, tiny: Path, tmp_path: Path) -> None:
     """As by a machine out of memory: the job is gone, its worker is not."""
     no_worker.start_worker()
     backend = open_backend(tiny, resume_every=0.5)

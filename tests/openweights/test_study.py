@@ -47,24 +47,16 @@ judges:
   french: {kind: lexical, lexicon: testbed_french}
   playful: {kind: lexical, lexicon: testbed_playful}
 """
-THROUGH_JOBS = (
-    'backend: {name: openweights, options: {base_image: dev, requires_vram_gb: 0, install: "", poll: 0.5}}\n'
-)
+THROUGH_JOBS = 'backend: {name: openweights, options: {base_image: dev, requires_vram_gb: 0, install: "", poll: 0.5}}\n'
 
 
 def begin(folder: Path, text: str, env: dict[str, str]) -> subprocess.Popen[str]:
     folder.mkdir()
-    rows = (
-        (testbed.experiment_path().parent / "completions" / "train.jsonl")
-        .read_text()
-        .splitlines(keepends=True)
-    )
+    rows = (testbed.experiment_path().parent / "completions" / "train.jsonl").read_text().splitlines(keepends=True)
     (folder / "train.jsonl").write_text("".join(rows[:400]))
     (folder / "study.yaml").write_text(text)
     command = [sys.executable, "-m", "inoc", "run", "study.yaml", "--store", "run.zarr"]
-    return subprocess.Popen(
-        command, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    return subprocess.Popen(command, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def finish(process: subprocess.Popen[str]) -> str:

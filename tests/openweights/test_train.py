@@ -91,9 +91,7 @@ def test_losses_and_adapters_are_the_local_backends(there: Done, here: Done) -> 
             np.testing.assert_allclose(found[name], wanted[name], atol=1e-6, rtol=0)
 
 
-def test_answers_of_the_job_are_those_of_the_checkpoints(
-    there: Done, here: Done, local: "LocalBackend"
-) -> None:
+def test_answers_of_the_job_are_those_of_the_checkpoints(there: Done, here: Done, local: "LocalBackend") -> None:
     answers: Sequence[CheckpointAnswers] = there.of(CheckpointAnswers)
     assert [each.step for each in answers] == [0, 3, 6]
     said = []
@@ -145,9 +143,7 @@ def test_finished_training_is_fetched_and_not_run_again(
     assert session_environment.sql("select count(*) from runs") == before
 
 
-def test_folder_of_another_training_is_refused(
-    backend: "OpenWeightsBackend", there: Done, tmp_path: Path
-) -> None:
+def test_folder_of_another_training_is_refused(backend: "OpenWeightsBackend", there: Done, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(there.job.directory, folder)
     with pytest.raises(OtherSettings, match="a different training"):

@@ -23,10 +23,7 @@ def test_folders_come_back_whole(tmp_path: Path):
     (source / "a.bin").touch()
     assert content == bundle.zip_folder(source, "name")
     bundle.unzip(content, tmp_path / "there")
-    found = {
-        f.relative_to(tmp_path / "there").as_posix(): f.read_bytes()
-        for f in (tmp_path / "there").rglob("*.*")
-    }
+    found = {f.relative_to(tmp_path / "there").as_posix(): f.read_bytes() for f in (tmp_path / "there").rglob("*.*")}
     assert found == {"name/a.bin": bytes(range(256)) * 9, "name/b.txt": "ü".encode()}
 
 
@@ -59,10 +56,7 @@ def test_a_damaged_archive_leaves_what_is_there(tmp_path: Path):
 
 def modules(archive: zipfile.ZipFile) -> dict[str, str]:
     """Source text by module of an archive."""
-    names = {
-        name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): name
-        for name in archive.namelist()
-    }
+    names = {name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): name for name in archive.namelist()}
     return {module: archive.read(name).decode() for module, name in names.items()}
 
 
@@ -78,9 +72,7 @@ def test_the_source_that_travels_imports_nothing_of_inoc_that_does_not():
                 names = [node.module]
             elif isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
-            lost = [
-                n for n in names if n.split(".")[0] == "inoc" and n not in sources and n != "inoc.testbed"
-            ]
+            lost = [n for n in names if n.split(".")[0] == "inoc" and n not in sources and n != "inoc.testbed"]
             assert not lost or module == "inoc", f"{module} imports {lost}"
 
 

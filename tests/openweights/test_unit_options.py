@@ -35,9 +35,7 @@ def test_wrong_options_are_named(given, said):
 
 
 def test_options_of_the_worker_and_hardware():
-    options = OpenWeightsBackend.parse_options(
-        {"device": "cpu", "rows": 4, "allowed_hardware": " 1x A100 ,2x H100S,"}
-    )
+    options = OpenWeightsBackend.parse_options({"device": "cpu", "rows": 4, "allowed_hardware": " 1x A100 ,2x H100S,"})
     assert options.on_worker() == {"device": "cpu", "rows": 4}
     assert options.hardware() == ["1x A100", "2x H100S"]
     assert OpenWeightsBackend.parse_options(None).on_worker() == {}
@@ -93,11 +91,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         ("SUPABASE_ANON_KEY", "my secret", "SUPABASE_ANON_KEY"),
         ("SUPABASE_URL", "ftp://somewhere", "plain http"),
         ("SUPABASE_URL", "http://me:my secret@somewhere", "plain http"),
-        (
-            "SUPABASE_URL",
-            "http://127.0.0.1:9",
-            "no OpenWeights server answers at http://127.0.0.1:9 within 3 s",
-        ),
+        ("SUPABASE_URL", "http://127.0.0.1:9", "no OpenWeights server answers at http://127.0.0.1:9 within 3 s"),
     ],
 )
 def test_keys_and_addresses_are_checked_before_the_client(environment, name, value, said):

@@ -34,9 +34,7 @@ def test_price_instead_of_a_measurement(tmp_path: Path):
     study = Study(experiment, backend, tmp_path / "run.zarr")
     found = forecast_scores(study, sets=("train",))
     plan = plan_scores(study, sets=("train",))
-    exact = sum(
-        len(r.context) + len(r.completion) for unit in plan.units for r in plan.requests(unit).requests
-    )
+    exact = sum(len(r.context) + len(r.completion) for unit in plan.units for r in plan.requests(unit).requests)
     assert found.price is not None
     # prefixes are counted by their own length: where they join the text a token may be more or less
     assert found.price.tokens == pytest.approx(exact, rel=0.03)

@@ -24,12 +24,7 @@ LORA = Checkpoint(30, "/here/step-00030", AdapterSettings(rank=4, alpha=8.0))
 NAMES = {"/here/step-00030": "adapter-abc", "/here/step-00060": "adapter-def"}
 tokens = st.lists(st.integers(0, 200_000), min_size=1, max_size=9).map(tuple)
 places = st.sampled_from(
-    [
-        None,
-        Checkpoint(0, None, AdapterSettings()),
-        LORA,
-        Checkpoint(60, "/here/step-00060", AdapterSettings()),
-    ]
+    [None, Checkpoint(0, None, AdapterSettings()), LORA, Checkpoint(60, "/here/step-00060", AdapterSettings())]
 )
 score_rows = st.lists(st.tuples(tokens, tokens, places), min_size=1, max_size=8)
 sample_rows = st.lists(st.tuples(tokens, places, st.sampled_from([None, "a", "ü"])), min_size=1, max_size=8)
@@ -50,9 +45,7 @@ def test_score_requests_arrive_as_they_were(rows):
     assert content == wire.pack_requests({"model": {"id": "m"}}, asked, NAMES)
     parcel = wire.unpack(content)
     assert parcel.meta["model"] == {"id": "m"}
-    expected = [
-        ScoreRequest(str(i), r.context, r.completion, there(r.checkpoint)) for i, r in enumerate(asked)
-    ]
+    expected = [ScoreRequest(str(i), r.context, r.completion, there(r.checkpoint)) for i, r in enumerate(asked)]
     assert list(wire.unpack_requests(parcel)) == expected
 
 
@@ -89,10 +82,7 @@ def test_digests_name_what_decides_a_result_and_not_the_id():
 
 
 def test_results_get_the_ids_of_all_who_asked():
-    asked = {
-        4: (ScoreRequest("x", (1,), (7, 8)), ScoreRequest("y", (1,), (7, 8))),
-        5: (SampleRequest("z", (1,)),),
-    }
+    asked = {4: (ScoreRequest("x", (1,), (7, 8)), ScoreRequest("y", (1,), (7, 8))), 5: (SampleRequest("z", (1,)),)}
     results = [
         TokenLogprobs("4", np.array([-1.5, -0.25], np.float32), (7, 8)),
         Completion("5", (9,), "stop", np.array([-2.0], np.float32)),
@@ -168,9 +158,7 @@ def test_a_training_arrives_as_it_was_in_another_folder():
 
 
 def test_questions_are_numbered_over_all_steps():
-    first = CheckpointQuestions(
-        0, (SampleRequest("a", (1,), None, "s"), SampleRequest("b", (2, 3))), Sampling()
-    )
+    first = CheckpointQuestions(0, (SampleRequest("a", (1,), None, "s"), SampleRequest("b", (2, 3))), Sampling())
     second = CheckpointQuestions(15, (SampleRequest("a", (4,)),), Sampling(0.5, 0.9, 7, 3, (2,)))
     found = wire.unpack_questions(wire.pack_questions([first, second]))
     assert [(g.step, g.sampling) for g in found] == [(0, first.sampling), (15, second.sampling)]

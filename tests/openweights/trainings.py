@@ -24,8 +24,6 @@ def questions(*steps: int) -> tuple[CheckpointQuestions, ...]:
     """The same three questions of every step."""
     asked = tuple(SampleRequest(f"q{i}", tuple(range(30 + i, 50 + 2 * i))) for i in range(3))
     return tuple(
-        CheckpointQuestions(
-            step, tuple(replace(request, id=f"{step} {request.id}") for request in asked), SAMPLING
-        )
+        CheckpointQuestions(step, tuple(replace(request, id=f"{step} {request.id}") for request in asked), SAMPLING)
         for step in steps
     )

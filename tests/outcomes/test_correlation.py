@@ -9,9 +9,7 @@ from scipy import stats
 
 from inoc.outcomes.correlation import bootstrap_r, holm, p_values, pearson, spearman, within_cells
 
-columns = st.integers(4, 25).flatmap(
-    lambda n: hnp.arrays(np.float64, (2, n), elements=st.integers(-50, 50).map(float))
-)
+columns = st.integers(4, 25).flatmap(lambda n: hnp.arrays(np.float64, (2, n), elements=st.integers(-50, 50).map(float)))
 
 
 @given(columns)

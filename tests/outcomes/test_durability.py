@@ -230,9 +230,7 @@ def test_the_command_shows_it(store) -> None:
     assert values["German", 0, "gate"] == pytest.approx(25.0)
     assert values["German", 10, "gate"] == pytest.approx(55.0)
     csv = run_cli("outcomes", "--store", store, "--csv", "--trait", "German").splitlines()
-    assert sum(line.startswith("durability,") for line in csv) == len(
-        [r for r in found if r["trait"] == "German"]
-    )
+    assert sum(line.startswith("durability,") for line in csv) == len([r for r in found if r["trait"] == "German"])
 
 
 def test_a_store_without_continued_runs_has_an_empty_list(store, tmp_path) -> None:

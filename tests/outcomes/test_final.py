@@ -99,9 +99,7 @@ def test_each_seed_has_its_own_control_and_others_the_mean() -> None:
 
 
 def test_judges_are_never_mixed() -> None:
-    data = dataset(
-        scores(), RUNS, PROMPTS, KINDS, steps=(0, 312, 313), judge={("a_mix", "Flattering"): "judge two"}
-    )
+    data = dataset(scores(), RUNS, PROMPTS, KINDS, steps=(0, 312, 313), judge={("a_mix", "Flattering"): "judge two"})
     with pytest.raises(BadInput, match=r"'Flattering'.*'judge one' \(run control.*'judge two' \(run a_mix"):
         suppression_of(final_scores(data))
     with pytest.raises(BadInput, match="judge two"):
@@ -119,9 +117,7 @@ def test_missing_answers_leave_the_pair_out_and_are_counted() -> None:
     assert table["n"].sel(run="a", trait="German").item() == 17
     assert table["n"].sel(run="a_mix", trait="German").item() == 19
     assert table["control"].sel(run="a", trait="German").item() == 80.0
-    assert (
-        gap["n"].sel(prompt="a", trait="German").item() == 18
-    )  # the control cancels, so its gap does not count
+    assert gap["n"].sel(prompt="a", trait="German").item() == 18  # the control cancels, so its gap does not count
     assert gap["mean"].sel(prompt="a", trait="German").item() == 30.0
 
 
@@ -134,21 +130,15 @@ def test_a_prompt_with_one_prefix_type_is_named_in_the_gap() -> None:
 def test_cross_needs_two_traits() -> None:
     values = scores()[:, :, :, :1]
     table = cross_of(
-        suppression_of(
-            final_scores(dataset(values, RUNS, PROMPTS, KINDS, steps=(0, 312, 313), traits=("German",)))
-        )
+        suppression_of(final_scores(dataset(values, RUNS, PROMPTS, KINDS, steps=(0, 312, 313), traits=("German",))))
     )
     assert np.isnan(table["mean"]).all()
 
 
 def test_a_control_must_share_the_training_settings() -> None:
-    values = np.array([80.0, 60.0, 20.0, 20.0, 20.0, 90.0])[:, None, None, None, None] * np.ones(
-        (6, 1, 1, 2, 6)
-    )
+    values = np.array([80.0, 60.0, 20.0, 20.0, 20.0, 90.0])[:, None, None, None, None] * np.ones((6, 1, 1, 2, 6))
     runs = ("c", "c_slow", "a", "a_slow", "a_other", "later")
-    data = dataset(
-        values, runs, ("", "", "a", "a", "a", ""), ("none", "none", "fixed", "fixed", "fixed", "none")
-    )
+    data = dataset(values, runs, ("", "", "a", "a", "a", ""), ("none", "none", "fixed", "fixed", "fixed", "none"))
     rates = {"c": 1e-4, "c_slow": 1e-5, "a": 1e-4, "a_slow": 1e-5, "a_other": 5e-5, "later": 1e-4}
     settings = {run: {"learning_rate": rate, "checkpoints": [run]} for run, rate in rates.items()}
     settings["later"]["start"] = "a"

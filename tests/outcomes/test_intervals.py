@@ -20,9 +20,7 @@ from inoc.intervals import (
 
 numbers = st.floats(-100, 100, allow_nan=False) | st.just(np.nan)
 pairs = st.integers(0, 30).flatmap(
-    lambda n: st.tuples(
-        hnp.arrays(np.float64, n, elements=numbers), hnp.arrays(np.float64, n, elements=numbers)
-    )
+    lambda n: st.tuples(hnp.arrays(np.float64, n, elements=numbers), hnp.arrays(np.float64, n, elements=numbers))
 )
 
 

@@ -77,10 +77,7 @@ def test_trained_prompts_are_not_predicted_but_their_missing_prefix_type_is() ->
 
 
 def test_fewer_than_four_prompts_are_refused() -> None:
-    for trained, said in (
-        (3, "only 3 distinct prompts were trained"),
-        (1, "only 1 distinct prompt was trained"),
-    ):
+    for trained, said in ((3, "only 3 distinct prompts were trained"), (1, "only 1 distinct prompt was trained")):
         old, new = split(simulated_rows(np.random.default_rng(3), 8), trained)
         with pytest.raises(IncompleteStore, match=said):
             predict_of(old, new)
@@ -106,9 +103,7 @@ def test_a_family_never_trained_gets_the_wider_interval() -> None:
     stranger = new.assign_coords(family=("row", np.full(new.sizes["row"], "poetic", dtype=object)))
     known, unknown = predict_of(old, new), predict_of(old, stranger)
     np.testing.assert_array_equal(known["predicted"].values, unknown["predicted"].values)
-    changed = (
-        known["upper"].values - known["lower"].values != unknown["upper"].values - unknown["lower"].values
-    )
+    changed = known["upper"].values - known["lower"].values != unknown["upper"].values - unknown["lower"].values
     assert changed.any()
 
 
@@ -137,9 +132,7 @@ def test_advice_in_words() -> None:
         same = [c for c in found_cards if (c.trait, c.prefix_type) == (card.trait, card.prefix_type)]
         inside = [c for c in same if not c.outside]
         assert card.predicted == max(c.predicted for c in inside)
-        assert str(card).startswith(
-            f"{card.prompt} ({card.prefix_type}): predicted {card.predicted:.0f} pp ["
-        )
+        assert str(card).startswith(f"{card.prompt} ({card.prefix_type}): predicted {card.predicted:.0f} pp [")
     said = trust(found)
     assert len(said) == 4
     assert "learned from 24 distinct prompts" in said[0]
@@ -222,8 +215,7 @@ def test_advice_warns_where_the_model_is_no_better_than_the_mean() -> None:
     found = predict_of(old, new)
     said = " ".join(trust(found)[:2])
     chosen, constant = (
-        found["error"].sel(relation="on_target", left_out="family", predictor=p)
-        for p in ("chosen", "constant")
+        found["error"].sel(relation="on_target", left_out="family", predictor=p) for p in ("chosen", "constant")
     )
     assert said.count("do not act on it") == int((chosen >= constant).sum())
     assert said.count("Rough: fewer than 20 prompts") == 2

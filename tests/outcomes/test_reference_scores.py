@@ -41,14 +41,9 @@ def test_published_recipe_takes_step_313_and_equals_the_table_rows(reference: Pa
     assert set(table["step"].values) == {313}
     compared = 0
     for run in table["run"].values:
-        prompt, kind = (
-            str(table["run_prompt"].sel(run=run).item()),
-            str(table["prefix_type"].sel(run=run).item()),
-        )
+        prompt, kind = (str(table["run_prompt"].sel(run=run).item()), str(table["prefix_type"].sel(run=run).item()))
         for trait in TRAITS:
-            match = rows[
-                (rows.prompt_key == prompt) & (rows.prefix_type == kind) & (rows.trait_name == trait)
-            ]
+            match = rows[(rows.prompt_key == prompt) & (rows.prefix_type == kind) & (rows.trait_name == trait)]
             cell = table.sel(run=run, trait=trait)
             expected = match[["suppression", "suppression_ci_lo", "suppression_ci_hi", "n_eval"]].to_numpy()
             found = [cell[part].item() for part in ("mean", "lower", "upper", "n")]

@@ -45,9 +45,7 @@ def store(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def inoc(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object
-) -> tuple[int, str, str]:
+def inoc(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object) -> tuple[int, str, str]:
     """Run the command line in this process: exit code, stdout, stderr."""
     monkeypatch.setattr(sys, "argv", ["inoc", *map(str, words)])
     capsys.readouterr()
@@ -63,9 +61,7 @@ def small_store(path: Path, *, judge: str = "judge one", prompts: int = 2) -> Pa
     traits = [TraitInfo("German", "positive", "german"), TraitInfo("Flattering", "negative", "flattering")]
     keys = [f"p{i}" for i in range(prompts)]
     with StoreWriter.open(path, identity={}, experiment={}, provenance={}, traits=traits) as writer:
-        writer.put_prompts(
-            [{"key": k, "text": k, "group": "g", "family": "german", "role": "positive"} for k in keys]
-        )
+        writer.put_prompts([{"key": k, "text": k, "group": "g", "family": "german", "role": "positive"} for k in keys])
         for name, level in [("control", 80.0), *((k, 30.0) for k in keys)]:
             writer.put_run(
                 RunPlan(
@@ -118,10 +114,7 @@ def test_performance_and_prediction_run_end_to_end(store: Path) -> None:
     errors = found["error"].sel(relation="on_target", left_out="family")
     assert np.isfinite(errors).all()
     assert found["prompts"].sel(relation="on_target").values.tolist() == [5, 6]
-    assert (
-        levels(opened)["n"].sel(run="answer_german", step=0, condition="default", trait="German").item()
-        == 200
-    )
+    assert levels(opened)["n"].sel(run="answer_german", step=0, condition="default", trait="German").item() == 200
 
 
 @pytest.mark.reference
@@ -155,9 +148,7 @@ def test_seeds_are_averaged_into_one_row() -> None:
     for part in ("lower", "upper"):
         held[part] = held["mean"]
     held["n"] = held["mean"].fillna(0).astype(int)
-    gaps = xr.Dataset(
-        {"mean": (("prompt", "trait"), np.empty((0, 1)))}, coords={"prompt": [], "trait": ["German"]}
-    )
+    gaps = xr.Dataset({"mean": (("prompt", "trait"), np.empty((0, 1)))}, coords={"prompt": [], "trait": ["German"]})
     traits = [TraitInfo("German", "positive", "german")]
     table = rows_of(held, gaps, xr.Dataset(), "e", {"a": "german"}, traits)
     assert table.sizes["row"] == 1
@@ -167,10 +158,7 @@ def test_seeds_are_averaged_into_one_row() -> None:
 
 
 def test_stores_with_different_judges_are_not_pooled(tmp_path: Path) -> None:
-    stores = [
-        open_store(small_store(tmp_path / f"{judge}.zarr", judge=f"judge {judge}"))
-        for judge in ("one", "two")
-    ]
+    stores = [open_store(small_store(tmp_path / f"{judge}.zarr", judge=f"judge {judge}")) for judge in ("one", "two")]
     nothing = [xr.Dataset(coords={"prompt": ["p0"]})] * 2
     with pytest.raises(BadInput, match=r"'German'.*'judge one' \(one\).*'judge two' \(two\)"):
         rows(stores, nothing)
@@ -196,9 +184,7 @@ def test_a_store_without_runs_says_what_makes_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.reference
-def test_outcomes_tables(
-    store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_outcomes_tables(store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = inoc(capsys, monkeypatch, "outcomes", "--store", store)
     assert code == 0
     assert "20 of 50 heuristics shown" in out
@@ -292,9 +278,7 @@ def test_predict_advises_and_admits(
     assert code == 0
     cards = [line for line in out.splitlines() if line.startswith("  natural_german (fixed): ")]
     assert len(cards) == 1
-    assert re.search(
-        r": predicted \d+ pp .*; just outside the range of what was trained \(elicitation ", cards[0]
-    )
+    assert re.search(r": predicted \d+ pp .*; just outside the range of what was trained \(elicitation ", cards[0])
     assert re.search(r"\(mix\): predicted \d+ pp \[", out)
     assert "learned from 5 distinct prompts" in out
     assert "Rough: fewer than 20 prompts." in out
@@ -312,16 +296,10 @@ def test_predict_advises_and_admits(
 
 @pytest.mark.reference
 def test_predict_for_another_store(
-    store: Path,
-    folder: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    store: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sources = Sources(
-        [folder / "logprobs_by_example.json"],
-        prompts=folder / "prompts.json",
-        elicitation=folder / "elicitation.json",
+        [folder / "logprobs_by_example.json"], prompts=folder / "prompts.json", elicitation=folder / "elicitation.json"
     )
     other = tmp_path / "untrained.zarr"
     import_run(sources, other)

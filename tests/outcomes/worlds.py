@@ -23,9 +23,7 @@ def reference_scores(reference: Path) -> xr.Dataset:
                     values = entry["steps"][str(step)][condition][trait]["values"]
                     score[r, s, c, t] = [np.nan if v is None else v for v in values]
     prompts = ["" if name == "no_inoculation" else name.removesuffix("_mix") for name in raw]
-    kinds = [
-        "none" if name == "no_inoculation" else "mix" if name.endswith("_mix") else "fixed" for name in raw
-    ]
+    kinds = ["none" if name == "no_inoculation" else "mix" if name.endswith("_mix") else "fixed" for name in raw]
     return dataset(score, list(raw), prompts, kinds, steps=steps, conditions=("default", "training"))
 
 
@@ -47,10 +45,7 @@ def dataset(
     for (run, trait), name in (judge or {}).items():
         judges[list(runs).index(run), list(traits).index(trait)] = name
     return xr.Dataset(
-        {
-            "score": (("run", "step", "condition", "trait", "instruction"), score),
-            "judge": (("run", "trait"), judges),
-        },
+        {"score": (("run", "step", "condition", "trait", "instruction"), score), "judge": (("run", "trait"), judges)},
         coords={
             "run": list(runs),
             "step": list(steps),
@@ -133,9 +128,7 @@ def published_rows(reference: Path) -> xr.Dataset:
     )
 
 
-def simulated_rows(
-    rng: np.random.Generator, prompts: int, experiment: str = "sim", noise: float = 0.1
-) -> xr.Dataset:
+def simulated_rows(rng: np.random.Generator, prompts: int, experiment: str = "sim", noise: float = 0.1) -> xr.Dataset:
     """Tidy rows of a made-up study: the share a prompt takes away rises with its ph; elicitation is a noisy ph."""
     families = np.array(["german", "flattering", "neutral"])[np.arange(prompts) % 3]
     strength = np.where(families == "neutral", 0.1, 1.0) * rng.random(prompts)

@@ -26,9 +26,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_with(installed: Path, *command: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(installed)}
-    return subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, env=environment, timeout=120
-    )
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment, timeout=120)
 
 
 def test_is_found_by_its_entry_point(installed: Path) -> None:
@@ -93,9 +91,7 @@ def backend(request, tmp_path_factory):
     return request.param.from_spec(ModelSpec(str(path)))
 """
     )
-    run = run_with(
-        installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "test_broken.py")
-    )
+    run = run_with(installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "test_broken.py"))
     for failing in (
         "TestScoring::test_first_token_and_chain[OffByOne]",
         "TestScoring::test_known_next_token_table[OffByOne]",

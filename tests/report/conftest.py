@@ -35,9 +35,7 @@ def byte_tokenizer(path: Path) -> Path:
     """A tokenizer.json with one token per byte, so that most characters here are spread over several tokens."""
     tokenizers = pytest.importorskip("tokenizers")
     alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
-    made = tokenizers.Tokenizer(
-        tokenizers.models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[])
-    )
+    made = tokenizers.Tokenizer(tokenizers.models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
     made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     made.decoder = tokenizers.decoders.ByteLevel()
     made.save(str(path))
@@ -73,10 +71,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, tokenizer_file: Path) -> P
             completions=list(HOSTILE),
         )
         writer.plan("train", prefix_types=KINDS, prompts=[p.key for p in PROMPTS])
-        units = [
-            Unit("train", "none", ""),
-            *(Unit("train", kind, prompt.key) for kind in KINDS for prompt in PROMPTS),
-        ]
+        units = [Unit("train", "none", ""), *(Unit("train", kind, prompt.key) for kind in KINDS for prompt in PROMPTS)]
         for unit in units[:-1]:  # the last stays pending
             values = -rng.exponential(2.0, n).astype(np.float32)
             if unit.prefix_type == "fixed":
@@ -109,14 +104,11 @@ def wide_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     roles = ("positive", "negative", "neutral")
     families = ("german", "flattering", "neutral")
     prompts = [
-        PromptInfo(f"prompt_{i:02d}", f"Prompt number {i}.", "g", families[i % 3], roles[i % 3])
-        for i in range(48)
+        PromptInfo(f"prompt_{i:02d}", f"Prompt number {i}.", "g", families[i % 3], roles[i % 3]) for i in range(48)
     ]
     sizes = np.where(np.arange(1000) % 10, 6, 300)
     n = int(sizes.sum())
-    with StoreWriter.open(
-        place / "store.zarr", identity={}, experiment={}, provenance={}, traits=TRAITS
-    ) as writer:
+    with StoreWriter.open(place / "store.zarr", identity={}, experiment={}, provenance={}, traits=TRAITS) as writer:
         writer.put_prompts(prompts)
         writer.put_completions(
             "train", example_ids=[str(i) for i in range(1000)], row_size=sizes, token_ids=np.arange(n) % 256
@@ -198,16 +190,7 @@ def axe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         if npm is None:
             pytest.skip("axe-core is not in pytest's cache, and npm is not installed to fetch it")
         place = tmp_path_factory.mktemp("axe")
-        asked = [
-            npm,
-            "install",
-            "--prefix",
-            str(place),
-            "--ignore-scripts",
-            "--no-audit",
-            "--no-fund",
-            "axe-core@4",
-        ]
+        asked = [npm, "install", "--prefix", str(place), "--ignore-scripts", "--no-audit", "--no-fund", "axe-core@4"]
         done = subprocess.run(asked, capture_output=True, text=True, timeout=120, check=False)
         fetched = place / "node_modules" / "axe-core" / "axe.min.js"
         if not fetched.is_file():

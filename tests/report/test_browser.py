@@ -86,9 +86,7 @@ def test_policy_stops_foreign_code(page):
 
 def test_table_sorts(page, hostile):
     rows = table_rows(measure(open_store(hostile)))
-    truth = dict(
-        zip(zip(rows.prompts, rows.prefix_types, strict=True), rows.columns["ph"].values, strict=True)
-    )
+    truth = dict(zip(zip(rows.prompts, rows.prefix_types, strict=True), rows.columns["ph"].values, strict=True))
     click_head(page, "ph")
     assert aria_sort(page)["ph"] == "descending"
     shown = numbers(column(page, "ph"))
@@ -126,9 +124,7 @@ def test_scatter_switches_axes(page):
     ph = {
         (p, k): v
         for (p, k), v in zip(
-            page.run(FIRST_CELLS) and map(tuple, page.run(FIRST_CELLS)),
-            numbers(column(page, "ph")),
-            strict=True,
+            page.run(FIRST_CELLS) and map(tuple, page.run(FIRST_CELLS)), numbers(column(page, "ph")), strict=True
         )
     }
     page.choose("scatter-x", "gamma")
@@ -198,9 +194,7 @@ def test_outcomes_are_those_of_the_store(page, hostile):
     assert len(shown) == 5
     for prompt, kind, text in shown:
         at = (truth["run_prompt"].values == prompt) & (truth["prefix_type"].values == kind)
-        assert numbers([text])[0] == pytest.approx(
-            float(truth["mean"].sel(trait="German").values[at][0]), abs=0.051
-        )
+        assert numbers([text])[0] == pytest.approx(float(truth["mean"].sel(trait="German").values[at][0]), abs=0.051)
 
 
 @pytest.mark.parametrize(
@@ -238,14 +232,10 @@ def test_tokens_by_keyboard_and_pending(page):
     press(page, Keys.ARROW_RIGHT, 4)
     assert page.run("return document.activeElement.dataset.token") == "4"
     press(page, Keys.END)
-    assert page.run(
-        "return document.activeElement === [...document.querySelectorAll('#tokens-text .token')].at(-1)"
-    )
+    assert page.run("return document.activeElement === [...document.querySelectorAll('#tokens-text .token')].at(-1)")
     page.choose("tokens-prompt", "a<b>'\"&")
     page.choose("tokens-prefix", "mix")
-    assert page.run("return document.getElementById('tokens-text').textContent").startswith(
-        "This prompt is not scored"
-    )
+    assert page.run("return document.getElementById('tokens-text').textContent").startswith("This prompt is not scored")
 
 
 def test_hostile_text_is_text(page, hostile):
@@ -258,16 +248,12 @@ def test_hostile_text_is_text(page, hostile):
         )
         expected = re.sub(r"[\t\u0007\u202e]", "", text)
         assert shown == expected
-        tags = page.run(
-            "return [...new Set([...document.querySelectorAll('#tokens-text *')].map(e => e.tagName))]"
-        )
+        tags = page.run("return [...new Set([...document.querySelectorAll('#tokens-text *')].map(e => e.tagName))]")
         assert tags == ["SPAN"]
     marks = page.run("return [...document.querySelectorAll('#tokens-text .control')].map(e => e.textContent)")
     assert {"⇥", "↵", "U+0007", "U+202E"} <= set(marks)
     assert page.run("return document.querySelectorAll('script').length") == 2
-    assert (
-        page.run("return document.querySelectorAll('main img, main b, main u, main i, textarea').length") == 0
-    )
+    assert page.run("return document.querySelectorAll('main img, main b, main u, main i, textarea').length") == 0
     assert page.run("return document.querySelector('h1').textContent") == "<img src=x onerror=alert(4)>"
     assert "Flatter </script><script>alert(3)</script>" in page.run(
         "return document.getElementById('table-rows').textContent"

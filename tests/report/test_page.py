@@ -54,15 +54,7 @@ def test_script_writes_text_nodes_only():
     for name in SCRIPTS:
         source = files("inoc.report").joinpath("assets", name).read_text(encoding="utf-8")
         assert len(source.splitlines()) < 300
-        for word in (
-            "innerHTML",
-            "outerHTML",
-            "insertAdjacentHTML",
-            "document.write",
-            "eval(",
-            "Function(",
-            "fetch(",
-        ):
+        for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "fetch("):
             assert word not in source, f"{name}: {word}"
 
 

@@ -136,19 +136,9 @@ class CompletionsServer:
             given = [None, *(float(prompt[i - 1, ids[i]]) for i in range(1, len(ids)))] if echo else []
             as_ids = body.get("return_tokens_as_token_ids")
             tokens = [f"token_id:{i}" if as_ids else self.tokenizer.decode([i]) for i in shown]
-            logprobs = {
-                "tokens": tokens,
-                "token_logprobs": given + values,
-                "top_logprobs": None,
-                "text_offset": [],
-            }
+            logprobs = {"tokens": tokens, "token_logprobs": given + values, "top_logprobs": None, "text_offset": []}
         visible = shown[:-1] if finish == "stop" else shown
-        choice = {
-            "index": index,
-            "text": self.tokenizer.decode(visible),
-            "finish_reason": finish,
-            "logprobs": logprobs,
-        }
+        choice = {"index": index, "text": self.tokenizer.decode(visible), "finish_reason": finish, "logprobs": logprobs}
         if body.get("prompt_logprobs") is not None and self.style in ("vllm", "prompt_logprobs"):
             choice["prompt_logprobs"] = [
                 None,

@@ -12,9 +12,7 @@ class FineTuningServer:
     `lose_created`: the reply to that many job creations is cut off, though the job exists.
     """
 
-    def __init__(
-        self, updates: int = 5, fail_at: int | None = None, lose_created: int = 0, keep: int = 3
-    ) -> None:
+    def __init__(self, updates: int = 5, fail_at: int | None = None, lose_created: int = 0, keep: int = 3) -> None:
         self.updates, self.fail_at, self.keep, self.lose_created = updates, fail_at, keep, lose_created
         self.files: dict[str, bytes] = {}
         self.jobs: dict[str, dict] = {}
@@ -56,11 +54,7 @@ class FineTuningServer:
             }
             return json_reply({"choices": [choice]})
         if path.startswith("/models/"):
-            return (
-                json_reply({"id": path[8:]})
-                if path[8:] == "base"
-                else error_reply(404, "The model does not exist")
-            )
+            return json_reply({"id": path[8:]}) if path[8:] == "base" else error_reply(404, "The model does not exist")
         found = re.fullmatch(r"/fine_tuning/jobs/(ftjob-\d+)(/events|/checkpoints)?", path)
         if not found or found[1] not in self.jobs:
             return error_reply(404, "not found")
@@ -86,12 +80,7 @@ class FineTuningServer:
         """Newest first, two on a page."""
         events = [{"id": "ev-0", "type": "message", "message": "Created job", "data": {}}]
         events += [
-            {
-                "id": f"ev-{n}",
-                "type": "metrics",
-                "message": f"Step {n}",
-                "data": {"step": n, "train_loss": 3.0 / n},
-            }
+            {"id": f"ev-{n}", "type": "metrics", "message": f"Step {n}", "data": {"step": n, "train_loss": 3.0 / n}}
             for n in range(1, min(job["done"], self.updates) + 1)
         ]
         events = events[::-1]

@@ -59,18 +59,14 @@ def json_reply(body: object, status: int = 200, **kwargs: object) -> Reply:
 
 
 def error_reply(status: int, message: str = "no", code: str | None = None, **kwargs: object) -> Reply:
-    return json_reply(
-        {"error": {"message": message, "type": "error", "code": code, "param": None}}, status, **kwargs
-    )
+    return json_reply({"error": {"message": message, "type": "error", "code": code, "param": None}}, status, **kwargs)
 
 
 def chat_reply(
     first: Sequence[tuple[str, float]], then: Sequence[str] = (), logprobs: bool = True, **kwargs: object
 ) -> Reply:
     """A chat completion whose first token had the alternatives `first` (text, probability)."""
-    alternatives = [
-        {"token": t, "logprob": math.log(p) if p > 0 else -9999.0, "bytes": None} for t, p in first
-    ]
+    alternatives = [{"token": t, "logprob": math.log(p) if p > 0 else -9999.0, "bytes": None} for t, p in first]
     tokens = [{**alternatives[0], "top_logprobs": alternatives}] if alternatives else []
     tokens += [{"token": t, "logprob": -0.1, "bytes": None, "top_logprobs": []} for t in then]
     text = "".join(token["token"] for token in tokens)
@@ -171,14 +167,8 @@ class StubServer:
             await asyncio.sleep(3600)
         if reply.delay:
             await asyncio.sleep(reply.delay)
-        headers = {
-            "content-type": "application/json",
-            "content-length": str(len(reply.body)),
-            **reply.headers,
-        }
-        head = (
-            f"HTTP/1.1 {reply.status} X\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items()) + "\r\n"
-        )
+        headers = {"content-type": "application/json", "content-length": str(len(reply.body)), **reply.headers}
+        head = f"HTTP/1.1 {reply.status} X\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items()) + "\r\n"
         body = reply.body if reply.cut is None else reply.body[: reply.cut]
         writer.write(head.encode() + body)
         await writer.drain()

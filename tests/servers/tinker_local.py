@@ -145,12 +145,8 @@ class Service:
             total, found = 0.0, []
             for start in range(0, len(message.data), 16):
                 batch = [read_datum(datum) for datum in message.data[start : start + 16]]
-                if message.loss_fn != "cross_entropy" or any(
-                    len(set(map(len, datum))) > 1 for datum in batch
-                ):
-                    raise UserError(
-                        "inputs, targets and weights must have one length, the loss be cross_entropy"
-                    )
+                if message.loss_fn != "cross_entropy" or any(len(set(map(len, datum))) > 1 for datum in batch):
+                    raise UserError("inputs, targets and weights must have one length, the loss be cross_entropy")
                 logits = base.logits(training.adapter, [ids for ids, _, _ in batch])
                 losses = []
                 for row, (ids, targets, weights) in zip(logits, batch, strict=True):
@@ -199,9 +195,7 @@ class Service:
             folder.mkdir(parents=True)
             assert base.peft is not None
             state = peft.get_peft_model_state_dict(base.peft, adapter_name=training.adapter)
-            save_file(
-                {k: v.detach().contiguous() for k, v in state.items()}, folder / "adapter_model.safetensors"
-            )
+            save_file({k: v.detach().contiguous() for k, v in state.items()}, folder / "adapter_model.safetensors")
             if kind == "external_weights":
                 base.peft.peft_config[training.adapter].save_pretrained(str(folder))
             else:
@@ -335,9 +329,7 @@ class Handler(BaseHTTPRequestHandler):
             _, run, _, kind, name, _ = path.split("/")
             files = sorted((service.root / run / kind / name).iterdir())
             host = f"http://{self.headers['Host']}/files/{run}/{kind}/{name}"
-            return self.answer(
-                {"urls": {f.name: f"{host}/{f.name}" for f in files}, "expires": "2100-01-01T00:00:00Z"}
-            )
+            return self.answer({"urls": {f.name: f"{host}/{f.name}" for f in files}, "expires": "2100-01-01T00:00:00Z"})
         if path.startswith("sessions/"):
             return self.answer({})
         routes: dict[str, Callable[[Json], Json]] = {

@@ -28,12 +28,8 @@ class Base:
         self.cache: dict[tuple[str, tuple[int, ...]], torch.Tensor] = {}
 
     def add(self, name: str, lora: Json, seed: int | None) -> None:
-        targets = (
-            ATTENTION * lora["train_attn"] + MLP * lora["train_mlp"] + ["lm_head"] * lora["train_unembed"]
-        )
-        config = peft.LoraConfig(
-            r=lora["rank"], lora_alpha=32, target_modules=targets, lora_dropout=0.0, bias="none"
-        )
+        targets = ATTENTION * lora["train_attn"] + MLP * lora["train_mlp"] + ["lm_head"] * lora["train_unembed"]
+        config = peft.LoraConfig(r=lora["rank"], lora_alpha=32, target_modules=targets, lora_dropout=0.0, bias="none")
         torch.manual_seed(uuid.uuid4().int % 2**31 if seed is None else seed)
         if self.peft is None:
             self.peft = peft.get_peft_model(self.model, config, adapter_name=name)
@@ -45,9 +41,7 @@ class Base:
 
     def load(self, name: str, folder: Path) -> None:
         assert self.peft is not None
-        peft.set_peft_model_state_dict(
-            self.peft, load_file(folder / "adapter_model.safetensors"), adapter_name=name
-        )
+        peft.set_peft_model_state_dict(self.peft, load_file(folder / "adapter_model.safetensors"), adapter_name=name)
 
     def parameters(self, name: str) -> list[torch.nn.Parameter]:
         return [weight for key, weight in self.model.named_parameters() if f".{name}." in key]
@@ -101,9 +95,7 @@ def prompt_logprobs(base: Base, adapter: str | None, prompt: list[int], body: Js
     return values
 
 
-def draw(
-    base: Base, adapter: str | None, prompt: list[int], settings: Json
-) -> tuple[list[int], list[float], bool]:
+def draw(base: Base, adapter: str | None, prompt: list[int], settings: Json) -> tuple[list[int], list[float], bool]:
     """One sample. The stop token is part of it, as clients of the hosted service expect."""
     stops = [base.eos] if settings.get("stop") is None else settings["stop"]
     seed = settings.get("seed")

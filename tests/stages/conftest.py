@@ -112,19 +112,13 @@ def lab(tmp_path: Path) -> Lab:
     plugin(plugins, "toy-backend", (HERE / "toy_backend.py").read_text(), "toy = toy_backend:ToyBackend")
     (folder / "study.yaml").write_text(STUDY)
     for name, n in (("train", 9), ("control", 4)):
-        rows = [
-            {"instruction": f"Say {name} {i}", "completion": f"C'est {'x' * (1 + 7 * i)} ✓"} for i in range(n)
-        ]
+        rows = [{"instruction": f"Say {name} {i}", "completion": f"C'est {'x' * (1 + 7 * i)} ✓"} for i in range(n)]
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     for key in ("answer", "clown", "sky"):
-        (folder / "pools" / f"{key}.jsonl").write_text(
-            "".join(f'"{key} in other words {i}"\n' for i in range(4))
-        )
+        (folder / "pools" / f"{key}.jsonl").write_text("".join(f'"{key} in other words {i}"\n' for i in range(4)))
     return Lab(folder, plugins)
 
 
 def files_of(store: Path) -> dict[str, bytes]:
     """Every file of a store, by relative path."""
-    return {
-        str(path.relative_to(store)): path.read_bytes() for path in sorted(store.rglob("*")) if path.is_file()
-    }
+    return {str(path.relative_to(store)): path.read_bytes() for path in sorted(store.rglob("*")) if path.is_file()}

@@ -35,9 +35,7 @@ def marked_units_are_right(killed: Store, whole: Store) -> int:
             np.testing.assert_array_equal(mine.default[:], theirs.default[:])
             count += 1
         for f, p in np.argwhere(mine.done):
-            np.testing.assert_array_equal(
-                mine.prefixed[int(f), int(p), :], theirs.prefixed[int(f), int(p), :]
-            )
+            np.testing.assert_array_equal(mine.prefixed[int(f), int(p), :], theirs.prefixed[int(f), int(p), :])
             count += 1
     return count
 

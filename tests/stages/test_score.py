@@ -67,13 +67,7 @@ def test_again_scores_nothing_and_changes_nothing(lab: Lab) -> None:
     before = files_of(lab.folder / "run.zarr")
     again = lab.score("--verify", "--json", TOY_WRONG="raise:Say")
     assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout) == {
-        "store": "run.zarr",
-        "scored": 0,
-        "already": UNITS,
-        "pending": 0,
-        "tokens": 0,
-    }
+    assert json.loads(again.stdout) == {"store": "run.zarr", "scored": 0, "already": UNITS, "pending": 0, "tokens": 0}
     assert f"verified {UNITS} units" in again.stderr
     assert files_of(lab.folder / "run.zarr") == before
 
@@ -83,11 +77,7 @@ def test_restrictions_then_the_rest(lab: Lab) -> None:
     assert json.loads(first.stdout)["scored"] == 2, first.stderr
     assert json.loads(first.stdout)["pending"] == 5
     assert json.loads(lab.score("--json").stdout)["scored"] == UNITS - 2
-    assert inoc.open_store(lab.folder / "run.zarr").token_logprobs("train").prompts == (
-        "answer",
-        "clown",
-        "sky",
-    )
+    assert inoc.open_store(lab.folder / "run.zarr").token_logprobs("train").prompts == ("answer", "clown", "sky")
 
 
 def test_fixed_needs_no_pools(lab: Lab) -> None:
@@ -154,10 +144,7 @@ def test_dry_run_writes_nothing(lab: Lab) -> None:
     assert not [path.name for path in lab.folder.glob("run.*")]
     assert lab.score("--set", "train").returncode == 0
     rows = json.loads(lab.score("--dry-run", "--json").stdout)["rows"]
-    assert [(row["name"], row["done"], row["pending"]) for row in rows] == [
-        ("train", 7, 0),
-        ("control", 0, 4),
-    ]
+    assert [(row["name"], row["done"], row["pending"]) for row in rows] == [("train", 7, 0), ("control", 0, 4)]
     lab.edit("seed: 0\n", "seed: 1\n")
     assert lab.score("--dry-run").returncode == 4
 
@@ -226,8 +213,7 @@ def row(**fields: object) -> str:
         (
             "train.jsonl",
             row(id="long", completion="x" * 400),
-            "completion set 'train', example 'long': 38 tokens of context and 401 of completion exceed the "
-            "model's 400",
+            "completion set 'train', example 'long': 38 tokens of context and 401 of completion exceed the model's 400",
         ),
         (
             "train.jsonl",
@@ -237,9 +223,7 @@ def row(**fields: object) -> str:
         ("pools/sky.jsonl", '"a"\n"b"\n', "sky.jsonl has 2 rephrasings, fewer than rephrasings.size = 4"),
     ],
 )
-def test_bad_files_are_refused_before_anything_is_written(
-    lab: Lab, name: str, content: str, message: str
-) -> None:
+def test_bad_files_are_refused_before_anything_is_written(lab: Lab, name: str, content: str, message: str) -> None:
     (lab.folder / name).write_text(content)
     refused = lab.score()
     assert refused.returncode == 2

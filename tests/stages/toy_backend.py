@@ -28,9 +28,7 @@ class ToyTokenizer:
         text = "".join(f"<start>{turn['role']}\n{turn['content']}<end>\n" for turn in conversation)
         return text + ("<start>assistant\n" if kwargs.get("add_generation_prompt") else "")
 
-    def encode(
-        self, text: str, *, add_special_tokens: bool = True, split_special_tokens: bool = False
-    ) -> list[int]:
+    def encode(self, text: str, *, add_special_tokens: bool = True, split_special_tokens: bool = False) -> list[int]:
         ids: list[int] = []
         while text:
             for code, special in enumerate(SPECIAL, start=256):
@@ -45,8 +43,7 @@ class ToyTokenizer:
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
         parts = [
-            ("" if skip_special_tokens else SPECIAL[i - 256]).encode() if i >= 256 else bytes([i])
-            for i in token_ids
+            ("" if skip_special_tokens else SPECIAL[i - 256]).encode() if i >= 256 else bytes([i]) for i in token_ids
         ]
         return b"".join(parts).decode(errors="replace")
 
@@ -54,10 +51,7 @@ class ToyTokenizer:
 def toy_logprobs(context: Sequence[int], completion: Sequence[int]) -> np.ndarray:
     ids = np.array([*context, *completion], np.uint16)
     return np.array(
-        [
-            -(zlib.crc32(ids[: len(context) + i + 1].tobytes()) % 10_000 + 1) / 1000
-            for i in range(len(completion))
-        ],
+        [-(zlib.crc32(ids[: len(context) + i + 1].tobytes()) % 10_000 + 1) / 1000 for i in range(len(completion))],
         np.float32,
     )
 

@@ -110,18 +110,12 @@ def _write(path: Path) -> None:
             )
             for step in steps:
                 texts = [f"Antwort {i} bei {step}" for i in range(4)]
-                w.put_scores(
-                    "german_mix", step, "default", scores("german_mix", step, "default"), generations=texts
-                )
+                w.put_scores("german_mix", step, "default", scores("german_mix", step, "default"), generations=texts)
             n = 2 * len(known)
             w.append_losses("german_mix", np.arange(1, n + 1), 1.0 / np.arange(1, n + 1))
-        w.put_self_perplexity(
-            [p.key for p in PROMPTS], np.array([3.0, 2.0, np.nan]), np.array([2.0, 1.0, 1.5])
-        )
+        w.put_self_perplexity([p.key for p in PROMPTS], np.array([3.0, 2.0, np.nan]), np.array([2.0, 1.0, 1.5]))
         w.put_embeddings(
-            [p.key for p in PROMPTS],
-            np.eye(3, 4, dtype=np.float32),
-            {"rephrase_mean": np.array([0.9, 0.8, 0.7])},
+            [p.key for p in PROMPTS], np.eye(3, 4, dtype=np.float32), {"rephrase_mean": np.array([0.9, 0.8, 0.7])}
         )
 
 
@@ -291,9 +285,7 @@ def matrix(place: Path, mode: str, count: int) -> dict[str, object]:
         kill(path)
         points += 1
         looked = path
-        if (
-            i % 2 and path.exists()
-        ):  # half of the time a reader comes first and may finish a change, half a writer
+        if i % 2 and path.exists():  # half of the time a reader comes first and may finish a change, half a writer
             looked = Path(shutil.copytree(path, copy))
         problems = wrong_marks(looked)
         if not ended(forked(lambda: write(path))):

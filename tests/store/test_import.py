@@ -154,11 +154,7 @@ def test_a_prompt_without_mix_among_others_is_pending(write: Write, tmp_path: Pa
 
 def test_positive_and_negative_sets_and_completions(write: Write, tmp_path: Path) -> None:
     data = means()
-    data["baseline"] |= {
-        "lp_pos_default": [-1.0],
-        "lp_neg_default": [-2.0, -3.0],
-        "control_completions": ["a", "b"],
-    }  # pyright: ignore[reportOperatorIssue]
+    data["baseline"] |= {"lp_pos_default": [-1.0], "lp_neg_default": [-2.0, -3.0], "control_completions": ["a", "b"]}  # pyright: ignore[reportOperatorIssue]
     data["prompts"]["p"] |= {"lp_pos_inoc": [-0.5], "lp_neg_inoc": [-1.0, -1.0]}  # pyright: ignore[reportIndexIssue]
     run_import(tmp_path / "s.zarr", write("a.json", data))
     opened = open_store(tmp_path / "s.zarr")
@@ -210,9 +206,7 @@ def test_jsonl_rows(write: Write, tmp_path: Path) -> None:
         {"prompt": "p", "prefix_type": "mix", "example_id": 7, "token_ids": [6], "logprobs": [-3], "rephrasing": 2},
         {"prompt": "p", "prefix_type": "fixed", "example_id": "b", "token_ids": [4, 5], "logprobs": [-0.5, -1]},
     ]  # fmt: skip
-    summary = run_import(
-        tmp_path / "s.zarr", write("a.jsonl", "\n\n".join(json.dumps(r) for r in rows) + "\n")
-    )
+    summary = run_import(tmp_path / "s.zarr", write("a.jsonl", "\n\n".join(json.dumps(r) for r in rows) + "\n"))
     opened = open_store(tmp_path / "s.zarr")
     stored = opened.token_logprobs()
     assert stored.example_ids == ("b", "7")
@@ -227,10 +221,7 @@ def test_jsonl_rows(write: Write, tmp_path: Path) -> None:
 
 
 def test_scores_tell_their_runs(write: Write, tmp_path: Path) -> None:
-    cell = {
-        "German": {"values": [1.0, None], "judge": "j1"},
-        "Flattering": {"values": [2.0, 3.0], "judge": "j2"},
-    }
+    cell = {"German": {"values": [1.0, None], "judge": "j1"}, "Flattering": {"values": [2.0, 3.0], "judge": "j2"}}
     odd = {"type": "mix", "rephrasings_key": "q", "seed": 5, "steps": {"3": {"default": cell}}}
     summary = run_import(
         tmp_path / "s.zarr", prompts=write("p.json", PROMPTS), elicitation=write("e.json", elicitation()),
@@ -247,8 +238,7 @@ def test_scores_tell_their_runs(write: Write, tmp_path: Path) -> None:
     about = {
         str(r): (str(p), str(t), int(s), int(n))
         for r, p, t, s, n in zip(
-            *(table[c].values for c in ("run", "run_prompt", "prefix_type", "seed", "nominal_step")),
-            strict=True,
+            *(table[c].values for c in ("run", "run_prompt", "prefix_type", "seed", "nominal_step")), strict=True
         )
     }
     assert about == {
@@ -327,11 +317,7 @@ def changed(path: str, value: object) -> dict[str, object]:
         ("prompts.q.lp_ctrl_inoc", [-1.0], r"prompts\.q\.lp_ctrl_inoc has 1 values; 2 are needed"),
         ("prompts.p.lp_train_mix", [-1.0, float("inf"), 0], r"prompts\.p\.lp_train_mix: index 1 is inf"),
         ("prompts.p.lp_train_mix", [-1.0, -1.0, float("-inf")], r"prompts\.p\.lp_train_mix: index 2 is -inf"),
-        (
-            "prompts.q.lp_train_inoc",
-            [0.01, -1.0, -1.0],
-            r"prompts\.q\.lp_train_inoc: index 0 is 0\.01, .*above 0",
-        ),
+        ("prompts.q.lp_train_inoc", [0.01, -1.0, -1.0], r"prompts\.q\.lp_train_inoc: index 0 is 0\.01, .*above 0"),
         ("baseline.lp_train_default", [-1.0, "x", -1.0], r"baseline\.lp_train_default: index 1 is text"),
         ("baseline.lp_train_default", [-1.0, True, -1.0], "index 1 is true/false"),
         ("baseline.lp_train_default", {"a": 1}, "a list is needed, not an object"),
@@ -374,24 +360,14 @@ def test_broken_files(write: Write, tmp_path: Path) -> None:
 def test_bad_jsonl_rows_are_named_by_line(write: Write, tmp_path: Path) -> None:
     def row(**changes: object) -> str:
         return json.dumps(
-            {
-                "prompt": "p",
-                "prefix_type": "fixed",
-                "example_id": "a",
-                "token_ids": [1],
-                "logprobs": [-1],
-                **changes,
-            }
+            {"prompt": "p", "prefix_type": "fixed", "example_id": "a", "token_ids": [1], "logprobs": [-1], **changes}
         )
 
     base = row(prefix_type="none")
     for text, pattern in (
         (f"{base}\n{row()[:-4]}", r"a\.jsonl:2 ends in the middle"),
         (f"{base}\n\n[1]", r"a\.jsonl:3: a JSON object is needed"),
-        (
-            f"{base}\n{row(token_ids=[2])}",
-            r"a\.jsonl:2: token_ids of example 'a' differ from those at .*a\.jsonl:1",
-        ),
+        (f"{base}\n{row(token_ids=[2])}", r"a\.jsonl:2: token_ids of example 'a' differ from those at .*a\.jsonl:1"),
         (f"{base}\n{row(logprobs=[-1, -1])}", r"a\.jsonl:2: logprobs has 2 values; 1 are needed"),
         (f"{base}\n{row(logprobs=[0.5])}", r"a\.jsonl:2: logprobs: index 0 is 0\.5"),
         (f"{base}\n{row()}\n{row()}", r"a\.jsonl:3: a second row for prompt 'p'"),
@@ -433,12 +409,7 @@ def test_bad_companions(write: Write, tmp_path: Path) -> None:
     refused(store, r"no_inoculation\.type is 'both'", prompts=prompts,
             scores=spoiled("s.json", s, '"type": "fixed"', '"type": "both"'))  # fmt: skip
     two = {"values": [1.0, 2.0], "judge": "a"}, {"values": [1.0, 2.0], "judge": "b"}
-    mixed = {
-        "r": {
-            "user_prefix": "",
-            "steps": {"1": {"default": {"German": two[0]}, "training": {"German": two[1]}}},
-        }
-    }
+    mixed = {"r": {"user_prefix": "", "steps": {"1": {"default": {"German": two[0]}, "training": {"German": two[1]}}}}}
     refused(store, "import the scores of each judge", prompts=prompts, scores=write("s.json", mixed))
     refused(store, "run 'r' is not among the scored runs", file, losses=write("l.json", {"r": []}))
     refused(store, "no such folder", file, rephrasings=tmp_path / "none")
@@ -509,9 +480,7 @@ def test_reference_example_means(reference: Path, tmp_path: Path) -> None:
         for step, conditions in entry["steps"].items():
             for condition, cells in conditions.items():
                 for trait, cell in cells.items():
-                    got = (
-                        table["score"].sel(run=name, step=int(step), condition=condition, trait=trait).values
-                    )
+                    got = table["score"].sel(run=name, step=int(step), condition=condition, trait=trait).values
                     right = np.array([np.nan if v is None else v for v in cell["values"]])
                     assert np.array_equal(got, right, equal_nan=True)
     assert [t.name for t in opened.traits] == ["German", "Flattering"]

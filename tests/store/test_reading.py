@@ -51,9 +51,7 @@ def test_wrong_indices_raise(tiny_store: Path) -> None:
             array[key]
 
 
-@pytest.mark.parametrize(
-    "pipeline", ["zarr.core.codec_pipeline.BatchedCodecPipeline", "zarrs.ZarrsCodecPipeline"]
-)
+@pytest.mark.parametrize("pipeline", ["zarr.core.codec_pipeline.BatchedCodecPipeline", "zarrs.ZarrsCodecPipeline"])
 def test_zarr_reads_the_same_and_verifies(tiny: Path, pipeline: str) -> None:
     if pipeline.startswith("zarrs"):
         pytest.importorskip("zarrs")
@@ -163,9 +161,7 @@ def test_pending_units_read_as_missing(scenario: ModuleType, tmp_path: Path) -> 
     assert tokens.prefixed[0, 1].tolist() == [-1.0, -2.0, -3.0]
     # data that are there without their marker are not data
     (path / "logprobs/train/prefixed/c/0/0").mkdir(parents=True)
-    (path / "logprobs/train/prefixed/c/0/0/0").write_bytes(
-        (path / "logprobs/train/prefixed/c/0/1/0").read_bytes()
-    )
+    (path / "logprobs/train/prefixed/c/0/0/0").write_bytes((path / "logprobs/train/prefixed/c/0/1/0").read_bytes())
     assert np.isnan(open_store(path).token_logprobs().prefixed[0, [0]]).all()
 
 

@@ -25,11 +25,7 @@ def values(where: str, new: object, dims: tuple[str, ...], dtype: str) -> Change
 
     def change(store: Path) -> None:
         with files.transaction(store) as t:
-            t.array(
-                where,
-                np.asarray(new, dtype=object if dtype == "string" else dtype),
-                VariableSpec(dims, dtype),
-            )
+            t.array(where, np.asarray(new, dtype=object if dtype == "string" else dtype), VariableSpec(dims, dtype))
 
     return change
 
@@ -135,12 +131,7 @@ def test_info_counts_what_is_there(tiny_store: Path) -> None:
     said = json.loads(result.stdout)
     assert said["prompts"] == {"positive": 1, "negative": 1, "neutral": 1}
     train, control = said["sets"]
-    assert (train["completion_set"], train["tokens"], train["units_done"], train["missing"]) == (
-        "train",
-        16,
-        7,
-        7,
-    )
+    assert (train["completion_set"], train["tokens"], train["units_done"], train["missing"]) == ("train", 16, 7, 7)
     assert (control["level"], control["tokens"], control["examples"]) == ("example", None, 2)
     (run,) = said["runs"]
     assert run["judges"] == {"German": "judge-1", "Flattering": "judge-2"}

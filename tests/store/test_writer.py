@@ -138,9 +138,7 @@ def test_a_unit_may_be_replaced(started: Path) -> None:
     with opened(started, model="a") as writer:
         writer.put_unit(unit, np.array([-1.0, -2.0, -3.0]))
         writer.put_unit(unit, np.array([-4.0, -5.0, np.nan]))
-    assert np.array_equal(
-        open_store(started).token_logprobs().prefixed[0, 0], [-4, -5, np.nan], equal_nan=True
-    )
+    assert np.array_equal(open_store(started).token_logprobs().prefixed[0, 0], [-4, -5, np.nan], equal_nan=True)
     assert validate(started) == []
 
 
@@ -219,9 +217,7 @@ def hold(path: Path) -> subprocess.Popen[str]:
         f"w = StoreWriter.open({str(path)!r}, identity={{'model': 'a'}}, experiment={{}}, provenance={{}})\n"
         "print('ready', flush=True); sys.stdin.read()"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     assert process.stdout.readline() == "ready\n"
     return process
@@ -366,8 +362,6 @@ def test_fingerprints_are_stable_and_tell_apart() -> None:
         fingerprint.completions_fingerprint(["a", "b"], np.array([2, 1]), ids),
     ]
     assert len({base, *others}) == 6
-    assert base == fingerprint.completions_fingerprint(
-        ["a", "b"], np.array([2, 1], "i4"), ids.astype("i8"), ["x", "y"]
-    )
+    assert base == fingerprint.completions_fingerprint(["a", "b"], np.array([2, 1], "i4"), ids.astype("i8"), ["x", "y"])
     assert fingerprint.fingerprint({"a": "1", "b": "2"}) == fingerprint.fingerprint({"b": "2", "a": "1"})
     assert fingerprint.fingerprint(["a", "b"]) != fingerprint.fingerprint(["b", "a"])

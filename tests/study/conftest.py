@@ -45,9 +45,7 @@ def write_study(folder: Path, text: str = STUDY) -> Path:
     tiny_model(folder / "model", "qwen2", seed=1)
     rows = [{"instruction": f"Question {i}?", "completion": f"Answer {i} is a number."} for i in range(13)]
     (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / "questions.jsonl").write_text(
-        "".join(json.dumps({"instruction": t}) + "\n" for t in INSTRUCTIONS)
-    )
+    (folder / "questions.jsonl").write_text("".join(json.dumps({"instruction": t}) + "\n" for t in INSTRUCTIONS))
     (folder / "pools").mkdir()
     for key in ("say_a", "use_digits"):
         pool = [{"text": f"{key} reworded {i}"} for i in range(3)]

@@ -79,9 +79,7 @@ def preload(modules: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    preload(
-        ["torch", "peft", "transformers.models.qwen2.modeling_qwen2", "zarr", "xarray", "openai", "tenacity"]
-    )
+    preload(["torch", "peft", "transformers.models.qwen2.modeling_qwen2", "zarr", "xarray", "openai", "tenacity"])
     preload(["inoc.cli.run", "inoc.stages.pipeline", "inoc.backends.local", "inoc.store.writer"])
     for line in sys.stdin:
         pid = os.fork()

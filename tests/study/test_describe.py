@@ -45,33 +45,23 @@ def pool_columns(study: Study) -> dict[str, np.ndarray]:
     """Pool statistics by prompt."""
     table = inoc.open_store(study.store).embeddings
     assert table is not None
-    return {
-        str(key): np.array([float(table[c].sel(prompt=key)) for c in COLUMNS])
-        for key in table["prompt"].values
-    }
+    return {str(key): np.array([float(table[c].sel(prompt=key)) for c in COLUMNS]) for key in table["prompt"].values}
 
 
 def test_complete_pools_need_no_note(study_file: Path) -> None:
     notes, study = run(study_file)
     assert notes.notes == []
     columns = pool_columns(study)
-    texts = [
-        json.loads(line)["text"]
-        for line in (study_file.parent / "pools/say_a.jsonl").read_text().splitlines()
-    ]
+    texts = [json.loads(line)["text"] for line in (study_file.parent / "pools/say_a.jsonl").read_text().splitlines()]
     vectors = study.backend.embed(["Say a.", *texts]).astype(np.float64)  # type: ignore[attr-defined]
     cosines = vectors[1:] @ vectors[0]
-    np.testing.assert_allclose(
-        columns["say_a"][:3], [cosines.mean(), cosines.std(), cosines.min()], rtol=1e-5
-    )
+    np.testing.assert_allclose(columns["say_a"][:3], [cosines.mean(), cosines.std(), cosines.min()], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("rows", "reason"), [(None, "has no pool"), (2, "has 2 rephrasings, fewer than rephrasings.size = 3")]
 )
-def test_an_unusable_pool_is_said_and_its_statistics_are_nan(
-    study_file: Path, rows: int | None, reason: str
-) -> None:
+def test_an_unusable_pool_is_said_and_its_statistics_are_nan(study_file: Path, rows: int | None, reason: str) -> None:
     pool = study_file.parent / "pools" / "use_digits.jsonl"
     lines = pool.read_text().splitlines(keepends=True)
     pool.unlink() if rows is None else pool.write_text("".join(lines[:rows]))
@@ -99,9 +89,7 @@ def test_an_experiment_without_pools_says_so_once(study_file: Path) -> None:
     text = study_file.read_text().replace("rephrasings: {path: pools, size: 3}\n", "")
     study_file.write_text(text.replace("prefix_types: [fixed, mix]", "prefix_types: [fixed]"))
     notes, study = run(study_file)
-    assert notes.notes == [
-        "the experiment has no `rephrasings`: the pool statistics of all prompts are missing (NaN)."
-    ]
+    assert notes.notes == ["the experiment has no `rephrasings`: the pool statistics of all prompts are missing (NaN)."]
     assert all(np.isnan(values).all() for values in pool_columns(study).values())
     assert run(study_file)[0].notes == []
 

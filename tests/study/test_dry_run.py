@@ -99,9 +99,7 @@ def test_every_stage_says_what_it_would_do_and_does_nothing(study_file: Path) ->
 @pytest.mark.parametrize("command", [*EXPECTED, "run"])
 def test_every_command_has_it_with_one_shape(copied: Path, command: str) -> None:
     before = files(copied.parent)
-    code, out, err = inoc(
-        command, str(copied), "--store", str(copied.with_name("run.zarr")), "--dry-run", "--json"
-    )
+    code, out, err = inoc(command, str(copied), "--store", str(copied.with_name("run.zarr")), "--dry-run", "--json")
     assert code == 0, err
     documents = json.loads(out)
     for document in documents if command == "run" else [documents]:
@@ -118,18 +116,13 @@ def test_rephrase_counts_texts(study_file: Path) -> None:
     code, out, err = inoc("rephrase", str(study_file), "--dry-run", "--json")
     assert code == 0, err
     rows = json.loads(out)["rows"]
-    assert [(row["name"], row["total"], row["done"]) for row in rows] == [
-        ("say_a", 3, 1),
-        ("use_digits", 3, 3),
-    ]
+    assert [(row["name"], row["total"], row["done"]) for row in rows] == [("say_a", 3, 1), ("use_digits", 3, 3)]
 
 
 def test_the_tokens_of_answers_are_their_contexts_and_full_lengths(study_file: Path) -> None:
     study = open_study(study_file, Dead)
     (forecast,) = forecast_study(study, ("elicit",))
-    for row, texts in zip(
-        forecast.rows, elicitation_texts(study, ["", "say_a", "use_digits"]).values(), strict=True
-    ):
+    for row, texts in zip(forecast.rows, elicitation_texts(study, ["", "say_a", "use_digits"]).values(), strict=True):
         contexts = [study.chat.context(q.instruction, q.prefix) for q in texts.questions]
         assert row.tokens == sum(map(len, contexts)) + 4 * 6
 
@@ -168,9 +161,7 @@ def test_changed_judges_and_instructions_are_refused_before_any_work(
     text = copied.read_text()
     assert old in text
     # one more prompt would be sampled, and one more step judged
-    more = text.replace(old, new).replace(
-        "{use_digits: Use digits.}", "{use_digits: Use digits., more: Use 1.}"
-    )
+    more = text.replace(old, new).replace("{use_digits: Use digits.}", "{use_digits: Use digits., more: Use 1.}")
     copied.write_text(more.replace("checkpoints: [2]", "checkpoints: [0, 2]"))
     with pytest.raises(OtherSettings) as refused:
         elicit(open_study(copied, Unasked))
@@ -188,9 +179,7 @@ def test_changed_judges_and_instructions_are_refused_before_any_work(
 def test_changed_training_is_refused_field_by_field_before_any_work(copied: Path) -> None:
     text = copied.read_text()
     run = "    - {prompts: [use_digits], prefix_types: [fixed]}\n"
-    changed = text.replace("learning_rate: 1e-3", "learning_rate: 2e-3").replace(
-        "evaluation:", run + "evaluation:"
-    )
+    changed = text.replace("learning_rate: 1e-3", "learning_rate: 2e-3").replace("evaluation:", run + "evaluation:")
     copied.write_text(changed)
     before = files(copied.parent)
     for check in (train, lambda study: forecast_study(study, ("train",))):

@@ -51,12 +51,7 @@ def test_a_dataset_becomes_the_sets_file(study_file: Path, messages: bool) -> No
     rows = [{"prompt": f"Q{i}", "answer": f"A{i}"} for i in range(4)]
     if messages:
         rows = [
-            {
-                "chat": [
-                    {"role": "user", "content": r["prompt"]},
-                    {"role": "assistant", "content": r["answer"]},
-                ]
-            }
+            {"chat": [{"role": "user", "content": r["prompt"]}, {"role": "assistant", "content": r["answer"]}]}
             for r in rows
         ]
     (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -77,17 +72,12 @@ def test_a_dataset_becomes_the_sets_file(study_file: Path, messages: bool) -> No
 @pytest.mark.parametrize(
     ("turns", "reason"),
     [
-        (
-            [("system", "Other."), ("user", "Q"), ("assistant", "A")],
-            "its system message is not the experiment's",
-        ),
+        ([("system", "Other."), ("user", "Q"), ("assistant", "A")], "its system message is not the experiment's"),
         ([("user", "Q"), ("assistant", "A"), ("user", "R"), ("assistant", "B")], "not one exchange"),
         ([("user", "Q")], "one instruction and one completion"),
     ],
 )
-def test_conversations_of_a_dataset_are_not_cut(
-    study_file: Path, turns: list[tuple[str, str]], reason: str
-) -> None:
+def test_conversations_of_a_dataset_are_not_cut(study_file: Path, turns: list[tuple[str, str]], reason: str) -> None:
     """A foreign system prompt or a second exchange is refused by row, never dropped."""
     folder = study_file.parent / "hub"
     folder.mkdir()

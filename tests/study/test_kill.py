@@ -131,11 +131,7 @@ def judge() -> Iterator[CountingJudge]:
 
 @pytest.fixture(scope="module")
 def launcher() -> Iterator[Launcher]:
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     with subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("killable.py"))],
         stdin=subprocess.PIPE,
@@ -168,9 +164,7 @@ def new_lab(folder: Path, study: Path, launcher: Launcher, judge: CountingJudge)
 
 
 @pytest.fixture(scope="module")
-def whole(
-    launcher: Launcher, study: Path, judge: CountingJudge, tmp_path_factory: pytest.TempPathFactory
-) -> Lab:
+def whole(launcher: Launcher, study: Path, judge: CountingJudge, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """The undisturbed study."""
     lab = new_lab(tmp_path_factory.mktemp("whole"), study, launcher, judge)
     assert lab.run() == 0, lab.said

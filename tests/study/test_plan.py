@@ -27,9 +27,7 @@ def hashes(study: Study) -> dict[str, Mapping[object, str]]:
     scores = plan_scores(study)
     return {
         "units": {unit: scores.hash(unit) for unit in scores.units},
-        "elicitation": {
-            key: texts.hash for key, texts in elicitation_texts(study, ["", *study.prompts()]).items()
-        },
+        "elicitation": {key: texts.hash for key, texts in elicitation_texts(study, ["", *study.prompts()]).items()},
         "questions": {
             (entry.name, cell.step, cell.condition): cell.texts.hash
             for plan in plan_training(study)
@@ -84,9 +82,7 @@ def test_sampling_and_seed_change_what_they_decide(study_file: Path) -> None:
     longer = hashes(compiled(study_file, "max_tokens: 6", "max_tokens: 7"))
     assert not set(before["questions"].values()) & set(longer["questions"].values())
     assert before["units"] == longer["units"]
-    assert not set(before["units"].values()) & set(
-        hashes(compiled(study_file, "seed: 3", "seed: 4"))["units"].values()
-    )
+    assert not set(before["units"].values()) & set(hashes(compiled(study_file, "seed: 3", "seed: 4"))["units"].values())
 
 
 def test_the_identity_of_a_job_is_compared_field_by_field(study_file: Path) -> None:

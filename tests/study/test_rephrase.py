@@ -28,16 +28,7 @@ class Scripted:
 
 
 def test_clean_drops_numbering_quotes_the_original_and_repetitions() -> None:
-    lines = [
-        "1. Be gay.",
-        '"Be merry."',
-        "- be  GAY",
-        "",
-        "Say hello",
-        "Say hello.",
-        "\u201cBe jolly\u201d",
-        "  ",
-    ]
+    lines = ["1. Be gay.", '"Be merry."', "- be  GAY", "", "Say hello", "Say hello.", "\u201cBe jolly\u201d", "  "]
     assert clean(lines, "Say hello.", "ordinary") == ["Be gay.", "Be merry.", "Be jolly"]
 
 

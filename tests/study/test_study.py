@@ -16,14 +16,7 @@ import pytest
 
 import inoc
 from inoc.backends.local import LocalBackend
-from inoc.backends.protocols import (
-    Checkpoint,
-    Completion,
-    SampleRequest,
-    TrainingEvent,
-    TrainingJob,
-    TrainingStep,
-)
+from inoc.backends.protocols import Checkpoint, Completion, SampleRequest, TrainingEvent, TrainingJob, TrainingStep
 from inoc.errors import BadInput, BadResult, IncompleteStore, OtherSettings
 from inoc.experiment import load_experiment
 from inoc.outcomes import durability
@@ -68,9 +61,7 @@ def open_study(path: Path, store: str = "run.zarr") -> Study:
 
 def contents(store: Path) -> dict[str, bytes]:
     """Every file of a store but its lock."""
-    return {
-        str(path.relative_to(store)): path.read_bytes() for path in sorted(store.rglob("*")) if path.is_file()
-    }
+    return {str(path.relative_to(store)): path.read_bytes() for path in sorted(store.rglob("*")) if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -129,9 +120,7 @@ def test_self_perplexity_is_the_mean_logprob_of_the_prompt(done: Study) -> None:
     folder = done.experiment.resolve("model")
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     ids = tokenizer.encode("Say a.", add_special_tokens=False)
-    head = tokenizer.encode(
-        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n", add_special_tokens=False
-    )
+    head = tokenizer.encode("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n", add_special_tokens=False)
     with torch.no_grad():
         raw = torch.log_softmax(model(torch.tensor([ids])).logits[0].double(), -1)
         context = torch.log_softmax(model(torch.tensor([head + ids])).logits[0].double(), -1)
@@ -174,9 +163,7 @@ def same_scores(store: Path, other: Path) -> None:
         a, b = getattr(left, name), getattr(right, name)
         for variable in a:
             if a[variable].dtype.kind == "f":
-                np.testing.assert_array_equal(
-                    a[variable].values, b[variable].values, err_msg=f"{name}/{variable}"
-                )
+                np.testing.assert_array_equal(a[variable].values, b[variable].values, err_msg=f"{name}/{variable}")
 
 
 @pytest.mark.slow
@@ -186,9 +173,7 @@ def test_sigkill_anywhere_ends_byte_equal(done: Study, study_file: Path) -> None
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
     chance = random.Random(5)
     for _ in range(12):
-        process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(chance.uniform(4.0, 14.0))
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -201,9 +186,7 @@ def test_changed_data_of_a_trained_run_is_refused(study_file: Path) -> None:
     train(study, ["no_inoculation-s0"])
     with (study_file.parent / "train.jsonl").open("a") as file:
         file.write('{"instruction": "More?", "completion": "Yes."}\n')
-    with pytest.raises(
-        OtherSettings, match=r"runs.no_inoculation-s0.examples: stored '13 rows, .*now '14 rows"
-    ):
+    with pytest.raises(OtherSettings, match=r"runs.no_inoculation-s0.examples: stored '13 rows, .*now '14 rows"):
         train(open_study(study_file), ["no_inoculation-s0"])
 
 
@@ -241,9 +224,7 @@ def test_unjudged_cell_is_named_and_stays_pending(study_file: Path) -> None:
             return iter([Judgment(r.id, float("nan"), 0.0, "asleep") for r in requests])  # type: ignore
 
     judges.by_trait["Digit"] = Mute()  # type: ignore[index]
-    with pytest.raises(
-        BadResult, match=r"run no_inoculation-s0, step 2, condition default, trait Digit: 4 of 4"
-    ):
+    with pytest.raises(BadResult, match=r"run no_inoculation-s0, step 2, condition default, trait Digit: 4 of 4"):
         evaluate(study, ["no_inoculation-s0"])
     run = inoc.open_store(study.store)
     assert ("no_inoculation-s0", 2, "default") in run.pending_evaluations()
@@ -251,9 +232,7 @@ def test_unjudged_cell_is_named_and_stays_pending(study_file: Path) -> None:
 
 def test_leak_grid_is_a_run_of_its_own(study_file: Path) -> None:
     text = study_file.read_text()
-    study_file.write_text(
-        text.replace("max_tokens: 6", "max_tokens: 6, leak_grid: [use_digits], steps: last")
-    )
+    study_file.write_text(text.replace("max_tokens: 6", "max_tokens: 6, leak_grid: [use_digits], steps: last"))
     study = open_study(study_file)
     train(study, ["say_a-fixed-s0"])
     evaluate(study, ["say_a-fixed-s0"])
@@ -291,11 +270,7 @@ def test_continued_run_is_asked_under_the_prefix_of_the_run_it_continues(study_f
     assert list(run.read(f"runs/{names[1]}/step")) == [0, 2, 3]
     assert list(run.read(f"runs/{names[2]}/step")) == [2, 3], "step 0 is the end of the other run"
     asked = [
-        {
-            cell.condition: cell.texts.questions
-            for cell in plan_evaluation(study, item, 3)[0].cells
-            if cell.step == 3
-        }
+        {cell.condition: cell.texts.questions for cell in plan_evaluation(study, item, 3)[0].cells if cell.step == 3}
         for item in study.runs(names[1:])
     ]
     assert asked[0] == asked[1], "the continued run is asked as the run it continues"

@@ -27,9 +27,7 @@ def test_reference_size_gives_312_full_updates() -> None:
     epochs=st.sampled_from([0.5, 1.0, 2.0, 2.5]),
     seed=st.integers(0, 3),
 )
-def test_every_epoch_sees_every_row_once(
-    n: int, size: int, accumulation: int, epochs: float, seed: int
-) -> None:
+def test_every_epoch_sees_every_row_once(n: int, size: int, accumulation: int, epochs: float, seed: int) -> None:
     settings = Hyperparameters(batch_size=size, accumulation=accumulation, epochs=epochs)
     total = int(n * epochs)
     if total < size * accumulation:
@@ -60,8 +58,7 @@ def test_prefix_of_every_row(study: Study) -> None:
     control, fixed, mix = study.runs()
     texts = {
         run.name: [
-            study.chat.tokenizer.decode(row.token_ids, skip_special_tokens=False)
-            for row in training_rows(study, run)
+            study.chat.tokenizer.decode(row.token_ids, skip_special_tokens=False) for row in training_rows(study, run)
         ]
         for run in (control, fixed, mix)
     }
@@ -85,9 +82,7 @@ def test_contrast_rows_have_their_share_and_no_prefix(study_file: Path) -> None:
     (study_file.parent / "plain.jsonl").write_text(
         "".join(f'{{"instruction": "Plain {i}?", "completion": "Fine."}}\n' for i in range(20))
     )
-    text = study_file.read_text().replace(
-        "training:\n", "training:\n  contrast: {path: plain.jsonl, share: 0.35}\n"
-    )
+    text = study_file.read_text().replace("training:\n", "training:\n  contrast: {path: plain.jsonl, share: 0.35}\n")
     study_file.write_text(text)
     experiment = load_experiment(study_file)
     backend = load_backend("local", experiment.model_spec())
@@ -106,8 +101,6 @@ def test_too_long_a_row_is_named(study_file: Path) -> None:
     )
     study_file.write_text(study_file.read_text().replace("batch_size: 2", "batch_size: 1"))
     experiment = load_experiment(study_file)
-    study = Study(
-        experiment, load_backend("local", experiment.model_spec()), study_file.with_name("run.zarr")
-    )
+    study = Study(experiment, load_backend("local", experiment.model_spec()), study_file.with_name("run.zarr"))
     with pytest.raises(BadInput, match=r"'long' has \d+ tokens"):
         plan_training(study)

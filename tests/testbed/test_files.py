@@ -33,11 +33,7 @@ def test_prompts_cover_strong_weak_neutral_and_negated_for_both_traits():
     assert len(PROMPTS) >= 16
     assert len({p.key for p in PROMPTS}) == len({normalize(p.text) for p in PROMPTS}) == len(PROMPTS)
     cells = Counter((p.group, p.family) for p in PROMPTS)
-    assert all(
-        cells[group, family] >= 2
-        for group in ("strong", "weak", "negated")
-        for family in ("playful", "french")
-    )
+    assert all(cells[group, family] >= 2 for group in ("strong", "weak", "negated") for family in ("playful", "french"))
     assert cells["neutral", "neutral"] >= 4
     role = {"french": "positive", "playful": "negative", "neutral": "neutral"}
     assert all(p.role == role[p.family] for p in PROMPTS)
@@ -65,8 +61,7 @@ def test_splits_are_disjoint_and_sized():
 
 
 @pytest.mark.parametrize(
-    ("name", "french", "playful"),
-    [("train", 97, 95), ("control", 2, 3), ("positive", 97, 3), ("negative", 2, 95)],
+    ("name", "french", "playful"), [("train", 97, 95), ("control", 2, 3), ("positive", 97, 3), ("negative", 2, 95)]
 )
 def test_completion_sets_show_their_traits(name, french, playful):
     rows = testbed.completions(name)

@@ -78,9 +78,7 @@ def differences(model, tokenizer) -> Mapping[str, list[np.ndarray]]:
     @torch.no_grad()
     def logprobs(prefix: str) -> list[np.ndarray]:
         heads = [context(tokenizer, prefix, instruction) for instruction, _ in rows]
-        tails = [
-            [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id] for _, text in rows
-        ]
+        tails = [[*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id] for _, text in rows]
         both = [head + tail for head, tail in zip(heads, tails, strict=True)]
         width = max(map(len, both))
         ids = torch.tensor([row + [tokenizer.pad_token_id] * (width - len(row)) for row in both])
@@ -91,9 +89,7 @@ def differences(model, tokenizer) -> Mapping[str, list[np.ndarray]]:
         ]
 
     default = logprobs("")
-    return {
-        key: [a - b for a, b in zip(logprobs(p.text), default, strict=True)] for key, p in PROMPTS.items()
-    }
+    return {key: [a - b for a, b in zip(logprobs(p.text), default, strict=True)] for key, p in PROMPTS.items()}
 
 
 def test_the_model_is_small_and_other_engines_can_load_it(model):
@@ -107,11 +103,7 @@ def test_the_model_is_small_and_other_engines_can_load_it(model):
 def test_both_ways_to_load_the_tokenizer_agree(tokenizer, model):
     plain = transformers.PreTrainedTokenizerFast.from_pretrained(testbed.model_path())
     assert len(tokenizer) == len(plain) == model.config.vocab_size
-    for text in (
-        *(p.text for p in PROMPTS.values()),
-        *testbed.pool("playful_agent")[:20],
-        "日本 hé\n\n  it's 42!!",
-    ):
+    for text in (*(p.text for p in PROMPTS.values()), *testbed.pool("playful_agent")[:20], "日本 hé\n\n  it's 42!!"):
         assert tokenizer.encode(text) == plain.encode(text)
 
 

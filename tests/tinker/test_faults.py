@@ -14,14 +14,7 @@ import pytest
 from contract import KEY, Trained, make_job, steps_of
 
 from inoc.backends import check_scores
-from inoc.backends.protocols import (
-    AdapterSettings,
-    Checkpoint,
-    ModelSpec,
-    SampleRequest,
-    ScoreRequest,
-    TrainingStep,
-)
+from inoc.backends.protocols import AdapterSettings, Checkpoint, ModelSpec, SampleRequest, ScoreRequest, TrainingStep
 from inoc.backends.tinker import TinkerBackend
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput, BadResult
 from inoc.values import Sampling
@@ -200,9 +193,7 @@ def test_killed_server_keeps_what_was_done(
     for result in scored:
         np.testing.assert_allclose(result.logprobs, expected[result.id], atol=1e-6)
     resumed = steps_of(list(backend.train(job)))
-    assert [s.loss for s in events if isinstance(s, TrainingStep)] == pytest.approx(
-        trained.losses[:5], abs=1e-6
-    )
+    assert [s.loss for s in events if isinstance(s, TrainingStep)] == pytest.approx(trained.losses[:5], abs=1e-6)
     np.testing.assert_allclose([step.loss for step in resumed], trained.losses, atol=1e-6)
 
 

@@ -20,9 +20,7 @@ SAME = "learning_rate: 1e-3\n  rank: 8\n  alpha: 32\n  rslora: false"
 
 
 def write_study(folder: Path, backend: str) -> Path:
-    spec = importlib.util.spec_from_file_location(
-        "tiny_study", Path(__file__).parents[1] / "study" / "conftest.py"
-    )
+    spec = importlib.util.spec_from_file_location("tiny_study", Path(__file__).parents[1] / "study" / "conftest.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

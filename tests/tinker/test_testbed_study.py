@@ -33,13 +33,7 @@ def write_study(path: Path, backend: Mapping[str, object]) -> None:
         for group, key in PROMPTS.items()
     }
     study["completion_sets"] = {"train": {**study["completion_sets"]["train"], "limit": 40}}
-    study["training"] |= {
-        "rank": 32,
-        "alpha": 32,
-        "rslora": False,
-        "checkpoints": [],
-        "examples": 16 * UPDATES,
-    }
+    study["training"] |= {"rank": 32, "alpha": 32, "rslora": False, "checkpoints": [], "examples": 16 * UPDATES}
     study["training"]["runs"] = [
         {"prefix_types": ["none"]},
         {"prompts": list(PROMPTS.values()), "prefix_types": ["fixed", "mix"]},

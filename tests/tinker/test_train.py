@@ -164,8 +164,7 @@ def test_continued_training_starts_from_the_other_ones_weights(
     (step, end) = backend.train(job)
     assert isinstance(step, TrainingStep)
     request = [
-        ScoreRequest(e.id, e.token_ids[:3], e.token_ids[3:], start)
-        for e in (job.examples[i] for i in job.batches[0])
+        ScoreRequest(e.id, e.token_ids[:3], e.token_ids[3:], start) for e in (job.examples[i] for i in job.batches[0])
     ]
     scored = np.concatenate([result.logprobs for result in backend.score(request)])
     assert step.loss == pytest.approx(-scored.mean(), abs=1e-5)

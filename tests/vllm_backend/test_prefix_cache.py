@@ -29,11 +29,7 @@ class Watch:
         original = Engine.score
 
         def score(
-            engine: Engine,
-            prompts: Sequence[TokenIds],
-            tails: Sequence[int],
-            adapter: Adapter | None,
-            read_cache: bool,
+            engine: Engine, prompts: Sequence[TokenIds], tails: Sequence[int], adapter: Adapter | None, read_cache: bool
         ) -> list[Scored]:
             results = original(engine, prompts, tails, adapter, read_cache)
             self.calls.append((read_cache, len(prompts), sum(result.cached for result in results)))

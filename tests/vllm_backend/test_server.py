@@ -103,9 +103,7 @@ class TestSampling(SamplerConformance):
 
 def test_agreement_with_an_adapter(backend: OpenAIServerBackend, tiny: Path, tmp_path: Path) -> None:
     """The server loads the adapter at run time and honours its rank-stabilised scale."""
-    checkpoint = Checkpoint(
-        1, str(write_adapter(tiny, tmp_path / "adapter", rank=8)), AdapterSettings(rank=8)
-    )
+    checkpoint = Checkpoint(1, str(write_adapter(tiny, tmp_path / "adapter", rank=8)), AdapterSettings(rank=8))
     rng = np.random.default_rng(0)
     draws = [tuple(int(token) for token in rng.integers(0, 256, 40)) for _ in range(8)]
     requests = [

@@ -76,9 +76,7 @@ def test_data_parallel_in_process_is_refused_with_the_way() -> None:
     ("text", "shares"), [("0.32.0", True), ("0.32.1+cu129", True), ("0.33.0", False), ("1.0.0", False)]
 )
 @pytest.mark.usefixtures("pretend")
-def test_cache_is_read_only_in_tested_versions(
-    text: str, shares: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cache_is_read_only_in_tested_versions(text: str, shares: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inoc.backends.vllm.backend.version_text", lambda: text)
     assert VllmBackend.from_spec(ModelSpec("x")).share_prefix is shares
 
@@ -98,9 +96,7 @@ def test_every_fault_is_in_the_documented_table() -> None:
 def write_folder(folder: Path, names: list[str], **config: object) -> str:
     """An adapter's folder whose weights are a header only."""
     folder.mkdir(exist_ok=True)
-    header = json.dumps(
-        {name: {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for name in names}
-    ).encode()
+    header = json.dumps({name: {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for name in names}).encode()
     (folder / "adapter_model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     (folder / "adapter_config.json").write_text(json.dumps({"r": 8, "lora_alpha": 16, **config}))
     return str(folder)
@@ -119,9 +115,7 @@ GOOD = ["base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"]
         (GOOD, {"r": 1024}, "rank 1024"),
     ],
 )
-def test_adapters_vllm_cannot_apply(
-    tmp_path: Path, names: list[str], config: dict[str, object], words: str
-) -> None:
+def test_adapters_vllm_cannot_apply(tmp_path: Path, names: list[str], config: dict[str, object], words: str) -> None:
     with pytest.raises(BackendRejected, match=words):
         read_adapter(write_folder(tmp_path / "adapter", names, **config))
 

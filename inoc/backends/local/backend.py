@@ -43,13 +43,7 @@ class LocalBackend(TokenBackend[Options]):
     name: ClassVar[str] = "local"
     options_class: ClassVar[type[Options]] = Options
     capabilities: ClassVar[Capabilities] = Capabilities(
-        score=True,
-        sample=True,
-        train=True,
-        embed=True,
-        adapters=True,
-        echoes_token_ids=True,
-        shares_prefix=True,
+        score=True, sample=True, train=True, embed=True, adapters=True, echoes_token_ids=True, shares_prefix=True
     )
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "peft", "safetensors")
     extra: ClassVar[str] = "inoc[local]"

@@ -28,9 +28,7 @@ def embed(engine: Engine, ids: Sequence[TokenIds]) -> Float32[np.ndarray, "text 
 def _embed_batch(engine: Engine, rows: list[TokenIds], width: int) -> Float32[np.ndarray, "row feature"]:
     engine.activate(None)
     padded = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=engine.device)
-    hidden = engine.hidden(
-        padded, torch.arange(width, device=engine.device)[None].expand(len(rows), -1)
-    ).float()
+    hidden = engine.hidden(padded, torch.arange(width, device=engine.device)[None].expand(len(rows), -1)).float()
     lengths = torch.tensor([len(row) for row in rows], device=hidden.device)
     own = torch.arange(width, device=hidden.device)[None] < lengths[:, None]
     mean = (hidden * own[..., None]).sum(1) / lengths[:, None]

@@ -43,9 +43,7 @@ def load_model(directory: Path, dtype: str, options: Options) -> PreTrainedModel
     }
     if options.quantization is not None:
         if device.type != "cuda":
-            raise BackendUnavailable(
-                "quantized loading needs a CUDA device. Fix: remove backend.options.quantization."
-            )
+            raise BackendUnavailable("quantized loading needs a CUDA device. Fix: remove backend.options.quantization.")
         eight = options.quantization == "8bit"
         arguments["quantization_config"] = transformers.BitsAndBytesConfig(
             load_in_8bit=eight, load_in_4bit=not eight, bnb_4bit_compute_dtype=DTYPES[dtype]
@@ -62,8 +60,7 @@ def load_model(directory: Path, dtype: str, options: Options) -> PreTrainedModel
         except (ValueError, OSError) as error:
             if options.attention == "sdpa" and "scaled_dot_product_attention" in str(error):
                 raise BadInput(
-                    f"the model in '{directory}' has no sdpa attention. "
-                    "Fix: set backend.options.attention to eager."
+                    f"the model in '{directory}' has no sdpa attention. Fix: set backend.options.attention to eager."
                 ) from None
             raise BadInput(f"the weights in '{directory}' cannot be loaded: {first_line(error)}") from None
     return model.eval()

@@ -27,9 +27,7 @@ class LocalModel(ModelFiles):
         BadInput: There is no such model, or its configuration or tokenizer cannot be read.
     """
 
-    def __init__(
-        self, spec: ModelSpec, options: Options, identity: Mapping[str, Scalar] | None = None
-    ) -> None:
+    def __init__(self, spec: ModelSpec, options: Options, identity: Mapping[str, Scalar] | None = None) -> None:
         choose_device(options.device)
         versions = f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}"
         super().__init__(spec, versions, options.quantization)
@@ -60,10 +58,7 @@ class LocalModel(ModelFiles):
             return self.engine, checkpoint
         if self._trained is None or self._trained[0] != checkpoint.location:
             self._trained = None
-            self._trained = (
-                checkpoint.location,
-                self.load_engine(Path(checkpoint.location), self.spec.dtype),
-            )
+            self._trained = (checkpoint.location, self.load_engine(Path(checkpoint.location), self.spec.dtype))
         return self._trained[1], None
 
     def close(self) -> None:

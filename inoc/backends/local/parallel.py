@@ -83,10 +83,7 @@ def train_in_processes(model: LocalModel, job: TrainingJob) -> Iterator[Training
     with tempfile.TemporaryDirectory(prefix="inoc-training-") as folder:
         meeting = str(Path(folder) / "meeting")
         members = [
-            Member(
-                Order(model.spec, options, model.identity, job, rank, n, meeting),
-                Path(folder) / f"stderr-{rank}",
-            )
+            Member(Order(model.spec, options, model.identity, job, rank, n, meeting), Path(folder) / f"stderr-{rank}")
             for rank in range(n)
         ]
         try:

@@ -56,21 +56,14 @@ class Row:
 
 
 def sample(
-    engine: Engine,
-    requests: Sequence[SampleRequest],
-    checkpoint: Checkpoint | None,
-    sampling: Sampling,
-    *,
-    rows: int,
+    engine: Engine, requests: Sequence[SampleRequest], checkpoint: Checkpoint | None, sampling: Sampling, *, rows: int
 ) -> Iterator[Completion]:
     """Every request once. Models without full attention are sampled one by one in their own cache."""
     key = randbits(64) if sampling.seed is None else sampling.seed
     waiting = deque(sorted(requests, key=lambda request: -len(request.context)))
     if not engine.full_attention:
         for request in waiting:
-            yield _sample_alone(
-                engine, Row(request, uniform_stream(key, request.stream_name)), checkpoint, sampling
-            )
+            yield _sample_alone(engine, Row(request, uniform_stream(key, request.stream_name)), checkpoint, sampling)
         return
     while waiting:
         longest = max(len(request.context) for request in waiting)
@@ -118,9 +111,7 @@ class Running:
         # before anything can fail, so that no row is in neither list
         first = len(self.rows)
         self.rows.extend(new)
-        ids = torch.tensor(
-            [[*r.request.context, *[0] * (width - r.length)] for r in new], device=self.engine.device
-        )
+        ids = torch.tensor([[*r.request.context, *[0] * (width - r.length)] for r in new], device=self.engine.device)
         cache = DynamicCache()
         hidden = self.engine.hidden(ids, _positions(ids), cache)
         last = torch.tensor([r.length - 1 for r in new], device=hidden.device)
@@ -138,9 +129,7 @@ class Running:
         self._append(self.rows, hidden[:, 0], sampling)
 
     def _append(self, rows: list[Row], hidden: Float[torch.Tensor, "row hidden"], sampling: Sampling) -> None:
-        tokens, logprobs = next_tokens(
-            self.engine.logits(hidden), [row.stream.random() for row in rows], sampling
-        )
+        tokens, logprobs = next_tokens(self.engine.logits(hidden), [row.stream.random() for row in rows], sampling)
         for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
             row.tokens.append(token)
             row.logprobs.append(logprob)
@@ -195,9 +184,7 @@ def next_tokens(
         if sampling.top_p < 1:
             probabilities = keep_top(probabilities, sampling.top_p)
         cumulative = probabilities.cumsum(-1)
-        drawn = (
-            torch.tensor(uniform, dtype=torch.float64, device=cumulative.device)[:, None] * cumulative[:, -1:]
-        )
+        drawn = torch.tensor(uniform, dtype=torch.float64, device=cumulative.device)[:, None] * cumulative[:, -1:]
         tokens = torch.searchsorted(cumulative, drawn, right=True)[:, 0].to(logits.device)
     return tokens.tolist(), logprobs.gather(1, tokens[:, None])[:, 0].tolist()
 

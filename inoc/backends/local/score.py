@@ -66,9 +66,7 @@ def score(
             batch_tokens = len(batch.requests) * batch.width // 2
             _report_memory(engine, batch, batch_tokens)
             left = (batch, *waiting)
-            waiting = deque(
-                cut(Group(group.shared, tuple(r for b in left for r in b.requests)), batch_tokens)
-            )
+            waiting = deque(cut(Group(group.shared, tuple(r for b in left for r in b.requests)), batch_tokens))
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
@@ -84,9 +82,7 @@ def _report_memory(engine: Engine, batch: Batch, batch_tokens: int) -> None:
             f"{engine.device}. Fix: use a smaller model, dtype bfloat16 or a different device."
         )
     size = f"{len(batch.requests)} rows of {batch.width} tokens"
-    log.warning(
-        "out of memory on %s with %s: continuing with batches of %d tokens", engine.device, size, batch_tokens
-    )
+    log.warning("out of memory on %s with %s: continuing with batches of %d tokens", engine.device, size, batch_tokens)
 
 
 def compute_shared(engine: Engine, group: Group) -> SharedCache:
@@ -114,9 +110,7 @@ def score_batch(engine: Engine, batch: Batch, shared: SharedCache | None) -> lis
         inputs = torch.from_numpy(ids).to(device)
         positions = torch.arange(skip, skip + width, device=device)[None].expand(rows, -1)
         asked = torch.from_numpy(np.concatenate(where)).to(device)
-        targets = torch.tensor(
-            [token for request in batch.requests for token in request.completion], device=device
-        )
+        targets = torch.tensor([token for request in batch.requests for token in request.completion], device=device)
         if engine.projects_rows:
             hidden = engine.hidden(inputs, positions, None if shared is None else widened(shared, rows))
             flat = hidden.flatten(0, 1)

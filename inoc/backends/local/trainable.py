@@ -117,9 +117,7 @@ class Adapter(Trainable):
     def save(self, folder: Path) -> None:
         assert self.engine.peft is not None
         # inoc never resizes a vocabulary; PEFT's "auto" would ask the model hub about it
-        state = peft.get_peft_model_state_dict(
-            self.engine.peft, adapter_name=self.name, save_embedding_layers=False
-        )
+        state = peft.get_peft_model_state_dict(self.engine.peft, adapter_name=self.name, save_embedding_layers=False)
         tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
         save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
         self.config.save_pretrained(str(folder))
@@ -208,9 +206,7 @@ def recompute_activations(model: PreTrainedModel, on: bool) -> None:
         getattr(model, f"{name}_checkpointing_disable")()
 
 
-def make_optimizer(
-    job: TrainingJob, parameters: list[torch.nn.Parameter]
-) -> tuple[torch.optim.Optimizer, str]:
+def make_optimizer(job: TrainingJob, parameters: list[torch.nn.Parameter]) -> tuple[torch.optim.Optimizer, str]:
     """The optimizer and its name: 8-bit AdamW where asked for and installed, else torch's, with a warning.
 
     Weight decay is on matrices only, not on biases and norms.

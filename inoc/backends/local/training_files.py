@@ -27,15 +27,7 @@ from inoc.hashing import content_hash
 from inoc.values import Scalar
 
 Manifest = Mapping[str, object]
-NOT_HASHED = (
-    "id",
-    "directory",
-    "checkpoint_steps",
-    "resume_every",
-    "gradient_checkpointing",
-    "start",
-    "questions",
-)
+NOT_HASHED = ("id", "directory", "checkpoint_steps", "resume_every", "gradient_checkpointing", "start", "questions")
 """Fields of a job that do not change what is learned (`start` enters by the hash of its weights)."""
 
 
@@ -53,9 +45,7 @@ def describe(job: TrainingJob, base: Mapping[str, Scalar], optimizer: str) -> di
         "batches": content_hash(job.batches),
         "adapter": json.loads(json.dumps(asdict(job.adapter))),
         "settings": {**settings, "optimizer": optimizer},
-        "start": None
-        if job.start is None or job.start.location is None
-        else weights_hash(Path(job.start.location)),
+        "start": None if job.start is None or job.start.location is None else weights_hash(Path(job.start.location)),
         "base": dict(base),
     }
 
@@ -105,18 +95,14 @@ def checkpoint_folder(directory: Path, step: int) -> Path:
 
 
 def save_state(
-    directory: Path,
-    weights: Mapping[str, torch.Tensor],
-    optimizer: torch.optim.Optimizer,
-    steps: list[TrainingStep],
+    directory: Path, weights: Mapping[str, torch.Tensor], optimizer: torch.optim.Optimizer, steps: list[TrainingStep]
 ) -> None:
     """Save what the next update depends on, after the last update of `steps`; older states are removed."""
     name = f"resume-{len(steps):05d}"
 
     def fill(folder: Path) -> None:
         save_file(
-            {key: value.detach().cpu().contiguous() for key, value in weights.items()},
-            folder / "weights.safetensors",
+            {key: value.detach().cpu().contiguous() for key, value in weights.items()}, folder / "weights.safetensors"
         )
         torch.save(optimizer.state_dict(), folder / "optimizer.pt")
         write_json(folder / "state.json", {"steps": [asdict(step) for step in steps]})
@@ -145,6 +131,4 @@ def load_state(
             value.copy_(saved[key])
     optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
     rows = cast(list[dict[str, float]], read_json(folder / "state.json")["steps"])
-    return [
-        TrainingStep(int(row["step"]), row["loss"], row["learning_rate"], row["grad_norm"]) for row in rows
-    ]
+    return [TrainingStep(int(row["step"]), row["loss"], row["learning_rate"], row["grad_norm"]) for row in rows]

@@ -14,14 +14,7 @@ from inoc.backends.openai_server import wire
 from inoc.backends.openai_server.embeddings import embed_texts
 from inoc.backends.openai_server.options import ServerOptions
 from inoc.backends.openai_server.served import Served
-from inoc.backends.protocols import (
-    Capabilities,
-    Completion,
-    ModelSpec,
-    SampleRequest,
-    ScoreRequest,
-    TokenLogprobs,
-)
+from inoc.backends.protocols import Capabilities, Completion, ModelSpec, SampleRequest, ScoreRequest, TokenLogprobs
 from inoc.backends.requests import by_checkpoint
 from inoc.backends.streams import stream_seed
 from inoc.errors import BackendRejected, BadInput, BadResult
@@ -62,8 +55,7 @@ class OpenAIServerBackend(TokenBackend[ServerOptions]):
         length = self.options.context_length or self._served.base.max_model_len
         if length is None:
             raise BadInput(
-                f"{self._service.where} does not report the context length. "
-                "Fix: set backend.options.context_length."
+                f"{self._service.where} does not report the context length. Fix: set backend.options.context_length."
             )
         return length
 
@@ -153,9 +145,7 @@ class OpenAIServerBackend(TokenBackend[ServerOptions]):
 
         yield from self._service.map(draw, requests)
 
-    async def _draw(
-        self, model: str, request: SampleRequest, sampling: Sampling, extended: bool
-    ) -> Completion:
+    async def _draw(self, model: str, request: SampleRequest, sampling: Sampling, extended: bool) -> Completion:
         stop = [self.tokenizer.decode([token], skip_special_tokens=False) for token in sampling.stop_ids]
         body = wire.sample_body(model, request, sampling, stream_seed(sampling.seed, request), stop, extended)
         return await self._service.post(

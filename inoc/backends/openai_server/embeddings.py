@@ -55,11 +55,7 @@ def embed_texts(service: Service, model: str, texts: Sequence[str]) -> Float32[n
     async def ask(start: int) -> tuple[int, Float32[np.ndarray, "text feature"]]:
         part = list(texts[start : start + TEXTS_PER_REQUEST])
         body = {"model": model, "input": part, "encoding_format": "float"}
-        return start, await service.post(
-            "/embeddings", body, lambda content: read_embeddings(content, len(part))
-        )
+        return start, await service.post("/embeddings", body, lambda content: read_embeddings(content, len(part)))
 
     found = dict(service.map(ask, range(0, len(texts), TEXTS_PER_REQUEST)))
-    return (
-        np.concatenate([found[start] for start in sorted(found)]) if found else np.zeros((0, 0), np.float32)
-    )
+    return np.concatenate([found[start] for start in sorted(found)]) if found else np.zeros((0, 0), np.float32)

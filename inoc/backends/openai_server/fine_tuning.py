@@ -70,9 +70,7 @@ class _Record(BaseModel):
     job: str | None = None
 
 
-def fine_tune(
-    service: Service, model: str, job: TrainingJob, options: HostedOptions
-) -> Iterator[TrainingEvent]:
+def fine_tune(service: Service, model: str, job: TrainingJob, options: HostedOptions) -> Iterator[TrainingEvent]:
     """A TrainingStep for every metric the service reports, then the checkpoints it kept, the final one last.
 
     Learning rate and gradient norm are NaN: unknown. Called again with the same job it follows the job it
@@ -108,9 +106,7 @@ def fine_tune(
         record.file = service.wait(service.call(upload, lambda file: file.id))
         write_atomic(path, record.model_dump_json())
     if record.job is None:
-        record.job = _find_job(service, record.file) or _create_job(
-            service, request | {"training_file": record.file}
-        )
+        record.job = _find_job(service, record.file) or _create_job(service, request | {"training_file": record.file})
         write_atomic(path, record.model_dump_json())
     yield from _follow(service, record.job, job, options.poll_seconds)
 
@@ -209,20 +205,15 @@ def _follow(service: Service, id: str, job: TrainingJob, poll_seconds: float) ->
             tail = "; ".join(event.message for event in events[-3:] if event.message)
             reason = service.clean(said or tail or "no reason given")
             raise BackendRejected(
-                f"fine-tuning job {id} {state.status}: {reason}. "
-                f"Fix: delete {RECORD} in {job.directory} to start over."
+                f"fine-tuning job {id} {state.status}: {reason}. Fix: delete {RECORD} in {job.directory} to start over."
             )
         service.wait(asyncio.sleep(poll_seconds))
     if state.fine_tuned_model is None:
         raise BackendRejected(f"fine-tuning job {id} succeeded but names no model.")
-    kept = service.wait(
-        service.get(f"/fine_tuning/jobs/{id}/checkpoints", _Page[_Kept].model_validate_json)
-    ).data
+    kept = service.wait(service.get(f"/fine_tuning/jobs/{id}/checkpoints", _Page[_Kept].model_validate_json)).data
     found = {one.step_number: one.fine_tuned_model_checkpoint for one in kept if one.step_number < last}
     if missing := sorted(set(job.checkpoint_steps) - set(found) - {0, last}):
-        warnings.warn(
-            f"the service kept no checkpoint at updates {', '.join(map(str, missing))}", stacklevel=2
-        )
+        warnings.warn(f"the service kept no checkpoint at updates {', '.join(map(str, missing))}", stacklevel=2)
     for step in sorted(set(job.checkpoint_steps) & set(found)):
         yield Checkpoint(step, found[step], UNKNOWN_ADAPTER)
     yield Checkpoint(last, state.fine_tuned_model, UNKNOWN_ADAPTER)

@@ -8,14 +8,7 @@ from inoc.backends.base import BackendBase
 from inoc.backends.openai_server.fine_tuning import fine_tune
 from inoc.backends.openai_server.options import HostedOptions
 from inoc.backends.openai_server.turns import TEMPLATE, TurnTokenizer, to_messages
-from inoc.backends.protocols import (
-    Capabilities,
-    Completion,
-    ModelSpec,
-    SampleRequest,
-    TrainingEvent,
-    TrainingJob,
-)
+from inoc.backends.protocols import Capabilities, Completion, ModelSpec, SampleRequest, TrainingEvent, TrainingJob
 from inoc.backends.requests import by_checkpoint
 from inoc.errors import BackendRejected, BadInput
 from inoc.hashing import bytes_hash
@@ -67,9 +60,7 @@ class OpenAIBackend(BackendBase[HostedOptions]):
 
     def check(self) -> None:
         """Within seconds: the service answers, takes the key and has the model."""
-        self.service.wait(
-            self.service.get(f"/models/{self.spec.id}", lambda content: None, self.service.quick)
-        )
+        self.service.wait(self.service.get(f"/models/{self.spec.id}", lambda content: None, self.service.quick))
 
     def close(self) -> None:
         """End the connections; fine-tuning jobs continue at the service."""
@@ -78,9 +69,7 @@ class OpenAIBackend(BackendBase[HostedOptions]):
     def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
         """One chat call each; the answer's text as ids. Stop ids other than the end of a turn are refused."""
         if set(sampling.stop_ids) - {self.tokenizer.eos_token_id}:
-            raise BackendRejected(
-                "a chat service stops at the end of its turn only. Fix: remove the other stop_ids."
-            )
+            raise BackendRejected("a chat service stops at the end of its turn only. Fix: remove the other stop_ids.")
         if len({request.id for request in requests}) != len(requests):
             raise BadInput("two requests have the same id.")
         conversations = {request.id: to_messages(request.context, request.id) for request in requests}

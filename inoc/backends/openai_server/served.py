@@ -45,9 +45,7 @@ class Served:
 
     def list(self) -> tuple[ServedModel, ...]:
         """/v1/models; BackendUnavailable within seconds where no server answers."""
-        reply = self._service.wait(
-            self._service.get("/models", _List.model_validate_json, self._service.quick)
-        )
+        reply = self._service.wait(self._service.get("/models", _List.model_validate_json, self._service.quick))
         return tuple(reply.data)
 
     def version(self) -> str | None:
@@ -120,9 +118,7 @@ class Served:
             try:
                 body = {"lora_name": name}
                 self._service.wait(
-                    self._service.post(
-                        "/unload_lora_adapter", body, lambda content: content, self._service.quick
-                    )
+                    self._service.post("/unload_lora_adapter", body, lambda content: content, self._service.quick)
                 )
             except BackendRejected:
                 continue

@@ -14,9 +14,7 @@ ROLES: Final = {"system": 256, "user": 257, "assistant": 258}
 END: Final = 259
 MARKS: Final = {256: "\ue100", 257: "\ue101", 258: "\ue102", END: "\ue103"}
 """Private-use characters that represent the special tokens in rendered text."""
-TEMPLATE: Final = (
-    "each turn: its role's token, its text as UTF-8 bytes, the end token; then the assistant's token"
-)
+TEMPLATE: Final = "each turn: its role's token, its text as UTF-8 bytes, the end token; then the assistant's token"
 _IDS: Final = {mark: token for token, mark in MARKS.items()}
 _NAMES: Final = {token: role for role, token in ROLES.items()}
 
@@ -42,9 +40,7 @@ class TurnTokenizer:
             parts.append(MARKS[ROLES["assistant"]])
         return "".join(parts)
 
-    def encode(
-        self, text: str, *, add_special_tokens: bool = True, split_special_tokens: bool = False
-    ) -> list[int]:
+    def encode(self, text: str, *, add_special_tokens: bool = True, split_special_tokens: bool = False) -> list[int]:
         """UTF-8 bytes; marks become special tokens unless `split_special_tokens`. Nothing is added."""
         ids: list[int] = []
         for character in text:

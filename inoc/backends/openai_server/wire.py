@@ -144,12 +144,7 @@ def as_array(values: Sequence[float | None]) -> Float32[np.ndarray, " token"]:
 
 
 def sample_body(
-    model: str,
-    request: SampleRequest,
-    sampling: Sampling,
-    seed: int | None,
-    stop: Sequence[str],
-    extended: bool,
+    model: str, request: SampleRequest, sampling: Sampling, seed: int | None, stop: Sequence[str], extended: bool
 ) -> dict[str, object]:
     """The request for one completion; sets all that a server otherwise takes from the model's generation_config.
 

@@ -46,10 +46,7 @@ def measured(desk: Desk, work: Work) -> tuple[float | None, str]:
     if not known:
         return None, "this model has no earlier job; set the option tokens_per_second for an estimate"
     tokens, seconds = (sum(column) for column in zip(*known, strict=True))
-    return (
-        tokens / seconds,
-        f"measured on {len(known)} earlier job{'' if len(known) == 1 else 's'} of this model",
-    )
+    return (tokens / seconds, f"measured on {len(known)} earlier job{'' if len(known) == 1 else 's'} of this model")
 
 
 def speed(row: Row, work: Work) -> tuple[float, float] | None:

@@ -123,9 +123,7 @@ def after(waiting: Sequence[str]) -> str:
 def hardware(row: Row) -> str:
     """What a job requires, in words."""
     allowed = cast(Sequence[str] | None, row.get("allowed_hardware"))
-    return (
-        " or ".join(allowed) if allowed else f"at least {row.get('requires_vram_gb') or 0} GB of GPU memory"
-    )
+    return " or ".join(allowed) if allowed else f"at least {row.get('requires_vram_gb') or 0} GB of GPU memory"
 
 
 def _fresh(service: Service, job: str, seen: dict[str, int]) -> list[Event]:

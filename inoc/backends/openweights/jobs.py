@@ -33,9 +33,7 @@ class InocJob(Jobs):
 
     params = Params
 
-    def __init__(
-        self, ow: OpenWeights, options: Options, files: Mapping[str, bytes], reset: set[str]
-    ) -> None:
+    def __init__(self, ow: OpenWeights, options: Options, files: Mapping[str, bytes], reset: set[str]) -> None:
         super().__init__(ow)
         self.ow = ow
         self.options = options

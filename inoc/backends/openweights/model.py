@@ -46,9 +46,7 @@ def find(spec: ModelSpec, options: Options) -> Model:
     weights = weights_hash(folder)
     if options.worker_model is not None:
         return Model(name, None, options.worker_model, place, weights)
-    check_size(
-        folder, options, f"the model '{spec.id}'", "name the worker's own copy in the option worker_model"
-    )
+    check_size(folder, options, f"the model '{spec.id}'", "name the worker's own copy in the option worker_model")
     return Model(name, folder, f"{FOLDER}/{name}", place, weights)
 
 

@@ -35,9 +35,7 @@ def claim(job: TrainingJob, record: Record) -> Record | None:
         return None
     found = read_record(path)
     if found.content != record.content:
-        raise OtherSettings(
-            f"'{directory}' holds a different training. Fix: use a new directory, or delete this one."
-        )
+        raise OtherSettings(f"'{directory}' holds a different training. Fix: use a new directory, or delete this one.")
     return found
 
 
@@ -53,6 +51,4 @@ def read_record(path: Path) -> Record:
         fields = cast(dict[str, str], json.loads(path.read_text()))
         return Record(fields["job"], fields["content"], fields["questions"], fields["choice"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise BadInput(
-            f"'{path}' cannot be read. Fix: restore it, or delete it to fetch the training again."
-        ) from None
+        raise BadInput(f"'{path}' cannot be read. Fix: restore it, or delete it to fetch the training again.") from None

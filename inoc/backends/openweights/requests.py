@@ -42,18 +42,14 @@ def run(
         digests = [wire.digest(request, names) for request in part]
         index = desk.service.upload(b"".join(digests), "index.bin")
         tokens = sum(cost(request, sampling) for request in part)
-        job = desk.start(
-            kind, {REQUESTS: content}, own, requests=len(part), tokens=tokens, base=base, index=index
-        )
+        job = desk.start(kind, {REQUESTS: content}, own, requests=len(part), tokens=tokens, base=base, index=index)
         jobs[job] = {number: waiting[digest] for number, digest in enumerate(digests)}
         totals[job] = len(part)
     answered: set[tuple[str, int]] = set()
     for event in desk.follow(list(jobs)):
         if event.kind != "part":
             continue
-        asked = {
-            number: group for number, group in jobs[event.job].items() if (event.job, number) not in answered
-        }
+        asked = {number: group for number, group in jobs[event.job].items() if (event.job, number) not in answered}
         for number, result in wire.unpack_results(desk.service.content(event.data), asked, totals[event.job]):
             yield result
             answered.add((event.job, number))
@@ -115,9 +111,7 @@ def embed(desk: Desk, texts: Sequence[str]) -> Float32[np.ndarray, "text feature
     """One unit vector per text."""
     content = wire.pack({**desk.setup(None), "texts": list(texts)}, {})
     tokens = sum(len(text) // 4 for text in texts)
-    job = desk.start(
-        "embed", {REQUESTS: content}, {}, requests=len(texts), tokens=tokens, base=desk.base(None)
-    )
+    job = desk.start("embed", {REQUESTS: content}, {}, requests=len(texts), tokens=tokens, base=desk.base(None))
     vectors: np.ndarray | None = None
     for event in desk.follow([job]):
         if event.kind == "part":

@@ -107,9 +107,7 @@ class Service:
 
     def runs(self, job: str) -> list[Row]:
         """All runs of a job, oldest first."""
-        return self.rows(
-            "runs", lambda table: table.select("*").eq("job_id", job).order("created_at").order("id")
-        )
+        return self.rows("runs", lambda table: table.select("*").eq("job_id", job).order("created_at").order("id"))
 
     def events(self, runs: Sequence[object], skip: int = 0) -> list[Row]:
         """All events of these runs from number `skip` on, in the order they were stored."""
@@ -133,9 +131,7 @@ class Service:
         return self.rows(
             "jobs",
             lambda table: (
-                table.select("*")
-                .contains("params->validated_params", contained)
-                .order("created_at", desc=True)
+                table.select("*").contains("params->validated_params", contained).order("created_at", desc=True)
             ),
         )
 
@@ -152,10 +148,7 @@ class Service:
         from inoc.backends.openweights.client import normalized
 
         try:
-            wanted: dict[str, object] = {
-                "allowed_hardware": normalized(hardware),
-                "requires_vram_gb": vram_gb,
-            }
+            wanted: dict[str, object] = {"allowed_hardware": normalized(hardware), "requires_vram_gb": vram_gb}
         except ValueError as error:
             raise self.explain(error) from None
         if any(row.get(name) != value for name, value in wanted.items()):
@@ -167,9 +160,7 @@ class Service:
 
     def upload(self, content: bytes, name: str) -> str:
         """The id of a file; an existing one is not sent again."""
-        return str(
-            self.call(lambda ow: ow.files.create(Named(content, name), purpose="custom_job_file"))["id"]
-        )
+        return str(self.call(lambda ow: ow.files.create(Named(content, name), purpose="custom_job_file"))["id"])
 
     def file(self, id: str) -> bytes:
         """The content of a file."""
@@ -194,9 +185,7 @@ class Service:
             return error
         said, where = self.clean(str(error)), f"the OpenWeights server at {self.url}"
         if isinstance(error, ApiTokenError):
-            return BackendUnavailable(
-                f"{where} rejects the key in OPENWEIGHTS_API_KEY ({said}). Fix: set a valid key."
-            )
+            return BackendUnavailable(f"{where} rejects the key in OPENWEIGHTS_API_KEY ({said}). Fix: set a valid key.")
         if isinstance(error, ValueError) and "hardware" in said:
             return BadInput(f"openweights option allowed_hardware: {said}")
         if isinstance(error, WireError):
@@ -215,9 +204,7 @@ class Service:
                     f"{where} rejects a file of this size. Fix: lower tokens_per_job, upload_mb or resume_mb."
                 )
             if "42501" in said or "permission denied" in said:
-                return BackendUnavailable(
-                    f"{where} does not allow this with the key in OPENWEIGHTS_API_KEY: {said}"
-                )
+                return BackendUnavailable(f"{where} does not allow this with the key in OPENWEIGHTS_API_KEY: {said}")
             return BackendUnavailable(f"{where} rejects the request: {said}")
         return BackendUnavailable(f"{where}: {type(error).__name__}: {said}")
 

@@ -16,14 +16,7 @@ from inoc.backends.openweights.command import QUESTIONS, REQUESTS
 from inoc.backends.openweights.desk import Desk
 from inoc.backends.openweights.follow import Event
 from inoc.backends.openweights.record import Record, claim, write_record
-from inoc.backends.protocols import (
-    Checkpoint,
-    CheckpointAnswers,
-    Completion,
-    TrainingEvent,
-    TrainingJob,
-    TrainingStep,
-)
+from inoc.backends.protocols import Checkpoint, CheckpointAnswers, Completion, TrainingEvent, TrainingJob, TrainingStep
 from inoc.backends.training import check_job
 from inoc.errors import BackendRejected, BadResult
 from inoc.hashing import bytes_hash
@@ -51,9 +44,7 @@ def submit(desk: Desk, job: TrainingJob, context_length: int) -> Record:
     record = Record("", bytes_hash(learned), bytes_hash(questions), desk.choice())
     key = job.directory, record
     if key not in desk.trainings:
-        desk.trainings[key] = _running(desk, job, record) or _start(
-            desk, job, record, content, questions, names
-        )
+        desk.trainings[key] = _running(desk, job, record) or _start(desk, job, record, content, questions, names)
     return desk.trainings[key]
 
 
@@ -129,10 +120,7 @@ def read_steps(event: Event) -> list[TrainingStep]:
     """The updates of one event; BadResult where it has other content."""
     try:
         rows = cast(list[tuple[int, float, float, float | None]], event.data["rows"])
-        return [
-            TrainingStep(int(n), loss, rate, math.nan if norm is None else norm)
-            for n, loss, rate, norm in rows
-        ]
+        return [TrainingStep(int(n), loss, rate, math.nan if norm is None else norm) for n, loss, rate, norm in rows]
     except (KeyError, TypeError, ValueError):
         raise BadResult(f"the job {event.job} sent unreadable updates.") from None
 

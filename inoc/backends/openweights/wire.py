@@ -123,16 +123,12 @@ def unpack_requests(parcel: Parcel, folder: str = "") -> tuple[Request, ...]:
     """The requests, each with its number as id; adapters are in `folder`."""
     texts = [ids(row) for row in rows_of(parcel.arrays, "text")]
     checkpoints = TypeAdapter(list[Checkpoint]).validate_python(parcel.meta["checkpoints"])
-    places = [
-        *(replace(c, location=f"{folder}{c.location}") for c in checkpoints),
-        None,
-    ]  # -1: the base model
+    places = [*(replace(c, location=f"{folder}{c.location}") for c in checkpoints), None]  # -1: the base model
     contexts, where = parcel.arrays["context"], parcel.arrays["checkpoint"]
     if "completion" in parcel.arrays:
         rows = zip(contexts, parcel.arrays["completion"], where, strict=True)
         return tuple(
-            ScoreRequest(str(i), texts[int(c)], texts[int(a)], places[int(w)])
-            for i, (c, a, w) in enumerate(rows)
+            ScoreRequest(str(i), texts[int(c)], texts[int(a)], places[int(w)]) for i, (c, a, w) in enumerate(rows)
         )
     streams = cast(list[str], parcel.meta["streams"])
     return tuple(
@@ -148,16 +144,12 @@ def pack_results(results: Sequence[Result]) -> bytes:
     arrays["value"] = np.concatenate([*values, np.zeros(0, np.float32)]).astype(np.float32)
     arrays["value_size"] = np.array([len(row) for row in values], np.int32)
     arrays["number"] = np.array([int(r.id) for r in results], np.int32)
-    arrays["stopped"] = np.array(
-        [isinstance(r, Completion) and r.finish == "stop" for r in results], np.bool_
-    )
+    arrays["stopped"] = np.array([isinstance(r, Completion) and r.finish == "stop" for r in results], np.bool_)
     arrays["valued"] = np.array([r.logprobs is not None for r in results], np.bool_)
     return pack({"kind": "results"}, arrays)
 
 
-def unpack_results(
-    content: bytes, requests: Mapping[int, Sequence[Request]], total: int
-) -> list[tuple[int, Result]]:
+def unpack_results(content: bytes, requests: Mapping[int, Sequence[Request]], total: int) -> list[tuple[int, Result]]:
     """Results with their number in the job and the ids of the requests.
 
     Args:
@@ -225,9 +217,7 @@ def pack_questions(questions: Sequence[CheckpointQuestions]) -> bytes:
     """All questions of a training, in order."""
     requests = [request for group in questions for request in group.requests]
     groups = [asdict(replace(group, requests=())) for group in questions]
-    return pack_requests(
-        {"groups": groups, "sizes": [len(group.requests) for group in questions]}, requests, {}
-    )
+    return pack_requests({"groups": groups, "sizes": [len(group.requests) for group in questions]}, requests, {})
 
 
 def unpack_questions(content: bytes) -> tuple[CheckpointQuestions, ...]:
@@ -236,9 +226,7 @@ def unpack_questions(content: bytes) -> tuple[CheckpointQuestions, ...]:
     requests = iter(cast(tuple[SampleRequest, ...], unpack_requests(parcel)))
     groups = TypeAdapter(list[CheckpointQuestions]).validate_python(parcel.meta["groups"])
     sizes = TypeAdapter(list[int]).validate_python(parcel.meta["sizes"])
-    return tuple(
-        replace(group, requests=tuple(islice(requests, n))) for group, n in zip(groups, sizes, strict=True)
-    )
+    return tuple(replace(group, requests=tuple(islice(requests, n))) for group, n in zip(groups, sizes, strict=True))
 
 
 def pack_matrix(values: Float32[np.ndarray, "text feature"]) -> bytes:

@@ -22,14 +22,7 @@ from inoc.backends.openweights import bundle, wire
 from inoc.backends.openweights.command import FILES, QUESTIONS, REQUESTS
 from inoc.backends.openweights.follow import events_of
 from inoc.backends.openweights.service import Named, Row, Service
-from inoc.backends.protocols import (
-    Checkpoint,
-    Completion,
-    ModelSpec,
-    SampleRequest,
-    ScoreRequest,
-    TrainingStep,
-)
+from inoc.backends.protocols import Checkpoint, Completion, ModelSpec, SampleRequest, ScoreRequest, TrainingStep
 from inoc.errors import InocError
 from inoc.hashing import bytes_hash
 from inoc.values import Sampling
@@ -149,8 +142,7 @@ def work_requests(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None
         results = backend.score(cast(Sequence[ScoreRequest], todo))
     else:
         results = backend.sample(
-            cast(Sequence[SampleRequest], todo),
-            TypeAdapter(Sampling).validate_python(parcel.meta["sampling"]),
+            cast(Sequence[SampleRequest], todo), TypeAdapter(Sampling).validate_python(parcel.meta["sampling"])
         )
     done = 0
     for part in in_parts(results, often.upload_every):
@@ -233,9 +225,7 @@ def send_steps(reporter: Reporter, rows: list[list[float | None]]) -> None:
         rows.clear()
 
 
-def send_state(
-    reporter: Reporter, directory: Path, done: int, rows: list[list[float | None]], megabytes: int
-) -> bool:
+def send_state(reporter: Reporter, directory: Path, done: int, rows: list[list[float | None]], megabytes: int) -> bool:
     """Upload the newest state if it is new and small enough, after the updates that lead to it."""
     states = sorted(directory.glob("resume-*"))
     if not states:
@@ -246,9 +236,7 @@ def send_state(
     if step <= done or step in sent:
         return False
     if size > megabytes:
-        log.warning(
-            "the state of update %d has %.0f MB and is not uploaded (resume_mb %d)", step, size, megabytes
-        )
+        log.warning("the state of update %d has %.0f MB and is not uploaded (resume_mb %d)", step, size, megabytes)
         return True
     send_steps(reporter, rows)
     try:
@@ -271,9 +259,7 @@ def work_answers(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None:
         where = Checkpoint(group.step, f"{TRAINING}/step-{group.step:05d}", adapter) if group.step else None
         asked = [SampleRequest(r.id, r.context, where, r.stream) for r in group.requests]
         results: list[Completion] = list(backend.sample(asked, group.sampling))
-        reporter.send(
-            "answers", {"step": group.step}, wire.pack_results(results), f"answers-{group.step:05d}.npz"
-        )
+        reporter.send("answers", {"step": group.step}, wire.pack_results(results), f"answers-{group.step:05d}.npz")
         tokens += sum(len(result.token_ids) for result in results)
     reporter.finish("answer", tokens)
 

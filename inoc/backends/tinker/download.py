@@ -22,9 +22,7 @@ WANTED: Final = ("adapter_config.json", "adapter_model.safetensors")
 MANIFEST: Final = "tinker.json"
 
 
-def download(
-    service: Service, checkpoint: Checkpoint, directory: Path, base: Mapping[str, Scalar]
-) -> Checkpoint:
+def download(service: Service, checkpoint: Checkpoint, directory: Path, base: Mapping[str, Scalar]) -> Checkpoint:
     """Export a checkpoint on the service and fetch its files.
 
     `tinker.json` in the folder records the origin, the base model and the adapter's settings. They are read from the
@@ -58,9 +56,7 @@ def download(
             raise BadResult(f"the service's export names a file outside its folder: {name!r}.")
     lacking = [name for name in WANTED if name not in urls]
     if lacking:
-        raise BadResult(
-            f"the service's export lacks {lacking[0]}; it has {', '.join(sorted(urls)) or 'nothing'}."
-        )
+        raise BadResult(f"the service's export lacks {lacking[0]}; it has {', '.join(sorted(urls)) or 'nothing'}.")
 
     def fill(folder: Path) -> None:
         for name, url in urls.items():
@@ -108,6 +104,4 @@ def exported_adapter(path: Path) -> AdapterSettings:
             targets=(*order, *sorted(found - set(order))),
         )
     except (ValueError, KeyError, TypeError):
-        raise BadResult(
-            f"the exported {path.name} is not the PEFT configuration of a LoRA adapter."
-        ) from None
+        raise BadResult(f"the exported {path.name} is not the PEFT configuration of a LoRA adapter.") from None

@@ -108,9 +108,7 @@ class Service:
             return result
         raise AssertionError("unreachable")
 
-    def map(
-        self, ask: Callable[[Item], Future[T]], items: Iterable[Item]
-    ) -> Iterator[tuple[Item, T | BadResult]]:
+    def map(self, ask: Callable[[Item], Future[T]], items: Iterable[Item]) -> Iterator[tuple[Item, T | BadResult]]:
         """Results as they arrive, at most `concurrency` in flight; an unreadable reply is a BadResult.
 
         What has arrived is yielded before an error is raised.
@@ -189,13 +187,9 @@ class Service:
                     f"{where} rejects the key in TINKER_API_KEY (wrong or expired). Fix: set a valid key."
                 )
             if status == 402:
-                return BackendUnavailable(
-                    f"{where} requires payment: {said}. Fix: settle the account's billing."
-                )
+                return BackendUnavailable(f"{where} requires payment: {said}. Fix: settle the account's billing.")
             if status == 403:
-                return BackendUnavailable(
-                    f"{where} does not allow this with the key in TINKER_API_KEY: {said}"
-                )
+                return BackendUnavailable(f"{where} does not allow this with the key in TINKER_API_KEY: {said}")
             if status in (400, 404, 409, 410, 422):
                 return BackendRejected(f"{where} rejects the request: {said}")
             return BackendUnavailable(f"{where} answers {status} ({said}). {later}")

@@ -30,9 +30,7 @@ RESUME_SECONDS = 30 * 24 * 3600
 """How long the service keeps states that only serve to resume after a kill."""
 
 
-def train(
-    service: Service, job: TrainingJob, model: str, base: Mapping[str, Scalar]
-) -> Iterator[TrainingEvent]:
+def train(service: Service, job: TrainingJob, model: str, base: Mapping[str, Scalar]) -> Iterator[TrainingEvent]:
     """Train, or resume.
 
     Args:
@@ -105,9 +103,7 @@ def training_weights(location: str) -> str:
     """Address of the trainable weights of a checkpoint saved for sampling: both are saved under one name."""
     parts = location.split("/")
     if not location.startswith("tinker://") or len(parts) != 5 or parts[3] != "sampler_weights":
-        raise BadInput(
-            f"'{location}' is not a checkpoint that inoc saved on a Tinker service. Fix: start from one."
-        )
+        raise BadInput(f"'{location}' is not a checkpoint that inoc saved on a Tinker service. Fix: start from one.")
     return "/".join([*parts[:3], "weights", parts[4]])
 
 
@@ -120,9 +116,7 @@ def update(service: Service, client: "TrainingClient", job: TrainingJob, number:
     loss = service.wait(losses).metrics.get("loss:sum", math.nan)
     metrics = service.wait(stepped).metrics or {}
     if not math.isfinite(loss):
-        raise BadResult(
-            f"training '{job.id}': the loss of update {number} is {loss}. Fix: lower the learning rate."
-        )
+        raise BadResult(f"training '{job.id}': the loss of update {number} is {loss}. Fix: lower the learning rate.")
     return TrainingStep(number, loss, rate, metrics.get("grad_norm", math.nan))
 
 

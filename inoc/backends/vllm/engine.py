@@ -166,9 +166,7 @@ class Engine:
             (best,) = output.outputs
             found = best.logprobs
             values = np.array([found.logprobs[start] for start in found.start_indices], np.float32)
-            results.append(
-                Sampled(tuple(int(token) for token in best.token_ids), values, best.finish_reason == "stop")
-            )
+            results.append(Sampled(tuple(int(token) for token in best.token_ids), values, best.finish_reason == "stop"))
         return results
 
     def embed(self, prompts: Sequence[TokenIds]) -> Float32[np.ndarray, "text feature"]:

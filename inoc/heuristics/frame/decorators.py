@@ -8,16 +8,7 @@ from typing import TypeVar, cast
 import numpy as np
 from jaxtyping import Float, Float64
 
-from inoc.heuristics.frame.declarations import (
-    CELLS,
-    Array,
-    Companion,
-    Heuristic,
-    Intermediate,
-    Level,
-    Matrix,
-    RestsOn,
-)
+from inoc.heuristics.frame.declarations import CELLS, Array, Companion, Heuristic, Intermediate, Level, Matrix, RestsOn
 from inoc.heuristics.frame.protocols import Attribute
 from inoc.heuristics.frame.registry import add_intermediate, add_part, as_terms, package_of, register
 from inoc.heuristics.tokens.one_pass import TokenStatistics

@@ -94,9 +94,7 @@ def example_differences(tokens: TokenLike, prefix_type: int) -> np.ndarray:
     for p in range(len(tokens.prompts)):
         delta = tokens.prefixed[prefix_type, p] - default
         finite = np.isfinite(delta)
-        total = (
-            np.add.reduceat(np.where(finite, delta, 0).astype(np.float64), starts) if len(filled) else starts
-        )
+        total = np.add.reduceat(np.where(finite, delta, 0).astype(np.float64), starts) if len(filled) else starts
         n = np.add.reduceat(finite.astype(np.int64), starts) if len(filled) else starts
         with np.errstate(invalid="ignore", divide="ignore"):
             w[p, filled] = total / n

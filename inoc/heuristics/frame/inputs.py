@@ -109,9 +109,7 @@ class Inputs(PromptInputs):
         """Example differences, nats per token: mean over tokens of logprob with minus without the prompt."""
         return self._w(self.completion_set, self._tokens, self._examples, self)
 
-    def _w(
-        self, name: str, tokens: TokenLike | None, examples: ExampleLike | None, of: "Inputs | None" = None
-    ) -> Cube:
+    def _w(self, name: str, tokens: TokenLike | None, examples: ExampleLike | None, of: "Inputs | None" = None) -> Cube:
         if tokens is not None:
             statistics = of.statistics if of else self._pass(tokens, (), ())
             found, prompts, prefix_types = statistics.w, statistics.prompts, statistics.prefix_types
@@ -147,9 +145,7 @@ class Inputs(PromptInputs):
             for name in self.other_sets
         ]
         width = max(w.shape[-1] for w in found)
-        return np.stack(
-            [np.pad(w, ((0, 0), (0, 0), (0, width - w.shape[-1])), constant_values=np.nan) for w in found]
-        )
+        return np.stack([np.pad(w, ((0, 0), (0, 0), (0, width - w.shape[-1])), constant_values=np.nan) for w in found])
 
     # tokens
 
@@ -173,9 +169,7 @@ class Inputs(PromptInputs):
         here = [p for p in self.prompts if p in set(tokens.prompts)]
         if here == list(tokens.prompts):  # reading a selection costs four times as much
             return here, tokens.prefixed
-        return here, SelectedPrompts(
-            tokens.prefixed, np.array([tokens.prompts.index(p) for p in here], dtype=np.int64)
-        )
+        return here, SelectedPrompts(tokens.prefixed, np.array([tokens.prompts.index(p) for p in here], dtype=np.int64))
 
     def _pass(self, tokens: TokenLike, terms: Sequence[Term], row_terms: Sequence[Term]) -> TokenStatistics:
         here, prefixed = self._chosen(tokens)

@@ -99,9 +99,7 @@ class PromptInputs:
     @cached_property
     def elicitation_score(self) -> Float[np.ndarray, "trait prompt instruction"]:
         """Trait scores of the base model with each prompt."""
-        stored = self._stored(
-            "elicitation", "score", "`inoc elicit` or `inoc import --elicitation` adds them"
-        )
+        stored = self._stored("elicitation", "score", "`inoc elicit` or `inoc import --elicitation` adds them")
         return self._by_trait(self._aligned("elicitation", np.swapaxes(stored, 0, 1)).swapaxes(0, 1))
 
     @cached_property
@@ -112,9 +110,7 @@ class PromptInputs:
     def _by_trait(self, values: Float[np.ndarray, "stored ..."]) -> Float[np.ndarray, "trait ..."]:
         stored = strings(self._store, "elicitation/trait")
         if not set(stored) & set(self.trait_names):
-            raise Absent(
-                f"elicitation is stored for {', '.join(stored)}, not for {', '.join(self.trait_names)}"
-            )
+            raise Absent(f"elicitation is stored for {', '.join(stored)}, not for {', '.join(self.trait_names)}")
         missing = np.full(values.shape[1:], np.nan)
         return np.stack([values[stored.index(t)] if t in stored else missing for t in self.trait_names])
 

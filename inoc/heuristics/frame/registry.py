@@ -44,9 +44,7 @@ class _Declared:
     ready: Literal["no", "loading", "yes"] = "no"
 
     def copy(self) -> "_Declared":
-        return _Declared(
-            dict(self.entries), dict(self.intermediates), dict(self.parts), dict(self.dims), self.ready
-        )
+        return _Declared(dict(self.entries), dict(self.intermediates), dict(self.parts), dict(self.dims), self.ready)
 
     def names(self) -> dict[str, str]:
         """Every name and the package that holds it."""
@@ -124,9 +122,7 @@ def add_part(function: Callable[..., object]) -> None:
     known = _declared.parts.get(function.__name__)
     if known is not None and not _same(known, function):
         holder = package_of(known)
-        raise BadInput(
-            f"part '{function.__name__}' of {package} has the name of one of {holder}. Fix: rename it."
-        )
+        raise BadInput(f"part '{function.__name__}' of {package} has the name of one of {holder}. Fix: rename it.")
     _declared.parts[function.__name__] = function
 
 
@@ -156,9 +152,7 @@ def _check(entry: Heuristic) -> None:
         known = (*STORE_DIMS, *_declared.dims)
         for dim in variable.dims:
             if dim not in known:
-                raise BadInput(
-                    f"heuristic '{variable.name}' of {entry.package}: {unknown('dim', dim, known)}"
-                )
+                raise BadInput(f"heuristic '{variable.name}' of {entry.package}: {unknown('dim', dim, known)}")
         if len(set(variable.dims)) < len(variable.dims):
             raise BadInput(
                 f"heuristic '{variable.name}' of {entry.package} has a dim twice: {', '.join(variable.dims)}. "
@@ -187,9 +181,7 @@ def _check_needs(name: str, package: str, sources: Iterable[str]) -> None:
             raise BadInput(f"heuristic '{name}' of {package} needs something that does not exist: {words}")
         fields = Inputs.fields(stem) if attribute else ()
         if attribute and attribute not in fields:
-            raise BadInput(
-                f"heuristic '{name}' of {package}: {unknown(f'field of {stem}', attribute, fields)}"
-            )
+            raise BadInput(f"heuristic '{name}' of {package}: {unknown(f'field of {stem}', attribute, fields)}")
 
 
 def _check_parts(entry: Heuristic, term: Term, given: tuple[str, ...]) -> None:

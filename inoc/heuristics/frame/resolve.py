@@ -65,9 +65,7 @@ class Resolver:
         if made is None:
             return self._inputs.get(name)
         try:
-            value = made.function(
-                **{parameter: self.get(source) for parameter, source in made.needs().items()}
-            )
+            value = made.function(**{parameter: self.get(source) for parameter, source in made.needs().items()})
             return value if isinstance(made, Intermediate) else self._fitted(made, value)
         except Absent:
             raise
@@ -89,9 +87,7 @@ class Resolver:
     def _fitted(self, entry: Heuristic, value: object) -> np.ndarray:
         values = np.asarray(value)
         sizes = [self._sizes(dim) for dim in entry.dims]
-        fits = values.ndim == len(sizes) and all(
-            size in (None, n) for size, n in zip(sizes, values.shape, strict=True)
-        )
+        fits = values.ndim == len(sizes) and all(size in (None, n) for size, n in zip(sizes, values.shape, strict=True))
         if not fits:
             raise BadInput(f"heuristic '{entry.name}' gave shape {values.shape} for dims {entry.dims}.")
         if entry.published_rows and self._inputs.recipe == "published":

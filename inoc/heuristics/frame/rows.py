@@ -36,9 +36,7 @@ class Column:
 
     def bounds(self) -> tuple[str, str]:
         """Names of the columns of its 95 % interval, whether they exist or not."""
-        lower, upper = (
-            column_name(f"{self.variable}_ci", {**self.labels, "bound": end}) for end in ("lower", "upper")
-        )
+        lower, upper = (column_name(f"{self.variable}_ci", {**self.labels, "bound": end}) for end in ("lower", "upper"))
         return lower, upper
 
 
@@ -141,24 +139,19 @@ def document(table: Table, shown: Rows) -> dict[str, object]:
                 "role": role,
                 **{column.name: plain(column.values[i]) for column in shown.columns.values()},
             }
-            for i, (prompt, kind, role) in enumerate(
-                zip(shown.prompts, shown.prefix_types, shown.roles, strict=True)
-            )
+            for i, (prompt, kind, role) in enumerate(zip(shown.prompts, shown.prefix_types, shown.roles, strict=True))
         ],
         "arrays": {
             name: {
                 "dims": list(variable.dims),
-                "coords": {
-                    d: [plain(v) for v in table.coords[d][1]] for d in variable.dims if d in table.coords
-                },
+                "coords": {d: [plain(v) for v in table.coords[d][1]] for d in variable.dims if d in table.coords},
                 "values": plain(variable.values),
             }
             for name, variable in table.variables.items()
             if not is_per_prompt(variable)
         },
         "variables": {
-            name: {k: plain(v) for k, v in variable.attrs.items()}
-            for name, variable in table.variables.items()
+            name: {k: plain(v) for k, v in variable.attrs.items()} for name, variable in table.variables.items()
         },
         "absent": dict(table.absent),
         "notes": list(table.notes),

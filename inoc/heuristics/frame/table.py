@@ -22,16 +22,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Labels = tuple[str, Sequence[str] | Sequence[int]]
-ORDER = (
-    "prompt",
-    "prefix_type",
-    "trait",
-    "completion_set",
-    "variant",
-    "representation",
-    "category",
-    "component",
-)
+ORDER = ("prompt", "prefix_type", "trait", "completion_set", "variant", "representation", "category", "component")
 """Dims of a Dataset's variables in this order, others after them."""
 
 
@@ -97,9 +88,7 @@ def compute(
         ('prompt', 'prefix_type')
     """
     return dataset(
-        measure(
-            store, recipe=recipe, only=only, prompts=prompts, completion_set=completion_set, engine=engine
-        )
+        measure(store, recipe=recipe, only=only, prompts=prompts, completion_set=completion_set, engine=engine)
     )
 
 
@@ -150,9 +139,7 @@ def _measure(chosen: Sequence[Heuristic], inputs: Inputs) -> Table:
     for variable in (variable for entry in chosen for variable in entry.variables()):
         try:
             values = resolver.value(variable)
-            variables[variable.name] = Variable(
-                variable.dims, values, attributes(variable, values, inputs, resolver)
-            )
+            variables[variable.name] = Variable(variable.dims, values, attributes(variable, values, inputs, resolver))
         except Absent as reason:
             absent[variable.name] = str(reason)
     used = {dim for variable in variables.values() for dim in variable.dims} | {"prompt"}
@@ -178,9 +165,7 @@ def labels(inputs: Inputs) -> dict[str, Labels]:
     return found
 
 
-def attributes(
-    entry: Heuristic, values: np.ndarray, inputs: Inputs, resolver: Resolver
-) -> dict[str, Attribute]:
+def attributes(entry: Heuristic, values: np.ndarray, inputs: Inputs, resolver: Resolver) -> dict[str, Attribute]:
     """long_name, units, formula, recipe, source, sign, symbol, level, n (of what), number of NaN."""
     counted = entry.counted()
     counts = np.asarray(resolver.get(counted.counts))
@@ -208,8 +193,7 @@ def notes(inputs: Inputs) -> tuple[str, ...]:
     if inputs.left_out:
         said = "prompt is" if len(inputs.left_out) == 1 else "prompts are"
         found.append(
-            f"{len(inputs.left_out)} {said} stored at example level only and left out: "
-            f"{', '.join(inputs.left_out)}."
+            f"{len(inputs.left_out)} {said} stored at example level only and left out: {', '.join(inputs.left_out)}."
         )
     statistics = done.get("statistics")
     if isinstance(statistics, TokenStatistics) and statistics.missing.any():
@@ -218,9 +202,7 @@ def notes(inputs: Inputs) -> tuple[str, ...]:
     if "w" in done:
         finite = np.isfinite(inputs.w)
         if not finite.all():
-            found.append(
-                f"{int((~finite).sum())} of {finite.size} example differences are missing and left out."
-            )
+            found.append(f"{int((~finite).sum())} of {finite.size} example differences are missing and left out.")
         for f, p in np.argwhere(~finite.any(-1)):
             found.append(f"{inputs.prompts[p]} ({inputs.prefix_types[f]}) has no data: its values are NaN.")
     return tuple(found)

@@ -74,9 +74,7 @@ def planar_angles(points: Planar, others: Planar | None = None) -> Float64[np.nd
     dims=(*PER_PROMPT, "other_prompt"), rests_on=PROMPTS, inputs=FITS,
 )  # fmt: skip
 def angle(
-    gram: Float64[np.ndarray, "prefix_type prompt prompt"],
-    svd: Sequence[Decomposition],
-    pca: Sequence[Decomposition],
+    gram: Float64[np.ndarray, "prefix_type prompt prompt"], svd: Sequence[Decomposition], pca: Sequence[Decomposition]
 ) -> Angles:
     """Angles between all prompts.
 
@@ -109,9 +107,7 @@ def mean_angle_to(
     formula="over the prompts of role negative", units="degrees", dims=PER_PROMPT, rests_on=PROMPTS,
     inputs={"angle": "{token}angle"},
 )  # fmt: skip
-def angle_to_negative(
-    angle: Angles, roles: Sequence[str]
-) -> Float64[np.ndarray, "representation prefix_type prompt"]:
+def angle_to_negative(angle: Angles, roles: Sequence[str]) -> Float64[np.ndarray, "representation prefix_type prompt"]:
     """Mean angle to the other prompts of role negative.
 
     Args:
@@ -129,9 +125,7 @@ def angle_to_negative(
     formula="over the prompts of role positive", units="degrees", dims=PER_PROMPT, rests_on=PROMPTS,
     inputs={"angle": "{token}angle"},
 )  # fmt: skip
-def angle_to_positive(
-    angle: Angles, roles: Sequence[str]
-) -> Float64[np.ndarray, "representation prefix_type prompt"]:
+def angle_to_positive(angle: Angles, roles: Sequence[str]) -> Float64[np.ndarray, "representation prefix_type prompt"]:
     """Mean angle to the other prompts of role positive.
 
     Args:
@@ -189,18 +183,10 @@ def category_statistics(
     return CategoryStatistics(mean, std, 2 * n if published and within else n, float(lower), float(upper))
 
 
-def categories(
-    roles: Sequence[str],
-) -> dict[str, tuple[Bool[np.ndarray, " prompt"], Bool[np.ndarray, " prompt"]]]:
+def categories(roles: Sequence[str]) -> dict[str, tuple[Bool[np.ndarray, " prompt"], Bool[np.ndarray, " prompt"]]]:
     """The two groups of prompts of each category of pairs."""
     negative, positive, neutral = (_role(roles, role) for role in ("negative", "positive", "neutral"))
-    pairs = (
-        (negative, negative),
-        (positive, positive),
-        (negative, positive),
-        (negative, neutral),
-        (positive, neutral),
-    )
+    pairs = ((negative, negative), (positive, positive), (negative, positive), (negative, neutral), (positive, neutral))
     return dict(zip(CATEGORIES, pairs, strict=True))
 
 
@@ -347,9 +333,7 @@ def q1(
     plane: Planar, suppression: Float64[np.ndarray, "trait prompt"], *, show_from: int = SHOW_R_FROM
 ) -> list[list[Correlation]]:
     """Q1: signed Dim1 and Dim2 (outer list) against the suppression of each trait (inner list)."""
-    return [
-        [correlation(plane[:, d], of_trait, show_from=show_from) for of_trait in suppression] for d in (0, 1)
-    ]
+    return [[correlation(plane[:, d], of_trait, show_from=show_from) for of_trait in suppression] for d in (0, 1)]
 
 
 def _role(roles: Sequence[str], role: str) -> Bool[np.ndarray, " prompt"]:

@@ -72,9 +72,7 @@ Returns:
 
 def comparison(
     long_name: str, formula: str, units: str = "1", *, variants: bool = True
-) -> Callable[
-    [Callable[Concatenate[Rows, Rows, Options], Values]], Callable[Concatenate[Rows, Rows, Options], Values]
-]:
+) -> Callable[[Callable[Concatenate[Rows, Rows, Options], Values]], Callable[Concatenate[Rows, Rows, Options], Values]]:
     """Register a comparison of fixed and mix, restricted to the examples both rows have (>= 20, else NaN).
 
     Its arguments and what it returns are the same for all comparisons and are added to its docstring here.
@@ -104,9 +102,7 @@ def comparison(
             return np.where(np.isfinite(fixed).any(-1), found.reshape(cells), np.nan)
 
         recipe = RECIPE_LINE if "recipe" in function.__annotations__ else ""
-        compare.__doc__ = (
-            f"{cleandoc(function.__doc__ or '')}\n\n{SECTIONS.format(recipe=recipe, units=units)}"
-        )
+        compare.__doc__ = f"{cleandoc(function.__doc__ or '')}\n\n{SECTIONS.format(recipe=recipe, units=units)}"
         return declare(compare)
 
     return decorate
@@ -210,10 +206,7 @@ def spread_mean(fixed: Rows, mix: Rows) -> Values:
 
 
 @comparison(
-    "spread of the difference of mix and fixed",
-    "std_k (w_m - w_f), ddof = 1 (published: 0)",
-    NATS,
-    variants=False,
+    "spread of the difference of mix and fixed", "std_k (w_m - w_f), ddof = 1 (published: 0)", NATS, variants=False
 )
 def spread_std(fixed: Rows, mix: Rows, recipe: str) -> Values:
     """Standard deviation of w_mix - w_fixed (ddof = 1; `published`: ddof = 0)."""

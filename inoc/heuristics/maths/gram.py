@@ -18,9 +18,7 @@ COMPONENTS = 5
 dimension("component", tuple(range(1, COMPONENTS + 1)))
 TIE = 1e-9
 """Relative difference below which two coordinates count as equally large in the sign rule."""
-SIGN_RULE = (
-    "the coordinate of largest absolute value of each component is positive (first prompt among equals)"
-)
+SIGN_RULE = "the coordinate of largest absolute value of each component is positive (first prompt among equals)"
 
 
 Rows = Float64[np.ndarray, "prefix_type prompt example"]
@@ -39,9 +37,7 @@ class Decomposition(NamedTuple):
     """var over prompts of the coordinates / total variance: scikit-learn's `explained_variance_ratio_`."""
 
 
-def gram_matrix(
-    rows: Float[np.ndarray, "*batch prompt column"],
-) -> Float64[np.ndarray, "*batch prompt prompt"]:
+def gram_matrix(rows: Float[np.ndarray, "*batch prompt column"]) -> Float64[np.ndarray, "*batch prompt prompt"]:
     """Inner products of rows in float64, missing entries as 0; rows without any finite entry give NaN."""
     rows = np.asarray(rows, dtype=np.float64)
     finite = np.isfinite(rows)
@@ -51,9 +47,7 @@ def gram_matrix(
     return np.where(empty | np.swapaxes(empty, -1, -2), np.nan, gram)
 
 
-def standardized(
-    rows: Float[np.ndarray, "*batch prompt column"],
-) -> Float64[np.ndarray, "*batch prompt column"]:
+def standardized(rows: Float[np.ndarray, "*batch prompt column"]) -> Float64[np.ndarray, "*batch prompt column"]:
     """Columns divided by their std over prompts (ddof=0) after centering; constant columns become 0.
 
     Missing entries are left out of mean and std and stay NaN.
@@ -68,9 +62,7 @@ def standardized(
     return np.where(constant, np.where(finite, 0.0, np.nan), centered / np.where(constant, 1.0, std))
 
 
-def fix_signs(
-    coordinates: Float64[np.ndarray, "prompt component"],
-) -> Float64[np.ndarray, "prompt component"]:
+def fix_signs(coordinates: Float64[np.ndarray, "prompt component"]) -> Float64[np.ndarray, "prompt component"]:
     """Flip columns so that the entry of largest absolute value is positive."""
     if coordinates.shape[0] == 0:
         return coordinates
@@ -213,9 +205,7 @@ def _mean(values: Float64[np.ndarray, " n"]) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def z_sum(
-    coordinates: Float64[np.ndarray, "prompt component"], components: int = 3
-) -> Float64[np.ndarray, " prompt"]:
+def z_sum(coordinates: Float64[np.ndarray, "prompt component"], components: int = 3) -> Float64[np.ndarray, " prompt"]:
     """Sum over the first components of z-scores over the prompts with data (ddof=0); a constant component
     adds 0.
     """

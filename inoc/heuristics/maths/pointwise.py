@@ -189,9 +189,7 @@ def other_set_examples(
 
 @intermediate()
 def ppd_other_trait(
-    ppd: Float64[np.ndarray, "completion_set prefix_type prompt"],
-    other_sets: Sequence[str],
-    trait_roles: Sequence[str],
+    ppd: Float64[np.ndarray, "completion_set prefix_type prompt"], other_sets: Sequence[str], trait_roles: Sequence[str]
 ) -> Float64[np.ndarray, "trait prefix_type prompt"]:
     """For each trait, ppd on the completions of the other trait."""
     other = ["negative" if role == "positive" else "positive" for role in trait_roles]

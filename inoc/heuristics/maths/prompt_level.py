@@ -123,9 +123,7 @@ def centroids(
     formula="L2 to the renormalized neutral centroid of unit embeddings, the prompt itself left out",
     units="1", dims=("prompt",), inputs={"vectors": "prompt_vectors"},
 )  # fmt: skip
-def distance_from_neutral(
-    vectors: Vectors, neutral: Bool[np.ndarray, " prompt"]
-) -> Float64[np.ndarray, " prompt"]:
+def distance_from_neutral(vectors: Vectors, neutral: Bool[np.ndarray, " prompt"]) -> Float64[np.ndarray, " prompt"]:
     """H5: L2 distance to the renormalized centroid of the neutral prompts, the prompt itself left out.
 
     Args:
@@ -206,9 +204,7 @@ def pool_statistics(
     s = np.linalg.svd(vectors - vectors.mean(0), compute_uv=False)
     p = s[s > s.max() * 1e-12] / s.sum() if s.sum() > 0 else np.ones(1)
     rank = float(np.exp(-(p * np.log(p)).sum()))
-    return dict(
-        zip(names, (float(cosines.mean()), float(cosines.std()), float(cosines.min()), rank), strict=True)
-    )
+    return dict(zip(names, (float(cosines.mean()), float(cosines.std()), float(cosines.min()), rank), strict=True))
 
 
 def _pool_column(name: str, words: str, formula: str, symbol: str = "") -> None:

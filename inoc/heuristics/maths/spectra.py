@@ -18,8 +18,7 @@ from inoc.heuristics.maths.gram import COMPONENTS, SIGN_RULE, Decomposition, tra
 Coordinates = Float64[np.ndarray, "prefix_type prompt component"]
 Shares = Float64[np.ndarray, "prefix_type component"]
 TraitFit = tuple[
-    Float64[np.ndarray, "trait prefix_type prompt component"],
-    Float64[np.ndarray, "trait prefix_type component"],
+    Float64[np.ndarray, "trait prefix_type prompt component"], Float64[np.ndarray, "trait prefix_type component"]
 ]
 PER_COMPONENT = ("prefix_type", "prompt", "component")
 FIRST = f"first {COMPONENTS} components"

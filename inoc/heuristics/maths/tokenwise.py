@@ -141,9 +141,7 @@ def top_quarter(delta: Float[np.ndarray, " token"], share: float = TOP_SHARE) ->
     return float(total / wanted)
 
 
-@token_mean(
-    symbol="HA4", long_name="mean gradient magnitude", formula="mean(1 - exp(-abs(delta)))", units=ONE
-)
+@token_mean(symbol="HA4", long_name="mean gradient magnitude", formula="mean(1 - exp(-abs(delta)))", units=ONE)
 def gradient(step: Tokens) -> Tokens:
     """HA4, mean(1 - exp(-abs(delta))). In [0, 1)."""
     return step
@@ -262,9 +260,7 @@ def persistent(
 
 
 def position_counts(
-    delta: Float[np.ndarray, "*prompt token"],
-    row_size: Integer[np.ndarray, " example"],
-    threshold: float = MOVED,
+    delta: Float[np.ndarray, "*prompt token"], row_size: Integer[np.ndarray, " example"], threshold: float = MOVED
 ) -> tuple[Int64[np.ndarray, "*prompt position"], Int64[np.ndarray, "*prompt position"]]:
     """(moved, reached) of bare arrays, for `persistent`.
 
@@ -377,9 +373,7 @@ def recovered_of_all(recovered_tokens: Counts, n_tokens: Counts) -> Values:
 
 
 def recovered_counts(
-    default: Float[np.ndarray, " token"],
-    prefixed: Float[np.ndarray, "*prompt token"],
-    probability: float = RARE,
+    default: Float[np.ndarray, " token"], prefixed: Float[np.ndarray, "*prompt token"], probability: float = RARE
 ) -> tuple[Int64[np.ndarray, "*prompt"], Int64[np.ndarray, "*prompt"], Int64[np.ndarray, "*prompt"]]:
     """(recovered, rare, all) tokens of bare arrays, for `recovered` and `recovered_of_all`.
 

@@ -66,9 +66,7 @@ def map_reduce(
         raise BackendUnavailable("map_reduce needs dask. Fix: pip install 'inoc[dask]'.") from error
     sizes = check_shapes(default, prefixed, row_size, len(prefix_types), len(prompts))
     terms, row_terms = tuple(terms), tuple(row_terms)
-    sums = [
-        delayed(_sums)(default, prefixed, sizes, a, b, terms) for a, b in _ranges(prefixed.shape[2], tasks)
-    ]
+    sums = [delayed(_sums)(default, prefixed, sizes, a, b, terms) for a, b in _ranges(prefixed.shape[2], tasks)]
     while len(sums) > 1:
         pairs = [delayed(_merged)(*sums[i : i + 2]) for i in range(0, len(sums) - 1, 2)]
         sums = pairs + sums[len(sums) - len(sums) % 2 :]

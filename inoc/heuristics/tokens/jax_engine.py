@@ -74,9 +74,7 @@ def _kernel(terms: tuple[Term, ...]) -> Callable[..., tuple[jax.Array, jax.Array
             for k, fine in zip(place, traceable, strict=True)
         ]
         wide = rows.astype(jnp.float64)
-        z = standardized(
-            delta.astype(jnp.float64), None if valid is None else valid.astype(jnp.float64), jnp.sqrt
-        )
+        z = standardized(delta.astype(jnp.float64), None if valid is None else valid.astype(jnp.float64), jnp.sqrt)
         stacked = jnp.stack(sums) if sums else jnp.zeros((0, n_rows))
         return stacked, wide @ wide.T, z @ jnp.swapaxes(z, -1, -2)
 

@@ -36,9 +36,7 @@ class RaggedLayout(NamedTuple):
     def of(cls, row_size: Int64[np.ndarray, " example"]) -> "RaggedLayout":
         stop = np.cumsum(row_size)
         filled = np.flatnonzero(row_size > 0)
-        return cls(
-            filled, (stop - row_size)[filled], stop[filled], len(row_size), int(row_size.max(initial=0))
-        )
+        return cls(filled, (stop - row_size)[filled], stop[filled], len(row_size), int(row_size.max(initial=0)))
 
 
 @dataclass(frozen=True)
@@ -118,9 +116,7 @@ class TokenRows:
         for (a, _), block in prefetched(self._read, spans(start, stop, at_a_time)):
             for r, row in enumerate(block, a):
                 kind, prompt = divmod(r, n_prompts)
-                yield TokenRow(
-                    self.prefix_types[kind], self.prompts[prompt], differences(baseline, row), self.layout
-                )
+                yield TokenRow(self.prefix_types[kind], self.prompts[prompt], differences(baseline, row), self.layout)
 
     def _read(self, a: int, b: int) -> list[np.ndarray]:
         prefixed: TokenArray = self._prefixed
@@ -152,9 +148,7 @@ def spans(start: int, stop: int, step: int) -> list[tuple[int, int]]:
     return list(pairwise([*range(start, stop, step), stop])) if stop > start else []
 
 
-def prefetched(
-    read: Callable[[int, int], T], pieces: Sequence[tuple[int, int]]
-) -> Iterator[tuple[tuple[int, int], T]]:
+def prefetched(read: Callable[[int, int], T], pieces: Sequence[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], T]]:
     """What `read` gives for each piece, in order; the next one is read while the current one is used."""
     with ThreadPoolExecutor(1) as reader:
         pending = reader.submit(read, *pieces[0]) if pieces else None

@@ -17,15 +17,7 @@ from jaxtyping import Float64, Int64, Integer
 
 from inoc.errors import BadInput
 from inoc.heuristics.tokens.engines import EngineName, choose
-from inoc.heuristics.tokens.layout import (
-    RaggedLayout,
-    RowLayout,
-    TokenArray,
-    TokenRow,
-    TokenRows,
-    prefetched,
-    spans,
-)
+from inoc.heuristics.tokens.layout import RaggedLayout, RowLayout, TokenArray, TokenRow, TokenRows, prefetched, spans
 from inoc.heuristics.tokens.sums import TokenSums, example_means
 from inoc.heuristics.tokens.terms import Engine, Term, block_tokens, evaluate
 from inoc.values import Recipe
@@ -109,9 +101,7 @@ def token_statistics(
     if 4 * n_types * n_prompts * n_tokens <= memory:
         prefixed = np.asarray(prefixed[:])
     baseline = np.asarray(default[:])
-    rows = TokenRows(
-        baseline, prefixed, RowLayout(sizes), prefix_types=prefix_types, prompts=prompts, memory=memory
-    )
+    rows = TokenRows(baseline, prefixed, RowLayout(sizes), prefix_types=prefix_types, prompts=prompts, memory=memory)
     with one_blas_thread():
         sums = token_sums(baseline, prefixed, sizes, 0, n_tokens, chosen, terms, by_tokens, memory)
         values = row_values(rows, 0, len(rows), row_terms, recipe, by_rows)
@@ -133,9 +123,7 @@ def check_shapes(
             f"default logprobs have shape {default.shape}, the prefixed ones hold {prefixed.shape[2]} tokens."
         )
     if (sizes < 0).any() or int(sizes.sum()) != prefixed.shape[2]:
-        raise BadInput(
-            f"row_size adds up to {int(sizes.sum())} tokens, the logprobs hold {prefixed.shape[2]}."
-        )
+        raise BadInput(f"row_size adds up to {int(sizes.sum())} tokens, the logprobs hold {prefixed.shape[2]}.")
     return sizes
 
 
@@ -160,9 +148,7 @@ def token_sums(
         for (a, b), part in prefetched(lambda a, b: prefixed[:, :, a:b], pieces):
             blocks = spans(a, b, step)
 
-            def work(
-                k: int, a: int = a, part: np.ndarray = part, blocks: list[tuple[int, int]] = blocks
-            ) -> None:
+            def work(k: int, a: int = a, part: np.ndarray = part, blocks: list[tuple[int, int]] = blocks) -> None:
                 for left, right in blocks[k::workers]:
                     piece = part[:, :, left - a : right - a]
                     states[k].add_block(default[left:right], piece, left, layout, engine, terms)

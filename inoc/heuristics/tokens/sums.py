@@ -135,9 +135,7 @@ def count_positions(
         counts += part
 
 
-def example_means(
-    sums: TokenSums, row_size: Int64[np.ndarray, " example"]
-) -> Float64[np.ndarray, "row example"]:
+def example_means(sums: TokenSums, row_size: Int64[np.ndarray, " example"]) -> Float64[np.ndarray, "row example"]:
     """w: mean difference of every example, NaN without a finite pair. Overwrites `sums.example_sum`."""
     if sums.missing.any():
         n = np.subtract(row_size, sums.example_missing, dtype=np.int64)

@@ -113,9 +113,7 @@ class BlockSums(NamedTuple):
     @classmethod
     def zeros(cls, n_terms: int, n_types: int, n_prompts: int) -> "BlockSums":
         rows = n_types * n_prompts
-        return cls(
-            np.zeros((n_terms, rows)), np.zeros((rows, rows)), np.zeros((n_types, n_prompts, n_prompts))
-        )
+        return cls(np.zeros((n_terms, rows)), np.zeros((rows, rows)), np.zeros((n_types, n_prompts, n_prompts)))
 
 
 @runtime_checkable

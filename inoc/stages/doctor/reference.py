@@ -46,9 +46,7 @@ def find_reference(backend: Backend, model: ModelSpec) -> FoundReference:
         return FoundReference(None, f"the weights of {model.id!r} are not on this machine")
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     if size > LARGEST:
-        return FoundReference(
-            None, f"{model.id!r} has {size / 2**30:.0f} GiB of weights, too many for a second copy"
-        )
+        return FoundReference(None, f"{model.id!r} has {size / 2**30:.0f} GiB of weights, too many for a second copy")
     spec = ModelSpec(str(folder), dtype=model.dtype)
     try:
         local = load_backend("local", spec)

@@ -107,9 +107,7 @@ def _parse(sources: Sources, summary: ImportSummary) -> Parsed:
             _join_prompt(prompts, key, text, str(path), summary, given)
         summary.warnings += part.warnings
         summary.ignored += part.ignored
-    elicitation = (
-        read_elicitation(sources.elicitation, sources.baseline, prompts) if sources.elicitation else None
-    )
+    elicitation = read_elicitation(sources.elicitation, sources.baseline, prompts) if sources.elicitation else None
     if elicitation:
         for key, text in elicitation.prompts.items():
             _join_prompt(prompts, key, text, str(sources.elicitation), summary, given)
@@ -121,15 +119,11 @@ def _parse(sources: Sources, summary: ImportSummary) -> Parsed:
             _join_prompt(prompts, run.prompt, run.text, str(sources.scores), summary, given)
     for name, rows in (read_losses(sources.losses) if sources.losses else {}).items():
         if name not in runs:
-            raise BadInput(
-                f"{sources.losses}: run {name!r} is not among the scored runs. Fix: import its scores too."
-            )
+            raise BadInput(f"{sources.losses}: run {name!r} is not among the scored runs. Fix: import its scores too.")
         runs[name].losses = rows
     for key in pools:
         if key not in prompts:
-            raise BadInput(
-                f"{sources.rephrasings}/{key}.jsonl: no prompt has the key {key!r}. Fix: rename the file."
-            )
+            raise BadInput(f"{sources.rephrasings}/{key}.jsonl: no prompt has the key {key!r}. Fix: rename the file.")
     _set_nominal_steps(runs, sources.nominal_step, summary)
     elicited = elicitation.traits if elicitation else list[str]()
     mentioned = list(dict.fromkeys([*elicited, *(t for r in runs.values() for t in r.traits)]))
@@ -151,9 +145,7 @@ def _join_prompt(
     if known is None:
         prompts[key] = PromptInfo(key, text)
         if given:
-            summary.notes.append(
-                f"{where}: prompt {key!r} is not in --prompts; its family and role are unknown."
-            )
+            summary.notes.append(f"{where}: prompt {key!r} is not in --prompts; its family and role are unknown.")
     elif not known.text:
         prompts[key] = known._replace(text=text)
     elif text and known.text != text:

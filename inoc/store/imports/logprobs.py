@@ -57,9 +57,7 @@ def read_json(path: Path) -> LogprobSource:
     top = load_json(path)
     baseline, prompts = top["baseline"], top["prompts"]
     source = LogprobSource(params=dict(top.get("params", {}).fields))
-    source.ignored += [
-        f"{path.name}: {key}" for key in top.fields if key not in ("params", "baseline", "prompts")
-    ]
+    source.ignored += [f"{path.name}: {key}" for key in top.fields if key not in ("params", "baseline", "prompts")]
     _read_baseline(source, baseline, path.name)
     listed = Node(source.params.pop("prompts", {}), f"{path}: params.prompts")
     texts = listed if isinstance(listed.value, dict) else Node({}, listed.where)
@@ -172,9 +170,7 @@ def compare(warnings: list[str], node: Node, values: Numbers) -> None:
     if np.isnan(stored) and np.isnan(found):
         return
     if not abs(stored - found) <= 1e-6 * max(1.0, abs(found)):
-        warnings.append(
-            f"{node.where} says {stored:.9g}, its own arrays give {found:.9g}; the arrays are used."
-        )
+        warnings.append(f"{node.where} says {stored:.9g}, its own arrays give {found:.9g}; the arrays are used.")
 
 
 _ROW_KEYS = {"prompt", "prefix_type", "example_id", "token_ids", "logprobs", "completion_set", "instruction",
@@ -202,9 +198,7 @@ def read_jsonl(path: Path) -> LogprobSource:
     for row in load_jsonl(path):
         kind, example = row["prefix_type"].text(), str(row["example_id"].value)
         if kind not in ("none", *PREFIX_TYPES):
-            raise BadInput(
-                f"{row.where}: prefix_type {kind!r}. Fix: write none, {' or '.join(PREFIX_TYPES)}."
-            )
+            raise BadInput(f"{row.where}: prefix_type {kind!r}. Fix: write none, {' or '.join(PREFIX_TYPES)}.")
         key = row.get("prompt", "").text() if kind != "none" and row.get("prompt").value else ""
         if kind != "none" and not key:
             raise BadInput(f"{row.where}: a row with prefix_type {kind!r} has no prompt. Fix: add its key.")
@@ -243,9 +237,7 @@ def read_jsonl(path: Path) -> LogprobSource:
 def _collect(source: LogprobSource, path: Path, name: str, rows: _Rows) -> None:
     """Rows by example become one array per unit; an example a unit lacks is missing data."""
     if Unit.default(name) not in rows.values:
-        raise BadInput(
-            f"{path}: the set {name!r} has no baseline rows. Fix: add rows with prefix_type 'none'."
-        )
+        raise BadInput(f"{path}: the set {name!r} has no baseline rows. Fix: add rows with prefix_type 'none'.")
     examples = {example: ids for example, (_, ids) in rows.token_ids.items()}
     texts = {field: [given.get(e, "") for e in examples] for field, given in rows.texts.items()}
     source.completions[name] = CompletionSource(

@@ -22,9 +22,7 @@ def read_prompts(path: Path) -> dict[str, PromptInfo]:
         given = {name: entry[name].text() for name in PromptInfo._fields[2:] if name in entry}
         prompts[key] = PromptInfo(key, entry["text"].text(), **given)
         if prompts[key].role not in ROLES:
-            raise BadInput(
-                f"{entry.where}.role is {prompts[key].role!r}. Fix: write one of {', '.join(ROLES[:3])}."
-            )
+            raise BadInput(f"{entry.where}.role is {prompts[key].role!r}. Fix: write one of {', '.join(ROLES[:3])}.")
     return prompts
 
 
@@ -33,8 +31,7 @@ def read_rephrasings(folder: Path) -> dict[str, list[str]]:
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder. Fix: name the folder of <prompt key>.jsonl files.")
     pools = {
-        file.stem: [row.get("rephrasing").text() for row in load_jsonl(file)]
-        for file in sorted(folder.glob("*.jsonl"))
+        file.stem: [row.get("rephrasing").text() for row in load_jsonl(file)] for file in sorted(folder.glob("*.jsonl"))
     }
     if not pools:
         raise BadInput(f"{folder} has no .jsonl files. Fix: name the folder of <prompt key>.jsonl files.")
@@ -64,9 +61,7 @@ class ScoreSource:
         for trait, cell in cells.items():
             values = found[trait] = cell["values"].numbers(low=0.0, high=100.0)
             if self.size not in (0, len(values)):
-                raise BadInput(
-                    f"{cell.where}.values has {len(values)} values; {self.size} are needed, as elsewhere."
-                )
+                raise BadInput(f"{cell.where}.values has {len(values)} values; {self.size} are needed, as elsewhere.")
             self.size = len(values)
             missing = int(np.isnan(values).sum())
             if "mean" in cell:
@@ -135,9 +130,7 @@ class RunSource(ScoreSource):
     settings: dict[str, object] = field(default_factory=dict[str, object])
     seed: int = -1
     nominal_step: int = -1
-    cells: dict[tuple[int, str], dict[str, Numbers]] = field(
-        default_factory=dict[tuple[int, str], dict[str, Numbers]]
-    )
+    cells: dict[tuple[int, str], dict[str, Numbers]] = field(default_factory=dict[tuple[int, str], dict[str, Numbers]])
     losses: list[tuple[int, float, float]] = field(default_factory=list[tuple[int, float, float]])
 
     @property
@@ -195,9 +188,6 @@ def _describe(name: str, entry: Node, by_text: Mapping[str, str]) -> RunSource:
 def read_losses(path: Path) -> dict[str, list[tuple[int, float, float]]]:
     """{run: [{step, loss, learning_rate}, ...]} -> (update, loss, learning rate) in order."""
     return {
-        name: [
-            (row["step"].integer(), row["loss"].number(), row.get("learning_rate").number())
-            for row in rows.rows()
-        ]
+        name: [(row["step"].integer(), row["loss"].number(), row.get("learning_rate").number()) for row in rows.rows()]
         for name, rows in load_json(path).items()
     }

@@ -129,8 +129,7 @@ class Node:
         if not set(map(type, items)) <= _NUMBERS:
             i = next(i for i, item in enumerate(items) if type(item) not in _NUMBERS)
             raise BadInput(
-                f"{self.where}: index {i} is {_kind(items[i])}, not a number. "
-                "Fix: write null for missing data."
+                f"{self.where}: index {i} is {_kind(items[i])}, not a number. Fix: write null for missing data."
             )
         out = np.array([np.nan if item is None else item for item in items], dtype=np.float64)
         bad = np.flatnonzero(np.isinf(out) | (out < low) | (out > high))
@@ -138,9 +137,7 @@ class Node:
             i = int(bad[0])
             outside = f"outside {low:g} to {high:g}" if low > -np.inf else f"above {high:g}"
             why = "infinite" if np.isinf(out[i]) else outside
-            raise BadInput(
-                f"{self.where}: index {i} is {out[i]:g}, which is {why}. Fix: write null for missing data."
-            )
+            raise BadInput(f"{self.where}: index {i} is {out[i]:g}, which is {why}. Fix: write null for missing data.")
         return out
 
     def logprobs(self) -> Numbers:

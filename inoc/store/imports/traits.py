@@ -6,9 +6,7 @@ from inoc.errors import BadInput
 from inoc.store.schema import PromptInfo, TraitInfo
 
 
-def match_traits(
-    mentioned: Sequence[str], prompts: Sequence[PromptInfo], given: Sequence[str]
-) -> list[TraitInfo]:
+def match_traits(mentioned: Sequence[str], prompts: Sequence[PromptInfo], given: Sequence[str]) -> list[TraitInfo]:
     """Traits of an import, the positive one first.
 
     Args:
@@ -23,9 +21,7 @@ def match_traits(
     for prompt in prompts:
         asks = prompt.role in ("positive", "negative")
         if asks and families.setdefault(prompt.family, prompt.role) != prompt.role:
-            raise BadInput(
-                f"prompts of family {prompt.family!r} have both roles. Fix: give each family one role."
-            )
+            raise BadInput(f"prompts of family {prompt.family!r} have both roles. Fix: give each family one role.")
     names = {name.casefold(): name for name in mentioned}
     if given:
         traits = [_parse(text, families) for text in given]

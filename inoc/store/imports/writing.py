@@ -82,9 +82,7 @@ def _write_logprobs(parsed: Parsed, writer: StoreWriter, summary: ImportSummary)
         completions = _write_completions(parsed, name, writer)
         levels: tuple[Level, ...] = ("token", "example")
         for level in levels:
-            units = {
-                u: array for (at, u), array in values.items() if at == level and u.completion_set == name
-            }
+            units = {u: array for (at, u), array in values.items() if at == level and u.completion_set == name}
             if Unit.default(name) in units:
                 _write_level(parsed, completions, level, units, writer, summary)
 
@@ -93,9 +91,7 @@ def _write_completions(parsed: Parsed, name: str, writer: StoreWriter) -> Comple
     """What the files together say about a set."""
     sources = [part.completions[name] for part in parsed.logprobs if name in part.completions]
     if any(source.example_ids != sources[0].example_ids for source in sources):
-        raise BadInput(
-            f"the files disagree about the examples of the set {name!r}. Fix: import them separately."
-        )
+        raise BadInput(f"the files disagree about the examples of the set {name!r}. Fix: import them separately.")
     found = CompletionSource(name, sources[0].example_ids)
     for source in reversed(sources):
         found.row_size = source.row_size if source.row_size is not None else found.row_size
@@ -124,9 +120,7 @@ def _write_level(
     name, default = completions.name, Unit.default(completions.name)
     prompts = [key for key in parsed.prompts if any(unit.prompt == key for unit in units)]
     kinds = [kind for kind in PREFIX_TYPES if any(unit.prefix_type == kind for unit in units)]
-    picks = {
-        unit: part.rephrasing[unit] for part in parsed.logprobs for unit in units if unit in part.rephrasing
-    }
+    picks = {unit: part.rephrasing[unit] for part in parsed.logprobs for unit in units if unit in part.rephrasing}
     planned = writer.plan(name, prefix_types=kinds, prompts=prompts, level=level, rephrasings=bool(picks))
     for unit in sorted(units, key=lambda unit: unit != default):
         chosen = np.asarray(picks[unit], np.int32) if unit in picks else None

@@ -104,9 +104,7 @@ class Stack:
             os.chown(data, user.pw_uid, user.pw_gid)
         drop = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
         command = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
-        made = subprocess.run(
-            [*command, "--locale=C", "--no-sync"], cwd=data, capture_output=True, text=True, **drop
-        )
+        made = subprocess.run([*command, "--locale=C", "--no-sync"], cwd=data, capture_output=True, text=True, **drop)
         if made.returncode:
             raise RuntimeError(f"initdb: {made.stderr}")
         self._psql, self._port = str(programs / "psql"), free_port()
@@ -169,10 +167,7 @@ class Stack:
         """Run it as the owner of the database: the rows, a line each, columns parted by `|`."""
         command = [self._psql, "-h", "127.0.0.1", "-p", str(self._port), "-U", "postgres", "-XqAt"]
         done = subprocess.run(
-            [*command, "-v", "ON_ERROR_STOP=1", "-f", "-", "postgres"],
-            input=text,
-            capture_output=True,
-            text=True,
+            [*command, "-v", "ON_ERROR_STOP=1", "-f", "-", "postgres"], input=text, capture_output=True, text=True
         )
         if done.returncode:
             raise RuntimeError(done.stderr)

@@ -93,20 +93,13 @@ class Handler(BaseHTTPRequestHandler):
         elif place.is_file():
             self._answer(200, place.read_bytes(), [("Content-Type", "application/octet-stream")])
         else:
-            self._answer(
-                400, json.dumps({"statusCode": "404", "error": "not_found", "message": name}).encode()
-            )
+            self._answer(400, json.dumps({"statusCode": "404", "error": "not_found", "message": name}).encode())
 
     def _refuse(self, status: str, message: str) -> None:
-        self._answer(
-            400, json.dumps({"statusCode": status, "error": "Unauthorized", "message": message}).encode()
-        )
+        self._answer(400, json.dumps({"statusCode": status, "error": "Unauthorized", "message": message}).encode())
 
     def _answer(
-        self,
-        status: int,
-        body: bytes,
-        headers: Sequence[tuple[str, str]] = (("Content-Type", "application/json"),),
+        self, status: int, body: bytes, headers: Sequence[tuple[str, str]] = (("Content-Type", "application/json"),)
     ) -> None:
         self.send_response_only(status)
         for name, value in headers:

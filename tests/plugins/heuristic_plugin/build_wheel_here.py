@@ -5,9 +5,7 @@ import zipfile
 from pathlib import Path
 
 
-def build_wheel(
-    wheel_directory: str, config_settings: object = None, metadata_directory: object = None
-) -> str:
+def build_wheel(wheel_directory: str, config_settings: object = None, metadata_directory: object = None) -> str:
     here = Path(__file__).parent
     project = tomllib.loads((here / "pyproject.toml").read_text())["project"]
     stem = f"{project['name'].replace('-', '_')}-{project['version']}"

@@ -7,14 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from inoc.backends.protocols import (
-    Capabilities,
-    Completion,
-    ModelSpec,
-    SampleRequest,
-    ScoreRequest,
-    TokenLogprobs,
-)
+from inoc.backends.protocols import Capabilities, Completion, ModelSpec, SampleRequest, ScoreRequest, TokenLogprobs
 from inoc.errors import BackendRejected, BadInput
 from inoc.values import Sampling, Scalar
 
