@@ -32,13 +32,7 @@ class Source:
 
 
 class ModelFiles:
-    """A base model's directory. Everything is found and read on first use.
-
-    Args:
-        spec: The model as the experiment names it.
-        engine: The engine and its version, for the identity.
-        quantization: How the engine quantizes the weights, for the identity.
-    """
+    """A base model's directory, found and read on first use; engine and quantization are for its identity."""
 
     def __init__(self, spec: ModelSpec, engine: str, quantization: str | None = None) -> None:
         self.spec, self._about = spec, {"quantization": quantization, "engine": engine}
@@ -110,9 +104,7 @@ class ModelFiles:
 def find(spec: ModelSpec) -> Source:
     """The model's directory: "testbed", a local directory, or a hub name (downloaded or cached).
 
-    Raises:
-        BadInput: There is no such model, or it is not a transformers model.
-        BackendUnavailable: It is not in the local hub cache and the hub cannot be reached.
+    BadInput where it is not a transformers model, BackendUnavailable where it is not cached and the hub not reached.
     """
     folder = local_folder(spec)
     if folder is not None:
@@ -135,11 +127,7 @@ def find(spec: ModelSpec) -> Source:
 
 
 def local_folder(spec: ModelSpec) -> Path | None:
-    """The model's directory where its id is "testbed" or a path; None for a hub name.
-
-    Raises:
-        BadInput: The id is neither a directory nor a hub name, or the directory has no config.json.
-    """
+    """The directory of "testbed" or of a path, which BadInput refuses unless it has a model; None for a hub name."""
     if spec.id == "testbed":
         from inoc.testbed import model_path
 

@@ -34,11 +34,5 @@ class Priced(Protocol):
     """A backend that estimates the price of work."""
 
     def price(self, tokens: int, work: Work = "score", jobs: int | None = None) -> Price:
-        """Estimate without starting anything.
-
-        Args:
-            tokens: All tokens that go through the model.
-            work: Scoring or training.
-            jobs: Number of jobs; None leaves it to the backend.
-        """
+        """Estimate without starting anything: for all `tokens` that go through the model; None leaves `jobs` open."""
         ...

@@ -16,13 +16,7 @@ LONGEST: Final = 300
 
 
 class Remote(NamedTuple):
-    """A service as errors name it.
-
-    Attributes:
-        name: Such as "Tinker service".
-        url_setting: How the user sets its address.
-        key_variable: The environment variable with its key.
-    """
+    """A service as errors name it: its name, how the user sets its address, the environment variable with its key."""
 
     name: str
     url_setting: str

@@ -17,17 +17,9 @@ def refuse_impossible(
     vocabulary: int | None = None,
     max_tokens: int = 0,
 ) -> None:
-    """Refuse the first request that cannot be computed; nothing is cut or dropped.
+    """Refuse the first request that cannot be computed; nothing is cut or dropped. `max_tokens` is room for a sample.
 
-    Args:
-        requests: All requests of a call.
-        context_length: Tokens of context and completion together.
-        vocabulary: Number of token ids of the model, if known.
-        max_tokens: Room for a sampled completion.
-
-    Raises:
-        BadInput: A repeated id, an empty context, a token id that the model does not have.
-        BackendRejected: Context and completion together are longer than the model's context.
+    BadInput for a repeated id, an empty context or an unknown token id, BackendRejected for one that is too long.
     """
     seen: set[str] = set()
     for request in requests:
@@ -58,12 +50,7 @@ def by_checkpoint(requests: Sequence[Request]) -> dict[Checkpoint | None, list[R
 
 
 def texts_to_ids(texts: Sequence[str], tokenizer: ChatTokenizer, context_length: int) -> list[TokenIds]:
-    """The token ids of texts to embed.
-
-    Raises:
-        BadInput: A text has no tokens.
-        BackendRejected: A text is longer than the model's context.
-    """
+    """The token ids of texts to embed; BadInput for an empty text, BackendRejected for one longer than the context."""
     ids = [tuple(tokenizer.encode(text)) for text in texts]
     for place, tokens in enumerate(ids):
         if not tokens:

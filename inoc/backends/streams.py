@@ -8,16 +8,7 @@ from inoc.backends.protocols import SampleRequest
 
 
 def stream_seed(seed: int | None, request: SampleRequest, bits: int = 31) -> int | None:
-    """The seed of a request's stream for an engine or service that draws itself.
-
-    Args:
-        seed: Of the sampling settings; None for fresh randomness.
-        request: Its `stream_name` keys the stream.
-        bits: Size of the result.
-
-    Returns:
-        A number below 2**bits, None without a seed.
-    """
+    """The seed, below 2**bits, of a request's stream, for an engine that draws itself; None without a seed."""
     if seed is None:
         return None
     return int.from_bytes(_digest(f"{seed}\0{request.stream_name}")[:8], "little") >> (64 - bits)

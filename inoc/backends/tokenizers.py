@@ -10,12 +10,7 @@ from inoc.hashing import bytes_hash
 
 
 def load_tokenizer(place: str, revision: str | None) -> ChatTokenizer:
-    """The tokenizer of a folder, of a hub name or of "testbed"; no code of its repository is run.
-
-    Raises:
-        BackendUnavailable: transformers is not installed.
-        BadInput: There is no tokenizer at that place.
-    """
+    """The tokenizer of a folder, of a hub name or of "testbed", else BadInput; no code of its repository is run."""
     try:
         from transformers import AutoTokenizer
     except ImportError:

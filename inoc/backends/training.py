@@ -5,16 +5,7 @@ from inoc.errors import BackendRejected, BadInput
 
 
 def check_job(job: TrainingJob, context_length: int) -> None:
-    """Refuse a job that cannot be trained.
-
-    Args:
-        job: The fine-tuning.
-        context_length: Tokens of the model's context.
-
-    Raises:
-        BadInput: No directory, no batches, a checkpoint past the end, an example without context or response.
-        BackendRejected: An example is longer than the model's context.
-    """
+    """Refuse a job that cannot be trained; BackendRejected for an example longer than the context, else BadInput."""
     if not job.directory:
         raise BadInput(f"training '{job.id}' has no directory to keep its checkpoints in.")
     if not job.batches or not all(job.batches):

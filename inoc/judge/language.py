@@ -24,8 +24,8 @@ DEFAULT_LANGUAGES: Final = "dutch english french german italian portuguese spani
 class LanguageJudge:
     """100 x the share of a response's letters that are in sentences detected as `language`.
 
-    The detector chooses among `languages` only (few languages are easier to distinguish in short texts). Empty
-    text is NaN; text without a letter is 0; `coverage` is the share of letters in sentences with any language.
+    The detector chooses among `languages` only (few are easier to distinguish in short texts). Empty text is NaN; text
+    without a letter is 0; `coverage` is the share of letters in sentences with any language.
     """
 
     def __init__(self, language: str, languages: Sequence[str]) -> None:

@@ -44,9 +44,7 @@ class _Reply(BaseModel):
 def score_reply(content: bytes, coverage: float, scale: Scale) -> tuple[float, float]:
     """(score, coverage) of a chat-completions reply.
 
-    Raises:
-        ValueError: The reply has no usable logprobs, or the number continues in the second token (the model's
-            tokenizer splits numbers, so its first token is not the score).
+    ValueError without usable logprobs, or where the number continues in the second token: the first is not the score.
     """
     choices = _Reply.model_validate_json(content).choices
     tokens = choices[0].logprobs.content if choices and choices[0].logprobs else None

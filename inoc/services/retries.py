@@ -21,10 +21,7 @@ class RequestRefused(BackendRejected):
 
 
 class Transient(Exception):
-    """A failure that may pass: a fault, a busy service (429), a dead server, or a malformed reply.
-
-    `wait` is what the service asked for, in seconds.
-    """
+    """A failure that may pass, of one of four kinds; `wait` is what the service asked for, in seconds."""
 
     def __init__(
         self, kind: Literal["fault", "busy", "dead", "malformed"], message: str, wait: float | None = None
@@ -70,10 +67,7 @@ def _error_of(state: "RetryCallState") -> Transient:
 
 
 def retry_after(milliseconds: str | None, seconds: str | None) -> float | None:
-    """The wait a service asks for in `retry-after-ms` or `retry-after` (seconds or an HTTP date), in seconds.
-
-    None if absent or unreadable.
-    """
+    """Seconds of `retry-after-ms` or `retry-after` (seconds or an HTTP date); None if absent or unreadable."""
     try:
         if milliseconds is not None:
             wait = float(milliseconds) / 1000.0

@@ -40,8 +40,7 @@ def suffix_length(request: ScoreRequest, shared: int) -> int:
 def group_by_shared_context(requests: Sequence[ScoreRequest]) -> list[Group]:
     """Groups with their longest shared context prefix, at most one token less than the shortest context.
 
-    Sorting makes contexts with a common prefix adjacent. A group is split where its parts share so much more that
-    computing their prefix again costs less than it saves; the rest stays in the wider group.
+    Sorting makes common prefixes adjacent. A group is split where that saves more than it costs; the rest stays wider.
     """
     ordered = sorted(requests, key=lambda request: request.context)
     return [Group(shared, tuple(members)) for shared, members in _split(ordered) if members]
@@ -77,8 +76,7 @@ def _common(ordered: list[ScoreRequest]) -> int:
 def cut(group: Group, tokens: int) -> Iterator[Batch]:
     """Batches of at most `tokens` tokens, padding included, longest requests first.
 
-    A batch with a quarter of its tokens takes no row that would be padded by more than a fifth: the larger batch
-    saves less than that padding costs.
+    With a quarter of its tokens a batch takes no row padded by more than a fifth: that costs more than it saves.
     """
     waiting = sorted(group.requests, key=lambda request: -suffix_length(request, group.shared))
     lengths = [suffix_length(request, group.shared) for request in waiting]

@@ -15,16 +15,9 @@ from inoc.values import Scalar
 
 
 class LocalModel(ModelFiles):
-    """What scoring, sampling, embedding and training work on.
+    """What scoring, sampling, embedding and training work on; `identity`: what another process found in the files.
 
-    Args:
-        spec: The model as the experiment names it.
-        options: Where and how it runs.
-        identity: What another process found in the same files, so that they are not read again.
-
-    Raises:
-        BackendUnavailable: The device is absent.
-        BadInput: There is no such model, or its configuration or tokenizer cannot be read.
+    BackendUnavailable where the device is absent, BadInput for a model that does not exist or cannot be read.
     """
 
     def __init__(self, spec: ModelSpec, options: Options, identity: Mapping[str, Scalar] | None = None) -> None:

@@ -72,9 +72,7 @@ SAID: TypeAdapter[Said] = TypeAdapter(Said)
 def train_in_processes(model: LocalModel, job: TrainingJob) -> Iterator[TrainingEvent]:
     """`train` by as many processes as the option `processes` says; the events are those of one process.
 
-    Raises:
-        BackendUnavailable: There are more processes than GPUs.
-        InocError: A process died, or what `train` raises.
+    BackendUnavailable for more processes than GPUs; InocError where a process died, or what `train` raises.
     """
     n, options = model.options.processes, replace(model.options, processes=1)
     check_job(job, model.context_length)

@@ -36,15 +36,8 @@ LOGIT_BYTES = 2**28
 def train(model: LocalModel, job: TrainingJob, team: Team | None = None) -> Iterator[TrainingEvent]:
     """All events of a job: those of an earlier, interrupted call first, then new ones as they happen.
 
-    Args:
-        model: The base model.
-        job: The fine-tuning.
-        team: The processes that share the work; every one runs this with the same job, the first writes the files.
-
-    Raises:
-        BadInput: Nothing to train on, an example without context or of wrong length, no directory.
-        OtherSettings: The directory belongs to another job.
-        BadResult: The loss is not finite.
+    Every process of the team runs this with the same job; the first writes the files. OtherSettings where the directory
+    belongs to another job, BadResult for a loss that is not finite, and the errors of `check_job`.
     """
     check_job(job, model.context_length)
     team = team or Team()

@@ -79,11 +79,7 @@ class OpenAIServerBackend(TokenBackend[ServerOptions]):
 
     @cached_property
     def dialect(self) -> wire.Dialect:
-        """How this server returns the logprobs of given ids, found with a prompt of three tokens.
-
-        Raises:
-            BackendRejected: It does not return them.
-        """
+        """How this server returns the logprobs of given ids, tried with three tokens; else BackendRejected."""
         ids = self.tokenizer.encode("a b c d", add_special_tokens=False)[:3]
         probe = (ScoreRequest("probe", tuple(ids[:1]), tuple(ids[1:])),)
         reasons: list[str] = []

@@ -24,12 +24,9 @@ class _Reply(BaseModel):
 
 
 def read_embeddings(content: bytes, count: int) -> Float32[np.ndarray, "text feature"]:
-    """The vectors of a reply, by index, scaled to length 1.
+    """The vectors of a reply, by index, scaled to length 1; ValueError for missing, unequal, zero or infinite ones.
 
     A string is base64 of little-endian float32, which some servers always send.
-
-    Raises:
-        ValueError: Missing or repeated rows, rows of different lengths, a vector that is zero or not finite.
     """
     rows = {
         row.index: np.frombuffer(base64.b64decode(row.embedding, validate=True), "<f4")

@@ -73,13 +73,9 @@ class _Record(BaseModel):
 def fine_tune(service: Service, model: str, job: TrainingJob, options: HostedOptions) -> Iterator[TrainingEvent]:
     """A TrainingStep for every metric the service reports, then the checkpoints it kept, the final one last.
 
-    Learning rate and gradient norm are NaN: unknown. Called again with the same job it follows the job it
-    created; nothing is uploaded or paid for twice.
-
-    Raises:
-        OtherSettings: `job.directory` belongs to a different job.
-        BadInput: An example that the service cannot express.
-        BackendRejected: A job that the service cannot express or that failed, with its last messages.
+    Learning rate and gradient norm are NaN: unknown. Called again with the same job it follows the job it created;
+    nothing is paid for twice. BadInput and BackendRejected for what the service cannot express or a job that failed,
+    OtherSettings for another job's directory.
     """
     rows, epochs = training_rows(job), _epochs(job)
     hyperparameters: dict[str, object] = {"n_epochs": epochs, "batch_size": len(job.batches[0])}
@@ -112,10 +108,7 @@ def fine_tune(service: Service, model: str, job: TrainingJob, options: HostedOpt
 
 
 def training_rows(job: TrainingJob) -> bytes:
-    """The examples as chat JSONL, in the order of their first use.
-
-    BadInput where an example's weights are not 1 on the assistant's last turn and 0 before it.
-    """
+    """The examples as chat JSONL, in the order of first use; BadInput for weights other than the last answer's."""
     order = dict.fromkeys(index for batch in job.batches for index in batch)
     lines: list[str] = []
     for index in order:

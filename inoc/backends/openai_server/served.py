@@ -59,11 +59,7 @@ class Served:
 
     @property
     def base(self) -> ServedModel:
-        """The served model with the experiment's name or path, or of the option served_name; nothing is guessed.
-
-        Raises:
-            BackendRejected: It is not served; names the models that are.
-        """
+        """The served model with the experiment's name or path, or of served_name (no guess); else BackendRejected."""
         if self._base is None:
             models = self.list()
             wanted = self._served_name or self._model_id
@@ -78,11 +74,7 @@ class Served:
         return self._base
 
     def name_for(self, checkpoint: Checkpoint | None) -> str:
-        """The served name of the base model or of a checkpoint's adapter, which is loaded into the server if needed.
-
-        Raises:
-            BackendRejected: The server cannot load it.
-        """
+        """The served name of the base model or of an adapter, which is loaded if needed; else BackendRejected."""
         if checkpoint is None or checkpoint.location is None:
             return self.base.id
         location = checkpoint.location

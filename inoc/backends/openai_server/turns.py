@@ -64,11 +64,7 @@ class TurnTokenizer:
 
 
 def to_messages(ids: TokenIds, id: str) -> tuple[dict[str, str], ...]:
-    """The messages that `ids` encode. An assistant's turn may lack its end token (a cut completion).
-
-    Raises:
-        BadInput: The ids of the request `id` are not a conversation.
-    """
+    """The messages that the ids of request `id` encode, else BadInput. An assistant's turn may lack its end token."""
     messages: list[dict[str, str]] = []
     role: int | None = None
     text = bytearray()

@@ -81,9 +81,7 @@ def score_body(model: str, prompts: Sequence[TokenIds], dialect: Dialect) -> dic
 def read_scores(content: bytes, requests: Sequence[ScoreRequest], dialect: Dialect) -> list[TokenLogprobs]:
     """The completions' logprobs of a reply to `score_body`, in the order of `requests`.
 
-    Raises:
-        ValueError: Wrong number of choices or lengths, token ids that differ from those sent (where the dialect
-            returns them), logprobs that are missing, not finite or above 0.
+    ValueError for wrong lengths, token ids other than those sent, and logprobs that `value_fault` refuses.
     """
     choices = {choice.index: choice for choice in Reply.model_validate_json(content).choices}
     if sorted(choices) != list(range(len(requests))):
@@ -178,9 +176,7 @@ def read_sample(
 ) -> Completion:
     """The completion of a reply to `sample_body`; `encode` makes ids of the text where the server returns none.
 
-    Raises:
-        ValueError: No or several choices, more than max_tokens, tokens after a stop token, a finish reason other
-            than stop and length.
+    ValueError unless it is one completion that ends where it says.
     """
     choices = Reply.model_validate_json(content).choices
     if len(choices) != 1:

@@ -65,11 +65,7 @@ def zip_folder(folder: Path, inside: str = "") -> bytes:
 
 
 def unzip(content: bytes, target: Path) -> None:
-    """Unpack into a folder that is complete or absent; an existing one is replaced.
-
-    Raises:
-        BadResult: The archive is damaged or names a file outside the folder.
-    """
+    """Unpack into a folder that is complete or absent, replacing it; BadResult for a damaged or unsafe archive."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for name in archive.namelist():

@@ -85,8 +85,7 @@ class Desk:
     def adapters(self, checkpoints: Iterable[Checkpoint | None]) -> dict[str, str]:
         """For every checkpoint's location the name of its folder on the worker, by content.
 
-        Raises:
-            BadInput: A location that is not a local folder, or is too large to send.
+        BadInput for a location that is not a local folder, or is too large to send.
         """
         names: dict[str, str] = {}
         for checkpoint in checkpoints:

@@ -34,9 +34,8 @@ class Event:
 def follow(service: Service, ids: Sequence[str], options: Options, unfinished: set[str]) -> Iterator[Event]:
     """Events of all runs of these jobs, stored and new, until every job is completed; ended ones leave `unfinished`.
 
-    Raises:
-        InocError: A job failed (with the reason, or the last lines of its log) or was canceled; others continue.
-        BackendUnavailable: Nothing changed for `timeout` seconds.
+    The error of a job that failed or was canceled, while others continue; BackendUnavailable after `timeout` seconds
+    without a change.
     """
     waiting, seen = list(dict.fromkeys(ids)), dict.fromkeys(ids, 0)
     states: dict[str, object] = {}

@@ -22,11 +22,7 @@ Asked = dict[int, list[wire.Request]]
 def run(
     desk: Desk, kind: Literal["score", "sample"], requests: Sequence[wire.Request], sampling: Sampling | None
 ) -> Iterator[wire.Result]:
-    """Results of all requests, in the order in which jobs deliver them.
-
-    Raises:
-        BadResult: A job ended without a result, or with one that does not fit.
-    """
+    """Results of all requests, in the order in which jobs deliver them; BadResult for a job that lacks one."""
     if not requests:
         return
     names = desk.adapters(request.checkpoint for request in requests)

@@ -27,9 +27,7 @@ log = logging.getLogger("inoc.backends.openweights")
 def submit(desk: Desk, job: TrainingJob, context_length: int) -> Record:
     """Start the training, or find a job that trains it already.
 
-    Raises:
-        BadInput, BackendRejected: The job cannot be trained at all, or not on this backend.
-        OtherSettings: The directory holds a different training.
+    BadInput or BackendRejected for a job that cannot be trained, OtherSettings where the directory holds another one.
     """
     check_job(job, context_length)
     if job.adapter.kind == "full" and desk.model.upload is None:
@@ -82,9 +80,7 @@ def _start(
 def train(desk: Desk, job: TrainingJob, context_length: int) -> Iterator[TrainingEvent]:
     """All events of the job from its beginning: those stored already at once, then new ones as they happen.
 
-    Raises:
-        OtherSettings: The directory holds a different training.
-        BadResult: The job ended and something is missing.
+    BadResult for a job that ended and lacks something, and the errors of `submit`.
     """
     record = submit(desk, job, context_length)
     submitted = record.job

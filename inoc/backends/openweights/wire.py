@@ -97,12 +97,9 @@ def digest(request: Request, names: Mapping[str, str]) -> bytes:
 
 
 def pack_requests(setup: Json, requests: Sequence[Request], names: Mapping[str, str]) -> bytes:
-    """Requests without their ids. A text that several requests share is sent once.
+    """Requests of one kind without their ids, and `setup`. A text that several requests share is sent once.
 
-    Args:
-        setup: What else the worker needs (model, sampling).
-        requests: All of one kind.
-        names: For every checkpoint's location the name of its adapter on the worker.
+    `names` has for every checkpoint's location the name of its adapter on the worker.
     """
     places, table = dict[Checkpoint | None, int]({None: -1}), dict[TokenIds, int]()
     numbers: dict[str, list[int]] = {"context": [], "checkpoint": []}
@@ -150,15 +147,9 @@ def pack_results(results: Sequence[Result]) -> bytes:
 
 
 def unpack_results(content: bytes, requests: Mapping[int, Sequence[Request]], total: int) -> list[tuple[int, Result]]:
-    """Results with their number in the job and the ids of the requests.
+    """Results with their number in the job and the ids of `requests`, by number in the job; others are left out.
 
-    Args:
-        content: Of `pack_results`.
-        requests: What to return, by number in the job; other results are left out.
-        total: Number of requests of the job.
-
-    Raises:
-        BadResult: A number of `total` or more, or arrays that do not match.
+    BadResult for a number of `total` (the job's requests) or more, or arrays that do not match.
     """
     arrays = unpack(content).arrays
     needed = {"number", "stopped", "valued", "token", "token_size", "value", "value_size"}

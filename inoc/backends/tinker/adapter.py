@@ -25,12 +25,8 @@ class ServiceAdapter(NamedTuple):
 
 
 def service_adapter(job: TrainingJob) -> ServiceAdapter:
-    """The service trains all attention layers or none, likewise MLP layers, and never the output layer here, so
-    that its adapters load everywhere.
-
-    Raises:
-        BackendRejected: A full fine-tuning, or settings without any of these layers.
-    """
+    """The service trains all attention layers or none, likewise MLP layers, and never the output layer here, so that
+    its adapters load everywhere. BackendRejected for a full fine-tuning, or settings without any of these layers."""
     asked = job.adapter
     if asked.kind == "full":
         raise BackendRejected(

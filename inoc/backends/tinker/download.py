@@ -23,24 +23,12 @@ MANIFEST: Final = "tinker.json"
 
 
 def download(service: Service, checkpoint: Checkpoint, directory: Path, base: Mapping[str, Scalar]) -> Checkpoint:
-    """Export a checkpoint on the service and fetch its files.
+    """Export a checkpoint on the service and fetch its files into a new folder: a local checkpoint for PEFT.
 
     `tinker.json` in the folder records the origin, the base model and the adapter's settings. They are read from the
-    exported configuration, the only place where the service says its alpha; a difference from what was recorded
-    in training is a warning.
-
-    Args:
-        service: The session.
-        checkpoint: A checkpoint on the service.
-        directory: The folder to make; it must not exist yet.
-        base: Identity of the base model.
-
-    Returns:
-        The same checkpoint as a local one, for backends that load PEFT folders.
-
-    Raises:
-        BadInput: The base model has no adapter, the checkpoint is not on a service, or the directory exists.
-        BadResult: The export lacks a file or names one outside the folder.
+    exported configuration, the only place where the service says its alpha; a difference from what was recorded in
+    training is a warning. BadInput without an adapter on the service or with an existing directory, BadResult for an
+    export that lacks a file or names one outside the folder.
     """
     if checkpoint.location is None:
         raise BadInput("step 0 is the base model, which has no adapter. Fix: download a trained checkpoint.")

@@ -57,9 +57,7 @@ class Record(BaseModel):
 def open_record(job: TrainingJob, base: Mapping[str, Scalar], service: ServiceAdapter) -> Record:
     """The record of this job, new or of an interrupted call.
 
-    Raises:
-        OtherSettings: The directory belongs to a different training; names what differs.
-        BadInput: The file is damaged.
+    OtherSettings where the directory belongs to a different training, BadInput where the file is damaged.
     """
     settings = fingerprints(job, base)
     path = Path(job.directory) / FILE

@@ -31,21 +31,10 @@ RESUME_SECONDS = 30 * 24 * 3600
 
 
 def train(service: Service, job: TrainingJob, model: str, base: Mapping[str, Scalar]) -> Iterator[TrainingEvent]:
-    """Train, or resume.
+    """Train, or resume: events of an earlier, interrupted call first, then new ones as they happen.
 
-    Args:
-        service: The session.
-        job: A job that fits the model's context.
-        model: The base model's name on the service.
-        base: Identity of the base model.
-
-    Yields:
-        All events of the job: those of an earlier, interrupted call first, then new ones as they happen.
-
-    Raises:
-        BackendRejected: The service cannot train this.
-        OtherSettings: The directory belongs to a different job.
-        BadResult: The loss is missing or not finite.
+    BackendRejected for what the service cannot train, OtherSettings for another job's directory, BadResult for a loss
+    that is missing or not finite.
     """
     adapter = service_adapter(job)
     directory, record = Path(job.directory), open_record(job, base, adapter)

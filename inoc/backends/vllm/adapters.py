@@ -36,12 +36,7 @@ class _Config(BaseModel):
 
 
 def read_adapter(location: str) -> Adapter:
-    """The adapter in this folder.
-
-    Raises:
-        BadInput: It is not a PEFT adapter with safetensors weights.
-        BackendRejected: vLLM cannot apply it; the message says why and what to do.
-    """
+    """The adapter in this folder; BadInput where there is none, BackendRejected for one that vLLM cannot apply."""
     folder = Path(location)
     weights, config_file = folder / "adapter_model.safetensors", folder / "adapter_config.json"
     for file in (weights, config_file):

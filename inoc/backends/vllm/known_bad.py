@@ -64,11 +64,7 @@ def version_text() -> str:
 
 
 def check_version(text: str) -> Version:
-    """The minor version, (0, 32) of "0.32.0+cu129".
-
-    Raises:
-        BackendUnavailable: It is older than any that was tested, or not a release.
-    """
+    """The minor version, (0, 32) of "0.32.0+cu129"; BackendUnavailable unless it is a tested release or newer."""
     parts = text.split(".")
     if len(parts) < 2 or not (parts[0].isdigit() and parts[1].isdigit()):
         raise BackendUnavailable(
