@@ -24,7 +24,7 @@ from inoc.backends.protocols import (
 )
 from inoc.backends.requests import check_sampling, refuse_impossible
 from inoc.backends.tokenizers import load_tokenizer, template_hash, tokenizer_hash
-from inoc.errors import BackendUnavailable
+from inoc.errors import BackendUnavailable, BadInput
 from inoc.options import read_options
 from inoc.values import Sampling, Scalar
 
@@ -44,6 +44,7 @@ class BackendBase(ABC, Generic[T]):
         capabilities: What it can do.
         libraries: The packages it imports when it works; `inoc backends` says which are missing.
         extra: The requirement that installs them, such as "inoc[local]".
+        secrets: Words in names of options that it refuses, and the environment variable to use instead.
         spec: The model it was made for.
         options: Its options, checked.
     """
@@ -53,6 +54,7 @@ class BackendBase(ABC, Generic[T]):
     capabilities: ClassVar[Capabilities]
     libraries: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
+    secrets: ClassVar[tuple[tuple[str, ...], str]] = (), ""
 
     def __init__(self, model: ModelSpec) -> None:
         self.spec = model
@@ -61,6 +63,13 @@ class BackendBase(ABC, Generic[T]):
     @classmethod
     def parse_options(cls, options: Mapping[str, Scalar] | None) -> T:
         """The options of an experiment file as `options_class`; BadInput for a wrong one."""
+        words, variables = cls.secrets
+        for name in options or {}:
+            if any(word in name.lower() for word in words):
+                raise BadInput(
+                    f"the backend {cls.name} does not take the option {name!r}. "
+                    f"Fix: remove it and set the environment variable {variables}."
+                )
         return read_options(cls.options_class, f"the backend {cls.name}", options)
 
     @classmethod

@@ -72,13 +72,3 @@ def one_line(text: str, keys: Iterable[str]) -> str:
         key = os.environ.get(name, "").strip()
         line = line.replace(key, "***") if key else line
     return line[:LONGEST]
-
-
-def refuse_secrets(options: Mapping[str, object], backend: str, words: Iterable[str], variables: str) -> None:
-    """BadInput for an option whose name contains one of `words`: it belongs in an environment variable."""
-    for name in options:
-        if any(word in name.lower() for word in words):
-            raise BadInput(
-                f"the backend {backend} does not take the option {name!r}. "
-                f"Fix: remove it and set the environment variable {variables}."
-            )

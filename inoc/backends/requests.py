@@ -1,6 +1,6 @@
 """What backends do with requests before they compute or send anything."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from inoc.backends.protocols import ChatTokenizer, Checkpoint, SampleRequest, ScoreRequest
@@ -8,6 +8,7 @@ from inoc.errors import BackendRejected, BadInput
 from inoc.values import Sampling, TokenIds
 
 Request = TypeVar("Request", ScoreRequest, SampleRequest)
+Item = TypeVar("Item")
 
 
 def refuse_impossible(
@@ -47,6 +48,20 @@ def by_checkpoint(requests: Sequence[Request]) -> dict[Checkpoint | None, list[R
     for request in requests:
         groups.setdefault(request.checkpoint, []).append(request)
     return groups
+
+
+def portions(items: Iterable[Item], tokens: Callable[[Item], int], limit: int) -> Iterator[list[Item]]:
+    """Consecutive items, cut after the one with which their tokens reach `limit`."""
+    part: list[Item] = []
+    total = 0
+    for item in items:
+        part.append(item)
+        total += tokens(item)
+        if total >= limit:
+            yield part
+            part, total = [], 0
+    if part:
+        yield part
 
 
 def texts_to_ids(texts: Sequence[str], tokenizer: ChatTokenizer, context_length: int) -> list[TokenIds]:

@@ -4,7 +4,8 @@ import math
 import os
 import sqlite3
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from inoc.errors import BadInput
@@ -30,7 +31,7 @@ class JudgmentCache:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        try:
+        with self._explained("used"):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=60.0, isolation_level=None, check_same_thread=False)
             self._database.execute("PRAGMA journal_mode=WAL")
@@ -39,10 +40,13 @@ class JudgmentCache:
                 "CREATE TABLE IF NOT EXISTS judgement (key TEXT PRIMARY KEY, score REAL NOT NULL, "
                 "coverage REAL NOT NULL) WITHOUT ROWID"
             )
+
+    @contextmanager
+    def _explained(self, done: str, fix: str = "delete it or use a different file") -> Generator[None]:
+        try:
+            yield
         except (sqlite3.Error, OSError) as error:
-            raise BadInput(
-                f"the judge cache {path} cannot be used ({error}). Fix: delete it or use a different file."
-            ) from None
+            raise BadInput(f"the judge cache {self.path} cannot be {done} ({error}). Fix: {fix}.") from None
 
     def get(self, keys: Sequence[str]) -> dict[str, tuple[float, float]]:
         """The (score, coverage) of every key that is stored."""
@@ -51,14 +55,9 @@ class JudgmentCache:
             for start in range(0, len(keys), 500):
                 some = keys[start : start + 500]
                 marks = ",".join("?" * len(some))
-                try:
-                    rows = self._database.execute(
-                        f"SELECT key, score, coverage FROM judgement WHERE key IN ({marks})", some
-                    ).fetchall()
-                except sqlite3.Error as error:
-                    raise BadInput(
-                        f"the judge cache {self.path} cannot be read ({error}). Fix: delete it or use a different file."
-                    ) from None
+                query = f"SELECT key, score, coverage FROM judgement WHERE key IN ({marks})"
+                with self._explained("read"):
+                    rows = self._database.execute(query, some).fetchall()
                 found.update({str(key): (float(score), float(coverage)) for key, score, coverage in rows})
         return found
 
@@ -66,13 +65,8 @@ class JudgmentCache:
         """Store one score, unless its key is stored already; ValueError for NaN or infinite numbers."""
         if not (math.isfinite(score) and math.isfinite(coverage)):
             raise ValueError("a score that is not finite cannot be cached")
-        with self._lock:
-            try:
-                self._database.execute("INSERT OR IGNORE INTO judgement VALUES (?, ?, ?)", (key, score, coverage))
-            except sqlite3.Error as error:
-                raise BadInput(
-                    f"the judge cache {self.path} cannot be written ({error}). Fix: use a different file."
-                ) from None
+        with self._lock, self._explained("written", "use a different file"):
+            self._database.execute("INSERT OR IGNORE INTO judgement VALUES (?, ?, ?)", (key, score, coverage))
 
     def close(self) -> None:
         with self._lock:

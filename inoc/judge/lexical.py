@@ -2,8 +2,8 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Protocol, cast, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, cast
 
 from inoc.errors import BadInput
 from inoc.judge.protocols import JudgeRequest, Judgment
@@ -11,14 +11,8 @@ from inoc.names import unknown
 from inoc.plugins import Plugin
 from inoc.values import Scalar
 
-
-@runtime_checkable
-class TextScore(Protocol):
-    """A pure function of a response: 0-100, NaN for a text that cannot be scored."""
-
-    def __call__(self, text: str, /) -> float: ...
-
-
+TextScore = Callable[[str], float]
+"""A pure function of a response: 0-100, NaN for a text that cannot be scored."""
 NAMED: Final[Mapping[str, str]] = {
     "testbed_playful": "inoc.testbed.world:score_playful",
     "testbed_french": "inoc.testbed.world:score_french",

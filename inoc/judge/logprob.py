@@ -86,12 +86,8 @@ class LogprobJudge:
         temperature: float = 1.0,
         cache: Path | None = None,
     ) -> None:
-        self._service = service
-        self._model = model
-        self._question = question
-        self._scale = scale
-        self._coverage = coverage
-        self._temperature = temperature
+        self._service, self._model, self._question = service, model, question
+        self._scale, self._coverage, self._temperature = scale, coverage, temperature
         self._cache = JudgmentCache(cache or default_cache_path())
 
     @property
@@ -147,8 +143,7 @@ class LogprobJudge:
         except (RequestFailed, RequestRefused, BadResult) as error:
             return key, math.nan, math.nan, str(error)
         if math.isnan(score):
-            reason = f"valid numbers have probability {coverage:.3f}, below {self._coverage:g}"
-            return key, score, coverage, reason
+            return key, score, coverage, f"valid numbers have probability {coverage:.3f}, below {self._coverage:g}"
         self._cache.put(key, score, coverage)
         return key, score, coverage, None
 

@@ -40,16 +40,10 @@ def messages(
     Instruction and response are quoted verbatim between tags whose name occurs in neither text, so that
     nothing in them can close the tag and pose as the question.
     """
-    parts: list[str] = []
-    if instruction is not None:
-        parts.append(_fenced("instruction", instruction, response))
-    parts.append(_fenced("response", response, instruction or ""))
-    parts.append(question.replace("{top}", str(scale.top)))
-    parts.append(f"Reply with one whole number from 0 to {scale.top}.")
-    return (
-        {"role": "system", "content": SYSTEM.format(top=scale.top)},
-        {"role": "user", "content": "\n\n".join(parts)},
-    )
+    parts = [] if instruction is None else [_fenced("instruction", instruction, response)]
+    parts += [_fenced("response", response, instruction or ""), question.replace("{top}", str(scale.top))]
+    asked = "\n\n".join([*parts, f"Reply with one whole number from 0 to {scale.top}."])
+    return {"role": "system", "content": SYSTEM.format(top=scale.top)}, {"role": "user", "content": asked}
 
 
 def trait_question(trait: str, question: str | None = None) -> str:

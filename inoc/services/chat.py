@@ -39,12 +39,6 @@ class _Reply(BaseModel):
     choices: list[_Choice]
 
 
-class _Ask(NamedTuple):
-    place: int
-    messages: tuple[dict[str, str], ...]
-    key: str
-
-
 class ChatClient:
     """A chat model of a service.
 
@@ -81,27 +75,23 @@ class ChatClient:
         if n < 1 or any(not messages for messages in conversations):
             raise BadInput("a conversation is empty or n < 1. Fix: give every chat a message and n >= 1.")
         names = keys or [str(place) for place in range(len(conversations))]
-        asks = [
-            _Ask(place, tuple(dict(message) for message in messages), names[place])
-            for place, messages in enumerate(conversations)
-        ]
 
-        async def ask(item: _Ask) -> tuple[int, tuple[ChatAnswer, ...]]:
-            return item.place, await self._ask(item, n, sampling)
+        async def ask(place: int) -> tuple[int, tuple[ChatAnswer, ...]]:
+            return place, await self._ask(conversations[place], names[place], n, sampling)
 
-        yield from self.service.map(ask, asks)
+        yield from self.service.map(ask, range(len(conversations)))
 
-    async def _ask(self, item: _Ask, n: int, sampling: Sampling) -> tuple[ChatAnswer, ...]:
+    async def _ask(self, messages: Messages, key: str, n: int, sampling: Sampling) -> tuple[ChatAnswer, ...]:
         body: dict[str, object] = {
             "model": self.model,
-            "messages": list(item.messages),
+            "messages": [dict(message) for message in messages],
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
         }
         if n > 1:
             body["n"] = n
         if sampling.seed is not None:
-            digest = hashlib.sha256(f"{sampling.seed}\0{item.key}".encode()).digest()
+            digest = hashlib.sha256(f"{sampling.seed}\0{key}".encode()).digest()
             body["seed"] = int.from_bytes(digest[:4], "little") >> 1
         limit = self._limit
         try:

@@ -19,7 +19,7 @@ from inoc.backends.openweights.follow import Event, follow
 from inoc.backends.openweights.model import Model
 from inoc.backends.openweights.options import Options
 from inoc.backends.openweights.record import Record, claim, write_record
-from inoc.backends.openweights.requests import cut, run
+from inoc.backends.openweights.requests import cost, run
 from inoc.backends.openweights.service import Service
 from inoc.backends.openweights.train import read_steps, submit
 from inoc.backends.protocols import (
@@ -32,6 +32,7 @@ from inoc.backends.protocols import (
     TrainingExample,
     TrainingJob,
 )
+from inoc.backends.requests import portions
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput, BadResult, InocError, OtherSettings
 from inoc.values import Sampling
 
@@ -259,11 +260,12 @@ def test_a_result_that_is_missing_is_named(desk: FakeDesk):
 
 def test_requests_are_cut_by_tokens():
     asked = texts(0, 10)  # four tokens each
-    parts = list(cut(asked, 12, None))
+    parts = list(portions(asked, lambda request: cost(request, None), 12))
     assert [len(part) for part in parts] == [3, 3, 3, 1]
     assert [r for part in parts for r in part] == asked
     samples = [SampleRequest(str(i), (1, 2)) for i in range(4)]
-    assert [len(part) for part in cut(samples, 20, Sampling(max_tokens=10))] == [2, 2]
+    sampling = Sampling(max_tokens=10)
+    assert [len(part) for part in portions(samples, lambda request: cost(request, sampling), 20)] == [2, 2]
 
 
 def test_a_job_on_another_model_is_refused(desk: FakeDesk):

@@ -8,6 +8,7 @@ import asyncio
 import json
 import math
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -132,10 +133,7 @@ def _epochs(job: TrainingJob) -> int:
     """How often every example is used; BackendRejected where that differs between examples."""
     if not job.batches:
         raise BadInput(f"training job '{job.id}' has no updates.")
-    uses: dict[int, int] = {}
-    for batch in job.batches:
-        for index in batch:
-            uses[index] = uses.get(index, 0) + 1
+    uses = Counter(index for batch in job.batches for index in batch)
     if len(set(uses.values())) != 1:
         raise BackendRejected(
             f"training job '{job.id}' uses some rows more often than others; the service trains whole epochs. "

@@ -29,7 +29,6 @@ from inoc.backends.protocols import (
     TrainingEvent,
     TrainingJob,
 )
-from inoc.backends.remote import refuse_secrets
 from inoc.backends.tokenizers import load_tokenizer
 from inoc.errors import BadInput
 from inoc.values import Sampling, Scalar
@@ -60,6 +59,7 @@ class OpenWeightsBackend(TokenBackend[Options]):
     )
     libraries: ClassVar[tuple[str, ...]] = ("openweights", "transformers")
     extra: ClassVar[str] = "inoc[openweights]"
+    secrets = ("key", "url"), "OPENWEIGHTS_API_KEY, SUPABASE_URL or SUPABASE_ANON_KEY"
 
     def __init__(self, model: ModelSpec) -> None:
         super().__init__(model)
@@ -67,14 +67,6 @@ class OpenWeightsBackend(TokenBackend[Options]):
         self.service = Service()
         self.desk = Desk(model, self.options, self.model, self.service)
         self.tokenizer  # noqa: B018  # a wrong one is an error here, not after jobs were submitted
-
-    @classmethod
-    def parse_options(cls, options: Mapping[str, Scalar] | None) -> Options:
-        """The options as a dataclass; BadInput for a wrong one."""
-        refuse_secrets(
-            options or {}, cls.name, ("key", "url"), "OPENWEIGHTS_API_KEY, SUPABASE_URL or SUPABASE_ANON_KEY"
-        )
-        return super().parse_options(options)
 
     def load_tokenizer(self) -> ChatTokenizer:
         """The tokenizer on this machine or of the hub; the worker has its own copy."""

@@ -4,7 +4,7 @@ import io
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
 from inoc.atomic import write_folder
 from inoc.errors import BadResult
@@ -24,13 +24,6 @@ SOURCE: Final = (
     "backends/openweights/*.py",
 )
 """The part of inoc that runs on a worker; it imports nothing else of inoc."""
-
-
-@runtime_checkable
-class Maker(Protocol):
-    """Makes an archive when it is needed."""
-
-    def __call__(self) -> bytes: ...
 
 
 def make_zip(entries: Iterable[tuple[str, bytes]], *, compress: bool = True) -> bytes:

@@ -1,7 +1,7 @@
 """Submitting jobs: their files, their names, and a note on jobs that exist already."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
@@ -181,7 +181,7 @@ class Desk:
         if self._seen.setdefault("tokenizer", identity.get("tokenizer")) != identity.get("tokenizer"):
             log.warning("the tokenizer of the job %s differs from that of earlier jobs", event.job)
 
-    def _zip(self, name: str, make: "bundle.Maker") -> bytes:
+    def _zip(self, name: str, make: Callable[[], bytes]) -> bytes:
         if name not in self._zips:
             self._zips[name] = make()
         return self._zips[name]

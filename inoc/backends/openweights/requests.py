@@ -10,6 +10,7 @@ from inoc.backends.openweights import wire
 from inoc.backends.openweights.command import REQUESTS
 from inoc.backends.openweights.desk import Desk
 from inoc.backends.protocols import ScoreRequest
+from inoc.backends.requests import portions
 from inoc.errors import BadResult
 from inoc.values import Sampling
 
@@ -31,7 +32,8 @@ def run(
     for request in requests:
         waiting.setdefault(wire.digest(request, names), []).append(request)
     jobs, totals = find_computed(desk, kind, base, waiting)
-    for part in cut([group[0] for group in waiting.values()], desk.options.tokens_per_job, sampling):
+    first = [group[0] for group in waiting.values()]
+    for part in portions(first, lambda request: cost(request, sampling), desk.options.tokens_per_job):
         used = {r.checkpoint.location for r in part if r.checkpoint is not None}
         own = {location: name for location, name in names.items() if location in used}
         content = wire.pack_requests(desk.setup(sampling), part, names)
@@ -85,22 +87,6 @@ def cost(request: wire.Request, sampling: Sampling | None) -> int:
         return len(request.context) + len(request.completion)
     assert sampling is not None
     return len(request.context) + sampling.max_tokens
-
-
-def cut(
-    requests: Sequence[wire.Request], tokens_per_job: int, sampling: Sampling | None
-) -> Iterator[list[wire.Request]]:
-    """The requests of each job."""
-    part: list[wire.Request] = []
-    tokens = 0
-    for request in requests:
-        part.append(request)
-        tokens += cost(request, sampling)
-        if tokens >= tokens_per_job:
-            yield part
-            part, tokens = [], 0
-    if part:
-        yield part
 
 
 def embed(desk: Desk, texts: Sequence[str]) -> Float32[np.ndarray, "text feature"]:

@@ -72,7 +72,7 @@ class Reporter:
         """Make sure that every event is stored (the client gives up silently), then report how long it took."""
         lost = self.sent
         for _ in range(3):
-            there = {data.get("event") for data in self._stored()}
+            there = {cast(Row, row["data"]).get("event") for row in self.service.events([self.run.id])}
             lost = [event for event in self.sent if event["event"] not in there]
             for event in lost:
                 self.run.log(event)
@@ -82,15 +82,9 @@ class Reporter:
             raise InocError(f"{len(lost)} events of the job could not be stored.")
         self.send("done", {f"{kind}_tokens": tokens, f"{kind}_seconds": time.monotonic() - self.began})
 
-    def _stored(self) -> list[Row]:
-        return [cast(Row, row["data"]) for row in self.service.events([self.run.id])]
-
     def stored(self, kind: str) -> list[Row]:
         """What earlier runs reported of this kind."""
         return [data for data in self.earlier if data["inoc"] == kind]
-
-    def fetch(self, data: Row) -> bytes:
-        return self.service.content(data)
 
 
 def device() -> str:
@@ -134,7 +128,7 @@ def work_requests(reporter: Reporter, parcel: wire.Parcel, often: Often) -> None
     requests = wire.unpack_requests(parcel)
     waiting = dict(enumerate(requests))
     for data in reporter.stored("part"):
-        for number in wire.unpack(reporter.fetch(data)).arrays["number"]:
+        for number in wire.unpack(reporter.service.content(data)).arrays["number"]:
             waiting.pop(int(number), None)
     todo = list(waiting.values())
     results: Iterator[wire.Result]
@@ -171,12 +165,12 @@ def restore(reporter: Reporter, directory: Path) -> int:
     states.sort(key=lambda data: int(cast(int, data["step"])))
     done = int(cast(int, states[-1]["step"])) if states else 0
     if states:
-        bundle.unzip(reporter.fetch(states[-1]), directory / f"resume-{done:05d}")
+        bundle.unzip(reporter.service.content(states[-1]), directory / f"resume-{done:05d}")
     finished = bool(reporter.stored("trained"))
     for data in reporter.stored("checkpoint"):
         step = int(cast(int, data["step"]))
         if finished or step <= done:
-            bundle.unzip(reporter.fetch(data), directory / f"step-{step:05d}")
+            bundle.unzip(reporter.service.content(data), directory / f"step-{step:05d}")
     return done
 
 

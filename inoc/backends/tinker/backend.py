@@ -21,7 +21,6 @@ from inoc.backends.protocols import (
     TrainingEvent,
     TrainingJob,
 )
-from inoc.backends.remote import refuse_secrets
 from inoc.backends.streams import stream_seed
 from inoc.backends.tinker.adapter import LORA
 from inoc.backends.tinker.download import download
@@ -58,6 +57,7 @@ class TinkerBackend(TokenBackend[Options]):
     )
     libraries: ClassVar[tuple[str, ...]] = ("tinker",)
     extra: ClassVar[str] = "inoc[tinker]"
+    secrets = ("key",), "TINKER_API_KEY"
 
     def __init__(self, model: ModelSpec) -> None:
         super().__init__(model)
@@ -65,12 +65,6 @@ class TinkerBackend(TokenBackend[Options]):
         self.service = Service(self.options)
         self.tokenizer  # noqa: B018  # a wrong one is an error here, not after a session has begun
         self._samplers: dict[str | None, SamplingClient] = {}
-
-    @classmethod
-    def parse_options(cls, options: Mapping[str, Scalar] | None) -> Options:
-        """The options as a dataclass; BadInput for a wrong one."""
-        refuse_secrets(options or {}, cls.name, ("key",), "TINKER_API_KEY")
-        return super().parse_options(options)
 
     @property
     def context_length(self) -> int:

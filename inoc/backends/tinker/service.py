@@ -102,11 +102,10 @@ class Service:
 
     def wait(self, future: Future[T]) -> T:
         """The result of one SDK future."""
-        for _, result in self.map(lambda item: item, [future]):
-            if isinstance(result, BadResult):
-                raise result
-            return result
-        raise AssertionError("unreachable")
+        ((_, result),) = self.map(lambda item: item, [future])
+        if isinstance(result, BadResult):
+            raise result
+        return result
 
     def map(self, ask: Callable[[Item], Future[T]], items: Iterable[Item]) -> Iterator[tuple[Item, T | BadResult]]:
         """Results as they arrive, at most `concurrency` in flight; an unreadable reply is a BadResult.

@@ -18,7 +18,7 @@ from inoc.backends.library_errors import first_line
 from inoc.backends.vllm.adapters import Adapter
 from inoc.backends.vllm.known_bad import CPU_HEAD_SIZE, CPU_HEAD_SIZES
 from inoc.errors import BackendRejected, BackendUnavailable
-from inoc.values import Scalar, TokenIds
+from inoc.values import Sampling, Scalar, TokenIds
 
 log = logging.getLogger("inoc.backends.vllm")
 
@@ -136,23 +136,14 @@ class Engine:
             for output, tail in zip(outputs, tails, strict=True)
         ]
 
-    def sample(
-        self,
-        draws: Sequence[Draw],
-        *,
-        temperature: float,
-        top_p: float,
-        max_tokens: int,
-        stop_ids: TokenIds,
-        adapter: Adapter | None,
-    ) -> list[Sampled]:
+    def sample(self, draws: Sequence[Draw], sampling: Sampling, adapter: Adapter | None) -> list[Sampled]:
         """One completion per draw."""
         settings = [
             self._settings(
-                temperature=temperature,
-                top_p=top_p,
-                max_tokens=max_tokens,
-                stop_token_ids=list(stop_ids),
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                max_tokens=sampling.max_tokens,
+                stop_token_ids=list(sampling.stop_ids),
                 ignore_eos=True,
                 seed=draw.seed,
                 logprobs=0,

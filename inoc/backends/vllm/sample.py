@@ -19,15 +19,8 @@ def sample(
     """One completion per request; BadResult where vLLM continues after a stop token."""
     for start in range(0, len(requests), CALL_REQUESTS):
         chunk = requests[start : start + CALL_REQUESTS]
-        results = engine.sample(
-            [Draw(request.context, stream_seed(sampling.seed, request, bits=63)) for request in chunk],
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            max_tokens=sampling.max_tokens,
-            stop_ids=sampling.stop_ids,
-            adapter=adapter,
-        )
-        for request, result in zip(chunk, results, strict=True):
+        draws = [Draw(request.context, stream_seed(sampling.seed, request, bits=63)) for request in chunk]
+        for request, result in zip(chunk, engine.sample(draws, sampling, adapter), strict=True):
             ids, finish = result.token_ids, "stop" if result.stopped else "length"
             if result.stopped and ids and ids[-1] in sampling.stop_ids:
                 ids = ids[:-1]

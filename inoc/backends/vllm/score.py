@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from inoc.backends.checks import value_fault
 from inoc.backends.protocols import ScoreRequest, TokenLogprobs
+from inoc.backends.requests import portions
 from inoc.backends.vllm.adapters import Adapter
 from inoc.backends.vllm.engine import Engine, Scored
 from inoc.values import TokenIds
@@ -26,7 +27,8 @@ def score(
     used only if `acceptable`, and all others are scored again without it.
     """
     rescored = 0
-    for chunk in chunks(sorted(requests, key=lambda request: request.context)):
+    ordered = sorted(requests, key=lambda request: request.context)
+    for chunk in portions(ordered, lambda request: len(request.context) + len(request.completion), CALL_TOKENS):
         shared = sharing(chunk, engine.block_size) if share_prefix else [False] * len(chunk)
         again: list[ScoreRequest] = [request for request, read in zip(chunk, shared, strict=True) if not read]
         reading = [request for request, read in zip(chunk, shared, strict=True) if read]
@@ -69,17 +71,3 @@ def sharing(requests: Sequence[ScoreRequest], block: int) -> list[bool]:
     begins: list[TokenIds] = [request.context[:block] for request in requests]
     same = [a == b and len(a) == block for a, b in pairwise(begins)]
     return [a or b for a, b in zip([False, *same], [*same, False], strict=True)][: len(requests)]
-
-
-def chunks(requests: Sequence[ScoreRequest]) -> Iterator[list[ScoreRequest]]:
-    """Consecutive requests of about `CALL_TOKENS` tokens together."""
-    chunk: list[ScoreRequest] = []
-    tokens = 0
-    for request in requests:
-        chunk.append(request)
-        tokens += len(request.context) + len(request.completion)
-        if tokens >= CALL_TOKENS:
-            yield chunk
-            chunk, tokens = [], 0
-    if chunk:
-        yield chunk
