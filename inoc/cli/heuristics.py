@@ -59,8 +59,7 @@ def heuristics(
 ) -> None:
     """What the base model alone says about every prompt, with 95 % intervals in brackets.
 
-    docs/heuristics.md says what every column means. Heuristics that this store cannot give are named with the
-    reason.
+    docs/heuristics.md says what every column means. Heuristics that this store cannot give are named with the reason.
     """
     import json
 

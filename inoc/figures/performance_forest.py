@@ -37,8 +37,7 @@ def performance_forest_data(
         table: What `inoc.outcomes.rows` returned; None to compute it.
 
     Returns:
-        What `inoc.outcomes.performance` returns: `r`, `r_lower`, `r_upper`, `rho`, `n`, `prompts` (heuristic,
-        target).
+        What `inoc.outcomes.performance` returns: `r`, `r_lower`, `r_upper`, `rho`, `n`, `prompts` (heuristic, target).
 
     Raises:
         IncompleteStore: The store has no outcomes.

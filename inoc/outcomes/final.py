@@ -95,13 +95,12 @@ def final_scores(
 ) -> FinalScores:
     """Pick the final step of every run and its control.
 
-    `corrected`: the nominal step, from the store or else `nominal_step` of the control. A run whose last
-    stored step differs by more than 8 pp from the nominal one, for any trait, is flagged and its scores are
-    NaN unless `include_flagged`. `published`: the largest stored step, no flag. `step`: this step for all
-    runs, no flag. `scores`: variables `score` (run, step, condition, trait, instruction) and `judge` (run,
-    trait), coordinates `run_prompt` ("" = control), `prefix_type`, `seed`, `nominal_step` on run, and where
-    known `setup` (training settings that a run and its control share) and `continues` (the run it started
-    from: such a run is not a control, and is left out).
+    `corrected`: the nominal step, from the store or else `nominal_step` of the control. A run whose last stored step
+    differs by more than 8 pp from the nominal one, for any trait, is flagged and its scores are NaN unless
+    `include_flagged`. `published`: the largest stored step, no flag. `step`: this step for all runs, no flag. `scores`:
+    variables `score` (run, step, condition, trait, instruction) and `judge` (run, trait), coordinates `run_prompt` (""
+    = control), `prefix_type`, `seed`, `nominal_step` on run, and where known `setup` (training settings that a run and
+    its control share) and `continues` (the run it started from: such a run is not a control, and is left out).
     """
     if "default" not in scores["condition"].values:
         raise IncompleteStore(

@@ -96,12 +96,11 @@ def performance_of(
         seed: Seed of the draws.
 
     Returns:
-        Dims heuristic, target (`all`, `fixed`, `mix`: suppression; `cross`: suppression of the other trait;
-        `gap`: at the mix rows): `r`, `rho`, `n`, `prompts`, `r_lower`, `r_upper` (prompts drawn again),
-        `within_r` and its interval (inside experiment x trait x prefix type), `p_holm`, `family_error`,
-        `experiment_error` (pp, RMSE on what the predictor has not seen); `reason` says why a cell has no r.
-        Per target `*_elicitation` and `*_constant`: the same errors of elicitation alone and of the mean, on
-        the same rows.
+        Dims heuristic, target (`all`, `fixed`, `mix`: suppression; `cross`: suppression of the other trait; `gap`: at
+        the mix rows): `r`, `rho`, `n`, `prompts`, `r_lower`, `r_upper` (prompts drawn again), `within_r` and its
+        interval (inside experiment x trait x prefix type), `p_holm`, `family_error`, `experiment_error` (pp, RMSE on
+        what the predictor has not seen); `reason` says why a cell has no r. Per target `*_elicitation` and
+        `*_constant`: the same errors of elicitation alone and of the mean, on the same rows.
 
     Raises:
         BadInput: A heuristic is not in the table.

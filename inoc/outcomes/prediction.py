@@ -29,9 +29,8 @@ def predict(
 ) -> xr.Dataset:
     """Predict the suppression of prompts that have no run.
 
-    Learns from the trained prompts, separately per prefix type and for the trait a prompt asks for and the
-    other one: the mean, a monotone curve of one heuristic, or a ridge on a few, the one that errs least on
-    left-out families.
+    Learns from the trained prompts, separately per prefix type and for the trait a prompt asks for and the other one:
+    the mean, a monotone curve of one heuristic, or a ridge on a few, the one that errs least on left-out families.
 
     Args:
         stores: One store or several with evaluated runs and logprobs: what is learned from.
@@ -42,12 +41,11 @@ def predict(
         include_flagged: Keep runs whose late steps contradict each other.
 
     Returns:
-        Dims prompt, prefix_type, trait: `predicted`, `lower`, `upper` (pp, 95 %: t x left-out residuals, of
-        left-out families where the prompt's family was never trained; cut to what the control's score allows),
-        `control` (pp), `outside` (why a prompt is beyond the calibration), `far` (beyond it by more than a tenth
-        of a heuristic's trained range), `reason` (why there is no number), `on_target`. Dims relation,
-        prefix_type, left_out, predictor: `error` (pp, RMSE), and per relation and prefix type `prompts`, `rows`,
-        `model`.
+        Dims prompt, prefix_type, trait: `predicted`, `lower`, `upper` (pp, 95 %: t x left-out residuals, of left-out
+        families where the prompt's family was never trained; cut to what the control's score allows), `control` (pp),
+        `outside` (why a prompt is beyond the calibration), `far` (beyond it by more than a tenth of a heuristic's
+        trained range), `reason` (why there is no number), `on_target`. Dims relation, prefix_type, left_out, predictor:
+        `error` (pp, RMSE), and per relation and prefix type `prompts`, `rows`, `model`.
 
     Raises:
         IncompleteStore: Fewer than 4 distinct trained prompts; a store has no logprobs or no control run.

@@ -123,8 +123,7 @@ def outside(sample: Sample, columns: Columns, names: Sequence[str], new: Float64
     """Why a new prompt lies outside the calibration, or "": a heuristic beyond the trained range, or too
     high a leverage.
 
-    Leverage h = 1/n + z' (Z Z' )^+ z of the standardized heuristics; outside when above the largest of the
-    trained.
+    Leverage h = 1/n + z' (Z Z' )^+ z of the standardized heuristics; outside when above the largest of the trained.
     """
     reasons = [
         f"{names[c]} {new[c]:.3g} is outside [{low:.3g}, {high:.3g}]"

@@ -46,10 +46,9 @@ def rows(
         include_flagged: Keep runs whose late steps contradict each other.
 
     Returns:
-        Dim row, with coordinates `experiment`, `prompt`, `family`, `trait`, `prefix_type`, `on_target` (the
-        prompt's family is the row's trait, or neutral): `suppression`, `cross`, `gap` (pp, mean over seeds),
-        `control`, `cross_control` (pp, mean control score), `heuristic_value` (heuristic, row), NaN where
-        missing.
+        Dim row, with coordinates `experiment`, `prompt`, `family`, `trait`, `prefix_type`, `on_target` (the prompt's
+        family is the row's trait, or neutral): `suppression`, `cross`, `gap` (pp, mean over seeds), `control`,
+        `cross_control` (pp, mean control score), `heuristic_value` (heuristic, row), NaN where missing.
 
     Raises:
         IncompleteStore: A store has no evaluated run, no control run or no logprobs.

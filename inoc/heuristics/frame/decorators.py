@@ -175,10 +175,9 @@ def token_mean(
 ) -> Callable[[Callable[..., object]], Callable[[Delta], PerPrompt]]:
     """Register a mean over tokens, written once for NumPy and JAX.
 
-    The decorated function gives one number per token. Its parameters are `delta` (differences in nats, every
-    one finite), `xp` (NumPy or jax.numpy) and the parts declared with `@part`; a part is computed once for all
-    terms. It must give 0 where delta is 0. Both engines of the pass over tokens run it in float32 and add in
-    float64.
+    The decorated function gives one number per token. Its parameters are `delta` (differences in nats, every one
+    finite), `xp` (NumPy or jax.numpy) and the parts declared with `@part`; a part is computed once for all terms. It
+    must give 0 where delta is 0. Both engines of the pass over tokens run it in float32 and add in float64.
 
     Args:
         long_name: What it is, in a few words.

@@ -82,8 +82,7 @@ def difference(
 
 
 def example_differences(tokens: TokenLike, prefix_type: int) -> np.ndarray:
-    """w[prompt, example] of one prefix type, one row in memory at a time; NaN for an example without a
-    finite token."""
+    """w[prompt, example] of one prefix type, one row in memory at a time; NaN for an example without a finite token."""
     sizes = np.asarray(tokens.row_size, dtype=np.int64)
     filled = np.flatnonzero(sizes > 0)
     starts = (np.cumsum(sizes) - sizes)[filled]

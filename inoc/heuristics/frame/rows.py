@@ -128,8 +128,7 @@ def label(table: Table, dim: str, i: int) -> str:
 
 
 def document(table: Table, shown: Rows) -> dict[str, object]:
-    """The whole result as one JSON value: rows, arrays that are not per prompt, meaning, absences. NaN is
-    null."""
+    """The whole result as one JSON value: rows, arrays that are not per prompt, meaning, absences. NaN is null."""
     return {
         **{name: plain(value) for name, value in table.attrs.items()},
         "rows": [

@@ -1,9 +1,8 @@
 """Fixed-versus-mix gap heuristics: per prompt, over the examples where both prefix types have a finite w.
 
-Comparisons have a dim `variant`: the raw rows (raw), and both rows after a rank-1
-reconstruction fitted on W_fixed of the prompts asked for (pca1: centered, the mean not added back; svd1:
-uncentered). After rank 1 many are constant over prompts by construction; the attribute `constant` says which.
-Those with `variants=False` have no such dim.
+Comparisons have a dim `variant`: the raw rows (raw), and both rows after a rank-1 reconstruction fitted on W_fixed of
+the prompts asked for (pca1: centered, the mean not added back; svd1: uncentered). After rank 1 many are constant over
+prompts by construction; the attribute `constant` says which. Those with `variants=False` have no such dim.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,9 +44,7 @@ def shared(
 
 
 def is_constant(values: Float[np.ndarray, " row"]) -> bool:
-    """True if the finite values do not vary: range <= 1e-9 of the largest absolute value, or fewer than
-    two.
-    """
+    """True if the finite values do not vary: range <= 1e-9 of the largest absolute value, or fewer than two."""
     finite = np.asarray(values, dtype=np.float64)
     finite = finite[np.isfinite(finite)]
     return len(finite) < 2 or bool(np.ptp(finite) <= CONSTANT * np.abs(finite).max())
@@ -287,8 +284,7 @@ def mix_variants(pair: tuple[Variants, Variants]) -> Variants:
 def rank_one(
     fixed: Float[np.ndarray, "prompt example"], mix: Float[np.ndarray, "prompt example"], *, centered: bool
 ) -> tuple[Float64[np.ndarray, "prompt example"], Float64[np.ndarray, "prompt example"]]:
-    """Both matrices projected on the first component of W_fixed: (W - mu) v v' (`centered`, PCA) or W v v'
-    (SVD).
+    """Both matrices projected on the first component of W_fixed: (W - mu) v v' (`centered`, PCA) or W v v' (SVD).
 
     Missing entries count as 0 in the fit and stay NaN; prompts without a fixed row take no part in the fit.
     """

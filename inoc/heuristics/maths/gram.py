@@ -170,13 +170,11 @@ def trait_coordinates(
     published: bool,
     components: int = COMPONENTS,
 ) -> tuple[Float64[np.ndarray, "prompt component"], Float64[np.ndarray, " component"]]:
-    """SVD coordinates within one trait's family plus the neutral prompts, oriented; NaN for all other
-    prompts.
+    """SVD coordinates within one trait's family plus the neutral prompts, oriented; NaN for all other prompts.
 
-    `published` flips component j if the mean of the neutral prompts exceeds the mean of the others. Otherwise
-    each component is oriented along `ph`. The margin says how safe the orientation is: the absolute cosine
-    between the component's coordinates and `ph` (`published`: the difference of means over the largest
-    absolute coordinate).
+    `published` flips component j if the mean of the neutral prompts exceeds the mean of the others. Otherwise each
+    component is oriented along `ph`. The margin says how safe the orientation is: the absolute cosine between the
+    component's coordinates and `ph` (`published`: the difference of means over the largest absolute coordinate).
     """
     chosen = member | neutral
     coordinates = np.full((len(ph), components), np.nan)
@@ -206,9 +204,7 @@ def _mean(values: Float64[np.ndarray, " n"]) -> float:
 
 
 def z_sum(coordinates: Float64[np.ndarray, "prompt component"], components: int = 3) -> Float64[np.ndarray, " prompt"]:
-    """Sum over the first components of z-scores over the prompts with data (ddof=0); a constant component
-    adds 0.
-    """
+    """Sum over the first components of z-scores over the prompts with data (ddof=0); a constant component adds 0."""
     total = np.zeros(len(coordinates))
     for j in range(min(components, coordinates.shape[1])):
         total = total + z_scores(coordinates[:, j], ddof=0)

@@ -43,10 +43,9 @@ def energy_shares(matrix: Matrix, recipe: Literal["corrected", "published"] = "c
 
     Args:
         matrix: Token differences in nats, [example, position].
-        recipe: `corrected`: s^2 / sum s^2. `published`: the variance over examples of X v_j, over the summed
-            column variance, of the first min(200, examples - 1, positions) right singular vectors of the
-            uncentered matrix; this is scikit-learn's `TruncatedSVD.explained_variance_ratio_` without its
-            randomized solver.
+        recipe: `corrected`: s^2 / sum s^2. `published`: the variance over examples of X v_j, over the summed column
+            variance, of the first min(200, examples - 1, positions) right singular vectors of the uncentered matrix;
+            this is scikit-learn's `TruncatedSVD.explained_variance_ratio_` without its randomized solver.
 
     Returns:
         Pure numbers, [component]; all NaN for a matrix of zeros (constant columns under `published`).

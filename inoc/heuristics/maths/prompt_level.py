@@ -104,9 +104,7 @@ def unit(vectors: Float[np.ndarray, "*cells feature"]) -> Float64[np.ndarray, "*
 def centroids(
     vectors: Vectors, group: Bool[np.ndarray, " prompt"], *, leave_out: bool
 ) -> Float64[np.ndarray, "prompt feature"]:
-    """For every prompt the renormalized mean vector of a group, itself left out if asked; NaN if none is
-    left.
-    """
+    """For every prompt the renormalized mean vector of a group, itself left out if asked; NaN if none is left."""
     vectors = np.asarray(vectors, dtype=np.float64)
     group = group & np.isfinite(vectors).all(-1)
     total = vectors[group].sum(0)

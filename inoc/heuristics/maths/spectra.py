@@ -1,5 +1,4 @@
-"""Spectra of the prompts: PCA and SVD of the pointwise (w) and tokenwise (delta) matrices, and trait
-coordinates.
+"""Spectra of the prompts: PCA and SVD of the pointwise (w) and tokenwise (delta) matrices, and trait coordinates.
 
 Everything follows from Gram matrices (`inoc.heuristics.maths.gram`). Variables that start with `token_` are of
 the tokenwise matrix (prompts x all tokens), the others of w (prompts x examples).
@@ -67,8 +66,7 @@ def pca(fit: Sequence[Decomposition]) -> Coordinates:
         fit: PCA of the matrix with prompts as rows, one per prefix type.
 
     Returns:
-        U s in units of the rows times sqrt(columns), [prefix_type, prompt, component]; NaN for a prompt
-        without data.
+        U s in units of the rows times sqrt(columns), [prefix_type, prompt, component]; NaN for a prompt without data.
     """
     return coordinates(fit)
 
@@ -112,8 +110,7 @@ def svd(fit: Sequence[Decomposition]) -> Coordinates:
         fit: SVD of the matrix with prompts as rows, one per prefix type.
 
     Returns:
-        U s in units of the rows times sqrt(columns), [prefix_type, prompt, component]; NaN for a prompt
-        without data.
+        U s in units of the rows times sqrt(columns), [prefix_type, prompt, component]; NaN for a prompt without data.
     """
     return coordinates(fit)
 
@@ -126,9 +123,7 @@ def trait_fit(
     neutral: Bool[np.ndarray, " prompt"],
     recipe: str,
 ) -> TraitFit:
-    """Per trait: SVD coordinates within its family plus neutral, oriented (NaN for other prompts), and the
-    margins.
-    """
+    """Per trait: SVD coordinates within its family plus neutral, oriented (NaN for other prompts), and the margins."""
     if not members.any():
         raise Absent("no prompt belongs to the family of a trait")
     found = [
