@@ -84,8 +84,7 @@ def plot_performance_forest(
     ax.hlines(at, shown["r_lower"].values, shown["r_upper"].values, color="black", lw=0.8)
     (filled,) = ax.plot(r[order], at, ls="", marker="o", ms=3.6, color="black", label="Pearson r, 95 % interval")
     (hollow,) = ax.plot(
-        shown["rho"].values, at, ls="", marker="d", ms=3.6, mfc="white", mec="black", mew=0.6,
-        label="Spearman ρ",
+        shown["rho"].values, at, ls="", marker="d", ms=3.6, mfc="white", mec="black", mew=0.6, label="Spearman ρ",
     )  # fmt: skip
     ax.set_yticks(at, strings(shown["heuristic"]))
     ax.set_ylim(len(order) - 0.4, -0.6)

@@ -168,14 +168,10 @@ class Heuristic:
     def with_companion(self, companion: Companion) -> "Heuristic":
         """Itself with one companion more, which takes what it does not state from here."""
         made = replace(
-            self,
-            name=companion.name,
-            function=companion.function,
-            long_name=companion.long_name.replace("{long_name}", self.long_name),
-            formula=companion.formula,
-            units=companion.units or self.units,
-            dims=(companion.dims or self.dims) + companion.more_dims,
-            symbol="", source="", sign="", companions=(), along=(), attributes={}, token_term=None, row_term=None,
+            self, name=companion.name, function=companion.function,
+            long_name=companion.long_name.replace("{long_name}", self.long_name), formula=companion.formula,
+            units=companion.units or self.units, dims=(companion.dims or self.dims) + companion.more_dims, symbol="",
+            source="", sign="", companions=(), along=(), attributes={}, token_term=None, row_term=None,
         )  # fmt: skip
         return replace(self, companions=(*self.companions, made))
 

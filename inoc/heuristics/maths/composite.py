@@ -75,8 +75,7 @@ def composite(
 
 @heuristic(
     symbol="H9a", family="composite", level="prompt", long_name="closeness to the other trait",
-    formula="embedding cosine to the centroid of the other trait's family", units="1",
-    dims=("trait", "prompt"),
+    formula="embedding cosine to the centroid of the other trait's family", units="1", dims=("trait", "prompt"),
 )  # fmt: skip
 def cross_cosine(
     cos_to_negative: Float64[np.ndarray, " prompt"],
@@ -105,8 +104,7 @@ def signed_second(
 
 
 @heuristic(
-    symbol="H9b", family="composite", level="token",
-    long_name="second tokenwise svd coordinate, signed by trait",
+    symbol="H9b", family="composite", level="token", long_name="second tokenwise svd coordinate, signed by trait",
     formula="token_svd component 2; + on negative-trait rows, - on positive-trait rows", dims=ROW_DIMS,
     units="nats x sqrt(tokens)", inputs={"coordinates": "token_svd"},
 )  # fmt: skip

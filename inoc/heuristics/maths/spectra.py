@@ -55,9 +55,8 @@ def _shares(name: str, formula: str, words: str = "explained variance of") -> Co
 
 @heuristic(
     family="spectra", matrices=MATRICES, long_name="principal components of {matrix}", units="{units}",
-    formula=f"U s, centered over prompts, unscaled; {FIRST}", sign=SIGN_RULE, dims=PER_COMPONENT,
-    rests_on=PROMPTS, inputs={"fit": "{token}pca_fit"},
-    companions=(_shares("pca_explained", "s^2 / sum s^2 of the centered matrix"),),
+    formula=f"U s, centered over prompts, unscaled; {FIRST}", sign=SIGN_RULE, dims=PER_COMPONENT, rests_on=PROMPTS,
+    inputs={"fit": "{token}pca_fit"}, companions=(_shares("pca_explained", "s^2 / sum s^2 of the centered matrix"),),
 )  # fmt: skip
 def pca(fit: Sequence[Decomposition]) -> Coordinates:
     """Principal coordinates of the prompts.
@@ -148,8 +147,7 @@ def margins(fit: TraitFit) -> Float64[np.ndarray, "trait prefix_type component"]
     name="trait_{token}svd", symbol=("H3", "H4"), family="spectra", matrices=MATRICES,
     long_name="trait-resolved coordinates of {matrix}", units="{units}", sign=TRAIT_SIGN,
     formula="svd on the prompts of one trait's family plus neutral (published: of fixed differences)",
-    dims=("trait", *PER_COMPONENT), rests_on=PROMPTS, published_rows="fixed",
-    inputs={"fit": "trait_{token}svd_fit"},
+    dims=("trait", *PER_COMPONENT), rests_on=PROMPTS, published_rows="fixed", inputs={"fit": "trait_{token}svd_fit"},
     companions=(
         Companion(
             "trait_{token}svd_margin", margins, "safety of the orientation of trait_{token}svd",
