@@ -91,8 +91,7 @@ def plot_angle_categories(
     house.guide(ax, x=90)
     ax.set_xlim(0, 180)
     ax.set_xticks([0, 45, 90, 135, 180])
-    ax.set_xlabel("mean angle (degrees)")
-    ax.set_title(REPRESENTATIONS.get(representation, representation))
+    ax.set(xlabel="mean angle (degrees)", title=REPRESENTATIONS.get(representation, representation))
     house.legend(ax, house.prefix_handles(kinds))
     missing = int(np.isnan(data["mean"].values).sum())
     house.describe(

@@ -13,17 +13,7 @@ from inoc.errors import IncompleteStore
 from inoc.figures import fits, house
 from inoc.figures.catalog import figure
 from inoc.figures.labels import name_points
-from inoc.figures.sources import (
-    Source,
-    cells_of,
-    choose,
-    heuristics_of,
-    level,
-    roles_of,
-    strings,
-    variable,
-    with_roles,
-)  # fmt: skip
+from inoc.figures.sources import Source, cells_of, choose, heuristics_of, level, roles_of, strings, variable, with_roles
 from inoc.heuristics.maths.angles import SHOW_R_FROM, correlation
 from inoc.outcomes import suppression
 from inoc.store.store import Store
@@ -138,8 +128,7 @@ def plot_cross_angle(
     house.guide(ax, y=0)
     first = list({key: i for i, key in reversed(list(enumerate(keys)))}.values())[:10]
     name_points(ax, x[shown], y[shown], first, keys, roles)
-    ax.set_xlabel(f"{WORDS.get(predictor, predictor)} (degrees)")
-    ax.set_ylabel("other trait's suppression (pp)")
+    ax.set(xlabel=f"{WORDS.get(predictor, predictor)} (degrees)", ylabel="other trait's suppression (pp)")
     house.legend(ax, [*house.prefix_handles(kinds), *house.role_handles(roles)])
     house.describe(
         ax,

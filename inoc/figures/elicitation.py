@@ -73,8 +73,7 @@ def plot_elicitation(
     house.points(ax, values, at, roles, ["fixed"] * len(rows), 11.0)
     house.guide(ax, x=0)
     house.name_rows(ax, keys, roles)
-    ax.set_xlabel(f"elicited {chosen} (pp)")
-    ax.set_title(chosen)
+    ax.set(xlabel=f"elicited {chosen} (pp)", title=chosen)
     house.legend(ax, house.role_handles(roles))
     house.describe(
         ax,

@@ -19,6 +19,7 @@ from inoc.outcomes.final import final_scores, run_scores
 from inoc.store.store import Store
 
 Quantity = Literal["score", "suppression"]
+WORDS = {"score": ", the gray band that of the control run.", "suppression": " (paired t on control minus run)."}
 
 
 def final_scores_data(store: Store) -> xr.Dataset:
@@ -106,19 +107,13 @@ def plot_final_scores(
         ax.axvline(values[i], color="black", lw=1.0, ls=":", zorder=1, label="control run")
         house.legend(ax, [ax.lines[-1]])
     house.guide(ax, x=0)
-    ax.set_xlabel(f"{chosen} {quantity} (pp)")
-    ax.set_title(chosen)
+    ax.set(xlabel=f"{chosen} {quantity} (pp)", title=chosen)
     house.legend(ax, house.bar_handles(kinds))
     n, steps = cell["n"].values, ", ".join(str(s) for s in data.attrs["step"])
     house.describe(
         ax,
         f"Final {quantity} by prompt, no prompt at evaluation, step {steps}, n = {house.span(n[n > 0])} instructions.",
-        "Black lines are 95 % intervals"
-        + (
-            " (paired t on control minus run)."
-            if quantity == "suppression"
-            else ", the gray band that of the control run."
-        ),
+        f"Black lines are 95 % intervals{WORDS[quantity]}",
         house.left_out(*data.attrs["left_out"]),
     )
     return ax
@@ -126,11 +121,9 @@ def plot_final_scores(
 
 @figure("final_scores", "outcomes", "What every run shows at its final step without any prompt.", quantity="score")
 @figure(
-    "suppression",
-    "outcomes",
-    "How much each prompt held each trait back, with paired 95 % intervals.",
+    "suppression", "outcomes", "How much each prompt held each trait back, with paired 95 % intervals.",
     quantity="suppression",
-)
+)  # fmt: skip
 def draw(source: Source, quantity: Quantity) -> Figure:
     data = final_scores_data(source.store)
     plots = [partial(plot_final_scores, source.store, t, quantity, data=data) for t in source.traits]

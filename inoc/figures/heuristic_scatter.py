@@ -144,8 +144,7 @@ def plot_heuristic_scatter(
     farthest = {keys[i]: i for i in reversed(extremes(x, y, len(x)))}  # one point of each prompt
     name_points(ax, x, y, list(farthest.values())[::-1][:names], keys, roles)
     units = house.units(data.attrs["units"])
-    ax.set_xlabel(data.attrs["heuristic"] + (f" ({units})" if units not in ("", "1") else ""))
-    ax.set_ylabel(TARGETS[target])
+    ax.set(xlabel=data.attrs["heuristic"] + (f" ({units})" if units not in ("", "1") else ""), ylabel=TARGETS[target])
     house.legend(ax, [*house.prefix_handles(kinds), *house.role_handles(roles)])
     house.describe(
         ax,

@@ -221,12 +221,10 @@ def describe(ax: Axes, *sentences: str) -> None:
 def caption(figure: Figure) -> str:
     """The caption of a figure: what is drawn, n, and what was left out; once drawn, also the names without room."""
     text = " ".join(cast("dict[str, None]", getattr(figure, "inoc_sentences", {})))
-    hidden = sum(int(getattr(artist, "hidden", 0)) for artist in figure.findobj(_has_hidden))
+    hidden = sum(
+        int(getattr(artist, "hidden", 0)) for artist in figure.findobj(lambda artist: hasattr(artist, "hidden"))
+    )
     return f"{text} {hidden} names found no room." if hidden else text
-
-
-def _has_hidden(artist: Artist) -> bool:
-    return hasattr(artist, "hidden")
 
 
 def left_out(*reasons: object) -> str:

@@ -99,8 +99,7 @@ def plot_leak_grid(
     tops = ["no prompt" if condition == "default" else condition for condition in conditions]
     house.name_columns(ax, tops, [role or "control" for role in asked])
     ax.tick_params(length=0)
-    ax.set_xlabel("prompt at evaluation")
-    ax.set_ylabel("run")
+    ax.set(xlabel="prompt at evaluation", ylabel="run")
     house.colorbar(ax, shown, f"{chosen} score (pp)", shrink=0.8, pad=0.02, aspect=25)
     ax.set_title(chosen)
     whole_figure = house.figure_of(ax)

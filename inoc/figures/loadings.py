@@ -100,8 +100,7 @@ def plot_loadings(
     obstacles = np.column_stack([x, y])[extremes(x, y, DENSE)]
     name_points(ax, x, y, extremes(x, y, names), ids, ["control"] * len(ids), obstacles)
     word = WORDS[kind]
-    ax.set_xlabel(f"loading on {word}1 (unit length)")
-    ax.set_ylabel(f"loading on {word}2 (unit length)")
+    ax.set(xlabel=f"loading on {word}1 (unit length)", ylabel=f"loading on {word}2 (unit length)")
     ax.set_title(f"{prefix_type}: examples")
     tenth = max(1, len(x) // 10)
     shares = [float(np.sort(v**2)[::-1][:tenth].sum()) for v in (x, y)]
@@ -142,8 +141,7 @@ def plot_token_loadings(
         ax.plot(100 * share, 100 * carried, ls=ls, color="black", lw=1.1, label=f"{word}{c + 1}")
     ax.set_xscale("log")
     ax.set_ylim(0, 102)
-    ax.set_xlabel("strongest tokens (% of all tokens, log scale)")
-    ax.set_ylabel("squared loading carried (%)")
+    ax.set(xlabel="strongest tokens (% of all tokens, log scale)", ylabel="squared loading carried (%)")
     ax.set_title(f"{prefix_type}: tokens")
     house.legend(ax, list(ax.lines))
     first = data["position"].values < 10

@@ -89,8 +89,7 @@ def plot_losses(store: Store, *, minus_control: bool = False, log: bool = False,
         ax.set_xscale("log")
     if minus_control:
         EndLabels(ax, sorted(ends, key=lambda end: (end.name != "control", -abs(end.y)))[:MOST])
-    ax.set_xlabel("update")
-    ax.set_ylabel(f"training loss{' minus control' if minus_control else ''} (nats per token)")
+    ax.set(xlabel="update", ylabel=f"training loss{' minus control' if minus_control else ''} (nats per token)")
     house.legend(ax, house.role_handles(roles))
     later = table.attrs["continued"]
     house.describe(

@@ -90,8 +90,7 @@ def plot_performance_forest(
     ax.set_ylim(len(order) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.set_xlim(-1.05, 1.05)
-    ax.set_xlabel("correlation")
-    ax.set_title(title)
+    ax.set(xlabel="correlation", title=title)
     house.legend(ax, [filled, hollow])
     n, prompts = (int(shown[k].values.max()) for k in ("n", "prompts"))
     unknown = r.size - known.size

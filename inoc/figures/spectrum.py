@@ -15,17 +15,7 @@ from inoc.errors import IncompleteStore
 from inoc.figures import house
 from inoc.figures.catalog import figure
 from inoc.figures.labels import extremes, name_points
-from inoc.figures.sources import (
-    Source,
-    cells_of,
-    choose,
-    columns_of,
-    heuristics_of,
-    level,
-    strings,
-    variable,
-    with_roles,
-)  # fmt: skip
+from inoc.figures.sources import Source, cells_of, choose, columns_of, heuristics_of, level, variable, with_roles
 from inoc.outcomes import suppression
 from inoc.store.store import Store
 
@@ -57,7 +47,7 @@ def spectrum_data(
     name = variable(kind, tokenwise)
     share = f"{name}_{SHARE[kind]}"
     table = heuristics_of(store, heuristics, [name, share, "ph"])
-    keys, kinds = strings(table["prompt"]), strings(table["prefix_type"])
+    keys, kinds = columns_of(table, "prompt", "prefix_type")
     traits = [t.name for t in store.traits]
     held = np.full((len(keys), len(kinds), len(traits)), np.nan)
     try:
@@ -165,7 +155,7 @@ def plot_spectrum(
 @figure("spectrum_svd", "spectra", "Prompts in uncentered component space.", kind="svd")
 def draw(source: Source, kind: Kind, tokenwise: bool = False) -> Figure:
     data = spectrum_data(source.store, kind, tokenwise=tokenwise, heuristics=source.heuristics)
-    kinds = strings(data["prefix_type"])
+    (kinds,) = columns_of(data, "prefix_type")
     plot = partial(plot_spectrum, source.store, kind, tokenwise=tokenwise, heuristics=source.heuristics)
     held = data["suppression"].sel(prefix_type=kinds[0])
     plots = [

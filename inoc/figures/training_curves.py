@@ -85,8 +85,7 @@ def plot_training_curves(
     if log and (steps > 0).any():
         ax.set_xscale("symlog", linthresh=float(steps[steps > 0].min()))
     EndLabels(ax, sorted(ends, key=lambda end: (end.name != "control", -abs(end.y - 50)))[:MOST])
-    ax.set_xlabel("step (updates, log scale)" if log else "step (updates)")
-    ax.set_ylabel(f"{chosen} score (pp)")
+    ax.set(xlabel="step (updates, log scale)" if log else "step (updates)", ylabel=f"{chosen} score (pp)")
     ax.set_ylim(-3, 103)
     ax.set_title(f"{chosen}, {CONDITIONS.get(condition, condition)} at evaluation")
     house.legend(ax, [*house.prefix_handles(kinds), *house.role_handles(roles)])

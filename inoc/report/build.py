@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from inoc.heuristics.frame.rows import rows as table_rows
 from inoc.heuristics.frame.table import Table, measure
 from inoc.names import unknown
 from inoc.report.columns import Column, columns
+from inoc.report.decode import model_name
 from inoc.report.outcomes import Outcomes, outcomes
 from inoc.report.tokens import TokenView, token_view
 from inoc.report.words import Fact, missing, summary
@@ -121,7 +121,7 @@ def build_report(
     shown = _rows(table, labels, results)
     view, reason = _tokens(store, completion_set, tokenizer, seed)
     found = columns(table, shown, results)
-    model = _model(store)
+    model = model_name(store)
     return Report(
         str(store.experiment.get("name") or store.path.stem),
         f"{f'Base model {model}. ' if model else ''}Store {store.path.name}, completion set {completion_set}, "
@@ -197,8 +197,3 @@ def _tokens(store: Store, completion_set: str, tokenizer: Path | None, seed: int
     if not view.examples:
         return None, f"All completions of the set {completion_set} are empty."
     return view, ""
-
-
-def _model(store: Store) -> str:
-    model = store.experiment.get("model", "")
-    return str(cast(dict[str, object], model).get("id", "")) if isinstance(model, dict) else str(model)

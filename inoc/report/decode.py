@@ -32,8 +32,7 @@ def find_tokenizer(store: Store, given: Path | None) -> tuple[Decodes | None, st
     """
     if given is not None:
         return load_tokenizer(given), ""
-    model = store.experiment.get("model", "")
-    name = str(cast(Mapping[str, object], model).get("id", "") if isinstance(model, Mapping) else model)
+    name = model_name(store)
     place = Path(name)
     if name == "testbed":
         from inoc.testbed import model_path
@@ -45,6 +44,12 @@ def find_tokenizer(store: Store, given: Path | None) -> tuple[Decodes | None, st
         return load_tokenizer(place), ""
     except BackendUnavailable as error:
         return None, str(error)
+
+
+def model_name(store: Store) -> str:
+    """The model of the experiment; "" where the store does not say it."""
+    model = store.experiment.get("model", "")
+    return str(cast(Mapping[str, object], model).get("id", "") if isinstance(model, Mapping) else model)
 
 
 def load_tokenizer(path: Path) -> Decodes:

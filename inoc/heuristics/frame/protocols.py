@@ -33,8 +33,17 @@ class TraitLike(Protocol):
     def family(self) -> str: ...
 
 
+class _Labels(Protocol):
+    @property
+    def prefix_types(self) -> tuple[str, ...]: ...
+    @property
+    def prompts(self) -> tuple[str, ...]: ...
+    @property
+    def example_ids(self) -> tuple[str, ...]: ...
+
+
 @runtime_checkable
-class TokenLike(Protocol):
+class TokenLike(_Labels, Protocol):
     """Token-level logprobs of one completion set, in nats."""
 
     @property
@@ -43,28 +52,16 @@ class TokenLike(Protocol):
     def prefixed(self) -> Array: ...
     @property
     def row_size(self) -> np.ndarray: ...
-    @property
-    def prefix_types(self) -> tuple[str, ...]: ...
-    @property
-    def prompts(self) -> tuple[str, ...]: ...
-    @property
-    def example_ids(self) -> tuple[str, ...]: ...
 
 
 @runtime_checkable
-class ExampleLike(Protocol):
+class ExampleLike(_Labels, Protocol):
     """Per-example mean logprobs of one completion set, in nats per token, in memory."""
 
     @property
     def default(self) -> np.ndarray: ...
     @property
     def prefixed(self) -> np.ndarray: ...
-    @property
-    def prefix_types(self) -> tuple[str, ...]: ...
-    @property
-    def prompts(self) -> tuple[str, ...]: ...
-    @property
-    def example_ids(self) -> tuple[str, ...]: ...
 
 
 @runtime_checkable

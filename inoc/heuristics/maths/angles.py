@@ -4,7 +4,7 @@ coordinates (centered: misleading across traits, kept for comparison).
 Angles use atan2, which stays accurate where arccos loses half the digits. NaN where a norm is below 1e-10.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +40,7 @@ RESAMPLES = 1000
 Square = Float64[np.ndarray, "prompt prompt"]
 Planar = Float64[np.ndarray, "prompt 2"]
 Angles = Float64[np.ndarray, "representation prefix_type prompt prompt"]
+PromptAngles = Float64[np.ndarray, "representation prefix_type prompt"]
 CategoryTable = Float64[np.ndarray, "statistic representation prefix_type category"]
 
 
@@ -102,40 +103,28 @@ def mean_angle_to(
         return np.where(use, angle, 0.0).sum(-1) / use.sum(-1)
 
 
-@heuristic(
-    family="angles", matrices=MATRICES, long_name="mean angle to the other negative prompts",
-    formula="over the prompts of role negative", units="degrees", dims=PER_PROMPT, rests_on=PROMPTS,
-    inputs={"angle": "{token}angle"},
-)  # fmt: skip
-def angle_to_negative(angle: Angles, roles: Sequence[str]) -> Float64[np.ndarray, "representation prefix_type prompt"]:
-    """Mean angle to the other prompts of role negative.
+def _angle_to(role: str) -> Callable[[Angles, Sequence[str]], PromptAngles]:
+    @heuristic(
+        name=f"{{token}}angle_to_{role}", family="angles", matrices=MATRICES, dims=PER_PROMPT, rests_on=PROMPTS,
+        long_name=f"mean angle to the other {role} prompts", formula=f"over the prompts of role {role}",
+        units="degrees", inputs={"angle": "{token}angle"},
+    )  # fmt: skip
+    def angle_to(angle: Angles, roles: Sequence[str]) -> PromptAngles:
+        """Mean angle to the other prompts of one role.
 
-    Args:
-        angle: Degrees, [representation, prefix_type, prompt, prompt].
-        roles: Role of each prompt.
+        Args:
+            angle: Degrees, [representation, prefix_type, prompt, prompt].
+            roles: Role of each prompt.
 
-    Returns:
-        Degrees, [representation, prefix_type, prompt]; NaN where there is no other such prompt.
-    """
-    return mean_angle_to(angle, _role(roles, "negative"))
+        Returns:
+            Degrees, [representation, prefix_type, prompt]; NaN where there is no other such prompt.
+        """
+        return mean_angle_to(angle, _role(roles, role))
+
+    return angle_to
 
 
-@heuristic(
-    family="angles", matrices=MATRICES, long_name="mean angle to the other positive prompts",
-    formula="over the prompts of role positive", units="degrees", dims=PER_PROMPT, rests_on=PROMPTS,
-    inputs={"angle": "{token}angle"},
-)  # fmt: skip
-def angle_to_positive(angle: Angles, roles: Sequence[str]) -> Float64[np.ndarray, "representation prefix_type prompt"]:
-    """Mean angle to the other prompts of role positive.
-
-    Args:
-        angle: Degrees, [representation, prefix_type, prompt, prompt].
-        roles: Role of each prompt.
-
-    Returns:
-        Degrees, [representation, prefix_type, prompt]; NaN where there is no other such prompt.
-    """
-    return mean_angle_to(angle, _role(roles, "positive"))
+angle_to_negative, angle_to_positive = _angle_to("negative"), _angle_to("positive")
 
 
 class CategoryStatistics(NamedTuple):

@@ -1,6 +1,6 @@
 """The composite heuristic H7 and the cross-trait heuristics H9a, H9b, H10."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
@@ -28,11 +28,7 @@ def composite_rows(
     symbol="H7", family="composite", level="mixed", long_name="composite",
     formula="z(H1) + z(H4) + z(H5), minus z(H6) for mix; z over prompts, ddof = 1 (published: over rows)",
     units="1", dims=ROW_DIMS,
-    inputs={
-        "coordinates": "trait_token_svd",
-        "distance": "distance_from_neutral",
-        "spread": "rephrase_std_cos",
-    },
+    inputs={"coordinates": "trait_token_svd", "distance": "distance_from_neutral", "spread": "rephrase_std_cos"},
 )  # fmt: skip
 def composite(
     elicitation: Float64[np.ndarray, "trait prompt"],
@@ -95,50 +91,34 @@ def cross_cosine(
     return np.stack([cos_to_negative if role == "positive" else cos_to_positive for role in trait_roles])
 
 
-def signed_second(
-    coordinates: Float64[np.ndarray, "prefix_type prompt component"], trait_roles: Sequence[str]
-) -> Cells:
-    """The second coordinate, sign + on rows of the negative trait and - on rows of the positive trait."""
-    sign = np.array([1.0 if role == "negative" else -1.0 for role in trait_roles])
-    return sign[:, None, None] * coordinates[None, :, :, 1]
+def _signed_second(
+    name: str, symbol: str, source: str, words: str, units: str
+) -> Callable[[Float64[np.ndarray, "prefix_type prompt component"], Sequence[str]], Cells]:
+    @heuristic(
+        name=name, symbol=symbol, family="composite", level="token", units=units, dims=ROW_DIMS,
+        long_name=f"second {words} coordinate, signed by trait",
+        formula=f"{source} component 2; + on negative-trait rows, - on positive-trait rows",
+        inputs={"coordinates": source},
+    )  # fmt: skip
+    def signed_second(
+        coordinates: Float64[np.ndarray, "prefix_type prompt component"], trait_roles: Sequence[str]
+    ) -> Cells:
+        """The second coordinate, sign + on rows of the negative trait and - on rows of the positive trait.
+
+        Args:
+            coordinates: Tokenwise coordinates, [prefix_type, prompt, component].
+            trait_roles: Role of each trait.
+
+        Returns:
+            In the units of the coordinates, [trait, prefix_type, prompt].
+        """
+        sign = np.array([1.0 if role == "negative" else -1.0 for role in trait_roles])
+        return sign[:, None, None] * coordinates[None, :, :, 1]
+
+    return signed_second
 
 
-@heuristic(
-    symbol="H9b", family="composite", level="token", long_name="second tokenwise svd coordinate, signed by trait",
-    formula="token_svd component 2; + on negative-trait rows, - on positive-trait rows", dims=ROW_DIMS,
-    units="nats x sqrt(tokens)", inputs={"coordinates": "token_svd"},
-)  # fmt: skip
-def cross_token_svd(
-    coordinates: Float64[np.ndarray, "prefix_type prompt component"], trait_roles: Sequence[str]
-) -> Cells:
-    """H9b: the second tokenwise svd coordinate, signed by trait.
-
-    Args:
-        coordinates: Tokenwise svd coordinates, [prefix_type, prompt, component].
-        trait_roles: Role of each trait.
-
-    Returns:
-        Nats x sqrt(tokens), [trait, prefix_type, prompt].
-    """
-    return signed_second(coordinates, trait_roles)
-
-
-@heuristic(
-    symbol="H10", family="composite", level="token",
-    long_name="second scaled tokenwise pca coordinate, signed by trait",
-    formula="token_pca_scaled component 2; + on negative-trait rows, - on positive-trait rows", dims=ROW_DIMS,
-    units="standard deviations", inputs={"coordinates": "token_pca_scaled"},
-)  # fmt: skip
-def cross_token_pca(
-    coordinates: Float64[np.ndarray, "prefix_type prompt component"], trait_roles: Sequence[str]
-) -> Cells:
-    """H10: the second tokenwise scaled pca coordinate, signed by trait.
-
-    Args:
-        coordinates: Tokenwise scaled pca coordinates, [prefix_type, prompt, component].
-        trait_roles: Role of each trait.
-
-    Returns:
-        Standard deviations, [trait, prefix_type, prompt].
-    """
-    return signed_second(coordinates, trait_roles)
+cross_token_svd = _signed_second("cross_token_svd", "H9b", "token_svd", "tokenwise svd", "nats x sqrt(tokens)")
+cross_token_pca = _signed_second(
+    "cross_token_pca", "H10", "token_pca_scaled", "scaled tokenwise pca", "standard deviations"
+)

@@ -1,5 +1,7 @@
 """Heuristics of the prompt alone: elicitation, self-perplexity, and where its embedding lies."""
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
@@ -12,6 +14,8 @@ PP = "pp"
 Scores = Float[np.ndarray, "trait prompt instruction"]
 Baseline = Float[np.ndarray, "trait instruction"]
 Vectors = Float[np.ndarray, "prompt feature"]
+Group = Bool[np.ndarray, " prompt"]
+Column = Float64[np.ndarray, " prompt"]
 
 
 def elicitation_ci(score: Scores, baseline: Baseline) -> Float64[np.ndarray, "trait prompt bound"]:
@@ -60,38 +64,22 @@ def elicitation(score: Scores, baseline: Baseline, recipe: str) -> Float64[np.nd
     return mean_of_finite(score - baseline[:, None, :])
 
 
-@heuristic(
-    family="prompt_level", level="prompt", long_name="self-perplexity of the bare prompt",
-    formula="-logprob per token of the prompt text alone", units="nats per token", dims=("prompt",),
-    inputs={"stored": "self_perplexity_stored_raw"},
-)  # fmt: skip
-def self_perplexity_raw(stored: Float[np.ndarray, " prompt"]) -> Float64[np.ndarray, " prompt"]:
-    """Self-perplexity of the prompt text alone, as stored.
+def _as_stored(name: str, words: str, formula: str, units: str = "1", column: str = "", symbol: str = "") -> None:
+    def read(column: Float[np.ndarray, " prompt"]) -> Column:
+        return np.asarray(column, dtype=np.float64)
 
-    Args:
-        stored: A column of the store, [prompt].
-
-    Returns:
-        Nats per token, [prompt]; NaN where nothing is stored.
-    """
-    return np.asarray(stored, dtype=np.float64)
+    read.__doc__ = f"As stored: {formula}."
+    heuristic(
+        name=name, symbol=symbol, family="prompt_level", level="prompt", long_name=words, formula=formula,
+        units=units, dims=("prompt",), inputs={"column": column or name + "_stored"},
+    )(read)  # fmt: skip
 
 
-@heuristic(
-    family="prompt_level", level="prompt", long_name="self-perplexity of the prompt in its place",
-    formula="-logprob per token as the first words of a user turn after the system message",
-    units="nats per token", dims=("prompt",), inputs={"stored": "self_perplexity_stored_context"},
-)  # fmt: skip
-def self_perplexity_context(stored: Float[np.ndarray, " prompt"]) -> Float64[np.ndarray, " prompt"]:
-    """Self-perplexity of the prompt as the first words of a user turn, as stored.
-
-    Args:
-        stored: A column of the store, [prompt].
-
-    Returns:
-        Nats per token, [prompt]; NaN where nothing is stored.
-    """
-    return np.asarray(stored, dtype=np.float64)
+_as_stored("self_perplexity_raw", "self-perplexity of the bare prompt", "-logprob per token of the prompt text alone",
+           "nats per token", "self_perplexity_stored_raw")  # fmt: skip
+_as_stored("self_perplexity_context", "self-perplexity of the prompt in its place",
+           "-logprob per token as the first words of a user turn after the system message",
+           "nats per token", "self_perplexity_stored_context")  # fmt: skip
 
 
 def unit(vectors: Float[np.ndarray, "*cells feature"]) -> Float64[np.ndarray, "*cells feature"]:
@@ -136,54 +124,35 @@ def distance_from_neutral(vectors: Vectors, neutral: Bool[np.ndarray, " prompt"]
     return np.sqrt((difference**2).sum(-1))
 
 
-def cosine_to_group(
-    vectors: Vectors, group: Bool[np.ndarray, " prompt"], recipe: str
-) -> Float64[np.ndarray, " prompt"]:
+def cosine_to_group(vectors: Vectors, group: Group, recipe: str) -> Column:
     """Cosine to the centroid of a family; the prompt itself is left out unless `published`."""
     vectors = unit(vectors)
     return (vectors * centroids(vectors, group, leave_out=recipe != "published")).sum(-1)
 
 
-@heuristic(
-    family="prompt_level", level="prompt", long_name="cosine to the negative trait's prompts",
-    formula="cosine of the unit embedding to the family centroid, itself left out (published: included)",
-    units="1", dims=("prompt",), inputs={"vectors": "prompt_vectors", "group": "negative_family"},
-)  # fmt: skip
-def cos_to_negative(
-    vectors: Vectors, group: Bool[np.ndarray, " prompt"], recipe: str
-) -> Float64[np.ndarray, " prompt"]:
-    """Cosine to the centroid of the negative trait's family.
+def _cosine_to(role: str) -> Callable[[Vectors, Group, str], Column]:
+    @heuristic(
+        name=f"cos_to_{role}", family="prompt_level", level="prompt", long_name=f"cosine to the {role} trait's prompts",
+        formula="cosine of the unit embedding to the family centroid, itself left out (published: included)",
+        units="1", dims=("prompt",), inputs={"vectors": "prompt_vectors", "group": f"{role}_family"},
+    )  # fmt: skip
+    def cosine_to(vectors: Vectors, group: Group, recipe: str) -> Column:
+        """Cosine to the centroid of the family of one trait.
 
-    Args:
-        vectors: Embeddings of the prompt texts, [prompt, feature]; scaled to length 1 here.
-        group: Which prompts belong to the family.
-        recipe: corrected (the prompt itself left out) or published (included).
+        Args:
+            vectors: Embeddings of the prompt texts, [prompt, feature]; scaled to length 1 here.
+            group: Which prompts belong to the family.
+            recipe: corrected (the prompt itself left out) or published (included).
 
-    Returns:
-        In [-1, 1], [prompt]; NaN without a vector or another prompt of the family.
-    """
-    return cosine_to_group(vectors, group, recipe)
+        Returns:
+            In [-1, 1], [prompt]; NaN without a vector or another prompt of the family.
+        """
+        return cosine_to_group(vectors, group, recipe)
+
+    return cosine_to
 
 
-@heuristic(
-    family="prompt_level", level="prompt", long_name="cosine to the positive trait's prompts",
-    formula="cosine of the unit embedding to the family centroid, itself left out (published: included)",
-    units="1", dims=("prompt",), inputs={"vectors": "prompt_vectors", "group": "positive_family"},
-)  # fmt: skip
-def cos_to_positive(
-    vectors: Vectors, group: Bool[np.ndarray, " prompt"], recipe: str
-) -> Float64[np.ndarray, " prompt"]:
-    """Cosine to the centroid of the positive trait's family.
-
-    Args:
-        vectors: Embeddings of the prompt texts, [prompt, feature]; scaled to length 1 here.
-        group: Which prompts belong to the family.
-        recipe: corrected (the prompt itself left out) or published (included).
-
-    Returns:
-        In [-1, 1], [prompt]; NaN without a vector or another prompt of the family.
-    """
-    return cosine_to_group(vectors, group, recipe)
+cos_to_negative, cos_to_positive = _cosine_to("negative"), _cosine_to("positive")
 
 
 def pool_statistics(
@@ -205,19 +174,8 @@ def pool_statistics(
     return dict(zip(names, (float(cosines.mean()), float(cosines.std()), float(cosines.min()), rank), strict=True))
 
 
-def _pool_column(name: str, words: str, formula: str, symbol: str = "") -> None:
-    def read(column: Float[np.ndarray, " prompt"]) -> Float64[np.ndarray, " prompt"]:
-        return np.asarray(column, dtype=np.float64)
-
-    read.__doc__ = f"As stored: {formula}."
-    heuristic(
-        name=name, symbol=symbol, family="prompt_level", level="prompt", long_name=words, formula=formula,
-        units="1", dims=("prompt",), inputs={"column": name + "_stored"},
-    )(read)  # fmt: skip
-
-
-_pool_column("rephrase_mean_cos", "mean closeness of the rephrasings", "mean cosine of pool and prompt")
-_pool_column("rephrase_std_cos", "spread of the rephrasings", "std of the cosines of pool and prompt", "H6")
-_pool_column("rephrase_min_cos", "closeness of the farthest rephrasing", "smallest cosine of pool and prompt")
-_pool_column("rephrase_effective_rank", "diversity of the rephrasings",
-             "exp(entropy of the normalized singular values of the centered pool)")  # fmt: skip
+_as_stored("rephrase_mean_cos", "mean closeness of the rephrasings", "mean cosine of pool and prompt")
+_as_stored("rephrase_std_cos", "spread of the rephrasings", "std of the cosines of pool and prompt", symbol="H6")
+_as_stored("rephrase_min_cos", "closeness of the farthest rephrasing", "smallest cosine of pool and prompt")
+_as_stored("rephrase_effective_rank", "diversity of the rephrasings",
+           "exp(entropy of the normalized singular values of the centered pool)")  # fmt: skip
