@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from inoc.cli.options import store_option
+from inoc.cli.options import names, store_option
 
 
 @click.command()
@@ -13,10 +13,9 @@ from inoc.cli.options import store_option
 @click.option("--only", metavar="A,B", help="Only these figures or families (angles, spectra, tokens, ...).")
 @click.option("--format", "formats", default="png", show_default=True, metavar="A,B", help="png, svg, pdf.")
 @click.option(
-    "--heuristics",
-    metavar="A,B",
+    "--heuristics", metavar="A,B",
     help="Heuristics of the scatter figures.  [default: ph,elicitation,gamma,snr,mald,pca]",
-)
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print what was made, and why not, as one JSON document.")
 def figures(store: Path, out: Path, only: str | None, formats: str, heuristics: str | None, as_json: bool) -> None:
     """Draw the figures that a store allows, each as NAME.FORMAT with its caption as NAME.txt.
@@ -39,8 +38,8 @@ def figures(store: Path, out: Path, only: str | None, formats: str, heuristics: 
     made = 0
     failed: list[str] = []
     records: list[dict[str, object]] = []
-    wanted = _split(heuristics) or list(SCATTERED)
-    for figure in make(open_store(store), out, only=_split(only), formats=_split(formats), scattered=wanted):
+    wanted = names(heuristics) or SCATTERED
+    for figure in make(open_store(store), out, only=names(only), formats=names(formats), scattered=wanted):
         made += bool(figure.files)
         failed += [figure.name] if figure.failed else []
         files = [str(path) for path in figure.files]
@@ -55,7 +54,3 @@ def figures(store: Path, out: Path, only: str | None, formats: str, heuristics: 
         raise InocError(f"{', '.join(failed)} failed because of an error in inoc. Fix: report the lines above.")
     if not made:
         raise IncompleteStore(f"{store} does not allow these figures; the lines above say why.")
-
-
-def _split(value: str | None) -> list[str]:
-    return [part.strip() for part in (value or "").split(",") if part.strip()]

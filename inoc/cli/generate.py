@@ -2,7 +2,8 @@
 
 import click
 
-from inoc.cli.stage_options import Call, names, stage_options
+from inoc.cli.options import names
+from inoc.cli.stage_options import Call, stage_options
 
 
 @click.command()

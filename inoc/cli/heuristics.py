@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from inoc.cli.options import recipe_option, store_option
+from inoc.cli.options import names, recipe_option, store_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,10 +24,6 @@ NOTE = 120
 """Characters of the note that counts NaN."""
 
 
-def _split(value: str | None) -> list[str] | None:
-    return [part.strip() for part in value.split(",") if part.strip()] if value else None
-
-
 @click.command()
 @store_option
 @click.option("--only", metavar="A,B", help="Only these heuristics, by name or symbol (ph,gamma,HB1).")
@@ -37,12 +33,9 @@ def _split(value: str | None) -> list[str] | None:
 @recipe_option
 @click.option("--sort", metavar="COLUMN", help="Largest first: ph, pca[2], ppd[control], ...")
 @click.option(
-    "--engine",
-    type=click.Choice(["auto", "numpy", "jax"]),
-    default="auto",
-    show_default=True,
+    "--engine", type=click.Choice(["auto", "numpy", "jax"]), default="auto", show_default=True,
     help="What computes the sums over tokens.",
-)
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document; NaN is null.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print one CSV line per prompt and prefix type.")
 def heuristics(
@@ -71,13 +64,13 @@ def heuristics(
 
     if as_json and as_csv:
         raise BadInput("--json and --csv exclude each other. Fix: give one of them.")
-    wanted = _split(only)
-    extra = [sort.partition("[")[0]] if sort and wanted else []
+    wanted = names(only) or None
+    extra = (sort.partition("[")[0],) if sort and wanted else ()
     table = measure(
         open_store(store),
         recipe=recipe,
         only=wanted + extra if wanted else None,
-        prompts=_split(prompts),
+        prompts=names(prompts) or None,
         completion_set=completion_set,
         engine=engine,
     )
@@ -225,8 +218,8 @@ def _print_notes(table: "Table") -> None:
         _err(note)
     if counts := nan_counts(table):
         _err(_nan_note(counts))
-    for reason, names in absences(table).items():
-        first = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    for reason, absent in absences(table).items():
+        first = ", ".join(absent[:4]) + (f" and {len(absent) - 4} more" if len(absent) > 4 else "")
         _err(f"Absent: {first}: {reason}.")
 
 

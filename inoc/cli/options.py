@@ -19,6 +19,11 @@ recipe_option = click.option(
 )
 
 
+def names(text: str | None) -> tuple[str, ...]:
+    """A list separated by commas."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
 def store_argument(command: Callable[..., None]) -> Callable[..., None]:
     """The store as an argument or as --store, for commands about one store; they take `store`."""
 

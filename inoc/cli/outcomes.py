@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inoc.cli.options import json_option, recipe_option
+from inoc.cli.options import json_option, names, recipe_option
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -21,13 +21,9 @@ SHOWN = 20
 
 @click.command()
 @click.option(
-    "--store",
-    "stores",
-    multiple=True,
-    required=True,
-    type=click.Path(path_type=Path),
+    "--store", "stores", multiple=True, required=True, type=click.Path(path_type=Path),
     help="A store; give several to pool them in the performance table.",
-)
+)  # fmt: skip
 @recipe_option
 @click.option("--trait", metavar="NAME", help="Only this trait.")
 @click.option("--step", type=int, help="Evaluate every run at this step instead of the nominal last one.")
@@ -79,8 +75,7 @@ def outcomes(
             tables[name]["misalignment"] = misalignment(store)
     if trait is not None and trait not in known:
         raise BadInput(unknown("trait", trait, known))
-    named = [name.strip() for name in (heuristics or "").split(",") if name.strip()]
-    wanted = full_names(named) if named else None
+    wanted = full_names(names(heuristics)) or None
     performance: xr.Dataset | None = None
     why = ""
     try:

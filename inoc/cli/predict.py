@@ -5,24 +5,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inoc.cli.options import json_option, recipe_option
+from inoc.cli.options import json_option, names, recipe_option
 
 if TYPE_CHECKING:
     from inoc.values import Recipe
 
-_STORE = click.Path(path_type=Path)
-
 
 @click.command()
 @click.option(
-    "--store",
-    "stores",
-    multiple=True,
-    required=True,
-    type=_STORE,
+    "--store", "stores", multiple=True, required=True, type=click.Path(path_type=Path),
     help="A store with trained prompts to learn from; may be given several times.",
-)
-@click.option("--for", "untrained", type=_STORE, help="The store whose prompts to predict.  [default: --store]")
+)  # fmt: skip
+@click.option(
+    "--for", "untrained", type=click.Path(path_type=Path),
+    help="The store whose prompts to predict.  [default: --store]",
+)  # fmt: skip
 @recipe_option
 @click.option("--heuristics", metavar="A,B", help="Let the predictor read these heuristics only.")
 @click.option("--trait", metavar="NAME", help="Only this trait.")
@@ -55,8 +52,8 @@ def predict(
 
     opened = [open_store(path) for path in stores]
     source = open_store(untrained) if untrained is not None else None
-    names = [name.strip() for name in (heuristics or "").split(",") if name.strip()] or None
-    found = predict_stores(opened, source, heuristics=names, recipe=recipe, step=step, include_flagged=include_flagged)
+    wanted = names(heuristics) or None
+    found = predict_stores(opened, source, heuristics=wanted, recipe=recipe, step=step, include_flagged=include_flagged)
     known = [str(name) for name in found["trait"].values]
     if trait is not None and trait not in known:
         raise BadInput(unknown("trait", trait, known))

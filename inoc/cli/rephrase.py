@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inoc.cli.options import json_option
-from inoc.cli.stage_options import DRY_RUN, STUDY, names, open_study, show, show_forecast
+from inoc.cli.options import json_option, names
+from inoc.cli.stage_options import DRY_RUN, STUDY, open_study, show, show_forecast
 
 if TYPE_CHECKING:
     from inoc.experiment import Experiment

@@ -16,11 +16,10 @@ from inoc.cli.options import recipe_option, store_option
 @click.option("--set", "completion_set", default="train", show_default=True, help="Completion set.")
 @recipe_option
 @click.option(
-    "--tokenizer",
-    type=click.Path(path_type=Path),
+    "--tokenizer", type=click.Path(path_type=Path),
     help="Directory or tokenizer.json of the model's tokenizer, to show tokens as text.  "
     "[default: the model's own, if it is on this machine]",
-)
+)  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the examples that are shown.")
 def report(store: Path, output: Path, completion_set: str, recipe: str, tokenizer: Path | None, seed: int) -> None:
     """Write one HTML file: summary, table of heuristics, scatter, angles, outcomes and a token viewer.

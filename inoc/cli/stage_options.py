@@ -99,8 +99,3 @@ def open_backend(experiment: "Experiment", name: str | None = None) -> "Backend"
     if name is not None and name != experiment.backend.name:
         spec = replace(spec, options={})
     return load_backend(name or experiment.backend.name, spec)
-
-
-def names(text: str | None) -> tuple[str, ...]:
-    """A list separated by commas."""
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inoc.cli.stage_options import Call, names, stage_options
+from inoc.cli.options import names
+from inoc.cli.stage_options import Call, stage_options
 
 if TYPE_CHECKING:
     from inoc.values import Json

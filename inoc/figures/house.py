@@ -221,9 +221,7 @@ def describe(ax: Axes, *sentences: str) -> None:
 def caption(figure: Figure) -> str:
     """The caption of a figure: what is drawn, n, and what was left out; once drawn, also the names without room."""
     text = " ".join(cast("dict[str, None]", getattr(figure, "inoc_sentences", {})))
-    hidden = sum(
-        int(getattr(artist, "hidden", 0)) for artist in figure.findobj(lambda artist: hasattr(artist, "hidden"))
-    )
+    hidden = sum(int(getattr(artist, "hidden", 0)) for artist in figure.findobj())
     return f"{text} {hidden} names found no room." if hidden else text
 
 

@@ -76,10 +76,7 @@ def cross_suppression(
     """Suppression of the *other* trait by the same run: row (run, trait) holds what happened to the other one.
 
     Args:
-        store: A store with evaluated runs, one of them a control.
-        recipe: "corrected", or "published" (largest stored step, judges may differ).
-        step: The step to use for every run; None for the final one.
-        include_flagged: Keep runs whose late steps contradict each other.
+        store, recipe, step, include_flagged: As of `suppression`.
 
     Returns:
         The variables of `suppression` (pp), and the coordinate `other` (trait): the trait that is measured.
@@ -114,10 +111,7 @@ def gap(
     per instruction. `published` subtracts the two suppressions and gives no interval.
 
     Args:
-        store: A store with evaluated runs, one of them a control.
-        recipe: "corrected" or "published".
-        step: The step to use for every run; None for the final one.
-        include_flagged: Keep runs whose late steps contradict each other.
+        store, recipe, step, include_flagged: As of `suppression`.
 
     Returns:
         Dims prompt, trait: `mean`, `lower`, `upper` (pp, paired t interval), `n` (pairs); `flags` (prompt);

@@ -76,24 +76,11 @@ def heuristic(
 
     def decorate(function: Function) -> Function:
         made = Heuristic(
-            name=name or ("{token}" if matrices else "") + function.__name__,
-            family=family,
-            level=level or "mixed",
-            long_name=long_name,
-            formula=formula,
-            units=units,
-            function=cast(Callable[..., Array], function),
-            symbol=symbol if isinstance(symbol, str) else "",
-            source=source,
-            sign=sign,
-            dims=dims,
-            inputs=inputs or {},
-            along=along,
-            rests_on=rests_on,
-            published_rows=published_rows,
-            attributes=attributes or {},
+            name or ("{token}" if matrices else "") + function.__name__, family, level or "mixed", long_name, formula,
+            units, cast(Callable[..., Array], function), symbol if isinstance(symbol, str) else "", source, sign, dims,
+            inputs or {}, along=along, rests_on=rests_on, published_rows=published_rows, attributes=attributes or {},
             package=package_of(function),
-        )
+        )  # fmt: skip
         for companion in companions:
             made = made.with_companion(companion)
         for i, matrix in enumerate(matrices):

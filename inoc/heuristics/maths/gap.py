@@ -76,15 +76,10 @@ def comparison(
     """
     rows = ("fixed_variants", "mix_variants") if variants else ("w_fixed", "w_mix")
     declare = heuristic(
-        family="gap",
-        level="example",
-        long_name=long_name,
-        formula=formula,
-        units=units,
-        dims=("variant", "prompt") if variants else ("prompt",),
-        inputs=dict(zip(("fixed", "mix"), rows, strict=True)),
+        family="gap", level="example", long_name=long_name, formula=formula, units=units,
+        dims=("variant", "prompt") if variants else ("prompt",), inputs=dict(zip(("fixed", "mix"), rows, strict=True)),
         attributes={"constant": constant_over_prompts},
-    )
+    )  # fmt: skip
 
     def decorate(
         function: Callable[Concatenate[Rows, Rows, Options], Values],

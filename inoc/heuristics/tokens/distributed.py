@@ -45,14 +45,7 @@ def map_reduce(
     """`token_statistics` as `tasks` tasks over tokens and `tasks` over rows, on dask's current scheduler.
 
     Args:
-        default: Logprobs without a prompt in nats, [token].
-        prefixed: Logprobs with a prompt, [prefix_type, prompt, token].
-        row_size: Token count of every example, in token order.
-        prefix_types: Labels of the first axis of `prefixed`.
-        prompts: Labels of its second axis.
-        terms: Token terms to average.
-        row_terms: Functions of one whole row to evaluate.
-        recipe: Given to the row terms that ask for it.
+        default, prefixed, row_size, prefix_types, prompts, terms, row_terms, recipe: As of `token_statistics`.
         tasks: Tasks of each kind.
 
     Raises:
