@@ -267,7 +267,7 @@ def test_difference_is_labeled_lazy_and_the_source_of_w(run, world):
 
 
 def test_difference_says_what_the_store_has(run, example_world):
-    with pytest.raises(BadInput, match="the store has fixed, mix"):
+    with pytest.raises(BadInput, match="use one of fixed, mix"):
         inoc.difference(run, prefix_type="none")
     with pytest.raises(BadInput, match="train, control"):
         inoc.difference(run, completion_set="test")
