@@ -56,21 +56,15 @@ def expected_score(
     Raises:
         ValueError: A logprob is above 0, or the probabilities add up to more than 1.001.
     """
-    weights: list[float] = []
-    values: list[float] = []
-    everything: list[float] = []
-    for token, logprob in alternatives:
+    for _, logprob in alternatives:
         if logprob > 1e-3:
             raise ValueError(f"the log probability {logprob!r} of a token is above 0")
-        probability = 0.0 if math.isnan(logprob) else math.exp(logprob)
-        everything.append(probability)
-        value = token_value(token, scale)
-        if value is not None:
-            weights.append(probability)
-            values.append(probability * value)
-    if math.fsum(everything) > 1.001:
-        raise ValueError(f"the probabilities of the alternatives add up to {math.fsum(everything):.4f}")
-    total = math.fsum(weights)
+    weights = [0.0 if math.isnan(logprob) else math.exp(logprob) for _, logprob in alternatives]
+    if math.fsum(weights) > 1.001:
+        raise ValueError(f"the probabilities of the alternatives add up to {math.fsum(weights):.4f}")
+    values = [token_value(token, scale) for token, _ in alternatives]
+    valid = [(p, v) for p, v in zip(weights, values, strict=True) if v is not None]
+    total = math.fsum(p for p, _ in valid)
     if total <= 0.0 or total < coverage - 1e-9:
         return math.nan, total
-    return 100.0 / scale.top * (math.fsum(values) / total), total
+    return 100.0 / scale.top * (math.fsum(p * v for p, v in valid) / total), total

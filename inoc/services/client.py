@@ -186,10 +186,8 @@ class Service:
         from tenacity import AsyncRetrying, retry_if_exception_type
 
         settings = settings or self.settings
-        budget = Budget(settings)
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(Transient), stop=budget.stop, wait=budget.wait, reraise=True
-        )
+        budget, retry = Budget(settings), retry_if_exception_type(Transient)
+        retrying = AsyncRetrying(retry=retry, stop=budget.stop, wait=budget.wait, reraise=True)
         try:
             return await retrying(self._attempt, send, parse, settings)
         except Transient as error:

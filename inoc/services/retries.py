@@ -40,11 +40,8 @@ class Budget:
     def __init__(self, settings: ServiceSettings) -> None:
         from tenacity import wait_random_exponential
 
-        self._left = {
-            "fault": settings.attempts - 1,
-            "dead": min(2, settings.attempts - 1),
-            "malformed": min(1, settings.attempts - 1),
-        }
+        more = settings.attempts - 1
+        self._left = {"fault": more, "dead": min(2, more), "malformed": min(1, more)}
         self._patience = settings.patience
         self._wait = wait_random_exponential(multiplier=settings.backoff, max=8.0, min=settings.backoff / 2)
 

@@ -60,17 +60,14 @@ class LocalBackend(TokenBackend[Options]):
         return LocalModel(self.spec, self.options)
 
     def load_tokenizer(self) -> ChatTokenizer:
-        """From the model's directory."""
         return self.model.tokenizer
 
     @property
     def vocabulary(self) -> int:
-        """Number of token ids."""
         return self.model.vocabulary
 
     @property
     def context_length(self) -> int:
-        """Tokens of context and completion together."""
         return self.model.context_length
 
     def identity(self) -> Mapping[str, Scalar]:
@@ -91,14 +88,8 @@ class LocalBackend(TokenBackend[Options]):
 
         for checkpoint, group in by_checkpoint(requests).items():
             engine, adapter = self.model.engine_for(checkpoint)
-            default = 1024 if engine.device.type == "cpu" else 32768
-            yield from score(
-                engine,
-                group,
-                adapter,
-                batch_tokens=self.options.batch_tokens or default,
-                share_prefix=self.options.share_prefix,
-            )
+            tokens = self.options.batch_tokens or (1024 if engine.device.type == "cpu" else 32768)
+            yield from score(engine, group, adapter, batch_tokens=tokens, share_prefix=self.options.share_prefix)
 
     def compute_samples(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
         """`logprobs` are the model's at temperature 1 whatever the sampling: what `score` would return."""

@@ -67,14 +67,8 @@ class Engine:
         mask: Float[torch.Tensor, "row 1 token key"] | None = None,
     ) -> Float[torch.Tensor, "row token hidden"]:
         """Last hidden states. Padding is right of the tokens, so causality keeps it out of them."""
-        output = self.decoder(
-            input_ids=ids,
-            position_ids=positions,
-            attention_mask=mask,
-            past_key_values=cache,
-            use_cache=cache is not None,
-        )
-        return output.last_hidden_state
+        caching = {"past_key_values": cache, "use_cache": cache is not None}
+        return self.decoder(input_ids=ids, position_ids=positions, attention_mask=mask, **caching).last_hidden_state
 
     def logits(self, hidden: Float[torch.Tensor, "row hidden"]) -> Float32[torch.Tensor, "row vocabulary"]:
         """The output layer on chosen rows, in float32."""
@@ -92,10 +86,8 @@ class Engine:
 
     def activate(self, checkpoint: Checkpoint | None) -> None:
         """Score and sample with this checkpoint's adapter from now on; None or step 0 is the base model."""
-        if checkpoint is None or checkpoint.location is None:
-            self.activate_named(None)
-            return
-        self.activate_named(self._load_adapter(checkpoint.location))
+        location = None if checkpoint is None else checkpoint.location
+        self.activate_named(None if location is None else self._load_adapter(location))
 
     def activate_named(self, name: str | None) -> None:
         """Make the adapter of this name the active one; None switches all off: exactly the base model."""

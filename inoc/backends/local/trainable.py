@@ -81,11 +81,8 @@ class Adapter(Trainable):
                     f"the adapter settings of training '{job.id}' do not fit the model: {first_line(error)}"
                 ) from None
         marker = f".{self.name}."
-        self.weights = {
-            name.replace(marker, "."): weight
-            for name, weight in engine.model.named_parameters()
-            if marker in f"{name}."
-        }
+        named = engine.model.named_parameters()
+        self.weights = {name.replace(marker, "."): weight for name, weight in named if marker in f"{name}."}
         engine.model.requires_grad_(False)
         if job.gradient_checkpointing:
             recompute_activations(engine.model, True)

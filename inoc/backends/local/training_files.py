@@ -101,9 +101,8 @@ def save_state(
     name = f"resume-{len(steps):05d}"
 
     def fill(folder: Path) -> None:
-        save_file(
-            {key: value.detach().cpu().contiguous() for key, value in weights.items()}, folder / "weights.safetensors"
-        )
+        tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
+        save_file(tensors, folder / "weights.safetensors")
         torch.save(optimizer.state_dict(), folder / "optimizer.pt")
         write_json(folder / "state.json", {"steps": [asdict(step) for step in steps]})
 

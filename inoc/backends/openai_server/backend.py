@@ -37,9 +37,7 @@ class OpenAIServerBackend(TokenBackend[ServerOptions]):
 
     name: ClassVar[str] = "openai_server"
     options_class: ClassVar[type[ServerOptions]] = ServerOptions
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        score=True, sample=True, embed=True, adapters=True, echoes_token_ids=True
-    )
+    capabilities = Capabilities(score=True, sample=True, embed=True, adapters=True, echoes_token_ids=True)
     libraries: ClassVar[tuple[str, ...]] = ("openai",)
     extra: ClassVar[str] = "inoc[openai]"
 

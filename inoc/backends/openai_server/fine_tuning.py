@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from pydantic import BaseModel
 
@@ -23,11 +23,6 @@ from inoc.backends.protocols import AdapterSettings, Checkpoint, TrainingEvent, 
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput, BadResult, OtherSettings
 from inoc.hashing import bytes_hash, canonical_json
 from inoc.services import Service
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-    from openai.types import FileObject
-
 
 UNKNOWN_ADAPTER: Final = AdapterSettings(rank=0, alpha=0.0, rslora=False, targets=("chosen by the service",))
 RECORD: Final = "openai_job.json"
@@ -96,11 +91,9 @@ def fine_tune(service: Service, model: str, job: TrainingJob, options: HostedOpt
     path = Path(job.directory) / RECORD
     record = _read_record(path, bytes_hash(rows + canonical_json(request).encode()))
     if record.file is None:
-
-        async def upload(client: "AsyncOpenAI") -> "FileObject":
-            return await client.files.create(file=("inoc.jsonl", rows), purpose="fine-tune")
-
-        record.file = service.wait(service.call(upload, lambda file: file.id))
+        file = "inoc.jsonl", rows
+        upload = service.call(lambda client: client.files.create(file=file, purpose="fine-tune"), lambda kept: kept.id)
+        record.file = service.wait(upload)
         write_atomic(path, record.model_dump_json())
     if record.job is None:
         record.job = _find_job(service, record.file) or _create_job(service, request | {"training_file": record.file})
@@ -215,9 +208,8 @@ def _new_events(service: Service, id: str, seen: set[str]) -> list[_Event]:
     fresh: list[_Event] = []
     after = ""
     while True:
-        page = service.wait(
-            service.get(f"/fine_tuning/jobs/{id}/events?limit=100{after}", _Page[_Event].model_validate_json)
-        )
+        path = f"/fine_tuning/jobs/{id}/events?limit=100{after}"
+        page = service.wait(service.get(path, _Page[_Event].model_validate_json))
         new = [event for event in page.data if event.id not in seen]
         seen.update(event.id for event in new)
         fresh += new

@@ -88,12 +88,9 @@ class Served:
                 "Fix: serve it and set backend.options.served_name."
             )
         name = adapter_name(location)
+        body = {"lora_name": name, "lora_path": location}
         try:
-            self._service.wait(
-                self._service.post(
-                    "/load_lora_adapter", {"lora_name": name, "lora_path": location}, lambda content: content
-                )
-            )
+            self._service.wait(self._service.post("/load_lora_adapter", body, lambda content: content))
         except RequestRefused as error:
             if "already" not in str(error):
                 raise BackendRejected(f"the adapter {location} cannot be loaded: {error}") from None
@@ -107,11 +104,9 @@ class Served:
     def unload(self) -> None:
         """Unload the adapters that were loaded; a server that no longer answers is not an error."""
         for name in self._loaded.values():
+            body, quick = {"lora_name": name}, self._service.quick
             try:
-                body = {"lora_name": name}
-                self._service.wait(
-                    self._service.post("/unload_lora_adapter", body, lambda content: content, self._service.quick)
-                )
+                self._service.wait(self._service.post("/unload_lora_adapter", body, lambda content: content, quick))
             except BackendRejected:
                 continue
             except Exception:

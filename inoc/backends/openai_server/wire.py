@@ -86,14 +86,13 @@ def read_scores(content: bytes, requests: Sequence[ScoreRequest], dialect: Diale
     choices = {choice.index: choice for choice in Reply.model_validate_json(content).choices}
     if sorted(choices) != list(range(len(requests))):
         raise ValueError(f"{len(choices)} results for {len(requests)} prompts")
-    return [_checked(choices[index], request, dialect) for index, request in enumerate(requests)]
-
-
-def _checked(choice: Choice, request: ScoreRequest, dialect: Dialect) -> TokenLogprobs:
-    try:
-        return _scores(choice, request, dialect)
-    except ValueError as error:
-        raise ValueError(f"{request.id}: {error}") from None
+    results: list[TokenLogprobs] = []
+    for index, request in enumerate(requests):
+        try:
+            results.append(_scores(choices[index], request, dialect))
+        except ValueError as error:
+            raise ValueError(f"{request.id}: {error}") from None
+    return results
 
 
 def _scores(choice: Choice, request: ScoreRequest, dialect: Dialect) -> TokenLogprobs:

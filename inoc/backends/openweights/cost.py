@@ -37,11 +37,8 @@ def price(desk: Desk, tokens: int, work: Work, jobs: int | None) -> Price:
 def measured(desk: Desk, work: Work) -> tuple[float | None, str]:
     """Tokens per second of the newest finished jobs of this kind and model in this image."""
     rows = desk.service.find({"program": "inoc", "kind": work, "model": desk.model.name})
-    done = [
-        speed(row, work)
-        for row in rows
-        if row["status"] == "completed" and row["docker_image"] == image_of(desk.options)
-    ]
+    image = image_of(desk.options)
+    done = [speed(row, work) for row in rows if row["status"] == "completed" and row["docker_image"] == image]
     known = [pair for pair in done if pair is not None][:EARLIER]
     if not known:
         return None, "this model has no earlier job; set the option tokens_per_second for an estimate"

@@ -127,13 +127,8 @@ class Service:
 
     def find(self, params: Mapping[str, object]) -> list[Row]:
         """Jobs whose own parameters contain these, newest first."""
-        contained = dict(params)
-        return self.rows(
-            "jobs",
-            lambda table: (
-                table.select("*").contains("params->validated_params", contained).order("created_at", desc=True)
-            ),
-        )
+        own, wanted = "params->validated_params", dict(params)
+        return self.rows("jobs", lambda table: table.select("*").contains(own, wanted).order("created_at", desc=True))
 
     def silence(self, worker: str) -> float | None:
         """Seconds since a worker last reported; None where it never did."""

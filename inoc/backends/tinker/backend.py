@@ -52,9 +52,7 @@ class TinkerBackend(TokenBackend[Options]):
 
     name: ClassVar[str] = "tinker"
     options_class: ClassVar[type[Options]] = Options
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        score=True, sample=True, train=True, adapters=True, shares_prefix=True
-    )
+    capabilities = Capabilities(score=True, sample=True, train=True, adapters=True, shares_prefix=True)
     libraries: ClassVar[tuple[str, ...]] = ("tinker",)
     extra: ClassVar[str] = "inoc[tinker]"
     secrets = ("key",), "TINKER_API_KEY"

@@ -130,14 +130,8 @@ def adam(job: TrainingJob, rate: float) -> "AdamParams":
     """Every setting, because the service's defaults differ."""
     from tinker.types import AdamParams
 
-    return AdamParams(
-        learning_rate=rate,
-        beta1=0.9,
-        beta2=0.999,
-        eps=1e-8,
-        weight_decay=job.weight_decay,
-        grad_clip_norm=job.max_grad_norm,
-    )
+    decay, norm = job.weight_decay, job.max_grad_norm
+    return AdamParams(learning_rate=rate, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=decay, grad_clip_norm=norm)
 
 
 def _save(service: Service, client: "TrainingClient", record: Record, number: int, keep: bool) -> None:

@@ -72,12 +72,10 @@ class VllmBackend(TokenBackend[Options]):
         return ModelFiles(self.spec, f"vllm {self.version}", self.options.quantization)
 
     def load_tokenizer(self) -> ChatTokenizer:
-        """From the model's directory."""
         return self.files.tokenizer
 
     @property
     def vocabulary(self) -> int:
-        """Number of token ids."""
         return self.files.vocabulary
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Final, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float32
@@ -22,11 +22,7 @@ from inoc.values import Sampling, Scalar, TokenIds
 
 log = logging.getLogger("inoc.backends.vllm")
 
-ENVIRONMENT: Final = {
-    "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_LOGGING_LEVEL": "WARNING",
-    "VLLM_LOGGING_STREAM": "ext://sys.stderr",
-}
+ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_LOGGING_STREAM": "ext://sys.stderr"}
 """Set before vLLM is imported unless the user has set them: no usage reports, warnings only, on stderr."""
 
 
@@ -101,11 +97,8 @@ class Engine:
             if setup.embed:
                 from vllm.config import PoolerConfig
 
-                given |= {
-                    "runner": "pooling",
-                    "convert": "embed",
-                    "pooler_config": PoolerConfig(pooling_type="MEAN", use_activation=True),
-                }
+                pooler = PoolerConfig(pooling_type="MEAN", use_activation=True)
+                given |= {"runner": "pooling", "convert": "embed", "pooler_config": pooler}
             self._llm = vllm.LLM(**given)
             self._settings = vllm.SamplingParams
 
@@ -179,12 +172,9 @@ class Engine:
     def _generate(self, prompts: Sequence[TokenIds], settings: Sequence[object], adapter: Adapter | None):  # pyright: ignore[reportUnknownParameterType]  # fmt: skip
         self.broken = True
         with _explained("compute"):
-            outputs = self._llm.generate(
-                [{"prompt_token_ids": list(ids)} for ids in prompts],
-                settings,
-                use_tqdm=False,
-                lora_request=None if adapter is None else self._lora(adapter),
-            )
+            requests = [{"prompt_token_ids": list(ids)} for ids in prompts]
+            lora = None if adapter is None else self._lora(adapter)
+            outputs = self._llm.generate(requests, settings, use_tqdm=False, lora_request=lora)
         self.broken = False
         return outputs
 

@@ -59,11 +59,8 @@ def acceptable(request: ScoreRequest, found: Scored) -> bool:
     The logprob of a token comes from the position before it, so the last context token must have been computed:
     fewer tokens than the context came from the cache. And every entry is the wanted token's, finite and <= 0.
     """
-    return (
-        found.cached < len(request.context)
-        and found.token_ids == request.completion
-        and value_fault(found.logprobs) is None
-    )
+    computed = found.cached < len(request.context)
+    return computed and found.token_ids == request.completion and value_fault(found.logprobs) is None
 
 
 def sharing(requests: Sequence[ScoreRequest], block: int) -> list[bool]:
