@@ -94,9 +94,8 @@ def plot_angle_heatmap(
     missing = int(np.isnan(values).sum())
     house.describe(
         ax,
-        f"Angles between the differences of {n} prompts ({prefix_type}, {representation}, "
-        f"{level(tokenwise)}), sorted by role (+ positive, ○ neutral, − negative), then by the "
-        "leading eigenvector of their cosines.",
+        f"Angles between the differences of {n} prompts ({prefix_type}, {representation}, {level(tokenwise)}), sorted "
+        "by role (+ positive, ○ neutral, − negative), then by the leading eigenvector of their cosines.",
         house.left_out(missing and f"{missing} angles of prompts without data"),
     )
     return ax

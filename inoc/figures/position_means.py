@@ -101,9 +101,8 @@ def plot_position_means(
     house.legend(ax, house.role_handles(roles))
     house.describe(
         ax,
-        f"Running sum over positions of the mean token difference, {len(keys)} prompts, "
-        f"{data.attrs['examples']} examples, "
-        f"positions with at least {ENOUGH} of them ({usable} of {cell.sizes['position']}).",
+        f"Running sum over positions of the mean token difference, {len(keys)} prompts, {data.attrs['examples']} "
+        f"examples, positions with at least {ENOUGH} of them ({usable} of {cell.sizes['position']}).",
         "Bands of the three strongest: 1.96 standard errors, positions taken as independent.",
         f"Named: the {NAMED} prompts that move most." if len(keys) > NAMED else "",
     )
