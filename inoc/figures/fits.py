@@ -12,6 +12,7 @@ from scipy import optimize, stats  # pyright: ignore[reportMissingTypeStubs]
 
 from inoc.figures import house
 
+Columns = Float64[np.ndarray, "prefix_type point"]
 Column = Float64[np.ndarray, " point"]
 
 
@@ -102,13 +103,7 @@ def sigmoid(x: Column, y: Column) -> Sigmoid | None:
     return Sigmoid(float(p[0]), float(p[1]), float(p[2]), float(p[3]), mean, sd, rmse, aic(rss, len(x), 5))
 
 
-def by_prefix_type(
-    ax: Axes,
-    x: Float64[np.ndarray, "prefix_type point"],
-    y: Float64[np.ndarray, "prefix_type point"],
-    correlations: xr.Dataset,
-    show_from: int,
-) -> None:
+def by_prefix_type(ax: Axes, x: Columns, y: Columns, correlations: xr.Dataset, show_from: int) -> None:
     """A line per prefix type where `correlations` (r, n by prefix_type) has an r, and all r and n as text."""
     lines: list[str] = []
     for k, kind in enumerate(correlations["prefix_type"].values.astype(str)):

@@ -31,6 +31,8 @@ from matplotlib.patches import Patch
 from inoc.errors import IncompleteStore
 from inoc.figures.docstrings import complete_docstring
 
+Column = Float64[np.ndarray, " point"]
+
 COLUMN, PAGE = 3.4, 7.0
 """Widths in inches: one column, the whole page."""
 DPI = 200.0
@@ -126,14 +128,7 @@ def signed(name: str, role: str) -> str:
     return f"{SIGNS[role]} {name}" if role in SIGNS else name
 
 
-def points(
-    ax: Axes,
-    x: Float64[np.ndarray, " point"],
-    y: Float64[np.ndarray, " point"],
-    roles: Sequence[str],
-    prefix_types: Sequence[str],
-    size: float = 16,
-) -> None:
+def points(ax: Axes, x: Column, y: Column, roles: Sequence[str], prefix_types: Sequence[str], size: float = 16) -> None:
     """Scatter with the role as color and fill and the prefix type as marker."""
     for kind in dict.fromkeys(prefix_types):
         at = [i for i, k in enumerate(prefix_types) if k == kind]
@@ -150,13 +145,7 @@ def points(
 
 
 def intervals(
-    ax: Axes,
-    x: Float64[np.ndarray, " point"],
-    y: Float64[np.ndarray, " point"],
-    lower: Float64[np.ndarray, " point"],
-    upper: Float64[np.ndarray, " point"],
-    colors: Sequence[str] | str,
-    vertical: bool = True,
+    ax: Axes, x: Column, y: Column, lower: Column, upper: Column, colors: Sequence[str] | str, vertical: bool = True
 ) -> None:
     """95 % intervals as thin lines behind the points, along y (`vertical`) or along x."""
     draw = ax.vlines if vertical else ax.hlines

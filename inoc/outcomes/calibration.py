@@ -15,6 +15,9 @@ import numpy as np
 from jaxtyping import Bool, Float64, Shaped
 from scipy import optimize
 
+Matrix = Float64[np.ndarray, "heuristic row"]
+Column = Float64[np.ndarray, " row"]
+Labels = Shaped[np.ndarray, " row"]
 RIDGE = 0.1
 """Ridge penalty per row, on standardized heuristics."""
 
@@ -31,7 +34,7 @@ class Monotone:
     knots: Float64[np.ndarray, " knot"]
     steps: Float64[np.ndarray, " knot"]
 
-    def __call__(self, x: Float64[np.ndarray, "heuristic row"]) -> Float64[np.ndarray, " row"]:
+    def __call__(self, x: Matrix) -> Column:
         used = x[self.column]
         return np.where(np.isfinite(used), np.interp(self.sign * used, self.knots, self.steps), np.nan)
 
@@ -49,7 +52,7 @@ class Ridge:
     scale: Float64[np.ndarray, " column"]
     slope: Float64[np.ndarray, " column"]
 
-    def __call__(self, x: Float64[np.ndarray, "heuristic row"]) -> Float64[np.ndarray, " row"]:
+    def __call__(self, x: Matrix) -> Column:
         z = (x[list(self.columns)] - self.center[:, None]) / self.scale[:, None]
         return self.level + self.slope @ z
 
@@ -58,9 +61,7 @@ Predictor = Monotone | Ridge
 """From a heuristics matrix [heuristic, row] to the predicted share of the control's score [row]."""
 
 
-def fit(
-    x: Float64[np.ndarray, "heuristic row"], y: Float64[np.ndarray, " row"], columns: Sequence[int] = ()
-) -> Predictor | None:
+def fit(x: Matrix, y: Column, columns: Sequence[int] = ()) -> Predictor | None:
     """Fit y (share of the control's score) on the given rows of x; None below 2 complete rows.
 
     No column: the mean. One column: monotone (isotonic regression, rising or falling as the correlation says,
@@ -86,11 +87,7 @@ def fit(
     return Ridge(columns, level, center, scale, slope)
 
 
-def left_out(
-    x: Float64[np.ndarray, "heuristic row"],
-    groups: Shaped[np.ndarray, " row"],
-    learn: Callable[[Bool[np.ndarray, " row"]], Predictor | None],
-) -> Float64[np.ndarray, " row"]:
+def left_out(x: Matrix, groups: Labels, learn: Callable[[Bool[np.ndarray, " row"]], Predictor | None]) -> Column:
     """Every row predicted by a predictor that was learned without its group (prompt, family or experiment).
 
     NaN where nothing can be learned; with a single group that is everywhere.
@@ -104,34 +101,23 @@ def left_out(
     return result
 
 
-def left_out_predictions(
-    x: Float64[np.ndarray, "heuristic row"],
-    y: Float64[np.ndarray, " row"],
-    groups: Shaped[np.ndarray, " row"],
-    columns: Sequence[int] = (),
-) -> Float64[np.ndarray, " row"]:
+def left_out_predictions(x: Matrix, y: Column, groups: Labels, columns: Sequence[int] = ()) -> Column:
     """`left_out` of a fit on given columns."""
     return left_out(x, groups, lambda rows: fit(x[:, rows], y[rows], columns))
 
 
-def error(predicted: Float64[np.ndarray, " row"], observed: Float64[np.ndarray, " row"]) -> float:
+def error(predicted: Column, observed: Column) -> float:
     """Root mean square of predicted - observed over the rows finite in both; NaN without any."""
     difference = predicted - observed
     difference = difference[np.isfinite(difference)]
     return float(np.sqrt(np.mean(difference**2))) if difference.size else np.nan
 
 
-def left_out_error(
-    x: Float64[np.ndarray, "heuristic row"],
-    y: Float64[np.ndarray, " row"],
-    control: Float64[np.ndarray, " row"],
-    groups: Shaped[np.ndarray, " row"],
-    columns: Sequence[int] = (),
-) -> float:
+def left_out_error(x: Matrix, y: Column, control: Column, groups: Labels, columns: Sequence[int] = ()) -> float:
     """`error` in pp of `left_out_predictions` of a suppression y (pp) under a control score (0-100)."""
     return error(left_out_predictions(x, share(y, control), groups, columns) * control, y)
 
 
-def share(y: Float64[np.ndarray, " row"], control: Float64[np.ndarray, " row"]) -> Float64[np.ndarray, " row"]:
+def share(y: Column, control: Column) -> Column:
     """y / control; NaN where the control shows less than 5 pp of the trait: nothing leaks."""
     return np.divide(y, control, out=np.full(y.size, np.nan), where=control >= LEAK)

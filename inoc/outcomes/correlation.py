@@ -8,11 +8,12 @@ from scipy import stats
 
 from inoc.intervals import Interval, cluster_bootstrap, fisher_z_mean
 
+Column = Float64[np.ndarray, " row"]
 SMALLEST = 4
 """Fewer rows than this carry no correlation."""
 
 
-def pearson(x: Float64[np.ndarray, " row"], y: Float64[np.ndarray, " row"]) -> float:
+def pearson(x: Column, y: Column) -> float:
     """Pearson r over the rows finite in both; NaN below 4 rows or without spread."""
     used: Bool[np.ndarray, " row"] = np.isfinite(x) & np.isfinite(y)
     x, y = x[used], y[used]
@@ -22,19 +23,14 @@ def pearson(x: Float64[np.ndarray, " row"], y: Float64[np.ndarray, " row"]) -> f
     return float(np.clip(np.dot(x, y) / (np.linalg.norm(x) * np.linalg.norm(y)), -1.0, 1.0))
 
 
-def spearman(x: Float64[np.ndarray, " row"], y: Float64[np.ndarray, " row"]) -> float:
+def spearman(x: Column, y: Column) -> float:
     """Spearman rho: Pearson r of the ranks (ties share their mean rank), over the rows finite in both."""
     used = np.isfinite(x) & np.isfinite(y)
     return pearson(stats.rankdata(x[used]), stats.rankdata(y[used]))
 
 
 def bootstrap_r(
-    x: Float64[np.ndarray, " row"],
-    y: Float64[np.ndarray, " row"],
-    prompts: Shaped[np.ndarray, " row"],
-    *,
-    resamples: int = 2000,
-    seed: int = 0,
+    x: Column, y: Column, prompts: Shaped[np.ndarray, " row"], *, resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
     """95 % BCa interval of Pearson r when prompts are drawn again, all rows of a prompt together.
 
@@ -57,9 +53,7 @@ def bootstrap_r(
     return float(lower[0]), float(upper[0])
 
 
-def within_cells(
-    x: Float64[np.ndarray, " row"], y: Float64[np.ndarray, " row"], cells: Shaped[np.ndarray, " row"]
-) -> Interval:
+def within_cells(x: Column, y: Column, cells: Shaped[np.ndarray, " row"]) -> Interval:
     """Fisher-z mean of the r inside each cell (experiment x trait x prefix type), weights n_c - 3.
 
     What is left of a correlation when cells may differ in level: a pooled r can come from between them alone.
@@ -96,6 +90,6 @@ def holm(p: Float64[np.ndarray, " test"]) -> Float64[np.ndarray, " test"]:
     return result
 
 
-def _varies(x: Float64[np.ndarray, " row"]) -> bool:
+def _varies(x: Column) -> bool:
     """Whether the range exceeds rounding: 1e-9 of the scale."""
     return bool(np.ptp(x) > 1e-9 * np.abs(x).max())

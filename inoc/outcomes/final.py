@@ -16,6 +16,9 @@ from inoc.store.runs import RunInfo
 from inoc.store.store import Store
 from inoc.values import Recipe
 
+RunScores = Float64[np.ndarray, "trait instruction"]
+AllScores = Float64[np.ndarray, "run trait instruction"]
+RunNumbers = Int64[np.ndarray, " run"]
 LATE = 0.99
 """Stored steps of at least this share of the last one count as one late step."""
 JUMP = 8.0
@@ -65,12 +68,12 @@ class FinalScores:
     run: tuple[str, ...]
     prompt: tuple[str, ...]
     prefix_type: tuple[str, ...]
-    seed: Int64[np.ndarray, " run"]
+    seed: RunNumbers
     trait: tuple[str, ...]
-    step: Int64[np.ndarray, " run"]
+    step: RunNumbers
     flag: tuple[str, ...]
-    score: Float64[np.ndarray, "run trait instruction"]
-    control: Float64[np.ndarray, "run trait instruction"]
+    score: AllScores
+    control: AllScores
     judge: Shaped[np.ndarray, "run trait"]
 
     @property
@@ -186,13 +189,7 @@ def other_judges(trait: str, seen: Mapping[str, str]) -> BadInput:
     )
 
 
-def _jump(
-    at: Float64[np.ndarray, "trait instruction"],
-    last: Float64[np.ndarray, "trait instruction"],
-    nominal: int,
-    last_step: int,
-    traits: Sequence[str],
-) -> str:
+def _jump(at: RunScores, last: RunScores, nominal: int, last_step: int, traits: Sequence[str]) -> str:
     """Why the run is flagged, or "": the mean score moved by more than 8 pp between two late steps."""
     moved: list[str] = []
     for t, trait in enumerate(traits):
@@ -202,12 +199,7 @@ def _jump(
     return f"steps contradict each other ({'; '.join(moved)})" if moved else ""
 
 
-def _controls(
-    final: Float64[np.ndarray, "run trait instruction"],
-    controls: Sequence[int],
-    seeds: Int64[np.ndarray, " run"],
-    setups: Sequence[str],
-) -> Float64[np.ndarray, "run trait instruction"]:
+def _controls(final: AllScores, controls: Sequence[int], seeds: RunNumbers, setups: Sequence[str]) -> AllScores:
     """Per run: the controls of its setup and seed, else of its setup; mean per instruction where several."""
     result = np.full_like(final, np.nan)
     for i, seed in enumerate(seeds):
@@ -217,7 +209,7 @@ def _controls(
     return result
 
 
-def _integers(scores: xr.Dataset, name: str) -> Int64[np.ndarray, " run"]:
+def _integers(scores: xr.Dataset, name: str) -> RunNumbers:
     """An integer coordinate of the runs; absent or NaN becomes -1."""
     if name not in scores.variables:
         return np.full(scores.sizes["run"], -1, dtype=np.int64)

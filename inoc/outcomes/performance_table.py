@@ -14,6 +14,8 @@ from inoc.outcomes.tidy import BASELINE, full_names, rows
 from inoc.store.store import Store
 from inoc.values import Recipe
 
+Column = Float64[np.ndarray, " row"]
+Mask = Bool[np.ndarray, " row"]
 TARGETS = ("all", "fixed", "mix", "cross", "gap")
 """Suppression of all rows, of the fixed, of the mix rows; cross-trait suppression; gap (at the mix rows)."""
 COVERED = 0.75
@@ -169,9 +171,7 @@ def choose(names: Sequence[str], wanted: Sequence[str] | None, absent: Sequence[
     return places
 
 
-def _target(
-    table: xr.Dataset, target: str, recipe: Recipe
-) -> tuple[Float64[np.ndarray, " row"], Float64[np.ndarray, " row"], Bool[np.ndarray, " row"]]:
+def _target(table: xr.Dataset, target: str, recipe: Recipe) -> tuple[Column, Column, Mask]:
     """The target's values, the control score they are a part of, and the rows it has."""
     kind = table["prefix_type"].values.astype(str)
     used = np.ones(kind.size, dtype=bool) if recipe == "published" else table["on_target"].values.astype(bool)
@@ -185,13 +185,7 @@ def _target(
 
 
 def _cell(
-    table: xr.Dataset,
-    x: Float64[np.ndarray, " row"],
-    y: Float64[np.ndarray, " row"],
-    control: Float64[np.ndarray, " row"],
-    used: Bool[np.ndarray, " row"],
-    resamples: int,
-    seed: int,
+    table: xr.Dataset, x: Column, y: Column, control: Column, used: Mask, resamples: int, seed: int
 ) -> dict[str, float]:
     """All numbers of one heuristic and target but the p-value."""
     prompt = _labels(table, "experiment", "prompt")
@@ -214,13 +208,7 @@ def _cell(
     return result | _errors(table, x, y, control, used)
 
 
-def _errors(
-    table: xr.Dataset,
-    x: Float64[np.ndarray, " row"] | None,
-    y: Float64[np.ndarray, " row"],
-    control: Float64[np.ndarray, " row"],
-    used: Bool[np.ndarray, " row"],
-) -> dict[str, float]:
+def _errors(table: xr.Dataset, x: Column | None, y: Column, control: Column, used: Mask) -> dict[str, float]:
     """Left-out errors of a monotone predictor on x, or of the mean (x None)."""
     if used.sum() < SMALLEST:
         return dict.fromkeys(ERRORS, np.nan)

@@ -17,6 +17,10 @@ from inoc.heuristics.frame.registry import dimension
 from inoc.heuristics.maths.gram import Decomposition
 from inoc.intervals import bootstrap_counts
 
+Mask = Bool[np.ndarray, " prompt"]
+Column = Float64[np.ndarray, " prompt"]
+Grams = Float64[np.ndarray, "prefix_type prompt prompt"]
+Fits = Sequence[Decomposition]
 MINIMUM_NORM = 1e-10
 REPRESENTATIONS = ("raw", "svd2", "pca2")
 CATEGORIES = ("within_negative", "within_positive", "cross", "negative_neutral", "positive_neutral")
@@ -74,9 +78,7 @@ def planar_angles(points: Planar, others: Planar | None = None) -> Float64[np.nd
     formula="atan2 form; raw rows, their top-2 SVD and PCA coordinates",
     dims=(*PER_PROMPT, "other_prompt"), rests_on=PROMPTS, inputs=FITS,
 )  # fmt: skip
-def angle(
-    gram: Float64[np.ndarray, "prefix_type prompt prompt"], svd: Sequence[Decomposition], pca: Sequence[Decomposition]
-) -> Angles:
+def angle(gram: Grams, svd: Fits, pca: Fits) -> Angles:
     """Angles between all prompts.
 
     Args:
@@ -94,7 +96,7 @@ def angle(
 
 
 def mean_angle_to(
-    angle: Float64[np.ndarray, "*batch prompt prompt"], group: Bool[np.ndarray, " prompt"]
+    angle: Float64[np.ndarray, "*batch prompt prompt"], group: Mask
 ) -> Float64[np.ndarray, "*batch prompt"]:
     """Mean angle of each prompt to the other prompts of a group; NaN if there are none."""
     others = group[None, :] & ~np.eye(len(group), dtype=bool)
@@ -138,13 +140,7 @@ class CategoryStatistics(NamedTuple):
 
 
 def category_statistics(
-    angle: Square,
-    rows: Bool[np.ndarray, " prompt"],
-    columns: Bool[np.ndarray, " prompt"],
-    *,
-    published: bool,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    angle: Square, rows: Mask, columns: Mask, *, published: bool, resamples: int = RESAMPLES, seed: int = 0
 ) -> CategoryStatistics:
     """Mean, std, number of pairs and a 95 % prompt bootstrap interval of the mean angle.
 
@@ -172,7 +168,7 @@ def category_statistics(
     return CategoryStatistics(mean, std, 2 * n if published and within else n, float(lower), float(upper))
 
 
-def categories(roles: Sequence[str]) -> dict[str, tuple[Bool[np.ndarray, " prompt"], Bool[np.ndarray, " prompt"]]]:
+def categories(roles: Sequence[str]) -> dict[str, tuple[Mask, Mask]]:
     """The two groups of prompts of each category of pairs."""
     negative, positive, neutral = (_role(roles, role) for role in ("negative", "positive", "neutral"))
     pairs = ((negative, negative), (positive, positive), (negative, positive), (negative, neutral), (positive, neutral))
@@ -238,7 +234,7 @@ def angle_category_mean(fit: CategoryTable) -> Float64[np.ndarray, "representati
     return fit[0]
 
 
-def centroid_angles(gram: Square, group: Bool[np.ndarray, " prompt"]) -> Float64[np.ndarray, " prompt"]:
+def centroid_angles(gram: Square, group: Mask) -> Column:
     """Angle of every row to the mean row of a group, from inner products."""
     use = group & np.isfinite(np.diagonal(gram))
     if not use.any():
@@ -256,10 +252,7 @@ def centroid_angles(gram: Square, group: Bool[np.ndarray, " prompt"]) -> Float64
     dims=("predictor", "prefix_type", "prompt"), rests_on=PROMPTS, inputs=FITS,
 )  # fmt: skip
 def cross_angle(
-    gram: Float64[np.ndarray, "prefix_type prompt prompt"],
-    svd: Sequence[Decomposition],
-    pca: Sequence[Decomposition],
-    roles: Sequence[str],
+    gram: Grams, svd: Fits, pca: Fits, roles: Sequence[str]
 ) -> Float64[np.ndarray, "predictor prefix_type prompt"]:
     """Five predictors of the suppression of the *other* trait (Q2), in degrees.
 
@@ -303,9 +296,7 @@ class Correlation(NamedTuple):
     n: int
 
 
-def correlation(
-    x: Float64[np.ndarray, " prompt"], y: Float64[np.ndarray, " prompt"], *, show_from: int = SHOW_R_FROM
-) -> Correlation:
+def correlation(x: Column, y: Column, *, show_from: int = SHOW_R_FROM) -> Correlation:
     """Pearson r over the pairs finite in both; NaN with fewer than `show_from` points or a constant side."""
     both = np.isfinite(x) & np.isfinite(y)
     n = int(both.sum())
@@ -325,5 +316,5 @@ def q1(
     return [[correlation(plane[:, d], of_trait, show_from=show_from) for of_trait in suppression] for d in (0, 1)]
 
 
-def _role(roles: Sequence[str], role: str) -> Bool[np.ndarray, " prompt"]:
+def _role(roles: Sequence[str], role: str) -> Mask:
     return np.array([given == role for given in roles], dtype=bool)

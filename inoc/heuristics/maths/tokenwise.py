@@ -21,6 +21,10 @@ from inoc.heuristics.tokens.layout import token_positions
 from inoc.heuristics.tokens.sums import MOVED, RARE
 from inoc.heuristics.tokens.terms import Tokens
 
+ByPosition = Int64[np.ndarray, "*prompt position"]
+PositionCounts = Integer[np.ndarray, "*cells position"]
+PromptCounts = Int64[np.ndarray, "*prompt"]
+Sizes = Float64[np.ndarray, "..."]
 Values = Float64[np.ndarray, "*cells"]
 Counts = Integer[np.ndarray, "*cells"]
 
@@ -173,9 +177,7 @@ def coherence(position_shares: Float64[np.ndarray, " component"]) -> float:
     return float(position_shares[0]) if position_shares.size else float("nan")
 
 
-def simulate_decay(
-    size: Float64[np.ndarray, "..."], rate: float = DECAY_RATE, steps: int = DECAY_STEPS
-) -> tuple[Float64[np.ndarray, "..."], Float64[np.ndarray, "..."]]:
+def simulate_decay(size: Sizes, rate: float = DECAY_RATE, steps: int = DECAY_STEPS) -> tuple[Sizes, Sizes]:
     """The loss-decay simulation: L = size; `steps` times g = 1 - exp(-L), total += g, L = max(L - rate g, 0).
 
     Args:
@@ -228,7 +230,7 @@ def _decay_total(decay: Tokens, step: Tokens) -> Tokens:
     symbol="HB2", long_name="simulated loss decay", units=ONE, kernel=_decay_total, published_rows=FIXED,
     formula="L = abs(delta); 32 times g = 1 - exp(-L), total += g, L -= 0.01 g; mean total",
 )  # fmt: skip
-def loss_decay(size: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
+def loss_decay(size: Sizes) -> Sizes:
     """HB2, mean total gradient of `simulate_decay` from abs(delta). In [0, 32)."""
     return simulate_decay(size)[0]
 
@@ -239,11 +241,7 @@ def loss_decay(size: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
     inputs={"moved": "statistics.moved", "reached": "statistics.reached"}, along=("n_examples",),
     rests_on=EXAMPLES, published_rows=FIXED,
 )  # fmt: skip
-def persistent(
-    moved: Integer[np.ndarray, "*cells position"],
-    reached: Integer[np.ndarray, "*cells position"],
-    min_examples: int = MIN_EXAMPLES,
-) -> Values:
+def persistent(moved: PositionCounts, reached: PositionCounts, min_examples: int = MIN_EXAMPLES) -> Values:
     """HB3, share of usable positions at which abs(delta) > 0.1 in at least half of the valid examples.
 
     Args:
@@ -261,7 +259,7 @@ def persistent(
 
 def position_counts(
     delta: Float[np.ndarray, "*prompt token"], row_size: Integer[np.ndarray, " example"], threshold: float = MOVED
-) -> tuple[Int64[np.ndarray, "*prompt position"], Int64[np.ndarray, "*prompt position"]]:
+) -> tuple[ByPosition, ByPosition]:
     """(moved, reached) of bare arrays, for `persistent`.
 
     Args:
@@ -275,7 +273,7 @@ def position_counts(
     valid, positions = np.isfinite(delta), token_positions(row_size)
     n_positions = int(row_size.max(initial=0))
 
-    def count(mask: Bool[np.ndarray, "*prompt token"]) -> Int64[np.ndarray, "*prompt position"]:
+    def count(mask: Bool[np.ndarray, "*prompt token"]) -> ByPosition:
         rows = mask.reshape(-1, delta.shape[-1])
         counts = [np.bincount(positions[row], minlength=n_positions) for row in rows]
         return np.array(counts, dtype=np.int64).reshape(*delta.shape[:-1], n_positions)
@@ -374,7 +372,7 @@ def recovered_of_all(recovered_tokens: Counts, n_tokens: Counts) -> Values:
 
 def recovered_counts(
     default: Float[np.ndarray, " token"], prefixed: Float[np.ndarray, "*prompt token"], probability: float = RARE
-) -> tuple[Int64[np.ndarray, "*prompt"], Int64[np.ndarray, "*prompt"], Int64[np.ndarray, "*prompt"]]:
+) -> tuple[PromptCounts, PromptCounts, PromptCounts]:
     """(recovered, rare, all) tokens of bare arrays, for `recovered` and `recovered_of_all`.
 
     Args:

@@ -29,6 +29,8 @@ from inoc.heuristics.tokens.sums import TokenSums
 from inoc.heuristics.tokens.terms import Term
 from inoc.values import Recipe
 
+RowSize = Int64[np.ndarray, " example"]
+
 
 def map_reduce(
     default: TokenArray,
@@ -71,12 +73,7 @@ def map_reduce(
 
 
 def _sums(
-    default: TokenArray,
-    prefixed: TokenArray,
-    row_size: Int64[np.ndarray, " example"],
-    start: int,
-    stop: int,
-    terms: tuple[Term, ...],
+    default: TokenArray, prefixed: TokenArray, row_size: RowSize, start: int, stop: int, terms: tuple[Term, ...]
 ) -> TokenSums:
     with one_blas_thread():
         return token_sums(np.asarray(default[:]), prefixed, row_size, start, stop, NumpyEngine(), terms)

@@ -13,9 +13,8 @@ from typing import cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float32
 
-from inoc.heuristics.tokens.terms import BlockSums, Term, Tokens, block_tokens, per_token, standardized
+from inoc.heuristics.tokens.terms import Block, BlockSums, Term, Tokens, Valid, block_tokens, per_token, standardized
 
 LANES = 1024
 
@@ -32,12 +31,7 @@ class JaxEngine:
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
             jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
-    def block_sums(
-        self,
-        delta: Float32[np.ndarray, "prefix_type prompt token"],
-        valid: Bool[np.ndarray, "prefix_type prompt token"] | None,
-        terms: tuple[Term, ...],
-    ) -> BlockSums:
+    def block_sums(self, delta: Block, valid: Valid | None, terms: tuple[Term, ...]) -> BlockSums:
         n_types, n_prompts, n_tokens = delta.shape
         if n_types * n_prompts * n_tokens == 0:
             return BlockSums.zeros(len(terms), n_types, n_prompts)

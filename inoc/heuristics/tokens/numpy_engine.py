@@ -3,9 +3,8 @@
 from typing import cast
 
 import numpy as np
-from jaxtyping import Bool, Float32
 
-from inoc.heuristics.tokens.terms import BLOCK, BlockSums, Term, Tokens, per_token, standardized
+from inoc.heuristics.tokens.terms import BLOCK, Block, BlockSums, Term, Tokens, Valid, per_token, standardized
 
 TILE = 1 << 17
 """elements of a tile: 512 KiB of float32, so that a formula's temporaries stay in a core's cache."""
@@ -18,12 +17,7 @@ class NumpyEngine:
         # glibc keeps freed tiles once a larger block was freed; page faults double the time of a tile otherwise
         np.empty(1 << 24, np.uint8)
 
-    def block_sums(
-        self,
-        delta: Float32[np.ndarray, "prefix_type prompt token"],
-        valid: Bool[np.ndarray, "prefix_type prompt token"] | None,
-        terms: tuple[Term, ...],
-    ) -> BlockSums:
+    def block_sums(self, delta: Block, valid: Valid | None, terms: tuple[Term, ...]) -> BlockSums:
         n_types, n_prompts, n_tokens = delta.shape
         rows = delta.reshape(n_types * n_prompts, n_tokens)
         sums = BlockSums.zeros(len(terms), n_types, n_prompts)

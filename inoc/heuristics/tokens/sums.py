@@ -13,6 +13,7 @@ from jaxtyping import Float, Float64, Int32, Int64
 from inoc.heuristics.tokens.layout import RaggedLayout, differences
 from inoc.heuristics.tokens.terms import Engine, Term
 
+Pieces = Int64[np.ndarray, " piece"]
 MOVED = 0.1
 """nats; a token moves if its abs(delta) is above this."""
 RARE = 0.1
@@ -119,11 +120,7 @@ class TokenSums:
 
 
 def count_positions(
-    counts: Int32[np.ndarray, "row position"],
-    mask: np.ndarray,
-    start: Int64[np.ndarray, " piece"],
-    stop: Int64[np.ndarray, " piece"],
-    position: Int64[np.ndarray, " piece"],
+    counts: Int32[np.ndarray, "row position"], mask: np.ndarray, start: Pieces, stop: Pieces, position: Pieces
 ) -> None:
     """counts[:, position + i] += mask[:, start + i] for every piece [start, stop) of `mask`."""
     bits = mask.view(np.uint8)

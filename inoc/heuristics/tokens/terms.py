@@ -15,6 +15,8 @@ from typing import NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
+Block = Float32[np.ndarray, "prefix_type prompt token"]
+Valid = Bool[np.ndarray, "prefix_type prompt token"]
 A = TypeVar("A")
 Function = Callable[..., object]
 
@@ -122,12 +124,7 @@ class Engine(Protocol):
 
     name: str
 
-    def block_sums(
-        self,
-        delta: Float32[np.ndarray, "prefix_type prompt token"],
-        valid: Bool[np.ndarray, "prefix_type prompt token"] | None,
-        terms: tuple[Term, ...],
-    ) -> BlockSums:
+    def block_sums(self, delta: Block, valid: Valid | None, terms: tuple[Term, ...]) -> BlockSums:
         """Sums over the tokens of a block. `delta` is 0 where not `valid`; None means that all are valid."""
         ...
 
