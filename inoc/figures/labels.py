@@ -21,6 +21,7 @@ from matplotlib.transforms import Bbox, BboxBase, IdentityTransform
 
 from inoc.figures import house
 
+Column = Float64[np.ndarray, " point"]
 RINGS = (5.0, 9.0, 14.0, 20.0, 27.0)
 """Distances in points at which a place is tried."""
 DIRECTIONS = tuple(np.radians(a) for a in (20, 160, -20, -160, 90, -90, 45, 135, -45, -135, 0, 180))
@@ -166,7 +167,7 @@ class EndLabels(_Names):
 
 def curves(
     ax: Axes,
-    x: Float64[np.ndarray, " point"],
+    x: Column,
     lines: Float64[np.ndarray, "run point"],
     names: Sequence[str],
     roles: Sequence[str],
@@ -191,8 +192,8 @@ def curves(
 
 def name_points(
     ax: Axes,
-    x: Float64[np.ndarray, " point"],
-    y: Float64[np.ndarray, " point"],
+    x: Column,
+    y: Column,
     order: Sequence[int],
     names: Sequence[str],
     roles: Sequence[str],
@@ -218,12 +219,7 @@ def spread(wanted: Float64[np.ndarray, " label"], gap: float, low: float, high: 
     return places
 
 
-def extremes(
-    x: Float64[np.ndarray, " point"],
-    y: Float64[np.ndarray, " point"],
-    most: int = 12,
-    groups: Sequence[str] | None = None,
-) -> list[int]:
+def extremes(x: Column, y: Column, most: int = 12, groups: Sequence[str] | None = None) -> list[int]:
     """Indices of the points farthest out, farthest first, in units of the spread of each axis.
 
     With `groups` (roles), the farthest of each group in turn, so that every group has a name.

@@ -16,6 +16,7 @@ from inoc.figures.spectrum import WORDS, Kind
 from inoc.heuristics.frame.differences import difference
 from inoc.store.store import Store
 
+Features = Float64[np.ndarray, " feature"]
 DENSE = 400
 """Above this number of examples, only the farthest out keep names away."""
 
@@ -155,9 +156,7 @@ def plot_token_loadings(
     return ax
 
 
-def concentration(
-    loading: Float64[np.ndarray, " feature"],
-) -> tuple[Float64[np.ndarray, " feature"], Float64[np.ndarray, " feature"]]:
+def concentration(loading: Features) -> tuple[Features, Features]:
     """(share of the features, share of the squared loading they carry), the strongest first."""
     energy = np.sort(loading**2)[::-1]
     total = float(energy.sum())

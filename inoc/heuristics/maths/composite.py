@@ -8,6 +8,8 @@ from jaxtyping import Bool, Float, Float64
 from inoc.heuristics.frame.decorators import heuristic
 from inoc.heuristics.maths.gram import z_scores
 
+Column = Float64[np.ndarray, " prompt"]
+Coordinates = Float64[np.ndarray, "prefix_type prompt component"]
 Rows = Float[np.ndarray, " row"]
 Cells = Float64[np.ndarray, "trait prefix_type prompt"]
 ROW_DIMS = ("trait", "prefix_type", "prompt")
@@ -33,8 +35,8 @@ def composite_rows(
 def composite(
     elicitation: Float64[np.ndarray, "trait prompt"],
     coordinates: Float64[np.ndarray, "trait prefix_type prompt component"],
-    distance: Float64[np.ndarray, " prompt"],
-    spread: Float64[np.ndarray, " prompt"],
+    distance: Column,
+    spread: Column,
     prefix_types: Sequence[str],
     recipe: str,
 ) -> Cells:
@@ -74,9 +76,7 @@ def composite(
     formula="embedding cosine to the centroid of the other trait's family", units="1", dims=("trait", "prompt"),
 )  # fmt: skip
 def cross_cosine(
-    cos_to_negative: Float64[np.ndarray, " prompt"],
-    cos_to_positive: Float64[np.ndarray, " prompt"],
-    trait_roles: Sequence[str],
+    cos_to_negative: Column, cos_to_positive: Column, trait_roles: Sequence[str]
 ) -> Float64[np.ndarray, "trait prompt"]:
     """H9a: for rows of the positive trait the cosine to the negative family, and the reverse.
 
@@ -93,16 +93,14 @@ def cross_cosine(
 
 def _signed_second(
     name: str, symbol: str, source: str, words: str, units: str
-) -> Callable[[Float64[np.ndarray, "prefix_type prompt component"], Sequence[str]], Cells]:
+) -> Callable[[Coordinates, Sequence[str]], Cells]:
     @heuristic(
         name=name, symbol=symbol, family="composite", level="token", units=units, dims=ROW_DIMS,
         long_name=f"second {words} coordinate, signed by trait",
         formula=f"{source} component 2; + on negative-trait rows, - on positive-trait rows",
         inputs={"coordinates": source},
     )  # fmt: skip
-    def signed_second(
-        coordinates: Float64[np.ndarray, "prefix_type prompt component"], trait_roles: Sequence[str]
-    ) -> Cells:
+    def signed_second(coordinates: Coordinates, trait_roles: Sequence[str]) -> Cells:
         """The second coordinate, sign + on rows of the negative trait and - on rows of the positive trait.
 
         Args:

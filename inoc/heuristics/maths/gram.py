@@ -14,6 +14,11 @@ from inoc.heuristics.frame.declarations import MATRICES
 from inoc.heuristics.frame.decorators import intermediate
 from inoc.heuristics.frame.registry import dimension
 
+Square = Float64[np.ndarray, "prompt prompt"]
+Coordinates = Float64[np.ndarray, "prompt component"]
+Shares = Float64[np.ndarray, " component"]
+Mask = Bool[np.ndarray, " prompt"]
+Column = Float64[np.ndarray, " prompt"]
 COMPONENTS = 5
 dimension("component", tuple(range(1, COMPONENTS + 1)))
 TIE = 1e-9
@@ -28,12 +33,12 @@ Grams = Float64[np.ndarray, "prefix_type prompt prompt"]
 class Decomposition(NamedTuple):
     """Leading components of a matrix with prompts as rows; strongest first."""
 
-    coordinates: Float64[np.ndarray, "prompt component"]
+    coordinates: Coordinates
     """U s: the projection of each prompt on each component, in the units of the rows times sqrt(columns)."""
-    share: Float64[np.ndarray, " component"]
+    share: Shares
     """s^2 / sum s^2: explained variance for PCA, energy share for SVD."""
-    singular_values: Float64[np.ndarray, " component"]
-    variance_ratio: Float64[np.ndarray, " component"]
+    singular_values: Shares
+    variance_ratio: Shares
     """var over prompts of the coordinates / total variance: scikit-learn's `explained_variance_ratio_`."""
 
 
@@ -62,7 +67,7 @@ def standardized(rows: Float[np.ndarray, "*batch prompt column"]) -> Float64[np.
     return np.where(constant, np.where(finite, 0.0, np.nan), centered / np.where(constant, 1.0, std))
 
 
-def fix_signs(coordinates: Float64[np.ndarray, "prompt component"]) -> Float64[np.ndarray, "prompt component"]:
+def fix_signs(coordinates: Coordinates) -> Coordinates:
     """Flip columns so that the entry of largest absolute value is positive."""
     if coordinates.shape[0] == 0:
         return coordinates
@@ -71,9 +76,7 @@ def fix_signs(coordinates: Float64[np.ndarray, "prompt component"]) -> Float64[n
     return coordinates * np.where(np.take_along_axis(coordinates, leader[None], 0)[0] < 0, -1.0, 1.0)
 
 
-def decompose(
-    gram: Float64[np.ndarray, "prompt prompt"], *, centered: bool, components: int = COMPONENTS
-) -> Decomposition:
+def decompose(gram: Square, *, centered: bool, components: int = COMPONENTS) -> Decomposition:
     """PCA (`centered`: double-centered Gram) or SVD of the rows behind a Gram matrix, exact.
 
     Components beyond the number of prompts with data are NaN; a component whose energy is rounding error has
@@ -155,21 +158,15 @@ def svd_fit(gram: Grams) -> Fit:
     return [decompose(block, centered=False) for block in gram]
 
 
-def double_centered(gram: Float64[np.ndarray, "prompt prompt"]) -> Float64[np.ndarray, "prompt prompt"]:
+def double_centered(gram: Square) -> Square:
     """The Gram matrix of the rows minus their mean row."""
     mean = gram.mean(0)
     return gram - mean[None, :] - mean[:, None] + mean.mean()
 
 
 def trait_coordinates(
-    gram: Float64[np.ndarray, "prompt prompt"],
-    ph: Float64[np.ndarray, " prompt"],
-    member: Bool[np.ndarray, " prompt"],
-    neutral: Bool[np.ndarray, " prompt"],
-    *,
-    published: bool,
-    components: int = COMPONENTS,
-) -> tuple[Float64[np.ndarray, "prompt component"], Float64[np.ndarray, " component"]]:
+    gram: Square, ph: Column, member: Mask, neutral: Mask, *, published: bool, components: int = COMPONENTS
+) -> tuple[Coordinates, Shares]:
     """SVD coordinates within one trait's family plus the neutral prompts, oriented; NaN for all other prompts.
 
     `published` flips component j if the mean of the neutral prompts exceeds the mean of the others. Otherwise each
@@ -203,7 +200,7 @@ def _mean(values: Float64[np.ndarray, " n"]) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def z_sum(coordinates: Float64[np.ndarray, "prompt component"], components: int = 3) -> Float64[np.ndarray, " prompt"]:
+def z_sum(coordinates: Coordinates, components: int = 3) -> Column:
     """Sum over the first components of z-scores over the prompts with data (ddof=0); a constant component adds 0."""
     total = np.zeros(len(coordinates))
     for j in range(min(components, coordinates.shape[1])):

@@ -11,6 +11,8 @@ from jaxtyping import Float, Float32, Float64, Int64, Integer
 
 from inoc.heuristics.tokens.layout import token_positions
 
+Sizes = Int64[np.ndarray, " example"]
+Delta = Float32[np.ndarray, " token"]
 POSITIONS = 512
 """columns of the examples x positions matrix."""
 EXAMPLES_AT_A_TIME = 1024
@@ -62,9 +64,7 @@ def energy_shares(matrix: Matrix, recipe: Literal["corrected", "published"] = "c
         return (x @ axes[:components].T).var(axis=0) / total
 
 
-def position_shares(
-    delta: Float32[np.ndarray, " token"], row_size: Int64[np.ndarray, " example"], recipe: str
-) -> Shares:
+def position_shares(delta: Delta, row_size: Sizes, recipe: str) -> Shares:
     """`energy_shares` of the `position_matrix` of one row, from the Gram matrix of its positions.
 
     Args:
@@ -97,9 +97,7 @@ def position_shares(
 
 
 def position_gram(
-    delta: Float32[np.ndarray, " token"],
-    row_size: Int64[np.ndarray, " example"],
-    dtype: type[np.float32 | np.float64] = np.float64,
+    delta: Delta, row_size: Sizes, dtype: type[np.float32 | np.float64] = np.float64
 ) -> tuple[Float64[np.ndarray, "position position"], Float64[np.ndarray, " position"]]:
     """(X'X, column sums of X) of the examples x positions matrix X, first 512 positions."""
     width = min(POSITIONS, int(row_size.max(initial=0)))

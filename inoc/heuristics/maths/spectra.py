@@ -14,11 +14,11 @@ from inoc.heuristics.frame.decorators import heuristic, intermediate
 from inoc.heuristics.frame.protocols import Absent
 from inoc.heuristics.maths.gram import COMPONENTS, SIGN_RULE, Decomposition, trait_coordinates, z_sum
 
+Grams = Float64[np.ndarray, "prefix_type prompt prompt"]
+TraitCoordinates = Float64[np.ndarray, "trait prefix_type prompt component"]
 Coordinates = Float64[np.ndarray, "prefix_type prompt component"]
 Shares = Float64[np.ndarray, "prefix_type component"]
-TraitFit = tuple[
-    Float64[np.ndarray, "trait prefix_type prompt component"], Float64[np.ndarray, "trait prefix_type component"]
-]
+TraitFit = tuple[TraitCoordinates, Float64[np.ndarray, "trait prefix_type component"]]
 PER_COMPONENT = ("prefix_type", "prompt", "component")
 FIRST = f"first {COMPONENTS} components"
 TRAIT_SIGN = (
@@ -116,7 +116,7 @@ def svd(fit: Sequence[Decomposition]) -> Coordinates:
 
 @intermediate(name="trait_{token}svd_fit", matrices=MATRICES, inputs={"gram": "{token}gram"})
 def trait_fit(
-    gram: Float64[np.ndarray, "prefix_type prompt prompt"],
+    gram: Grams,
     ph: Float64[np.ndarray, "prefix_type prompt"],
     members: Bool[np.ndarray, "trait prompt"],
     neutral: Bool[np.ndarray, " prompt"],
@@ -156,7 +156,7 @@ def margins(fit: TraitFit) -> Float64[np.ndarray, "trait prefix_type component"]
         ),
     ),
 )  # fmt: skip
-def trait_svd(fit: TraitFit) -> Float64[np.ndarray, "trait prefix_type prompt component"]:
+def trait_svd(fit: TraitFit) -> TraitCoordinates:
     """H3 (w) and H4 (delta): singular coordinates within one trait's family plus the neutral prompts.
 
     Args:
@@ -174,9 +174,7 @@ def trait_svd(fit: TraitFit) -> Float64[np.ndarray, "trait prefix_type prompt co
     sign=TRAIT_SIGN, dims=("trait", "prefix_type", "prompt"), rests_on=PROMPTS,
     inputs={"trait_svd": "trait_{token}svd"},
 )  # fmt: skip
-def svd_zsum(
-    trait_svd: Float64[np.ndarray, "trait prefix_type prompt component"],
-) -> Float64[np.ndarray, "trait prefix_type prompt"]:
+def svd_zsum(trait_svd: TraitCoordinates) -> Float64[np.ndarray, "trait prefix_type prompt"]:
     """Sum of the z-scores over prompts of the first three trait coordinates.
 
     Args:
