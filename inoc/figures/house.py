@@ -242,12 +242,8 @@ def guide(ax: Axes, *, x: float | int | None = None, y: float | int | None = Non
 
 def units(text: str) -> str:
     """Units as an axis label shows them."""
-    return (
-        text.replace(" x ", " × ")
-        .replace("sqrt(", "√(")
-        .replace("(examples)", "examples")
-        .replace("(tokens)", "tokens")
-    )
+    text = text.replace(" x ", " × ").replace("sqrt(", "√(")
+    return text.replace("(examples)", "examples").replace("(tokens)", "tokens")
 
 
 @styled

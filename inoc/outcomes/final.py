@@ -152,18 +152,11 @@ def final_scores(
     for i in np.flatnonzero(np.isfinite(final).any(axis=(1, 2)) & ~np.isfinite(control).any(axis=(1, 2))):
         flags[i] = "; ".join(f for f in (flags[i], "no usable control with the same training settings") if f)
         final[i] = np.nan
+    judges = np.asarray(scores["judge"].transpose("run", "trait").values).astype(str)
     return FinalScores(
-        run=tuple(runs),
-        prompt=tuple(prompts),
-        prefix_type=tuple(_words(scores, "prefix_type")),
-        seed=seeds,
-        trait=tuple(traits),
-        step=chosen,
-        flag=tuple(flags),
-        score=final,
-        control=control,
-        judge=np.asarray(scores["judge"].transpose("run", "trait").values).astype(str),
-    )
+        tuple(runs), tuple(prompts), tuple(_words(scores, "prefix_type")), seeds, tuple(traits), step=chosen,
+        flag=tuple(flags), score=final, control=control, judge=judges,
+    )  # fmt: skip
 
 
 def check_judges(final: FinalScores, recipe: Recipe = "corrected", runs: Sequence[int] | None = None) -> None:

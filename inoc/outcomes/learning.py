@@ -54,11 +54,8 @@ def learn(table: xr.Dataset, relation: str, kind: str, features: Sequence[int]) 
     control = table["control"].values.astype(np.float64)
     on_target = table["on_target"].values.astype(bool)
     part = share(y, control)
-    used = (
-        (table["prefix_type"].values.astype(str) == kind)
-        & (on_target if relation == "on_target" else ~on_target)
-        & np.isfinite(part)
-    )
+    used = (table["prefix_type"].values.astype(str) == kind) & np.isfinite(part)
+    used = used & (on_target if relation == "on_target" else ~on_target)
     x = np.asarray(table["heuristic_value"].values, dtype=np.float64)
     kept = [c for c in features if used.any() and np.isfinite(x[c, used]).mean() >= COVERED]
     used = used & np.asarray(np.isfinite(x[kept]).all(axis=0))
@@ -67,14 +64,8 @@ def learn(table: xr.Dataset, relation: str, kind: str, features: Sequence[int]) 
         said = "prompt" if prompts == 1 else "prompts"
         return f"only {prompts} distinct trained {said} with heuristics for {kind} runs; {FEWEST} are needed"
     varied = [c for c in kept if np.ptp(x[c, used]) > 1e-9 * np.abs(x[c, used]).max()]
-    sample = Sample(
-        x[:, used],
-        part[used],
-        control[used],
-        table["prompt"].values[used].astype(str),
-        table["family"].values[used].astype(str),
-        table["experiment"].values[used].astype(str),
-    )
+    labels = (table[name].values[used].astype(str) for name in ("prompt", "family", "experiment"))
+    sample = Sample(x[:, used], part[used], control[used], *labels)
     names = tuple(str(name) for name in table["heuristic"].values)
     candidates = _candidates(varied, names) if prompts >= ENOUGH else (tuple(varied[:1]),)
     columns, predictor = chosen_fit(sample, candidates)
@@ -119,21 +110,13 @@ def errors_of(models: Mapping[tuple[str, str], Model | str], kinds: Sequence[str
                     if predictor in predicted:
                         found = predicted[predictor] * sample.control
                         wrong[i, j, k, m] = error(found, sample.share * sample.control)
-    dims = ("relation", "kind")
+    dims = ("relation", "prefix_type", "left_out", "predictor")
+    labels = (RELATIONS, kinds, LEFT_OUT, PREDICTORS)
     return xr.Dataset(
         {
-            "error": (
-                (*dims, "left_out", "predictor"),
-                wrong,
-                {"units": "pp", "long_name": "RMSE on what was left out"},
-            ),
-            "model": (dims, described),
-        }
-        | {name: (dims, values) for name, values in count.items()},
-        coords={
-            "relation": list(RELATIONS),
-            "kind": list(kinds),
-            "left_out": list(LEFT_OUT),
-            "predictor": list(PREDICTORS),
+            "error": (dims, wrong, {"units": "pp", "long_name": "RMSE on what was left out"}),
+            "model": (dims[:2], described),
+            **{name: (dims[:2], values) for name, values in count.items()},
         },
-    ).rename(kind="prefix_type")
+        coords={dim: list(names) for dim, names in zip(dims, labels, strict=True)},
+    )

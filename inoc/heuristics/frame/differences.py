@@ -93,8 +93,8 @@ def example_differences(tokens: TokenLike, prefix_type: int) -> np.ndarray:
     for p in range(len(tokens.prompts)):
         delta = tokens.prefixed[prefix_type, p] - default
         finite = np.isfinite(delta)
-        total = np.add.reduceat(np.where(finite, delta, 0).astype(np.float64), starts) if len(filled) else starts
-        n = np.add.reduceat(finite.astype(np.int64), starts) if len(filled) else starts
+        total = np.add.reduceat(np.where(finite, delta, 0).astype(np.float64), starts)
+        n = np.add.reduceat(finite.astype(np.int64), starts)
         with np.errstate(invalid="ignore", divide="ignore"):
             w[p, filled] = total / n
     return w
@@ -128,10 +128,6 @@ def _role(store: StoreLike, prompts: tuple[str, ...]) -> dict[str, object]:
 def _labeled(
     data: object, dims: tuple[Hashable, ...], coords: Mapping[str, object], units: str, prefix_type: str
 ) -> xr.DataArray:
-    variable = xr.Variable(
-        dims,
-        data,
-        {"long_name": "logprob with minus without the prompt", "units": units, "prefix_type": prefix_type},
-        fastpath=True,
-    )
+    attrs = {"long_name": "logprob with minus without the prompt", "units": units, "prefix_type": prefix_type}
+    variable = xr.Variable(dims, data, attrs, fastpath=True)
     return xr.DataArray(variable, coords=coords, name="difference")

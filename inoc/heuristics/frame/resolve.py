@@ -76,14 +76,6 @@ class Resolver:
             warnings.warn(f"heuristic '{name}' is left out: {reason}", RuntimeWarning, stacklevel=2)
             raise Absent(reason) from error
 
-    def value(self, entry: Heuristic) -> np.ndarray:
-        """The array of a heuristic or companion.
-
-        Raises:
-            Absent: It cannot be computed; the message says why.
-        """
-        return cast(np.ndarray, self.get(entry.name))
-
     def _fitted(self, entry: Heuristic, value: object) -> np.ndarray:
         values = np.asarray(value)
         sizes = [self._sizes(dim) for dim in entry.dims]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -138,7 +138,7 @@ def _measure(chosen: Sequence[Heuristic], inputs: Inputs) -> Table:
     absent: dict[str, str] = {}
     for variable in (variable for entry in chosen for variable in entry.variables()):
         try:
-            values = resolver.value(variable)
+            values = cast(np.ndarray, resolver.get(variable.name))
             variables[variable.name] = Variable(variable.dims, values, attributes(variable, values, inputs, resolver))
         except Absent as reason:
             absent[variable.name] = str(reason)
