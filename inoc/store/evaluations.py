@@ -18,7 +18,14 @@ LOSSES = ("update", "loss", "learning_rate")
 
 
 def put_run(store: Reader, plan: RunPlan) -> None:
-    """See `StoreWriter.put_run`."""
+    """Make room for a run's evaluations; called again with more steps it grows.
+
+    Args:
+        plan: The run and the labels of its evaluations.
+
+    Raises:
+        OtherSettings: The run is stored with other labels, judges or settings.
+    """
     where = f"runs/{check_name(plan.name, 'run')}"
     unique(plan.steps, f"run {plan.name}: step")
     old: list[int] = []
@@ -65,32 +72,44 @@ def _planned(store: Reader, name: str) -> str:
 
 def put_scores(
     store: Reader,
-    name: str,
-    train_step: int,
+    run: str,
+    step: int,
     condition: str,
     scores: Float[np.ndarray, "trait instruction"],
-    coverage: Float[np.ndarray, "trait instruction"] | None,
-    judges: Mapping[str, str] | None,
-    generations: Sequence[str] | None,
+    coverage: Float[np.ndarray, "trait instruction"] | None = None,
+    judge: Mapping[str, str] | None = None,
+    generations: Sequence[str] | None = None,
 ) -> None:
-    """See `StoreWriter.put_scores`."""
-    where = _planned(store, name)
+    """Store a planned evaluation: data, then its marker.
+
+    Args:
+        run, step, condition: Which evaluation.
+        scores: 0-100; NaN = not judged.
+        coverage: Probability mass of valid judge answers, 0-1.
+        judge: Identity of the judge by trait, where known.
+        generations: The answers, one per instruction, where the run is planned with them.
+
+    Raises:
+        OtherSettings: A judge differs from the one put_run stored.
+        BadInput: The evaluation is not planned, or shapes disagree.
+    """
+    where = _planned(store, run)
     steps, conditions = store.read(f"{where}/step").tolist(), store.labels(f"{where}/condition")
-    if train_step not in steps or condition not in conditions:
+    if step not in steps or condition not in conditions:
         raise BadInput(
-            f"run {name!r} plans no evaluation at step {train_step}, condition {condition!r}. "
+            f"run {run!r} plans no evaluation at step {step}, condition {condition!r}. "
             "Fix: call put_run with them first."
         )
-    cell = steps.index(train_step), conditions.index(condition)
-    what = f"run {name}, step {train_step}, condition {condition}"
+    cell = steps.index(step), conditions.index(condition)
+    what = f"run {run}, step {step}, condition {condition}"
     shape = store.shape(f"{where}/score")[2:]
     cover = np.full(shape, np.nan) if coverage is None else coverage
     if scores.shape != shape or cover.shape != shape:
         raise BadInput(f"{what}: scores of shape {scores.shape}, the run has {shape} (trait, instruction).")
-    for trait, judge in zip(store.labels(f"{where}/trait"), store.labels(f"{where}/judge"), strict=True):
-        if judges is not None and judges.get(trait, judge) != judge:
+    for trait, known in zip(store.labels(f"{where}/trait"), store.labels(f"{where}/judge"), strict=True):
+        if judge is not None and judge.get(trait, known) != known:
             raise OtherSettings(
-                f"{what}: {trait} is judged by {judge!r} in the store, now by {judges[trait]!r}. "
+                f"{what}: {trait} is judged by {known!r} in the store, now by {judge[trait]!r}. "
                 "Fix: give the run another name, or choose another store."
             )
     texts = store.has(f"{where}/generation")
@@ -133,16 +152,23 @@ def check_evaluation(store: Reader, where: str, cell: Cell) -> None:
 
 def append_losses(
     store: Reader,
-    name: str,
+    run: str,
     updates: Int[np.ndarray, " update"],
     loss: Float[np.ndarray, " update"],
-    learning_rate: Float[np.ndarray, " update"] | None,
+    learning_rate: Float[np.ndarray, " update"] | None = None,
 ) -> None:
-    """See `StoreWriter.append_losses`."""
-    where = _planned(store, name)
+    """Store training losses; an update already stored is replaced.
+
+    Args:
+        run: A planned run.
+        updates: Numbers of the updates.
+        loss: Nats per weighted token.
+        learning_rate: The rate of each update, where known.
+    """
+    where = _planned(store, run)
     rate = np.full(len(updates), np.nan) if learning_rate is None else learning_rate
     if not len(updates) == len(loss) == len(rate):
-        raise BadInput(f"run {name!r}: {len(updates)} updates, {len(loss)} losses, {len(rate)} learning rates.")
+        raise BadInput(f"run {run!r}: {len(updates)} updates, {len(loss)} losses, {len(rate)} learning rates.")
     old = [store.read(f"{where}/{v}") for v in LOSSES]
     table = {int(u): row for u, *row in (*zip(*old, strict=True), *zip(updates, loss, rate, strict=True))}
     rows = sorted(table)

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from inoc.errors import BadInput, OtherSettings
 from inoc.store.files import Transaction, chunk_shape, transaction
 from inoc.store.reader import Reader
-from inoc.store.schema import GROUPS, PromptInfo, VariableSpec
+from inoc.store.schema import GROUPS, PromptInfo, VariableSpec, check_name
 
 T = TypeVar("T")
 Columns = Mapping[str, np.ndarray | Sequence[str]]
@@ -99,8 +99,17 @@ def unique(keys: Sequence[str] | Sequence[int], what: str) -> None:
 _PROMPT_COLUMNS = ("prompt", "text", "group", "family", "role")
 
 
-def put_prompts(store: Reader, rows: Sequence[PromptInfo]) -> None:
-    """See `StoreWriter.put_prompts`."""
+def put_prompts(store: Reader, prompts: Sequence[PromptInfo | Mapping[str, str]]) -> None:
+    """Store prompts in the order given; those already stored and not named follow.
+
+    Args:
+        prompts: Key, text, group, family and role of each.
+
+    Raises:
+        OtherSettings: A prompt is stored with another text.
+        BadInput: A key comes twice.
+    """
+    rows = [p if isinstance(p, PromptInfo) else PromptInfo(**p) for p in prompts]
     unique([r.key for r in rows], "prompt")
     if store.has("prompts"):
         table = zip(*(store.labels(f"prompts/{c}") for c in _PROMPT_COLUMNS), strict=True)
@@ -119,15 +128,32 @@ def put_prompts(store: Reader, rows: Sequence[PromptInfo]) -> None:
 def put_completions(
     store: Reader,
     completion_set: str,
+    *,
     example_ids: Sequence[str],
-    columns: Mapping[str, np.ndarray | Sequence[str] | None],
-    token_ids: Int[np.ndarray, " token"] | None,
+    row_size: Int[np.ndarray, " example"] | None = None,
+    token_ids: Int[np.ndarray, " token"] | None = None,
+    instructions: Sequence[str] | None = None,
+    completions: Sequence[str] | None = None,
 ) -> None:
-    """See `StoreWriter.put_completions`."""
-    what, where = f"completion set {completion_set!r}", f"completions/{completion_set}"
+    """Store a completion set as contiguous ragged rows. What is unknown is left out.
+
+    Args:
+        completion_set: "train", "control", "positive", "negative" or a name of the user's.
+        example_ids: Unique in the set.
+        row_size: Tokens of each example.
+        token_ids: Token ids of all examples, one after another.
+        instructions: Texts, one per example.
+        completions: Texts, one per example.
+
+    Raises:
+        OtherSettings: The set is stored with other content.
+        BadInput: Lengths disagree or an example id comes twice.
+    """
+    where = f"completions/{check_name(completion_set, 'completion set')}"
+    what = f"completion set {completion_set!r}"
     unique(example_ids, f"in {what}, example id")
-    known: dict[str, np.ndarray | Sequence[str]] = {"example_id": example_ids}
-    known |= {name: values for name, values in columns.items() if values is not None}
+    columns = {"example_id": example_ids, "row_size": row_size, "instruction": instructions, "completion": completions}
+    known = {name: values for name, values in columns.items() if values is not None}
     for name, values in known.items():
         if len(values) != len(example_ids):
             raise BadInput(f"{what}: {len(values)} {name} for {len(example_ids)} examples.")
@@ -170,15 +196,27 @@ def merge_rows(
 
 def put_elicitation(
     store: Reader,
+    *,
     prompts: Sequence[str],
     traits: Sequence[str],
     instructions: Sequence[str],
     score: Float[np.ndarray, "trait prompt instruction"],
-    baseline: Float[np.ndarray, "trait instruction"] | None,
     judges: Sequence[str],
-    coverage: Float[np.ndarray, "trait prompt instruction"] | None,
+    baseline: Float[np.ndarray, "trait instruction"] | None = None,
+    coverage: Float[np.ndarray, "trait prompt instruction"] | None = None,
 ) -> None:
-    """See `StoreWriter.put_elicitation`."""
+    """Store the base model's scores with each prompt; rows of prompts already stored are replaced.
+
+    Args:
+        prompts, traits, instructions: Labels of the scores.
+        score: 0-100; NaN = not judged.
+        judges: Identity of the judge by trait, in the order of `traits`.
+        baseline: Scores without any prompt, 0-100.
+        coverage: Probability mass of valid judge answers, 0-1.
+
+    Raises:
+        OtherSettings: Traits, instructions or judges differ from those stored.
+    """
     where = "elicitation"
     fixed = {"trait": tuple(traits), "instruction": tuple(instructions), "judge": tuple(judges)}
     if store.has(where):
@@ -198,14 +236,31 @@ def put_elicitation(
     put_group(store, where, {**fixed, "prompt": keys, "baseline": baseline, **merged})
 
 
-def put_by_prompt(store: Reader, where: str, prompts: Sequence[str], columns: Mapping[str, np.ndarray]) -> None:
-    """Self-perplexity and embeddings: rows by prompt, new ones replacing stored ones of the same key."""
+def _put_by_prompt(store: Reader, where: str, prompts: Sequence[str], columns: Mapping[str, np.ndarray]) -> None:
+    """Rows by prompt, new ones replacing stored ones of the same key."""
     keys, merged = merge_rows(store, where, prompts, columns, {})
     put_group(store, where, {"prompt": keys, **merged})
 
 
+def put_self_perplexity(
+    store: Reader, prompts: Sequence[str], raw: Float[np.ndarray, " prompt"], context: Float[np.ndarray, " prompt"]
+) -> None:
+    """-logprob per token of each prompt text, alone and as the first words of a user turn (nats)."""
+    _put_by_prompt(store, "self_perplexity", prompts, {"raw": raw, "context": context})
+
+
+def put_embeddings(
+    store: Reader,
+    prompts: Sequence[str],
+    vectors: Float[np.ndarray, "prompt feature"],
+    columns: Mapping[str, Float[np.ndarray, " prompt"]] | None = None,
+) -> None:
+    """Unit vectors of the prompt texts, and columns over the rephrasing pools (`rephrase_mean`, ...)."""
+    _put_by_prompt(store, "embeddings", prompts, {"prompt_vector": vectors, **(columns or {})})
+
+
 def put_rephrasings(store: Reader, pools: Mapping[str, Sequence[str]]) -> None:
-    """See `StoreWriter.put_rephrasings`."""
+    """Store rephrasing pools by prompt key; a pool already stored under a key is replaced."""
     rows = [(key, text) for key, pool in {**store.rephrasings, **pools}.items() for text in pool]
     columns = {"prompt": [key for key, _ in rows], "text": [text for _, text in rows]}
     put_group(store, "rephrasings", columns)

@@ -108,10 +108,20 @@ def put_unit(
     store: Reader,
     unit: Unit,
     logprobs: Float[np.ndarray, " cell"],
-    rephrasing: Int[np.ndarray, " example"] | None,
-    level: Level,
+    rephrasing: Int[np.ndarray, " example"] | None = None,
+    level: Level = "token",
 ) -> None:
-    """See `StoreWriter.put_unit`."""
+    """Store a planned unit: data, then its marker. NaN is missing data.
+
+    Args:
+        unit: Completion set, prefix type, prompt.
+        logprobs: One value per token (level "token") or per example, nats, in the order of the set.
+        rephrasing: Index into the prompt's pool of the rephrasing that each example got (prefix type "mix").
+        level: The level of the values.
+
+    Raises:
+        BadInput: The unit is not planned, or the values are of wrong length, infinite or positive.
+    """
     group = group_of(unit.completion_set, level)
     what = f"{unit.completion_set}/{unit.prefix_type}/{unit.prompt or 'default'}"
     cell = _cell(store, group, unit)

@@ -5,13 +5,15 @@ Everything else changes all at once (`files.transaction`). One writer at a time 
 """
 
 import errno
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from types import TracebackType
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from inoc.atomic import flush, write_atomic
 from inoc.errors import BadInput, InocError, OtherSettings
@@ -21,9 +23,11 @@ from inoc.store.fingerprint import difference
 from inoc.store.lock import Lock
 from inoc.store.opening import clear_staged, read_root
 from inoc.store.reader import Reader
-from inoc.store.runs import RunPlan
-from inoc.store.schema import SCHEMA, SCHEMA_VERSION, Level, PromptInfo, TraitInfo, Unit, check_name
+from inoc.store.schema import SCHEMA, SCHEMA_VERSION, Level, TraitInfo, Unit
 from inoc.store.store import Store
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @contextmanager
@@ -31,6 +35,17 @@ def writing(path: Path) -> Generator[Reader]:
     """The store to change, as it is now; errors of the disk become one sentence."""
     with disk_errors(path):
         yield Reader(path)
+
+
+def _writes(put: Callable[Concatenate[Reader, P], T]) -> "Callable[Concatenate[StoreWriter, P], T]":
+    """The function as a method of the writer."""
+
+    @wraps(put)
+    def method(self: "StoreWriter", *args: P.args, **kwargs: P.kwargs) -> T:
+        with writing(self.path) as store:
+            return put(store, *args, **kwargs)
+
+    return method
 
 
 _NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
@@ -199,34 +214,7 @@ class StoreWriter:
 
     # log-probabilities
 
-    def put_completions(
-        self,
-        completion_set: str,
-        *,
-        example_ids: Sequence[str],
-        row_size: Int[np.ndarray, " example"] | None = None,
-        token_ids: Int[np.ndarray, " token"] | None = None,
-        instructions: Sequence[str] | None = None,
-        completions: Sequence[str] | None = None,
-    ) -> None:
-        """Store a completion set as contiguous ragged rows. What is unknown is left out.
-
-        Args:
-            completion_set: "train", "control", "positive", "negative" or a name of the user's.
-            example_ids: Unique in the set.
-            row_size: Tokens of each example.
-            token_ids: Token ids of all examples, one after another.
-            instructions: Texts, one per example.
-            completions: Texts, one per example.
-
-        Raises:
-            OtherSettings: The set is stored with other content.
-            BadInput: Lengths disagree or an example id comes twice.
-        """
-        with writing(self.path) as store:
-            name = check_name(completion_set, "completion set")
-            columns = {"row_size": row_size, "instruction": instructions, "completion": completions}
-            tables.put_completions(store, name, example_ids, columns, token_ids)
+    put_completions = _writes(tables.put_completions)
 
     def plan(
         self,
@@ -264,26 +252,7 @@ class StoreWriter:
         """Store the log-probabilities without prefix: one per token, or one mean per example (nats)."""
         self.put_unit(Unit.default(completion_set), logprobs, level=level)
 
-    def put_unit(
-        self,
-        unit: Unit,
-        logprobs: Float[np.ndarray, " cell"],
-        rephrasing: Int[np.ndarray, " example"] | None = None,
-        level: Level = "token",
-    ) -> None:
-        """Store a planned unit: data, then its marker. NaN is missing data.
-
-        Args:
-            unit: Completion set, prefix type, prompt.
-            logprobs: One value per token (level "token") or per example, nats, in the order of the set.
-            rephrasing: Index into the prompt's pool of the rephrasing that each example got (prefix type "mix").
-            level: The level of the values.
-
-        Raises:
-            BadInput: The unit is not planned, or the values are of wrong length, infinite or positive.
-        """
-        with writing(self.path) as store:
-            units.put_unit(store, unit, logprobs, rephrasing, level)
+    put_unit = _writes(units.put_unit)
 
     def verify(self) -> tuple[Unit, ...]:
         """Re-read every unit marked done; those whose data are damaged become pending again.
@@ -299,120 +268,11 @@ class StoreWriter:
 
     # everything else: each call changes its group all at once
 
-    def put_prompts(self, prompts: Sequence[PromptInfo | Mapping[str, str]]) -> None:
-        """Store prompts in the order given; those already stored and not named follow.
-
-        Args:
-            prompts: Key, text, group, family and role of each.
-
-        Raises:
-            OtherSettings: A prompt is stored with another text.
-            BadInput: A key comes twice.
-        """
-        rows = [p if isinstance(p, PromptInfo) else PromptInfo(**p) for p in prompts]
-        with writing(self.path) as store:
-            tables.put_prompts(store, rows)
-
-    def put_elicitation(
-        self,
-        *,
-        prompts: Sequence[str],
-        traits: Sequence[str],
-        instructions: Sequence[str],
-        score: Float[np.ndarray, "trait prompt instruction"],
-        judges: Sequence[str],
-        baseline: Float[np.ndarray, "trait instruction"] | None = None,
-        coverage: Float[np.ndarray, "trait prompt instruction"] | None = None,
-    ) -> None:
-        """Store the base model's scores with each prompt; rows of prompts already stored are replaced.
-
-        Args:
-            prompts, traits, instructions: Labels of the scores.
-            score: 0-100; NaN = not judged.
-            judges: Identity of the judge by trait, in the order of `traits`.
-            baseline: Scores without any prompt, 0-100.
-            coverage: Probability mass of valid judge answers, 0-1.
-
-        Raises:
-            OtherSettings: Traits, instructions or judges differ from those stored.
-        """
-        with writing(self.path) as store:
-            tables.put_elicitation(store, prompts, traits, instructions, score, baseline, judges, coverage)
-
-    def put_run(self, plan: RunPlan) -> None:
-        """Make room for a run's evaluations; called again with more steps it grows.
-
-        Args:
-            plan: The run and the labels of its evaluations.
-
-        Raises:
-            OtherSettings: The run is stored with other labels, judges or settings.
-        """
-        with writing(self.path) as store:
-            evaluations.put_run(store, plan)
-
-    def put_scores(
-        self,
-        run: str,
-        step: int,
-        condition: str,
-        scores: Float[np.ndarray, "trait instruction"],
-        coverage: Float[np.ndarray, "trait instruction"] | None = None,
-        judge: Mapping[str, str] | None = None,
-        generations: Sequence[str] | None = None,
-    ) -> None:
-        """Store a planned evaluation: data, then its marker.
-
-        Args:
-            run, step, condition: Which evaluation.
-            scores: 0-100; NaN = not judged.
-            coverage: Probability mass of valid judge answers, 0-1.
-            judge: Identity of the judge by trait, where known.
-            generations: The answers, one per instruction, where the run is planned with them.
-
-        Raises:
-            OtherSettings: A judge differs from the one put_run stored.
-            BadInput: The evaluation is not planned, or shapes disagree.
-        """
-        with writing(self.path) as store:
-            evaluations.put_scores(store, run, step, condition, scores, coverage, judge, generations)
-
-    def append_losses(
-        self,
-        run: str,
-        updates: Int[np.ndarray, " update"],
-        loss: Float[np.ndarray, " update"],
-        learning_rate: Float[np.ndarray, " update"] | None = None,
-    ) -> None:
-        """Store training losses; an update already stored is replaced.
-
-        Args:
-            run: A planned run.
-            updates: Numbers of the updates.
-            loss: Nats per weighted token.
-            learning_rate: The rate of each update, where known.
-        """
-        with writing(self.path) as store:
-            evaluations.append_losses(store, run, updates, loss, learning_rate)
-
-    def put_rephrasings(self, pools: Mapping[str, Sequence[str]]) -> None:
-        """Store rephrasing pools by prompt key; a pool already stored under a key is replaced."""
-        with writing(self.path) as store:
-            tables.put_rephrasings(store, pools)
-
-    def put_self_perplexity(
-        self, prompts: Sequence[str], raw: Float[np.ndarray, " prompt"], context: Float[np.ndarray, " prompt"]
-    ) -> None:
-        """-logprob per token of each prompt text, alone and as the first words of a user turn (nats)."""
-        with writing(self.path) as store:
-            tables.put_by_prompt(store, "self_perplexity", prompts, {"raw": raw, "context": context})
-
-    def put_embeddings(
-        self,
-        prompts: Sequence[str],
-        vectors: Float[np.ndarray, "prompt feature"],
-        columns: Mapping[str, Float[np.ndarray, " prompt"]] | None = None,
-    ) -> None:
-        """Unit vectors of the prompt texts, and columns over the rephrasing pools (`rephrase_mean`, ...)."""
-        with writing(self.path) as store:
-            tables.put_by_prompt(store, "embeddings", prompts, {"prompt_vector": vectors, **(columns or {})})
+    put_prompts = _writes(tables.put_prompts)
+    put_elicitation = _writes(tables.put_elicitation)
+    put_run = _writes(evaluations.put_run)
+    put_scores = _writes(evaluations.put_scores)
+    append_losses = _writes(evaluations.append_losses)
+    put_rephrasings = _writes(tables.put_rephrasings)
+    put_self_perplexity = _writes(tables.put_self_perplexity)
+    put_embeddings = _writes(tables.put_embeddings)
