@@ -189,11 +189,7 @@ def rephrasing_index(seed: int, prompt: str, example_id: str, size: int) -> int:
 def assign_rephrasings(
     seed: int, prompt: str, example_ids: Sequence[str], size: int, recipe: Recipe = "corrected"
 ) -> Int64[np.ndarray, " example"]:
-    """The index into the pool for every example. `published`: position in the sample modulo pool size.
-
-    Raises:
-        BadInput: the pool is empty.
-    """
+    """The index into the pool for every example. `published`: position in the sample modulo pool size."""
     if size < 1:
         raise BadInput(f"prompt {prompt!r} has no rephrasings. Fix: `inoc rephrase` makes them.")
     if recipe == "published":

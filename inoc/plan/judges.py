@@ -27,11 +27,7 @@ class Judges:
 
 
 def open_judges(experiment: Experiment) -> Judges:
-    """The judges of both traits; nothing is sent.
-
-    Raises:
-        BadInput: A trait names no judge.
-    """
+    """The judges of both traits; nothing is sent. BadInput where a trait names no judge."""
     judges: dict[str, Judge] = {}
     for role, trait in (("positive", experiment.traits.positive), ("negative", experiment.traits.negative)):
         if trait.judge is None:

@@ -40,11 +40,7 @@ class Texts:
 
 
 def make_texts(study: Study, questions: Sequence[Question], sampling: Sampling, file: str) -> Texts:
-    """Questions with their hash. `file` is relative to the samples in the study's work folder.
-
-    Raises:
-        BadInput: Two questions share an id.
-    """
+    """Questions with their hash; no two share an id. `file` is relative to the samples in the study's work folder."""
     if len({question.id for question in questions}) != len(questions):
         raise BadInput(f"{file}: two questions share an id, which decides the random stream. Fix: rename one.")
     mark = content_hash(questions, asdict(sampling), study.chat.identity())
@@ -54,13 +50,10 @@ def make_texts(study: Study, questions: Sequence[Question], sampling: Sampling, 
 def sample_requests(
     chat: Chat, context_length: int, groups: Sequence[Texts], checkpoint: Checkpoint | None = None
 ) -> tuple[SampleRequest, ...]:
-    """The requests of several groups as one batch.
+    """The requests of several groups as one batch; a request's id is `<index of the group>/<id of the question>`.
 
     Questions of the same id in several groups get the same random stream, so that their answers are compared in
-    pairs. A request's id is `<index of the group>/<id of the question>`.
-
-    Raises:
-        BadInput: A context leaves no room for an answer of `max_tokens`.
+    pairs. BadInput where a context leaves no room for an answer of `max_tokens`.
     """
     requests: list[SampleRequest] = []
     for n, texts in enumerate(groups):

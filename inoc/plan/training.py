@@ -107,21 +107,10 @@ def training_folder(study: Study, name: str) -> Path:
 
 
 def batches(n: int, settings: Hyperparameters, seed: int) -> tuple[tuple[int, ...], ...]:
-    """The indices of every update, in order.
+    """The indices of every update into the `n` training rows, in order.
 
     Each epoch is a fresh shuffle, and only full updates count: 10 000 rows at 32 per update are 312 updates, and the
     last 16 rows of an epoch join the first of the next or are left out.
-
-    Args:
-        n: Training rows.
-        settings: Batch size, accumulation and epochs.
-        seed: The run's seed.
-
-    Returns:
-        For every update, indices into the rows.
-
-    Raises:
-        BadInput: Not even one update is full.
     """
     size = settings.batch_size * settings.accumulation
     total = int(n * settings.epochs + 1e-9)

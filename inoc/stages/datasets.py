@@ -23,11 +23,8 @@ class Generated(NamedTuple):
 
 
 def write_set(name: str, path: Path, examples: Sequence[Example], record: Mapping[str, object]) -> Generated:
-    """Write a completion set without empty and repeated rows, and `record` next to it as `<name>.made.json`.
-
-    Raises:
-        BadResult: No row is left.
-    """
+    """Write a completion set without empty and repeated rows, and `record` next to it as `<name>.made.json`;
+    BadResult where no row is left."""
     kept: dict[tuple[str, str], Example] = {}
     empty = 0
     for example in examples:
@@ -46,12 +43,7 @@ def write_set(name: str, path: Path, examples: Sequence[Example], record: Mappin
 
 
 def from_dataset(experiment: Experiment, name: str, source: Dataset) -> Generated:
-    """Copy a split of a dataset into the completion set's file.
-
-    Raises:
-        BackendUnavailable: The `datasets` library is missing, or the hub cannot be reached.
-        BadInput: There is no such dataset, split or column, or a row is not text.
-    """
+    """Copy a split of a dataset, from a folder or the hub, into the completion set's file."""
     try:
         import datasets
     except ImportError:

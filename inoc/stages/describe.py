@@ -50,16 +50,6 @@ def describe(study: Study, *, embeddings: bool = True, watcher: Watcher = UNWATC
 
     The pool statistics of a prompt without a usable pool are NaN, which the watcher is told; they are made once the
     pool is there.
-
-    Args:
-        study: Whose prompts are described.
-        embeddings: Whether embeddings are made.
-        watcher: Who is told how it goes.
-
-    Raises:
-        BackendRejected: The backend makes no embeddings.
-        BadInput: A pool cannot be read.
-        OtherSettings: The store was made with other settings.
     """
     store = existing(study)
     keys = [prompt.key for prompt in study.experiment.prompt_list()]

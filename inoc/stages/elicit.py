@@ -24,9 +24,6 @@ def elicit(study: Study, prompts: Sequence[str] = (), watcher: Watcher = UNWATCH
         prompts: Only these, by key or group; empty for all.
         watcher: Who is told how it goes.
 
-    Returns:
-        How many prompts were judged, and how many were stored already.
-
     Raises:
         BadResult: 10 % or more of a prompt's answers could not be judged; the prompt stays pending.
         OtherSettings: The store holds answers to other instructions, or scores of other judges.

@@ -21,15 +21,7 @@ from inoc.store.writer import StoreWriter
 
 
 def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHED) -> JudgedReport:
-    """Sample and judge every pending cell.
-
-    Args:
-        study: Whose runs are evaluated.
-        runs: Only these; empty for all.
-        watcher: Who is told how it goes.
-
-    Returns:
-        How many cells were judged, and how many were stored already.
+    """Sample and judge every pending cell of the runs (empty: of all).
 
     Raises:
         IncompleteStore: A run is not trained yet.

@@ -13,15 +13,13 @@ from inoc.values import Json
 
 
 class Row(NamedTuple):
-    """One line of a forecast.
+    """One line of a forecast, about a completion set, a prompt or a run.
 
     Attributes:
-        name: What it is about: a completion set, a prompt, a run.
         unit: What is counted, such as "units" or "answers".
         total: How many the plan has.
         done: How many of them are made already.
         tokens: Tokens that the model will process for the rest; answers count at their full length.
-        detail: A remark.
     """
 
     name: str
@@ -34,14 +32,8 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a stage would do.
-
-    Attributes:
-        stage: The stage.
-        rows: One per completion set, prompt or run.
-        price: What the rest costs; None where the backend says no price or nothing is left.
-        notes: What the forecast leaves out.
-    """
+    """What a stage would do: one row per completion set, prompt or run, what the rest costs where the backend says a
+    price, and what the forecast leaves out."""
 
     stage: str
     rows: tuple[Row, ...]

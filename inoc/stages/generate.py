@@ -12,20 +12,7 @@ from inoc.stages.sampling import sample
 
 
 def generate(study: Study, sets: Sequence[str] = (), watcher: Watcher = UNWATCHED) -> tuple[Generated, ...]:
-    """Make every completion set that has `generate` or `dataset` and no file yet.
-
-    Args:
-        study: Whose sets are made.
-        sets: Only these; empty for all.
-        watcher: Who is told how it goes.
-
-    Returns:
-        What was made, in order.
-
-    Raises:
-        BadInput: The instructions or the dataset cannot be used.
-        BadResult: The backend answered wrongly, or no answer is left.
-    """
+    """Make every completion set (of `sets`, if any are named) that has `generate` or `dataset` and no file yet."""
     wanted = sets_to_make(study, sets)
     watcher.begin("generating", len(wanted))
     made: list[Generated] = []

@@ -32,11 +32,7 @@ class JudgedReport:
 
 
 def judge_responses(judges: Judges, cell: str, instructions: Sequence[str], responses: Sequence[str]) -> Scores:
-    """Judge every response for every trait.
-
-    Raises:
-        BadResult: 10 % or more of the scores of the cell are NaN; the message names it.
-    """
+    """Judge every response for every trait; BadResult where 10 % or more of the scores of the cell are NaN."""
     shape = (len(judges.traits), len(responses))
     score, coverage = np.full(shape, np.nan), np.full(shape, np.nan)
     for row, (trait, judge) in enumerate(judges.by_trait.items()):

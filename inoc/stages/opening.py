@@ -31,11 +31,8 @@ def existing(study: Study, scores: bool = False) -> Store | None:
 
 
 def open_writer(study: Study, store: Store | None, watcher: Watcher) -> StoreWriter:
-    """The study's store for writing, with its prompts; `store` is what `existing` found.
-
-    Raises:
-        InocError: What `backend.check` says, where the store is new.
-    """
+    """The study's store for writing, with its prompts; `store` is what `existing` found. A new store is made once
+    `backend.check` passes."""
     if store is None:
         study.backend.check()
     traits = study.experiment.traits

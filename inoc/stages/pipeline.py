@@ -30,19 +30,8 @@ class StageDone:
 
 
 def run_study(study: Study, stages: Sequence[Stage] = STAGES, watcher: Watcher = UNWATCHED) -> tuple[StageDone, ...]:
-    """Run the stages that the experiment and the backend have something for, in order.
-
-    Args:
-        study: What is run. Nothing that is stored already is made again.
-        stages: Only these, in this order.
-        watcher: Who is told how it goes.
-
-    Returns:
-        What each stage did.
-
-    Raises:
-        InocError: What a stage raises; what was done before is kept.
-    """
+    """Run the stages that the experiment and the backend have something for, in order. What is stored is not made
+    again; what was done before an error is kept."""
     done: list[StageDone] = []
     for stage in stages:
         try:

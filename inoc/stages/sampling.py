@@ -49,11 +49,7 @@ def kept_answers(texts: Texts, checkpoint: Checkpoint | None = None) -> tuple[An
 def keep_answers(
     study: Study, groups: Sequence[Texts], checkpoint: Checkpoint | None, completions: Iterable[Completion]
 ) -> None:
-    """Write the answers to what `sample_requests` asked into the files of the groups.
-
-    Raises:
-        BadResult: The backend left out, repeated or invented an answer; nothing is written then.
-    """
+    """Write the answers to what `sample_requests` asked into the files of the groups, all or none."""
     for texts, answers in zip(groups, collect_answers(study, groups, completions), strict=True):
         mark = answers_identity(texts.hash, checkpoint)
         write_rows(texts.file, [{"asked": mark, "n": len(answers)}, *(a._asdict() for a in answers)])

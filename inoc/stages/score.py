@@ -56,9 +56,6 @@ def score(
         prompts: Only these prompts, by key or group; empty for all.
         watcher: Who is told how it goes.
 
-    Returns:
-        How many units were scored, were stored already and are left.
-
     Raises:
         BadInput: Something is wrong with the files, the prompts or the lengths; nothing is scored then.
         OtherSettings: The store was made with other settings or texts.

@@ -27,15 +27,7 @@ FLUSH_EVERY = 20
 
 
 def train(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHED) -> tuple[Trained, ...]:
-    """Train what is not trained yet; a killed run resumes from its last state.
-
-    Args:
-        study: Whose runs are trained.
-        runs: Only these; empty for all.
-        watcher: Who is told how it goes.
-
-    Returns:
-        The record of every run.
+    """Train the runs (empty: all) that are not trained yet; a killed run resumes from its last state.
 
     Raises:
         BadInput: Something is wrong with data, pools or settings; nothing is trained then.
@@ -74,10 +66,7 @@ def forecast_training(study: Study, runs: Sequence[str] = ()) -> Forecast:
 
 
 def compare_runs(study: Study, store: Store | None, plans: Sequence[TrainingPlan]) -> dict[str, Trained]:
-    """Compare the plans with the store and with the records of finished runs.
-
-    Returns:
-        The records of the runs that are trained.
+    """Compare the plans with the store and with the records of finished runs, which are returned.
 
     Raises:
         OtherSettings: With one line for every field that changed.

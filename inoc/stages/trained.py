@@ -14,15 +14,8 @@ from inoc.stages.work import write_whole
 
 @dataclass(frozen=True)
 class Trained:
-    """What a finished run left behind.
-
-    Attributes:
-        run: Its name.
-        updates: How many updates it had.
-        checkpoints: What was kept, by update.
-        identity: The settings that decided the result, field by field; empty in records of earlier versions, which
-            held a hash only.
-    """
+    """What a finished run left behind: its checkpoints by update, and the settings that decided the result, by field
+    (empty in records of earlier versions, which held a hash only)."""
 
     run: str
     updates: int

@@ -48,12 +48,7 @@ class Layout(NamedTuple):
 
 
 def read_layout(directory: Path, where: str) -> Layout:
-    """The verified layout of an array.
-
-    Raises:
-        FileNotFoundError: there is no such array.
-        BrokenStore: its metadata are damaged or not schema v1.
-    """
+    """The verified layout of an array; BrokenStore where its metadata are damaged or not schema v1."""
     document = read_node(directory, f"/{where}")
     try:
         codecs = [c["name"] for c in cast(list[dict[str, str]], document["codecs"])]
@@ -90,12 +85,7 @@ class ChunkError(Exception):
 
 
 def read_chunk(path: Path, layout: Layout) -> np.ndarray:
-    """All values of a chunk, padding included, flat.
-
-    Raises:
-        FileNotFoundError: It is not written.
-        ChunkError: wrong size or checksum.
-    """
+    """All values of a chunk, padding included, flat; ChunkError where size or checksum are wrong."""
     data = path.read_bytes()
     body, crc = data[:-CRC_BYTES], data[-CRC_BYTES:]
     if len(crc) < CRC_BYTES or _crc(body) != struct.unpack("<I", crc)[0]:

@@ -134,11 +134,7 @@ def _crc(score: np.ndarray, coverage: np.ndarray, generations: Sequence[str] | N
 
 
 def check_evaluation(store: Reader, where: str, cell: Cell) -> None:
-    """Compare an evaluation that is marked done with its marker.
-
-    Raises:
-        BrokenStore: Data or marker are damaged, or contradict each other.
-    """
+    """Compare an evaluation that is marked done with its marker; BrokenStore where they contradict each other."""
     stored = read_marked(store, where, "unit_crc", cell)
     if stored is None:
         return

@@ -62,12 +62,7 @@ def node_bytes(document: Attributes) -> bytes:
 
 
 def read_node(directory: Path, where: str) -> dict[str, object]:
-    """The verified metadata of one group or array. `where` names it in errors.
-
-    Raises:
-        FileNotFoundError: there is no such node.
-        BrokenStore: the metadata are not JSON or fail their checksum.
-    """
+    """The verified metadata of one group or array; BrokenStore, naming `where`, where they are damaged."""
     raw = (directory / NODE).read_bytes()
     try:
         document = json.loads(raw)

@@ -59,11 +59,7 @@ def settle(path: Path) -> None:
 
 
 def steady(path: Path, read: Callable[[], T], tries: int = 8) -> T:
-    """Read something whose parts must agree; try again where a living writer may be changing it.
-
-    Raises:
-        BrokenStore: The parts do not agree, and no process is changing them.
-    """
+    """Read something whose parts must agree; try again where a living writer may be changing it."""
     for left in reversed(range(tries)):
         busy = is_locked(path)
         try:

@@ -68,14 +68,7 @@ class StoreSummary:
 
 
 def summarize(store: Reader) -> StoreSummary:
-    """Count what is there, what is pending and what is missing; reads every value once, a row at a time.
-
-    Args:
-        store: The store.
-
-    Returns:
-        Counts by prompt role, completion set, run and group, with the stored settings.
-    """
+    """Count what is there, what is pending and what is missing; reads every value once, a row at a time."""
     return steady(store.path, lambda: _summarize(store))
 
 

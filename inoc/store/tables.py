@@ -43,13 +43,8 @@ def make_room(
 ) -> None:
     """Give variables that are written cell by cell the size of their dims; stored ones grow.
 
-    Args:
-        change: The transaction.
-        store: The store as it is.
-        where: The group.
-        variables: Name to the number of leading dims along which a chunk has one index.
-        sizes: Size of every dim.
-        last: Chunk size along the last dim; about 1 MiB where None.
+    `variables`: name to the number of leading dims along which a chunk has one index. `last`: chunk size along the
+    last dim, about 1 MiB where None.
     """
     for name, lead in variables.items():
         spec, place = GROUPS[where.split("/")[0]][name], f"{where}/{name}"

@@ -160,11 +160,7 @@ def _cell(store: Reader, group: str, unit: Unit) -> Cell:
 
 
 def read_unit(store: Reader, group: str, cell: Cell) -> np.ndarray | None:
-    """The values of a unit that is marked done, checked in every way; None where it is pending.
-
-    Raises:
-        BrokenStore: Data or marker are damaged, contradict each other, or the values are not log-probabilities.
-    """
+    """The values of a unit that is marked done, or BrokenStore; None where it is pending."""
     variable, marker = _variables(cell)
     stored = read_marked(store, group, marker, cell)
     if stored is None:

@@ -51,17 +51,8 @@ def validate(path: str | Path) -> list[str]:
 
 
 def verify_units(path: str | Path) -> int:
-    """Read every token-level unit that is marked done; each must have all its values, as after scoring.
-
-    Args:
-        path: The store's directory.
-
-    Returns:
-        How many units were read. Pending units are not counted.
-
-    Raises:
-        BrokenStore: Naming the first damaged unit.
-    """
+    """How many token-level units are done; each is read and must have all its values, as after scoring, else
+    BrokenStore names it."""
     store, count = Reader(Path(path)), 0
     for name in store.subgroups(LOGPROB_GROUP["token"]):
         group = f"{LOGPROB_GROUP['token']}/{name}"

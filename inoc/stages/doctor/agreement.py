@@ -39,12 +39,9 @@ class AgreementReport:
     Attributes:
         one_by_one: the largest, against the same backend asked for single tokens in requests of their own.
         reference: what else scored the same model here; None where nothing could, and `not_compared` says why.
-        difference: the largest per token, against the reference.
-        mean: the mean absolute difference, against the reference.
+        difference: the largest per token, against the reference; `mean` is that of the absolute differences.
         worst: where the largest is.
         tolerance: what arithmetic explains.
-        cause: what is wrong; None where all is well.
-        seconds: wall time of all of it.
     """
 
     completions: int
@@ -71,13 +68,7 @@ class AgreementReport:
 
 
 def check_agreement(experiment: Experiment, backend: Backend, n: int = 20) -> AgreementReport:
-    """Score the first `n` completions of the experiment in one batch, and compare.
-
-    Raises:
-        BadInput: the experiment's files cannot be used.
-        BackendRejected: the backend does not score.
-        BadResult: an answer that cannot be right at all.
-    """
+    """Score the first `n` completions of the experiment in one batch, and compare."""
     begin = time.perf_counter()
     scorer = capable(backend, Scorer, "score")
     tolerance = TOLERANCE[experiment.model.dtype]
