@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inoc.cli.counted import counted
-from inoc.cli.options import json_option
+from inoc.cli.options import counted, json_option
 
 if TYPE_CHECKING:
     from inoc.experiment import Experiment

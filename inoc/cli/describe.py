@@ -2,7 +2,7 @@
 
 import click
 
-from inoc.cli.counted import counted
+from inoc.cli.options import counted
 from inoc.cli.stage_options import Call, stage_options
 
 

@@ -2,8 +2,7 @@
 
 import click
 
-from inoc.cli.counted import counted
-from inoc.cli.options import names
+from inoc.cli.options import counted, names
 from inoc.cli.stage_options import Call, stage_options
 
 

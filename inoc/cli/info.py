@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inoc.cli.counted import counted
-from inoc.cli.options import json_option, store_argument
+from inoc.cli.options import counted, json_option, store_argument
 
 if TYPE_CHECKING:
     from inoc.store.summary import StoreSummary

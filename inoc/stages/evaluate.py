@@ -76,11 +76,7 @@ def forecast_evaluation(study: Study, runs: Sequence[str] = ()) -> Forecast:
     for run, entry in plans:
         record = records[run.name]
         asked = [
-            Asked(
-                cell.texts,
-                (entry.name, cell.step, cell.condition) in done,
-                None if record is None else record.at(cell.step),
-            )
+            Asked(cell.texts, (entry.name, cell.step, cell.condition) in done, record.at(cell.step) if record else None)
             for cell in entry.cells
         ]
         detail = to_judge(asked) + ("" if record else ", not trained yet")

@@ -35,16 +35,13 @@ def open_writer(study: Study, store: Store | None, watcher: Watcher) -> StoreWri
     `backend.check` passes."""
     if store is None:
         study.backend.check()
-    traits = study.experiment.traits
+    traits = (("positive", study.experiment.traits.positive), ("negative", study.experiment.traits.negative))
     writer = StoreWriter.open(
         study.store,
         identity=store_identity(study) if store is None else store.identity,
         experiment=study.experiment.model_dump(mode="json"),
         provenance={"inoc": __version__, "backend": study.backend.name},
-        traits=[
-            TraitInfo(traits.positive.name, "positive", traits.positive.family),
-            TraitInfo(traits.negative.name, "negative", traits.negative.family),
-        ],
+        traits=[TraitInfo(trait.name, role, trait.family) for role, trait in traits],
     )
     try:
         for note in writer.notes:

@@ -101,16 +101,8 @@ def _forecast(study: Study, stage: Stage) -> Forecast:
         return Forecast(stage, (), None, (f"left out: {reason}",))
     if stage in ("train", "evaluate") and "train" in sets_to_make(study):
         return Forecast(stage, (), None, ("counted once the completion set train is made",))
-    match stage:
-        case "generate":
-            return forecast_generation(study)
-        case "score":
-            return forecast_scores(study)
-        case "describe":
-            return forecast_description(study, study.backend.capabilities.embed)
-        case "elicit":
-            return forecast_elicitation(study)
-        case "train":
-            return forecast_training(study)
-        case "evaluate":
-            return forecast_evaluation(study)
+    if stage == "describe":
+        return forecast_description(study, study.backend.capabilities.embed)
+    forecasts = {"generate": forecast_generation, "score": forecast_scores, "elicit": forecast_elicitation,
+                 "train": forecast_training, "evaluate": forecast_evaluation}  # fmt: skip
+    return forecasts[stage](study)

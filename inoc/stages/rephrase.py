@@ -162,9 +162,8 @@ def _make_pool(
     seed: int, settings: Rephrasings, rephraser: Rephraser, prompt: Prompt, have: Sequence[str], keep: Path
 ) -> tuple[str, ...]:
     mark = content_hash(rephraser.identity, settings.style, prompt.text)
-    rounds: list[list[str]] = []
-    if keep.exists():
-        rounds = [_lines(row["lines"]) for row in read_rows(keep) if row.get("mark") == mark]
+    kept = read_rows(keep) if keep.exists() else ()
+    rounds = [[str(line) for line in cast(list[object], row["lines"])] for row in kept if row.get("mark") == mark]
     template = CLOSE if settings.style == "close" else ORDINARY
     found = clean([*have, *(line for lines in rounds for line in lines)], prompt.text, settings.style)
     stale = 0
@@ -179,10 +178,6 @@ def _make_pool(
         stale = stale + 1 if len(found) == before else 0
     random.Random(f"{seed}/{prompt.key}").shuffle(found)
     return tuple(found[: settings.size])
-
-
-def _lines(row: object) -> list[str]:
-    return [str(line) for line in cast(list[object], row)]
 
 
 def report(key: str, pool: Sequence[str], asked: int) -> PoolReport:

@@ -1,12 +1,12 @@
 """Files of the work folder: what is costly to make is kept there, whole or not at all, until it is in the store."""
 
 import json
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from inoc.atomic import write_atomic
 from inoc.errors import BadInput, InocError
+from inoc.store.lock import Lock
 from inoc.values import Json
 
 
@@ -34,14 +34,7 @@ def read_rows(path: Path) -> tuple[Mapping[str, Json], ...]:
     return tuple(rows)
 
 
-@contextmanager
-def one_at_a_time(path: Path) -> Generator[None]:
+def one_at_a_time(path: Path) -> Lock:
     """Refuse a second process that would work in the same folder."""
-    from inoc.store.lock import Lock
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = Lock(path)
-    try:
-        yield
-    finally:
-        lock.release()
+    return Lock(path)

@@ -1,6 +1,7 @@
 """Arrays of a store: slices like NumPy, every chunk's checksum verified, units that are not done read as NaN."""
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from types import EllipsisType
 from typing import NamedTuple, cast
@@ -14,7 +15,6 @@ from inoc.store.chunks import (
     Piece,
     Selector,
     chunk_path,
-    grid,
     pieces,
     read_chunk,
     read_layout,
@@ -59,7 +59,7 @@ class StoredArray:
         selectors = _full_key(key, self.ndim)
         split = [pieces(s, n, c) for s, n, c in zip(selectors, self.shape, self.chunks, strict=True)]
         out = np.empty([n for _, n in split], self.dtype)
-        for parts in grid([p for p, _ in split]):
+        for parts in product(*(found for found, _ in split)):
             self._place(parts, out)
         return np.asarray(out[tuple(0 if isinstance(s, int) else slice(None) for s in selectors)])
 

@@ -14,7 +14,7 @@ from inoc.store.arrays import Axes, ExampleArrays, StoredArray, TokenArrays
 from inoc.store.files import NODE, node_attributes, read_node
 from inoc.store.opening import read_root, settle, steady
 from inoc.store.runs import RunInfo
-from inoc.store.schema import COMPLETION_SETS, LOGPROB_GROUP, PENDING, Level, TraitInfo, Unit
+from inoc.store.schema import COMPLETION_SETS, LOGPROB_GROUP, PENDING, Level, TraitInfo, Unit, known_first
 
 R = TypeVar("R", bound="Reader")
 P = ParamSpec("P")
@@ -126,9 +126,8 @@ class Reader:
     @property
     def completion_sets(self) -> tuple[str, ...]:
         """Sets that have log-probabilities at some level, "train" first."""
-        found = {name for group in LOGPROB_GROUP.values() for name in self.subgroups(group)}
-        known = [name for name in COMPLETION_SETS if name in found]
-        return (*known, *sorted(found - set(known)))
+        found = (name for group in LOGPROB_GROUP.values() for name in self.subgroups(group))
+        return known_first(found, COMPLETION_SETS)
 
     def levels(self, completion_set: str = "train") -> tuple[Level, ...]:
         """The levels that a set is stored at."""

@@ -3,7 +3,7 @@
 The page docs/store.md describes the same format in words; `inoc.store.validate` enforces it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from inoc.errors import BadInput
@@ -140,6 +140,12 @@ MAY_BE_UNWRITTEN: Mapping[str, frozenset[str]] = {
 }
 """Group -> variables written unit by unit; a chunk of any other that is not there is damage."""
 NESTED = ("completions", "logprobs", "example_logprobs", "runs")
+
+
+def known_first(names: Iterable[str], known: Sequence[str]) -> tuple[str, ...]:
+    """The known names in their order, then the others by name."""
+    found = set(names)
+    return (*(name for name in known if name in found), *sorted(found.difference(known)))
 
 
 def check_name(name: str, what: str) -> str:

@@ -31,6 +31,13 @@ def open_store(path: str | Path) -> "Store":
     return Store(Path(path))
 
 
+def _views():
+    """The labeled views; they import xarray."""
+    from inoc.store import views
+
+    return views
+
+
 class Store(Reader):
     """A store, read-only. Properties are read on first use and kept."""
 
@@ -50,9 +57,7 @@ class Store(Reader):
     @steadily
     def prompts(self) -> "xr.Dataset":
         """text, group, family, role by prompt key."""
-        from inoc.store import views
-
-        return views.prompts(self)
+        return _views().needed(self, "prompts", "prompts yet")
 
     @steadily
     def completions(self, completion_set: str = "train") -> "xr.Dataset":
@@ -67,46 +72,34 @@ class Store(Reader):
         Raises:
             IncompleteStore: The store has no completions of that set.
         """
-        from inoc.store import views
-
-        return views.completions(self, completion_set)
+        return _views().needed(self, f"completions/{completion_set}", f"completions of the set {completion_set!r}")
 
     @cached_property
     @steadily
     def elicitation(self) -> "xr.Dataset | None":
         """score(trait, prompt, instruction), baseline(trait, instruction), judge(trait); None if not measured."""
-        from inoc.store import views
-
-        return views.group(self, "elicitation")
+        return _views().group(self, "elicitation")
 
     @cached_property
     @steadily
     def scores(self) -> "xr.Dataset | None":
         """score and coverage (run, step, condition, trait, instruction), judge(run, trait); None without runs."""
-        from inoc.store import views
-
-        return views.scores(self)
+        return _views().scores(self)
 
     @cached_property
     @steadily
     def losses(self) -> "xr.Dataset | None":
         """loss and learning_rate (run, update); None without losses."""
-        from inoc.store import views
-
-        return views.losses(self)
+        return _views().losses(self)
 
     @cached_property
     @steadily
     def self_perplexity(self) -> "xr.Dataset | None":
         """raw, context (prompt); None if not measured."""
-        from inoc.store import views
-
-        return views.group(self, "self_perplexity")
+        return _views().group(self, "self_perplexity")
 
     @cached_property
     @steadily
     def embeddings(self) -> "xr.Dataset | None":
         """prompt_vector(prompt, feature) and columns over the rephrasing pools; None if not made."""
-        from inoc.store import views
-
-        return views.group(self, "embeddings")
+        return _views().group(self, "embeddings")

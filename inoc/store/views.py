@@ -11,6 +11,7 @@ from inoc.store.files import NODE
 from inoc.store.reader import Reader
 from inoc.store.runs import RunInfo
 from inoc.store.schema import GROUPS, PENDING, VariableSpec
+from inoc.store.tables import union
 
 _LONG_NAMES: Mapping[str, str] = {
     "score": "judge score",
@@ -45,26 +46,12 @@ def group(store: Reader, where: str) -> xr.Dataset | None:
     return xr.Dataset({n: v for n, v in data.items() if n not in coords}, coords=coords)
 
 
-def prompts(store: Reader) -> xr.Dataset:
-    """The prompts; IncompleteStore where there are none."""
-    found = group(store, "prompts")
+def needed(store: Reader, where: str, what: str) -> xr.Dataset:
+    """A group; IncompleteStore where the store does not have it."""
+    found = group(store, where)
     if found is None:
-        raise IncompleteStore(f"{store.path} has no prompts yet. Fix: run `inoc score` or `inoc import`.")
+        raise IncompleteStore(f"{store.path} has no {what}. Fix: run `inoc score` or `inoc import`.")
     return found
-
-
-def completions(store: Reader, completion_set: str) -> xr.Dataset:
-    """The completions of a set; IncompleteStore where there are none."""
-    found = group(store, f"completions/{completion_set}")
-    if found is None:
-        raise IncompleteStore(
-            f"{store.path} has no completions of the set {completion_set!r}. Fix: run `inoc score` or `inoc import`."
-        )
-    return found
-
-
-def _union(lists: Sequence[Sequence[str]]) -> list[str]:
-    return list(dict.fromkeys(item for items in lists for item in items))
 
 
 def scores(store: Reader) -> xr.Dataset | None:
@@ -73,7 +60,7 @@ def scores(store: Reader) -> xr.Dataset | None:
     if not names:
         return None
     parts = {name: _evaluations(store, name) for name in names}
-    axes = {dim: _union([list(p[dim]) for p in parts.values()]) for dim in ("condition", "trait", "instruction")}
+    axes = {dim: union(*(list(p[dim]) for p in parts.values())) for dim in ("condition", "trait", "instruction")}
     steps = sorted({int(s) for p in parts.values() for s in p["step"]})
     shape = (len(names), len(steps), *(len(axis) for axis in axes.values()))
     score, coverage = np.full(shape, np.nan), np.full(shape, np.nan)

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from inoc.backends import check_scores
 from inoc.backends.protocols import Backend, Scorer, ScoreRequest
 from inoc.errors import InocError
 from inoc.experiment import Experiment
 from inoc.plan import Study, plan_scores
 from inoc.stages.capable import capable
-from inoc.stages.doctor.causes import ADVICE, Cause, Values, find_cause
+from inoc.stages.doctor.causes import ADVICE, Cause, Values, ask, find_cause
 from inoc.stages.doctor.reference import Reference, find_reference
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25, "float16": 0.05}
@@ -107,11 +106,6 @@ def requests_to_compare(experiment: Experiment, backend: Backend, n: int) -> tup
         prefix = plan.prompts[0].text if k % 2 and plan.prompts else None
         requests.append(ScoreRequest(str(k), study.chat.context(example.instruction, prefix), ids))
     return tuple(requests)
-
-
-def ask(scorer: Scorer, requests: Sequence[ScoreRequest]) -> Values:
-    """Every request's checked log-probabilities by id."""
-    return {result.id: result.logprobs for result in check_scores(requests, scorer.score(requests))}
 
 
 def one_by_one(backend: Backend, requests: Sequence[ScoreRequest], values: Values) -> float:

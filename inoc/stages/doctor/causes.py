@@ -111,9 +111,14 @@ def other_contexts(asked: Sequence[ScoreRequest], reference: Reference) -> Itera
         yield tuple(replace(request, context=request.context[-1:]) for request in asked)
 
 
+def ask(scorer: Scorer, requests: Sequence[ScoreRequest]) -> Values:
+    """Every request's checked log-probabilities by id."""
+    return {result.id: result.logprobs for result in check_scores(requests, scorer.score(requests))}
+
+
 def _try(scorer: Scorer, requests: Sequence[ScoreRequest]) -> Values:
     """The values of an explanation; none where it cannot be computed (too long, dtype not supported)."""
     try:
-        return {result.id: result.logprobs for result in check_scores(requests, scorer.score(requests))}
+        return ask(scorer, requests)
     except (InocError, RuntimeError):
         return {}

@@ -10,7 +10,7 @@ from jaxtyping import Float64
 from inoc.errors import BadInput
 from inoc.store.imports.logprobs import compare
 from inoc.store.imports.reading import Node, Numbers, load_json, load_jsonl
-from inoc.store.schema import CONDITIONS, ROLES, PromptInfo
+from inoc.store.schema import CONDITIONS, ROLES, PromptInfo, known_first
 
 UNKNOWN = "unknown"
 
@@ -138,9 +138,8 @@ class RunSource(ScoreSource):
         return sorted({step for step, _ in self.cells})
 
     @property
-    def conditions(self) -> list[str]:
-        found = {condition for _, condition in self.cells}
-        return [c for c in CONDITIONS if c in found] + sorted(found - set(CONDITIONS))
+    def conditions(self) -> tuple[str, ...]:
+        return known_first((condition for _, condition in self.cells), CONDITIONS)
 
 
 def read_scores(path: Path, by_text: Mapping[str, str], warnings: list[str]) -> dict[str, RunSource]:

@@ -10,7 +10,7 @@ from inoc.errors import BadInput
 from inoc.store.imports.logprobs import CompletionSource, LogprobSource
 from inoc.store.imports.outcomes import ElicitationSource, RunSource
 from inoc.store.runs import RunPlan
-from inoc.store.schema import COMPLETION_SETS, PREFIX_TYPES, Level, PromptInfo, TraitInfo, Unit
+from inoc.store.schema import COMPLETION_SETS, PREFIX_TYPES, Level, PromptInfo, TraitInfo, Unit, known_first
 from inoc.store.writer import StoreWriter
 
 
@@ -78,7 +78,7 @@ def _write_logprobs(parsed: Parsed, writer: StoreWriter, summary: ImportSummary)
             if key in values:
                 raise BadInput(f"{key[1]} comes in two files. Fix: import one of them.")
             values[key] = array
-    for name in sorted({u.completion_set for _, u in values}, key=_set_order):
+    for name in known_first((u.completion_set for _, u in values), COMPLETION_SETS):
         completions = _write_completions(parsed, name, writer)
         levels: tuple[Level, ...] = ("token", "example")
         for level in levels:
@@ -135,10 +135,6 @@ def _write_level(
         n, what = sum(completions.row_size or []), "tokens"
     summary.sets[f"{name}, {level} level"] = f"{len(prompts)} prompts x {n} {what}, {' and '.join(kinds)}"
     summary.scored_prompts = max(summary.scored_prompts, len(prompts))
-
-
-def _set_order(name: str) -> tuple[int, str]:
-    return (COMPLETION_SETS.index(name) if name in COMPLETION_SETS else len(COMPLETION_SETS), name)
 
 
 def _write_elicitation(
