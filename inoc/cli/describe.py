@@ -12,14 +12,13 @@ from inoc.cli.stage_options import Call, stage_options
 def describe(call: Call, no_embeddings: bool) -> None:
     """Store self-perplexity and embeddings of the prompts of a STUDY, and statistics of their pools."""
     from inoc.cli.progress import StageProgress
-    from inoc.stages.describe import describe as run_stage
-    from inoc.stages.describe import forecast_description
+    from inoc.stages import describe as stage
 
     study = call.study()
     if call.dry_run:
-        call.show_forecast(forecast_description(study, not no_embeddings))
+        call.show_forecast(stage.forecast_description(study, not no_embeddings))
         return
     with StageProgress() as progress:
-        run_stage(study, embeddings=not no_embeddings, watcher=progress)
+        stage.describe(study, embeddings=not no_embeddings, watcher=progress)
     n = len(study.experiment.prompt_list())
     call.show({"store": str(call.store), "prompts": n}, f"{call.store}: {counted(n, 'prompt')} described.")

@@ -12,15 +12,14 @@ from inoc.cli.stage_options import Call, stage_options
 def elicit(call: Call, prompts: str | None) -> None:
     """Sample the base model with every prompt of a STUDY and without any, and judge the answers."""
     from inoc.cli.progress import StageProgress
-    from inoc.stages.elicit import elicit as run_stage
-    from inoc.stages.elicit import forecast_elicitation
+    from inoc.stages import elicit as stage
 
     study = call.study()
     if call.dry_run:
-        call.show_forecast(forecast_elicitation(study, names(prompts)))
+        call.show_forecast(stage.forecast_elicitation(study, names(prompts)))
         return
     with StageProgress() as progress:
-        done = run_stage(study, names(prompts), progress)
+        done = stage.elicit(study, names(prompts), progress)
     call.show(
         {"store": str(call.store), "judged": done.judged, "already": done.already},
         f"{call.store}: {counted(done.judged, 'prompt')} judged, {done.already} were stored already; "

@@ -15,15 +15,14 @@ def evaluate(call: Call, runs: str | None) -> None:
     What is in the store is not asked or judged again.
     """
     from inoc.cli.progress import StageProgress
-    from inoc.stages.evaluate import evaluate as run_stage
-    from inoc.stages.evaluate import forecast_evaluation
+    from inoc.stages import evaluate as stage
 
     study = call.study()
     if call.dry_run:
-        call.show_forecast(forecast_evaluation(study, names(runs)))
+        call.show_forecast(stage.forecast_evaluation(study, names(runs)))
         return
     with StageProgress() as progress:
-        done = run_stage(study, names(runs), progress)
+        done = stage.evaluate(study, names(runs), progress)
     call.show(
         {"store": str(call.store), "judged": done.judged, "already": done.already},
         f"{call.store}: {done.judged} evaluations (run, step, condition) judged, {done.already} were stored already.",

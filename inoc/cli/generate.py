@@ -12,15 +12,14 @@ from inoc.cli.stage_options import Call, stage_options
 def generate(call: Call, sets: str | None) -> None:
     """Make the completion sets of a STUDY that have `generate` or `dataset` and no file yet."""
     from inoc.cli.progress import StageProgress
-    from inoc.stages.generate import forecast_generation
-    from inoc.stages.generate import generate as run_stage
+    from inoc.stages import generate as stage
 
     study = call.study()
     if call.dry_run:
-        call.show_forecast(forecast_generation(study, names(sets)))
+        call.show_forecast(stage.forecast_generation(study, names(sets)))
         return
     with StageProgress() as progress:
-        made = run_stage(study, names(sets), progress)
+        made = stage.generate(study, names(sets), progress)
     lines = [
         f"{entry.name}: {entry.rows} rows in {entry.path}; left out {entry.empty} empty and {entry.repeated} repeated "
         "answers."

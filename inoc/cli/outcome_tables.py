@@ -34,16 +34,12 @@ def print_tables(outcomes: Outcomes, shown: int | None) -> None:
 
     for experiment, parts in outcomes.tables.items():
         suffix = f" ({experiment})" if len(outcomes.tables) > 1 else ""
-        for table in (
-            _cells(parts["suppression"], outcomes, f"Suppression: control minus run, pp [95 %]{suffix}"),
-            _cross(
-                parts["cross"],
-                outcomes,
-                f"Cross-trait: what the prompt did to the trait it does not ask for, pp [95 %]{suffix}",
-            ),
-            _cells(parts["gap"], outcomes, f"Gap: fixed minus mix suppression, pp [95 %]{suffix}"),
+        for name, make, title in (
+            ("suppression", _cells, "Suppression: control minus run"),
+            ("cross", _cross, "Cross-trait: what the prompt did to the trait it does not ask for"),
+            ("gap", _cells, "Gap: fixed minus mix suppression"),
         ):
-            _show(console, table)
+            _show(console, make(parts[name], outcomes, f"{title}, pp [95 %]{suffix}"))
         say(_controls(parts["suppression"], outcomes))
         for reason in outcomes.left_out(experiment, "suppression", "gap"):
             say(f"left out: {reason}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from inoc.cli.options import json_option, names
-from inoc.cli.stage_options import DRY_RUN, STUDY, open_study, show, show_forecast
+from inoc.cli.stage_options import DRY_RUN, STUDY, Call
 
 if TYPE_CHECKING:
     from inoc.experiment import Experiment
@@ -31,11 +31,11 @@ def rephrase(
     from inoc.stages.rephrase import forecast_pools
     from inoc.stages.rephrase import rephrase as run_stage
 
-    experiment = load_experiment(study)
+    call, experiment = Call(study, study.with_suffix(".zarr"), None, dry_run, as_json), load_experiment(study)
     if dry_run:
-        show_forecast(forecast_pools(experiment, names(prompts)), as_json)
+        call.show_forecast(forecast_pools(experiment, names(prompts)))
         return
-    rephraser = open_rephraser(experiment, study, source, url)
+    rephraser = open_rephraser(experiment, call, source, url)
     with StageProgress() as progress:
         reports = run_stage(experiment, rephraser, study.with_suffix(".work"), names(prompts), progress)
     lines: list[str] = []
@@ -45,10 +45,10 @@ def rephrase(
             f"{entry.key:<28} {entry.distinct:>5} of {entry.asked} distinct, {entry.mean_words:4.1f} words "
             f"[{entry.shortest}, {entry.longest}]  {mix}"
         )
-    show([asdict(entry) for entry in reports], "\n".join(lines), as_json)
+    call.show([asdict(entry) for entry in reports], "\n".join(lines))
 
 
-def open_rephraser(experiment: "Experiment", study: Path, source: str | None, url: str | None) -> "Rephraser":
+def open_rephraser(experiment: "Experiment", call: Call, source: str | None, url: str | None) -> "Rephraser":
     """The source named on the command line, else the experiment's."""
     from inoc.stages.rephrasers import ChatRephraser, SamplerRephraser, TemplateRephraser
 
@@ -57,7 +57,7 @@ def open_rephraser(experiment: "Experiment", study: Path, source: str | None, ur
     if source == "templates":
         return TemplateRephraser()
     if source == "backend":
-        return SamplerRephraser(open_study(study, study.with_suffix(".zarr"), None))
+        return SamplerRephraser(call.study())
     from inoc.services import Service, ServiceSettings
 
     return ChatRephraser(Service(ServiceSettings(url=url)), source)

@@ -39,15 +39,27 @@ class Call:
 
     def study(self, recipe: "Recipe" = "corrected") -> "Study":
         """The experiment with its backend and store."""
-        return open_study(self.path, self.store, self.backend_name, recipe)
+        from inoc.experiment import load_experiment
+        from inoc.plan import Study
+
+        experiment = load_experiment(self.path)
+        return Study(experiment, open_backend(experiment, self.backend_name), self.store, recipe)
 
     def show(self, document: "Mapping[str, Json] | Sequence[Json]", text: str) -> None:
         """Print the result: the document with --json, else the text."""
-        show(document, text, self.as_json)
+        import json
+
+        click.echo(json.dumps(document, indent=2) if self.as_json else text)
 
     def show_forecast(self, forecast: "Forecast | Sequence[Forecast]") -> None:
-        """Print what a dry run found."""
-        show_forecast(forecast, self.as_json)
+        """Print what a dry run found, of one stage or of several."""
+        from inoc.cli.forecast import forecast_text
+        from inoc.stages.forecast import Forecast
+
+        if isinstance(forecast, Forecast):
+            self.show(forecast.to_json(), forecast_text(forecast))
+        else:
+            self.show([entry.to_json() for entry in forecast], "\n\n".join(map(forecast_text, forecast)))
 
 
 def stage_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -62,33 +74,6 @@ def stage_options(command: Callable[..., None]) -> Callable[..., None]:
     for decorate in (json_option, DRY_RUN, BACKEND, STORE, STUDY):
         called = decorate(called)
     return called
-
-
-def show(document: "Mapping[str, Json] | Sequence[Json]", text: str, as_json: bool) -> None:
-    """Print a result."""
-    import json
-
-    click.echo(json.dumps(document, indent=2) if as_json else text)
-
-
-def show_forecast(forecast: "Forecast | Sequence[Forecast]", as_json: bool) -> None:
-    """Print the forecast of one stage, or a list of those of several."""
-    from inoc.cli.forecast import forecast_text
-    from inoc.stages.forecast import Forecast
-
-    if isinstance(forecast, Forecast):
-        show(forecast.to_json(), forecast_text(forecast), as_json)
-    else:
-        show([entry.to_json() for entry in forecast], "\n\n".join(map(forecast_text, forecast)), as_json)
-
-
-def open_study(path: Path, store: Path, backend_name: str | None, recipe: "Recipe" = "corrected") -> "Study":
-    """The experiment with its backend and store."""
-    from inoc.experiment import load_experiment
-    from inoc.plan import Study
-
-    experiment = load_experiment(path)
-    return Study(experiment, open_backend(experiment, backend_name), store, recipe)
 
 
 def open_backend(experiment: "Experiment", name: str | None = None) -> "Backend":

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from inoc.errors import BadInput
+from inoc.experiment.data import read_text
 from inoc.experiment.models import Experiment
 from inoc.experiment.references import Found, files_named, references, secrets
 from inoc.experiment.sentences import at, sentence, written
@@ -49,17 +50,7 @@ def check_experiment(path: str | Path, *, files: bool = True) -> tuple[Experimen
         BadInput: The file cannot be read at all.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise BadInput(
-            f"{path} does not exist. Fix: `inoc new {path}` writes an experiment file to start from."
-        ) from None
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not UTF-8 text (byte {error.start}). Fix: save it as UTF-8.") from None
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}.") from None
-    document = parse_yaml(text)
+    document = parse_yaml(read_text(path, f"`inoc new {path}` writes an experiment file to start from."))
     problems = list(document.problems)
     experiment: Experiment | None = None
     if isinstance(document.data, dict):
@@ -68,7 +59,9 @@ def check_experiment(path: str | Path, *, files: bool = True) -> tuple[Experimen
         found += wrong
         if repaired is not None:
             broken = {loc for loc, _, _ in found} | {loc[:1] for loc, _, _ in found if loc[:1] == ("judges",)}
-            found += [item for item in references(repaired) if item[0] not in broken and not _about(item[0], broken)]
+            if ("judges",) in broken:
+                broken |= {("traits", side, "judge") for side in ("positive", "negative")}
+            found += [item for item in references(repaired) if item[0] not in broken]
             if files:
                 found += files_named(repaired.located(path.parent))
         elif wrong:
@@ -82,11 +75,6 @@ def check_experiment(path: str | Path, *, files: bool = True) -> tuple[Experimen
     if experiment is not None and all(problem.severity == "note" for problem in problems):
         return experiment.located(path.parent), problems
     return None, problems
-
-
-def _about(loc: Loc, broken: set[Loc]) -> bool:
-    """Does this reference point into a section that is itself broken?"""
-    return loc[-1:] == ("judge",) and ("judges",) in broken
 
 
 def _validate(data: dict[str, Json]) -> tuple[Experiment | None, list[Found], Experiment | None]:

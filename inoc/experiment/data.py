@@ -148,17 +148,20 @@ def subset(examples: Sequence[Item], limit: int | None, seed: int | None) -> tup
     return tuple(examples[int(i)] for i in np.sort(chosen))
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Json]]:
+def read_text(path: Path, missing: str) -> str:
+    """The text of a file; `missing` is the fix where there is none."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise BadInput(
-            f"{path} does not exist. Fix: correct the path; it is relative to the experiment file."
-        ) from None
+        raise BadInput(f"{path} does not exist. Fix: {missing}") from None
     except UnicodeDecodeError as error:
         raise BadInput(f"{path} is not UTF-8 text (byte {error.start}). Fix: save it as UTF-8.") from None
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Json]]:
+    text = read_text(path, "correct the path; it is relative to the experiment file.")
     for line, row in enumerate(text.split("\n"), start=1):
         if row.strip():
             yield line, _json(row, f"{path}, line {line}")

@@ -71,11 +71,8 @@ def sample_requests(
 
 def most_tokens(study: Study, groups: Sequence[Texts]) -> int:
     """Tokens of all contexts, and of the answers if each is as long as it may be."""
-    contexts = sum(
-        len(study.chat.context(question.instruction, question.prefix))
-        for texts in groups
-        for question in texts.questions
-    )
+    questions = [question for texts in groups for question in texts.questions]
+    contexts = sum(len(study.chat.context(question.instruction, question.prefix)) for question in questions)
     return contexts + sum(len(texts.questions) * texts.sampling.max_tokens for texts in groups)
 
 

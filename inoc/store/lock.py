@@ -10,7 +10,6 @@ import os
 import socket
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 from inoc.errors import BadInput
@@ -85,7 +84,5 @@ class Lock:
     def __enter__(self) -> "Lock":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.release()
