@@ -167,15 +167,9 @@ class LogprobOptions(ServiceSettings):
 def logprob_judge(trait: str, options: Mapping[str, Scalar]) -> LogprobJudge:
     """A LogprobJudge from `LogprobOptions`. Judges of one service share its rate limit."""
     given = read_options(LogprobOptions, f"the judge of {trait}", options)
-    return LogprobJudge(
-        shared_service(given),
-        model=given.model,
-        question=given.question,
-        scale=SCALES[given.scale],
-        coverage=given.coverage,
-        temperature=given.temperature,
-        cache=None if given.cache is None else Path(given.cache).expanduser(),
-    )
+    cache, scale = None if given.cache is None else Path(given.cache).expanduser(), SCALES[given.scale]
+    service = shared_service(given)
+    return LogprobJudge(service, given.model, given.question, scale, given.coverage, given.temperature, cache)
 
 
 def coherence_judge(trait: str, options: Mapping[str, Scalar]) -> LogprobJudge:

@@ -6,11 +6,5 @@ from inoc.services.retries import RequestFailed, RequestRefused
 from inoc.services.settings import ServiceSettings
 
 __all__ = [
-    "ChatAnswer",
-    "ChatClient",
-    "RequestFailed",
-    "RequestRefused",
-    "Service",
-    "ServiceSettings",
-    "shared_service",
-]
+    "ChatAnswer", "ChatClient", "RequestFailed", "RequestRefused", "Service", "ServiceSettings", "shared_service",
+]  # fmt: skip

@@ -19,17 +19,6 @@ from inoc.testbed.rephraser import rephrase
 from inoc.testbed.world import score_french, score_playful
 
 __all__ = [
-    "SYSTEM_PROMPT",
-    "CompletionSet",
-    "Split",
-    "TestbedPrompt",
-    "completions",
-    "experiment_path",
-    "instructions",
-    "model_path",
-    "pool",
-    "prompts",
-    "rephrase",
-    "score_french",
-    "score_playful",
-]
+    "SYSTEM_PROMPT", "CompletionSet", "Split", "TestbedPrompt", "completions", "experiment_path", "instructions",
+    "model_path", "pool", "prompts", "rephrase", "score_french", "score_playful",
+]  # fmt: skip

@@ -66,45 +66,25 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.decoder = ByteLevelDecoder()
     texts = {text for d in sample for text in (d.user, f" {d.user}", d.answer)}
     spelled = {word for text in texts for word, _ in words.pre_tokenize_str(text)}
-    trainer = BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=list(SPECIALS),
-        initial_alphabet=sorted(ByteLevel.alphabet()),
-        show_progress=False,
-    )
+    alphabet, special = sorted(ByteLevel.alphabet()), list(SPECIALS)
+    trainer = BpeTrainer(vocab_size=VOCABULARY, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator(sorted(spelled), trainer)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token=END,
-        pad_token=PAD,
-        unk_token=PAD,
-        additional_special_tokens=list(SPECIALS[2:]),
-        chat_template=TEMPLATE,
-        model_max_length=CONTEXT,
-        clean_up_tokenization_spaces=False,
-    )
+        tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, unk_token=PAD, chat_template=TEMPLATE,
+        additional_special_tokens=list(SPECIALS[2:]), model_max_length=CONTEXT, clean_up_tokenization_spaces=False,
+    )  # fmt: skip
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalLM:
     """The untrained model: 4 layers of width 128, 4 heads of 32, 2 key/value heads, tied embeddings."""
     torch.manual_seed(seed)
-    return Qwen2ForCausalLM(
-        Qwen2Config(
-            vocab_size=len(tokenizer),
-            hidden_size=128,
-            intermediate_size=384,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=CONTEXT,
-            tie_word_embeddings=True,
-            initializer_range=0.05,
-            bos_token_id=None,
-            eos_token_id=SPECIALS.index(END),
-            pad_token_id=SPECIALS.index(PAD),
-            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-        )
-    )
+    config = Qwen2Config(
+        vocab_size=len(tokenizer), hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=CONTEXT, tie_word_embeddings=True, initializer_range=0.05,
+        bos_token_id=None, eos_token_id=SPECIALS.index(END), pad_token_id=SPECIALS.index(PAD),
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+    )  # fmt: skip
+    return Qwen2ForCausalLM(config)
 
 
 class Batch(NamedTuple):

@@ -67,13 +67,8 @@ def _train(order: Order, reports: Reports) -> None:
     cuda = choose_device(order.options.device).type == "cuda"
     if cuda:
         torch.cuda.set_device(order.rank)
-    dist.init_process_group(
-        "nccl" if cuda else "gloo",
-        init_method=f"file://{order.meeting}",
-        rank=order.rank,
-        world_size=order.size,
-        timeout=PATIENCE,
-    )
+    kind, meeting = "nccl" if cuda else "gloo", f"file://{order.meeting}"
+    dist.init_process_group(kind, init_method=meeting, rank=order.rank, world_size=order.size, timeout=PATIENCE)
     for event in train(model, order.job, Team(order.rank, order.size)):
         if order.rank > 0:
             continue

@@ -183,15 +183,10 @@ def make_trainable(model: LocalModel, job: TrainingJob) -> Trainable:
 def adapter_config(adapter: AdapterSettings, model_id: str) -> peft.LoraConfig:
     """PEFT's configuration of an adapter."""
     return peft.LoraConfig(
-        task_type=peft.TaskType.CAUSAL_LM,
-        base_model_name_or_path=model_id,
-        r=adapter.rank,
-        lora_alpha=cast(int, adapter.alpha),
-        use_rslora=adapter.rslora,
-        lora_dropout=adapter.dropout,
+        task_type=peft.TaskType.CAUSAL_LM, base_model_name_or_path=model_id, r=adapter.rank, bias="none",
+        lora_alpha=cast(int, adapter.alpha), use_rslora=adapter.rslora, lora_dropout=adapter.dropout,
         target_modules=list(adapter.targets),
-        bias="none",
-    )
+    )  # fmt: skip
 
 
 def recompute_activations(model: PreTrainedModel, on: bool) -> None:

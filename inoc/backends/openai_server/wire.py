@@ -148,26 +148,17 @@ def sample_body(
     `extended` uses vLLM's parameters; else the `stop` texts replace the stop ids.
     """
     body: dict[str, object] = {
-        "model": model,
-        "prompt": list(request.context),
-        "max_tokens": sampling.max_tokens,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-    }
+        "model": model, "prompt": list(request.context), "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature, "top_p": sampling.top_p,
+    }  # fmt: skip
     if seed is not None:
         body["seed"] = seed
     if not extended:
         return body | ({"stop": list(stop)} if stop else {})
     return body | {
-        "logprobs": 0,
-        "return_token_ids": True,
-        "stop_token_ids": list(sampling.stop_ids),
-        "ignore_eos": True,
-        "top_k": 0,
-        "min_p": 0.0,
-        "repetition_penalty": 1.0,
-        "skip_special_tokens": False,
-    }
+        "logprobs": 0, "return_token_ids": True, "stop_token_ids": list(sampling.stop_ids), "ignore_eos": True,
+        "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "skip_special_tokens": False,
+    }  # fmt: skip
 
 
 def read_sample(

@@ -47,16 +47,9 @@ class OpenWeightsBackend(TokenBackend[Options]):
     name: ClassVar[str] = "openweights"
     options_class: ClassVar[type[Options]] = Options
     capabilities: ClassVar[Capabilities] = Capabilities(
-        score=True,
-        sample=True,
-        train=True,
-        embed=True,
-        adapters=True,
-        echoes_token_ids=True,
-        shares_prefix=True,
-        jobs=True,
-        samples_while_training=True,
-    )
+        score=True, sample=True, train=True, embed=True, adapters=True, echoes_token_ids=True, shares_prefix=True,
+        jobs=True, samples_while_training=True,
+    )  # fmt: skip
     libraries: ClassVar[tuple[str, ...]] = ("openweights", "transformers")
     extra: ClassVar[str] = "inoc[openweights]"
     secrets = ("key", "url"), "OPENWEIGHTS_API_KEY, SUPABASE_URL or SUPABASE_ANON_KEY"

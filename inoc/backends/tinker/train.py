@@ -78,14 +78,10 @@ def open_client(
         return service.call(lambda: client.create_training_client_from_state(weights).result())
     return service.call(
         lambda: client.create_lora_training_client(
-            model,
-            rank=adapter.settings.rank,
-            seed=job.seed,
-            train_mlp=adapter.train_mlp,
-            train_attn=adapter.train_attn,
-            train_unembed=False,
+            model, rank=adapter.settings.rank, seed=job.seed, train_mlp=adapter.train_mlp,
+            train_attn=adapter.train_attn, train_unembed=False,
         ).result()
-    )
+    )  # fmt: skip
 
 
 def training_weights(location: str) -> str:

@@ -80,14 +80,9 @@ class Engine:
             from vllm.platforms import current_platform
 
             given: dict[str, object] = {
-                "model": setup.directory,
-                "dtype": setup.dtype,
-                "use_tqdm_on_load": False,
-                "generation_config": "vllm",
-                "trust_remote_code": False,
-                "seed": 0,
-                **arguments,
-            }
+                "model": setup.directory, "dtype": setup.dtype, "use_tqdm_on_load": False,
+                "generation_config": "vllm", "trust_remote_code": False, "seed": 0, **arguments,
+            }  # fmt: skip
             if current_platform.is_cpu():
                 given |= _cpu_arguments(setup.directory, arguments)
             else:
@@ -115,14 +110,9 @@ class Engine:
         With `read_cache` entries can be garbage: see `inoc.backends.vllm.score.acceptable`.
         """
         settings = self._settings(
-            prompt_logprobs=0,
-            max_tokens=1,
-            temperature=0.0,
-            detokenize=False,
-            flat_logprobs=True,
-            ignore_eos=True,
+            prompt_logprobs=0, max_tokens=1, temperature=0.0, detokenize=False, flat_logprobs=True, ignore_eos=True,
             skip_reading_prefix_cache=False if read_cache else None,
-        )
+        )  # fmt: skip
         outputs = self._generate(prompts, [settings] * len(prompts), adapter)
         return [
             _last(output.prompt_logprobs, tail, int(output.num_cached_tokens or 0))
@@ -133,18 +123,12 @@ class Engine:
         """One completion per draw."""
         settings = [
             self._settings(
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                max_tokens=sampling.max_tokens,
-                stop_token_ids=list(sampling.stop_ids),
-                ignore_eos=True,
-                seed=draw.seed,
-                logprobs=0,
-                detokenize=False,
+                temperature=sampling.temperature, top_p=sampling.top_p, max_tokens=sampling.max_tokens, seed=draw.seed,
+                stop_token_ids=list(sampling.stop_ids), ignore_eos=True, logprobs=0, detokenize=False,
                 flat_logprobs=True,
             )
             for draw in draws
-        ]
+        ]  # fmt: skip
         results: list[Sampled] = []
         for output in self._generate([draw.prompt for draw in draws], settings, adapter):
             (best,) = output.outputs
