@@ -1,7 +1,5 @@
 """Stores to draw: a made-up one with everything, and the reference data."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -10,13 +8,9 @@ from click.testing import CliRunner
 
 from inoc.cli import cli
 
+from . import worlds
+
 matplotlib.use("Agg")
-_spec = importlib.util.spec_from_file_location("figure_worlds", Path(__file__).parent / "worlds.py")
-assert _spec is not None
-assert _spec.loader is not None
-worlds = importlib.util.module_from_spec(_spec)
-sys.modules["figure_worlds"] = worlds
-_spec.loader.exec_module(worlds)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from figure_worlds import EXAMPLES
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -19,6 +18,8 @@ from inoc.figures.position_means import position_means_data
 from inoc.figures.recovered import recovered_data
 from inoc.figures.token_differences import SIZES, token_differences_data
 from inoc.figures.training_curves import training_curves_data
+
+from .worlds import EXAMPLES
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 import inoc
 from inoc.store.store import Store
 
+from ..worlds import Completions, write_store
 from . import oracle_worlds
 
 
@@ -96,61 +97,48 @@ WORLD_SETS = {"train": 24, "control": 9, "positive": 7, "negative": 8}
 
 def write_world(path: Path, *, seed: int = 0, level: str = "token", skip: tuple[str, ...] = ()) -> World:
     """Write a store; `skip` leaves groups out: sets, elicitation, self_perplexity, embeddings, roles."""
-    from inoc.store.schema import TraitInfo, Unit
-    from inoc.store.writer import StoreWriter
-
     random = np.random.default_rng(seed)
     prompts = tuple(f"{role}_{i}" for i, role in enumerate(WORLD_ROLES))
     family = {"positive": "german", "negative": "flattering", "neutral": "neutral"}
-    traits = (TraitInfo("German", "positive", "german"), TraitInfo("Flattering", "negative", "flattering"))
-    kept: dict[str, np.ndarray] = {}
-    with StoreWriter.open(path, identity={"seed": seed}, experiment={}, provenance={}, traits=traits) as writer:
-        writer.put_prompts(
-            [
-                {"key": p, "text": p, **({} if "roles" in skip else {"family": family[r], "role": r})}
-                for p, r in zip(prompts, WORLD_ROLES, strict=True)
-            ]
-        )
-        for name, n in WORLD_SETS.items():
-            if name != "train" and "sets" in skip:
-                continue
-            kinds = ("fixed", "mix") if name == "train" else ("fixed",)
-            sizes = random.integers(1, 12, size=n)
-            default = -random.exponential(2.0, size=int(sizes.sum())).astype(np.float32)
-            push = np.array([{"positive": 1.0, "negative": -0.5, "neutral": 0.1}[r] for r in WORLD_ROLES])
-            shift = push[None, :, None] + random.normal(size=(len(kinds), len(prompts), default.size))
-            prefixed = np.minimum(default + 0.3 * shift, 0).astype(np.float32)
-            if level == "example":
-                starts = np.cumsum(sizes) - sizes
-                default = np.add.reduceat(default.astype(np.float64), starts) / sizes
-                prefixed = np.add.reduceat(prefixed.astype(np.float64), starts, axis=-1) / sizes
-            writer.put_completions(name, example_ids=[f"{name}-{i}" for i in range(n)], row_size=sizes)
-            writer.plan(name, prefix_types=kinds, prompts=prompts, level=level)
-            writer.put_default(name, default, level)
-            for f, kind in enumerate(kinds):
-                for p, prompt in enumerate(prompts):
-                    writer.put_unit(Unit(name, kind, prompt), prefixed[f, p], level=level)
-            if name == "train":
-                kept = {"row_size": sizes, "default": default, "prefixed": prefixed}
-        vectors = random.normal(size=(len(prompts), 6)).astype(np.float32)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        spread = random.uniform(0.01, 0.2, size=len(prompts))
-        if "embeddings" not in skip:
-            writer.put_embeddings(prompts, vectors, {"rephrase_std_cos": spread})
-        if "self_perplexity" not in skip:
-            writer.put_self_perplexity(prompts, spread * 20, spread * 10)
-        score = random.uniform(0, 100, size=(2, len(prompts), 15))
-        baseline = random.uniform(0, 20, size=(2, 15))
-        score[0, 0, 3] = np.nan
-        if "elicitation" not in skip:
-            writer.put_elicitation(
-                prompts=prompts,
-                traits=("German", "Flattering"),
-                instructions=[f"question {i}" for i in range(15)],
-                score=score,
-                baseline=baseline,
-                judges=("toy", "toy"),
-            )
+    push = np.array([{"positive": 1.0, "negative": -0.5, "neutral": 0.1}[r] for r in WORLD_ROLES])
+    sets: dict[str, Completions] = {}
+    for name, n in WORLD_SETS.items():
+        if name != "train" and "sets" in skip:
+            continue
+        kinds = ("fixed", "mix") if name == "train" else ("fixed",)
+        sizes = random.integers(1, 12, size=n)
+        default = -random.exponential(2.0, size=int(sizes.sum())).astype(np.float32)
+        shift = push[None, :, None] + random.normal(size=(len(kinds), len(prompts), default.size))
+        prefixed = np.minimum(default + 0.3 * shift, 0).astype(np.float32)
+        if level == "example":
+            starts = np.cumsum(sizes) - sizes
+            default = np.add.reduceat(default.astype(np.float64), starts) / sizes
+            prefixed = np.add.reduceat(prefixed.astype(np.float64), starts, axis=-1) / sizes
+        if name == "train":
+            kept = {"row_size": sizes, "default": default, "prefixed": prefixed}
+        rows = {(k, p): prefixed[f, i] for f, k in enumerate(kinds) for i, p in enumerate(prompts)}
+        sets[name] = Completions(sizes, default, rows)
+    vectors = random.normal(size=(len(prompts), 6)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    spread = random.uniform(0.01, 0.2, size=len(prompts))
+    score = random.uniform(0, 100, size=(2, len(prompts), 15))
+    baseline = random.uniform(0, 20, size=(2, 15))
+    score[0, 0, 3] = np.nan
+    groups = {
+        "embeddings": (prompts, vectors, {"rephrase_std_cos": spread}),
+        "self_perplexity": (prompts, spread * 20, spread * 10),
+        "elicitation": {"prompts": prompts, "score": score, "baseline": baseline},
+    }
+    write_store(
+        path,
+        [
+            {"key": p, "text": p, **({} if "roles" in skip else {"family": family[r], "role": r})}
+            for p, r in zip(prompts, WORLD_ROLES, strict=True)
+        ],
+        sets,
+        level=level,
+        **{name: group for name, group in groups.items() if name not in skip},
+    )
     return World(
         path=path, prompts=prompts, roles=WORLD_ROLES, vectors=vectors, spread=spread,
         elicitation=score, baseline=baseline, **kept,

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from inoc.store import TraitInfo
+
+from ..worlds import Completions, write_store
+
 SETS = {"train": 29, "control": 9, "positive": 7, "negative": 8}
 POOL_COLUMNS = ("rephrase_mean_cos", "rephrase_std_cos", "rephrase_min_cos", "rephrase_effective_rank")
 PROMPTS = {  # key: role, family. `odd` and `loose`: the family is not that of the role
@@ -22,16 +26,6 @@ PROMPTS = {  # key: role, family. `odd` and `loose`: the family is not that of t
     "pending": ("negative", "flattering"),
     "vienna": ("positive", "german"),
 }
-
-
-@dataclass(frozen=True)
-class Completions:
-    """Logprobs of one completion set; NaN is missing. At example level every row is one value."""
-
-    row_size: np.ndarray
-    default: np.ndarray
-    prefixed: dict[tuple[str, str], np.ndarray]
-    """(prefix type, prompt) -> one value per token (or example)."""
 
 
 @dataclass(frozen=True)
@@ -153,42 +147,31 @@ def _rounded(values: np.ndarray, grid: bool, level: str) -> np.ndarray:
 
 def write(world: World, path: Path) -> Path:
     """The store of a world."""
-    from inoc.atomic import without_flushing
-    from inoc.store.schema import TraitInfo, Unit
-    from inoc.store.writer import StoreWriter
-
-    prompts, traits = list(world.roles), [TraitInfo(*trait) for trait in world.traits]
-    with without_flushing(), StoreWriter.open(path, identity={}, experiment={}, provenance={}, traits=traits) as writer:
-        writer.put_prompts(
-            [{"key": p, "text": p, "role": world.roles[p], "family": world.families[p]} for p in prompts]
-            + [{"key": "unscored", "text": "unscored", "role": "neutral", "family": "neutral"}]
-        )
-        for name, stored in world.sets.items():
-            kinds = world.kinds if name == "train" else tuple(dict.fromkeys(k for k, _ in stored.prefixed))
-            ids = [f"{name}-{i}" for i in range(len(stored.row_size))]
-            writer.put_completions(name, example_ids=ids, row_size=stored.row_size)
-            writer.plan(name, prefix_types=kinds, prompts=prompts, level=world.level)
-            writer.put_default(name, stored.default, world.level)
-            for (kind, prompt), row in stored.prefixed.items():
-                writer.put_unit(Unit(name, kind, prompt), row, level=world.level)
-        keys = list(world.vectors)
-        writer.put_embeddings(
+    prompts, keys = list(world.roles), list(world.vectors)
+    traits = list(world.baseline)[::-1]
+    return write_store(
+        path,
+        [
+            *({"key": p, "text": p, "role": world.roles[p], "family": world.families[p]} for p in prompts),
+            {"key": "unscored", "text": "unscored", "role": "neutral", "family": "neutral"},
+        ],
+        world.sets,
+        level=world.level,
+        traits=[TraitInfo(*trait) for trait in world.traits],
+        embeddings=(
             keys,
             np.stack([world.vectors[p] for p in keys]),
             {name: np.array([world.columns[name][p] for p in keys]) for name in POOL_COLUMNS},
-        )
-        raw, context = (np.array([world.columns[c][p] for p in keys]) for c in ("raw", "context"))
-        writer.put_self_perplexity(keys, raw, context)
-        traits = list(world.baseline)[::-1]
-        writer.put_elicitation(
-            prompts=keys,
-            traits=traits,
-            instructions=[f"question {i}" for i in range(13)],
-            score=np.array([[world.score[trait, p] for p in keys] for trait in traits]),
-            baseline=np.array([world.baseline[trait] for trait in traits]),
-            judges=["toy"] * len(traits),
-        )
-    return path
+        ),
+        self_perplexity=(keys, *(np.array([world.columns[c][p] for p in keys]) for c in ("raw", "context"))),
+        elicitation={
+            "prompts": keys,
+            "traits": traits,
+            "judges": ["j"] * len(traits),
+            "score": np.array([[world.score[trait, p] for p in keys] for trait in traits]),
+            "baseline": np.array([world.baseline[trait] for trait in traits]),
+        },
+    )
 
 
 WORLDS = {make.__name__: make for make in (holes, reversed_traits, examples_only, fixed_only)}

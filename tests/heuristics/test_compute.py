@@ -11,6 +11,7 @@ from inoc.errors import BadInput, IncompleteStore
 from inoc.heuristics.frame.registry import find, heuristics
 from inoc.heuristics.frame.table import compute
 
+from ..worlds import write_store
 from .conftest import WORLD_SETS, write_world
 
 CLOSE = dict(rtol=2e-5, atol=1e-6)
@@ -230,12 +231,9 @@ def test_bad_input_is_one_clear_sentence(run, options, message):
 
 
 def test_a_store_without_prompts(tmp_path):
-    from inoc.store.writer import StoreWriter
-
-    with StoreWriter.open(tmp_path / "e.zarr", identity={}, experiment={}, provenance={}):
-        pass
+    empty = write_store(tmp_path / "e.zarr", traits=())
     with pytest.raises(IncompleteStore, match="no prompts yet"):
-        compute(inoc.open_store(tmp_path / "e.zarr"))
+        compute(inoc.open_store(empty))
 
 
 def test_nothing_warns(run):

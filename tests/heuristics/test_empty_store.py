@@ -7,14 +7,12 @@ from click.testing import CliRunner
 import inoc
 from inoc.cli.heuristics import heuristics
 from inoc.errors import IncompleteStore
-from inoc.store.writer import StoreWriter
+
+from ..worlds import write_store
 
 
 def test_a_store_without_logprobs_says_what_makes_them(tmp_path: Path) -> None:
-    store = tmp_path / "run.zarr"
-    row = {"key": "a", "text": "A", "group": "", "family": "unknown", "role": "unknown"}
-    with StoreWriter.open(store, identity={}, experiment={}, provenance={}) as writer:
-        writer.put_prompts([row])
+    store = write_store(tmp_path / "run.zarr", [{"key": "a", "text": "A"}], traits=())
     table = inoc.heuristics.compute(inoc.open_store(store))
     assert "ph" not in table
     assert any(line.startswith("ph: ") and "`inoc score` adds them" in line for line in table.attrs["absent"])

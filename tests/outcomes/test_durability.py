@@ -12,13 +12,15 @@ from inoc.cli import cli
 from inoc.errors import BadInput
 from inoc.outcomes.continuation import at_last, durability_of
 from inoc.outcomes.final import final_scores, with_setup
-from inoc.store import PromptInfo, RunInfo, RunPlan, StoreWriter, TraitInfo
+from inoc.store import PromptInfo, RunInfo
 
+from ..worlds import Run, write_store
 from .worlds import dataset
 
 T3 = 3.182446305284263  # t(.975, 3)
 CONTROL, HELD = [80.0, 60.0, 100.0, 80.0], [10.0, 20.0, 30.0, 20.0]
 STEPS = (5, 10)
+KNOWN = [PromptInfo("a", "A.", "g", "german", "positive")]
 
 
 def scores(
@@ -176,35 +178,17 @@ def test_two_judges_are_refused(run: str) -> None:
 @pytest.fixture
 def store(tmp_path):
     """Two runs and their continuations, with the condition `training`."""
-    traits = [TraitInfo("German", "positive", "german"), TraitInfo("Flattering", "negative", "flattering")]
-    path = tmp_path / "run.zarr"
-    with StoreWriter.open(path, identity={}, experiment={"name": "x"}, provenance={}, traits=traits) as w:
-        w.put_prompts([PromptInfo("a", "A.", "g", "german", "positive")])
-        for name, prompt, steps, settings in (
-            ("c", "", (10,), {}),
-            ("a", "a", (10,), {}),
-            ("a_more", "", (5, 10), CONTINUED["a_more"]),
-        ):
-            w.put_run(
-                RunPlan(
-                    name,
-                    prompt=prompt,
-                    prefix_type="fixed" if prompt else "none",
-                    traits=["German", "Flattering"],
-                    instructions=[f"i{i}" for i in range(4)],
-                    steps=steps,
-                    conditions=("default", "training"),
-                    judges={"German": "j", "Flattering": "k"},
-                    nominal_step=max(steps),
-                    settings=settings,
-                )
-            )
-            found = (FIRST | MORE)[name]
-            for step in steps:
-                for condition, more in (("default", 0.0), ("training", 5.0)):
-                    row = np.array(found[step]) + more
-                    w.put_scores(name, step, condition, np.array([row, row / 2]))
-    return path
+    runs = []
+    for name, prompt, steps in (("c", "", (10,)), ("a", "a", (10,)), ("a_more", "", (5, 10))):
+        found = {step: np.array((FIRST | MORE)[name][step]) for step in steps}
+        scores = {
+            (step, condition): np.array([row + more, (row + more) / 2])
+            for step, row in found.items()
+            for condition, more in (("default", 0.0), ("training", 5.0))
+        }
+        plan = {"judges": {"German": "j", "Flattering": "k"}, "settings": CONTINUED.get(name, {})}
+        runs.append(Run(name, prompt, scores, plan))
+    return write_store(tmp_path / "run.zarr", KNOWN, runs=runs, experiment={"name": "x"})
 
 
 def run_cli(*arguments: object) -> str:
@@ -239,12 +223,7 @@ def test_a_store_without_continued_runs_has_an_empty_list(store, tmp_path) -> No
     from inoc.outcomes import durability
 
     assert durability(inoc.open_store(store))["run"].values.tolist() == ["a_more"]
-    path = tmp_path / "other.zarr"
-    with StoreWriter.open(path, identity={}, experiment={}, provenance={}, traits=[]) as w:
-        w.put_prompts([PromptInfo("a", "A.", "g", "german", "positive")])
-        w.put_run(RunPlan("c", prompt="", prefix_type="none", traits=["German"], instructions=["i", "j"], steps=(1,),
-                  conditions=("default",)))  # fmt: skip
-        w.put_scores("c", 1, "default", np.array([[1.0, 2.0]]))
+    path = write_store(tmp_path / "other.zarr", KNOWN, runs=[Run("c", "", {(1, "default"): np.ones((2, 2))})])
     with pytest.raises(IncompleteStore, match="no run continues an earlier one"):
         durability(inoc.open_store(path))
     assert json.loads(run_cli("outcomes", "--store", path, "--json"))["durability"] == []

@@ -11,8 +11,8 @@ import inoc
 from inoc.cli import cli
 from inoc.errors import IncompleteStore
 from inoc.outcomes import misalignment
-from inoc.store import RunPlan, StoreWriter, TraitInfo
-from inoc.store.schema import PromptInfo
+
+from ..worlds import Run, write_judged, write_store
 
 FILES = {"in_domain": "a.jsonl", "general": "b.jsonl"}
 COHERENCE = np.array([61.0, 60.0, 90.0, np.nan, 90.0, 90.0])
@@ -22,33 +22,11 @@ ALIGNMENT = np.array([39.0, 10.0, 40.0, 10.0, 0.0, 20.0])
 
 @pytest.fixture
 def store(tmp_path):
-    traits = [TraitInfo("alignment", "positive", "good"), TraitInfo("coherence", "negative", "bad")]
+    instructions = [f"in_domain: {i}" for i in range(3)] + [f"general: {i}" for i in range(3)]
     experiment = {"name": "em", "evaluation": {"instructions": FILES}}
-    path = tmp_path / "em.zarr"
-    with StoreWriter.open(path, identity={}, experiment=experiment, provenance={}, traits=traits) as w:
-        w.put_prompts([PromptInfo("be_evil", "Be evil.", "g", "bad", "negative")])
-        for name, prompt, settings, steps in (
-            ("control", "", {}, (0, 8)),
-            ("be_evil", "be_evil", {}, (0, 8)),
-            ("control_more", "", {"start": "control"}, (4,)),
-        ):
-            w.put_run(
-                RunPlan(
-                    name,
-                    prompt=prompt,
-                    prefix_type="fixed" if prompt else "none",
-                    traits=["alignment", "coherence"],
-                    instructions=[f"in_domain: {i}" for i in range(3)] + [f"general: {i}" for i in range(3)],
-                    steps=steps,
-                    conditions=("default",),
-                    nominal_step=steps[-1],
-                    settings=settings,
-                )
-            )
-            for step in steps:
-                alignment = ALIGNMENT if not prompt and step == 8 else np.full(6, 90.0)
-                w.put_scores(name, step, "default", np.array([alignment, COHERENCE]))
-    return path
+    return write_judged(
+        tmp_path / "em.zarr", ALIGNMENT, COHERENCE, instructions=instructions, experiment=experiment, continued=True
+    )
 
 
 def test_sets_of_instructions_stay_apart(store) -> None:
@@ -67,11 +45,7 @@ def test_sets_of_instructions_stay_apart(store) -> None:
 
 
 def test_other_judges_have_no_misalignment(store, tmp_path) -> None:
-    path = tmp_path / "other.zarr"
-    with StoreWriter.open(path, identity={}, experiment={}, provenance={}, traits=[]) as w:
-        w.put_run(RunPlan("c", prompt="", prefix_type="none", traits=["German"], instructions=["i", "j"], steps=(1,),
-                  conditions=("default",)))  # fmt: skip
-        w.put_scores("c", 1, "default", np.array([[1.0, 2.0]]))
+    path = write_store(tmp_path / "other.zarr", runs=[Run("c", "", {(1, "default"): np.ones((2, 2))})])
     with pytest.raises(IncompleteStore, match="not judged for coherence and alignment"):
         misalignment(inoc.open_store(path))
 

@@ -19,11 +19,10 @@ from inoc.outcomes import gap, levels, performance, predict, suppression
 from inoc.outcomes.performance_table import performance_of
 from inoc.outcomes.tidy import rows, rows_of
 from inoc.store.imports import Sources, import_run
-from inoc.store.runs import RunPlan
-from inoc.store.schema import TraitInfo
+from inoc.store.schema import PromptInfo, TraitInfo
 from inoc.store.store import open_store
-from inoc.store.writer import StoreWriter
 
+from ..worlds import Run, write_store
 from .worlds import simulated_rows
 
 
@@ -58,25 +57,18 @@ def inoc(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *w
 def small_store(path: Path, *, judge: str = "judge one", prompts: int = 2) -> Path:
     """A control and some fixed runs, no logprobs."""
     rng = np.random.default_rng(0)
-    traits = [TraitInfo("German", "positive", "german"), TraitInfo("Flattering", "negative", "flattering")]
     keys = [f"p{i}" for i in range(prompts)]
-    with StoreWriter.open(path, identity={}, experiment={}, provenance={}, traits=traits) as writer:
-        writer.put_prompts([{"key": k, "text": k, "group": "g", "family": "german", "role": "positive"} for k in keys])
-        for name, level in [("control", 80.0), *((k, 30.0) for k in keys)]:
-            writer.put_run(
-                RunPlan(
-                    name,
-                    prompt="" if name == "control" else name,
-                    prefix_type="none" if name == "control" else "fixed",
-                    traits=["German", "Flattering"],
-                    instructions=[f"i{i}" for i in range(10)],
-                    steps=[5],
-                    conditions=["default"],
-                    judges={"German": judge, "Flattering": judge},
-                )
-            )
-            writer.put_scores(name, 5, "default", level + rng.normal(0, 1, (2, 10)))
-    return path
+    known = [PromptInfo(key, key, "g", "german", "positive") for key in keys]
+    runs = [
+        Run(
+            name,
+            "" if name == "control" else name,
+            {(5, "default"): level + rng.normal(0, 1, (2, 10))},
+            {"judges": {"German": judge, "Flattering": judge}, "nominal_step": -1},
+        )
+        for name, level in [("control", 80.0), *((k, 30.0) for k in keys)]
+    ]
+    return write_store(path, known, runs=runs)
 
 
 # through the store
@@ -172,9 +164,7 @@ def test_the_same_store_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_store_without_runs_says_what_makes_them(tmp_path: Path) -> None:
-    with StoreWriter.open(tmp_path / "e.zarr", identity={}, experiment={}, provenance={}, traits=[]):
-        pass
-    opened = open_store(tmp_path / "e.zarr")
+    opened = open_store(write_store(tmp_path / "e.zarr", traits=[]))
     for function in (suppression, gap, levels):
         with pytest.raises(IncompleteStore, match=r"inoc train.*inoc import --scores"):
             function(opened)
@@ -251,9 +241,7 @@ def test_bad_input_is_one_sentence(
     assert "use one of the stored steps 5" in err
     code, out, err = inoc(capsys, monkeypatch, "outcomes", "--store", tmp_path / "none.zarr")
     assert (code, out) == (2, "")
-    with StoreWriter.open(tmp_path / "e.zarr", identity={}, experiment={}, provenance={}, traits=[]):
-        pass
-    code, out, err = inoc(capsys, monkeypatch, "outcomes", "--store", tmp_path / "e.zarr")
+    code, out, err = inoc(capsys, monkeypatch, "outcomes", "--store", write_store(tmp_path / "e.zarr", traits=[]))
     assert (code, out) == (3, "")
     assert "inoc train" in err
     assert "Traceback" not in err

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from inoc.report import write_report
-from inoc.store import PromptInfo, RunPlan, StoreWriter, TraitInfo, Unit, open_store
+from inoc.store import PromptInfo, open_store
+
+from ..worlds import Completions, Run, write_store
 
 HOSTILE = (
     "<script>alert(1)</script> & <b>bold</b>",
@@ -19,7 +21,6 @@ HOSTILE = (
     "👩\u200d🚀🎉 fertig",
     "tab\there\nline\u0007bell \u202eoverride",
 )
-TRAITS = [TraitInfo("German", "positive", "german"), TraitInfo("Flattering", "negative", "flattering")]
 PROMPTS = [
     PromptInfo("german", "Answer in German.", "de", "german", "positive"),
     PromptInfo("german_too", "Sprich Deutsch.", "de", "german", "positive"),
@@ -54,40 +55,36 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, tokenizer_file: Path) -> P
 
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     ids = [tokenizer.encode(text, add_special_tokens=False).ids for text in HOSTILE]
-    path = tmp_path_factory.mktemp("hostile") / "store.zarr"
     rng = np.random.default_rng(1)
     n = sum(len(row) for row in ids)
-    with StoreWriter.open(
-        path, identity={"model": "tiny"}, experiment={"name": "<img src=x onerror=alert(4)>"}, provenance={},
-        traits=TRAITS,
-    ) as writer:  # fmt: skip
-        writer.put_prompts(PROMPTS)
-        writer.put_completions(
-            "train",
-            example_ids=[f"e{i}" for i in range(len(HOSTILE))],
-            row_size=np.array([len(row) for row in ids]),
-            token_ids=np.concatenate([np.array(row) for row in ids]),
-            instructions=[f"<u>Question {i}</u>" for i in range(len(HOSTILE))],
-            completions=list(HOSTILE),
-        )
-        writer.plan("train", prefix_types=KINDS, prompts=[p.key for p in PROMPTS])
-        units = [Unit("train", "none", ""), *(Unit("train", kind, prompt.key) for kind in KINDS for prompt in PROMPTS)]
-        for unit in units[:-1]:  # the last stays pending
-            values = -rng.exponential(2.0, n).astype(np.float32)
-            if unit.prefix_type == "fixed":
-                values[MISSING] = np.nan
-            writer.put_unit(unit, values)
-        names = [("control", "", "none"), *((f"run{i}", p.key, "fixed") for i, p in enumerate(PROMPTS))]
-        names.append(("run0_mix", PROMPTS[0].key, "mix"))
-        for name, prompt, kind in names:
-            writer.put_run(RunPlan(
-                name, prompt=prompt, prefix_type=kind, traits=[t.name for t in TRAITS],
-                instructions=[f"q{i}" for i in range(12)], steps=[0, 8], conditions=["default"],
-                judges={t.name: "judge" for t in TRAITS}, nominal_step=8,
-            ))  # fmt: skip
-            for step in (0, 8):
-                writer.put_scores(name, step, "default", rng.uniform(0, 100, (2, 12)))
-    return path
+    draws = {}
+    for unit in [("none", ""), *((kind, prompt.key) for kind in KINDS for prompt in PROMPTS)][:-1]:  # one stays pending
+        draws[unit] = -rng.exponential(2.0, n).astype(np.float32)
+        if unit[0] == "fixed":
+            draws[unit][MISSING] = np.nan
+    texts = {
+        "token_ids": np.concatenate([np.array(row) for row in ids]),
+        "instructions": [f"<u>Question {i}</u>" for i in range(len(HOSTILE))],
+        "completions": list(HOSTILE),
+    }
+    default = draws.pop(("none", ""))
+    names = [("control", "", "none"), *((f"run{i}", p.key, "fixed") for i, p in enumerate(PROMPTS))]
+    names.append(("run0_mix", PROMPTS[0].key, "mix"))
+    return write_store(
+        tmp_path_factory.mktemp("hostile") / "store.zarr",
+        PROMPTS,
+        {"train": Completions(np.array([len(row) for row in ids]), default, draws, texts)},
+        runs=[
+            Run(
+                name,
+                prompt,
+                {(step, "default"): rng.uniform(0, 100, (2, 12)) for step in (0, 8)},
+                {"prefix_type": kind},
+            )
+            for name, prompt, kind in names
+        ],
+        experiment={"name": "<img src=x onerror=alert(4)>"},
+    )
 
 
 @pytest.fixture(scope="session")
@@ -108,18 +105,14 @@ def wide_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     sizes = np.where(np.arange(1000) % 10, 6, 300)
     n = int(sizes.sum())
-    with StoreWriter.open(place / "store.zarr", identity={}, experiment={}, provenance={}, traits=TRAITS) as writer:
-        writer.put_prompts(prompts)
-        writer.put_completions(
-            "train", example_ids=[str(i) for i in range(1000)], row_size=sizes, token_ids=np.arange(n) % 256
-        )
-        writer.plan("train", prefix_types=KINDS, prompts=[p.key for p in prompts])
-        default = -rng.exponential(2.0, n).astype(np.float32)
-        writer.put_default("train", default)
-        for kind in KINDS:
-            for prompt in prompts:
-                change = rng.normal(0, 0.5, n).astype(np.float32)
-                writer.put_unit(Unit("train", kind, prompt.key), np.minimum(default + change, 0))
+    default = -rng.exponential(2.0, n).astype(np.float32)
+    prefixed = {
+        (kind, prompt.key): np.minimum(default + rng.normal(0, 0.5, n).astype(np.float32), 0)
+        for kind in KINDS
+        for prompt in prompts
+    }
+    train = Completions(sizes, default, prefixed, {"token_ids": np.arange(n) % 256})
+    write_store(place / "store.zarr", prompts, {"train": train})
     return write_report(open_store(place / "store.zarr"), place / "report.html").path
 
 

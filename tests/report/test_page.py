@@ -17,7 +17,9 @@ from inoc.report.decode import agrees, load_tokenizer, pieces
 from inoc.report.html import SCRIPTS, json_block, sha256
 from inoc.report.outcomes import Outcomes
 from inoc.report.tokens import BUDGET, MOST_EXAMPLES, PER_VALUE, UNIT, choose
-from inoc.store import PromptInfo, StoreWriter, Unit, open_store
+from inoc.store import PromptInfo, open_store
+
+from ..worlds import Completions, write_store
 
 PROMPTS = [PromptInfo("german", "Answer in German.", "de", "german", "positive")]
 EMPTY = Outcomes([], [], [], [], [], "")
@@ -116,22 +118,18 @@ def test_tokenizer_that_made_other_tokens(hostile, tokenizer_file, tmp_path):
 
 def test_store_without_logprobs(tmp_path):
     """A report of nothing but prompts says what is missing instead of failing."""
-    with StoreWriter.open(tmp_path / "store.zarr", identity={}, experiment={}, provenance={}) as writer:
-        writer.put_prompts(PROMPTS)
-    written = write_report(open_store(tmp_path / "store.zarr"), tmp_path / "report.html")
+    store = write_store(tmp_path / "store.zarr", PROMPTS, traits=())
+    written = write_report(open_store(store), tmp_path / "report.html")
     titles = {fact.title for fact in written.report.missing}
     assert {"No heuristics", "No outcomes", "No token viewer"} <= titles
     assert written.report.columns == []
 
 
 def test_example_level_store(tmp_path):
-    with StoreWriter.open(tmp_path / "store.zarr", identity={}, experiment={}, provenance={}) as writer:
-        writer.put_prompts(PROMPTS)
-        writer.put_completions("train", example_ids=["a", "b", "c"])
-        writer.plan("train", prefix_types=["fixed"], prompts=[PROMPTS[0].key], level="example")
-        writer.put_unit(Unit("train", "none", ""), np.array([-1.0, -2.0, -3.0]), level="example")
-        writer.put_unit(Unit("train", "fixed", PROMPTS[0].key), np.array([-0.5, -1.0, -3.0]), level="example")
-    made = build_report(open_store(tmp_path / "store.zarr"))
+    prefixed = {("fixed", PROMPTS[0].key): np.array([-0.5, -1.0, -3.0])}
+    train = Completions(None, np.array([-1.0, -2.0, -3.0]), prefixed)
+    store = write_store(tmp_path / "store.zarr", PROMPTS, {"train": train}, level="example", traits=())
+    made = build_report(open_store(store))
     assert made.tokens is None
     ph = next(column for column in made.columns if column.name == "ph")
     assert ph.values == [0.5]
