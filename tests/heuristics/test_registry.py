@@ -189,13 +189,13 @@ def test_runs_are_an_input(world):
     assert [run.prompt for run in Inputs(WithRuns(world.path)).runs] == ["positive_0", ""]
 
 
-def fake_package(place: Path, code: str, entry: str = "bad_package") -> Path:
+def fake_package(place: Path, code: str, entry: str = "", name: str = "bad_package") -> Path:
     place.mkdir(parents=True, exist_ok=True)
-    (place / "bad_package.py").write_text(code)
-    info = place / "bad_package-1.0.dist-info"
+    (place / f"{name}.py").write_text(code)
+    info = place / f"{name}-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bad-package\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[inoc.heuristics]\nbad = {entry}\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[inoc.heuristics]\n{name.removesuffix('_package')} = {entry or name}\n")
     return place
 
 
@@ -223,29 +223,29 @@ def test_a_heuristic_that_fails_is_absent_with_a_warning(tmp_path, world, body, 
     assert "bad_package" in found["warnings"][0]
 
 
-@pytest.mark.parametrize(
-    ("code", "reason"),
-    [
-        ("@heuristic({m})\ndef mine(tokn_gram): ...", "did you mean 'token_gram'?"),
-        ("@heuristic({m}, dims=('prefix_types', 'prompt'))\ndef mine(w): ...", "did you mean 'prefix_type'?"),
-        ("@heuristic({m}, dims=('prompt', 'prompt'))\ndef mine(w): ...", "has a dim twice"),
-        ("@heuristic({m}, inputs=dict(w='statistics.move'))\ndef mine(w): ...", "did you mean 'moved'?"),
-        ("@heuristic({m})\ndef mine(w): ...\n@heuristic({m}, name='mine')\ndef m(w): ...", "one of bad_package"),
-        ("@token_mean({t})\ndef mine(siz): return siz", "unknown part 'siz'. Fix: did you mean 'size'?"),
-        ("@token_mean({t})\ndef mine(size): return 1 - size", "0 for a difference of 0"),
-        ("@token_row({t})\ndef mine(delta, row_sizes): ...", "unknown part 'row_sizes'. Fix: did you mean 'row_size'?"),
-    ],
-)  # fmt: skip
-def test_a_wrong_declaration_fails_at_registration(tmp_path, world, code, reason):
+WRONG = [
+    ("@heuristic({m})\ndef mine(tokn_gram): ...", "did you mean 'token_gram'?"),
+    ("@heuristic({m}, dims=('prefix_types', 'prompt'))\ndef mine(w): ...", "did you mean 'prefix_type'?"),
+    ("@heuristic({m}, dims=('prompt', 'prompt'))\ndef mine(w): ...", "has a dim twice"),
+    ("@heuristic({m}, inputs=dict(w='statistics.move'))\ndef mine(w): ...", "did you mean 'moved'?"),
+    ("@heuristic({m})\ndef mine(w): ...\n@heuristic({m}, name='mine')\ndef m(w): ...", "one of bad4_package"),
+    ("@token_mean({t})\ndef mine(siz): return siz", "unknown part 'siz'. Fix: did you mean 'size'?"),
+    ("@token_mean({t})\ndef mine(size): return 1 - size", "0 for a difference of 0"),
+    ("@token_row({t})\ndef mine(delta, row_sizes): ...", "unknown part 'row_sizes'. Fix: did you mean 'row_size'?"),
+]  # fmt: skip
+
+
+def test_a_wrong_declaration_fails_at_registration(tmp_path, world):
     """One warning that names package, version and error; everything else is computed."""
-    place = fake_package(
-        tmp_path, HEAD + code.replace("{m}", MEANING).replace("{t}", "long_name='x', formula='x', units='1'")
-    )
-    found = run_with(place, world.path, "ph")
+    for i, (code, _) in enumerate(WRONG):
+        code = code.replace("{m}", MEANING).replace("{t}", "long_name='x', formula='x', units='1'")
+        fake_package(tmp_path, HEAD + code, name=f"bad{i}_package")
+    found = run_with(tmp_path, world.path, "ph")
     assert set(found["vars"]) == {"ph", "ph_ci"}
-    (message,) = found["warnings"]
-    assert "'bad' of bad-package 1.0 cannot be loaded: BadInput" in message
-    assert reason in message
+    assert len(found["warnings"]) == len(WRONG)
+    for i, (_, reason) in enumerate(WRONG):
+        (message,) = (m for m in found["warnings"] if f"'bad{i}' of bad{i}-package 1.0 cannot be loaded: BadInput" in m)
+        assert reason in message
 
 
 def test_a_plugin_cannot_replace_inocs_own(tmp_path, world):
