@@ -187,11 +187,39 @@ def rephrasing_index(seed: int, prompt: str, example_id: str, size: int) -> int:
 
 
 def assign_rephrasings(
-    seed: int, prompt: str, example_ids: Sequence[str], size: int, recipe: Recipe = "corrected"
+    seed: int,
+    prompt: str,
+    example_ids: Sequence[str],
+    size: int,
+    recipe: Recipe = "corrected",
+    sample: Sequence[str] | None = None,
 ) -> Int64[np.ndarray, " example"]:
-    """The index into the pool for every example. `published`: position in the sample modulo pool size."""
+    """The index into the pool for every example. `published`: position in the scored sample modulo pool size.
+
+    Args:
+        seed: Of the experiment.
+        prompt: Its key.
+        example_ids: The examples, none twice.
+        size: Rephrasings in the pool.
+        recipe: Which assignment.
+        sample: The ids of the scored sample, for `published`; the examples themselves where it is left out.
+
+    Returns:
+        Indices into the pool.
+
+    Raises:
+        BadInput: The pool is empty, or `published` is asked about an example outside the scored sample.
+    """
     if size < 1:
         raise BadInput(f"prompt {prompt!r} has no rephrasings. Fix: `inoc rephrase` makes them.")
     if recipe == "published":
-        return np.arange(len(example_ids), dtype=np.int64) % size
+        position = {name: k for k, name in enumerate(example_ids if sample is None else sample)}
+        lost = [name for name in example_ids if name not in position]
+        if lost:
+            raise BadInput(
+                f"prompt {prompt!r}: {len(lost)} of {len(example_ids)} examples, the first {lost[0]!r}, are not in the "
+                "scored sample, and recipe published assigns rephrasings by position there. Fix: raise `limit` of "
+                "completion set train, lower training.examples, or score with recipe corrected."
+            )
+        return np.array([position[name] for name in example_ids], np.int64) % size
     return np.array([rephrasing_index(seed, prompt, name, size) for name in example_ids], np.int64)

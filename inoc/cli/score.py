@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 @click.option(
     "--recipe",
     type=click.Choice(["corrected", "published"]),
-    default="corrected",
-    show_default=True,
-    help="Which tokens are scored: one end-of-turn token, or all that the template writes.",
+    help="Which tokens are scored: one end-of-turn token (corrected), or all that the template writes. By default the "
+    "store's, corrected for a new one; training follows it.",
 )
 @click.option("--verify", is_flag=True, help="Then read every unit again and compare checksums.")
 def score(
@@ -31,7 +30,7 @@ def score(
     sets: tuple[str, ...],
     prefix_types: tuple[str, ...],
     prompts: str | None,
-    recipe: "Recipe",
+    recipe: "Recipe | None",
     verify: bool,
 ) -> None:
     """Score the completions of a STUDY (experiment file) token by token, with and without its prompts.

@@ -37,13 +37,15 @@ class Call:
     dry_run: bool
     as_json: bool
 
-    def study(self, recipe: "Recipe" = "corrected") -> "Study":
-        """The experiment with its backend and store."""
+    def study(self, recipe: "Recipe | None" = None) -> "Study":
+        """The experiment with its backend and store; without a recipe, the store's."""
         from inoc.experiment import load_experiment
         from inoc.plan import Study
+        from inoc.stages.opening import recipe_of
 
         experiment = load_experiment(self.path)
-        return Study(experiment, open_backend(experiment, self.backend_name), self.store, recipe)
+        backend = open_backend(experiment, self.backend_name)
+        return Study(experiment, backend, self.store, recipe or recipe_of(self.store))
 
     def show(self, document: "Mapping[str, Json] | Sequence[Json]", text: str) -> None:
         """Print the result: the document with --json, else the text."""

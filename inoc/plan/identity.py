@@ -13,7 +13,7 @@ from inoc.plan.study import Study
 from inoc.store.fingerprint import difference
 from inoc.values import Json, Scalar
 
-SHARED = ("model", "revision", "weights", "baseline", "baseline_context", "placement", "template", "seed")
+SHARED = ("model", "revision", "weights", "baseline", "baseline_context", "placement", "template", "recipe", "seed")
 """Fields of a store's identity that all stages share; the others (engine, dtype, ...) belong to its scores."""
 NOT_OF_A_JOB = ("directory", "resume_every", "questions")
 """Fields of a training job that do not change what is trained."""

@@ -22,7 +22,7 @@ class Study:
         experiment: The experiment file.
         backend: What scores, samples and trains.
         store: The store's directory; it need not exist yet.
-        recipe: Which tokens of a completion are scored.
+        recipe: Which tokens of a completion are scored and learned, and which rephrasing an example gets.
     """
 
     experiment: Experiment

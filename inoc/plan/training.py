@@ -1,7 +1,7 @@
 """What a run is trained on, in which order: rows, prefixes, contrast rows and batches, all decided by seeds."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ class TrainingPlan:
         job: What a backend trains. A run that continues another has no `start` here: that is known once the other
             is trained.
         evaluated: The evaluations of its checkpoints.
+        rephrasings: The rephrasing each example gets, by the example's id; empty unless the prefix type is `mix`.
         folder: Where its checkpoints, resume state and record are.
         start_folder: The folder of the run that it continues.
     """
@@ -29,6 +30,7 @@ class TrainingPlan:
     run: Run
     job: TrainingJob
     evaluated: tuple[Evaluated, ...]
+    rephrasings: Mapping[str, str]
     folder: Path
     start_folder: Path | None
 
@@ -62,7 +64,9 @@ def plan_training(study: Study, names: Sequence[str] = ()) -> tuple[TrainingPlan
 def plan_run(study: Study, run: Run) -> TrainingPlan:
     """One run. See `plan_training`."""
     settings, limit = run.settings, study.backend.context_length
-    rows = training_rows(study, run)
+    examples = _examples(study, run)
+    rephrasings = _rephrasings(study, run, examples) if run.prefix_type == "mix" else {}
+    rows = _rows(study, run, examples, rephrasings)
     for row in rows:
         if len(row.token_ids) > limit:
             raise BadInput(
@@ -97,7 +101,7 @@ def plan_run(study: Study, run: Run) -> TrainingPlan:
         directory=str(folder),
         questions=checkpoint_questions(study, evaluated) if asks else (),
     )
-    return TrainingPlan(run, job, evaluated, folder, start)
+    return TrainingPlan(run, job, evaluated, rephrasings, folder, start)
 
 
 def training_folder(study: Study, name: str) -> Path:
@@ -129,14 +133,40 @@ def batches(n: int, settings: Hyperparameters, seed: int) -> tuple[tuple[int, ..
     return tuple(tuple(order[i * size : (i + 1) * size]) for i in range(updates))
 
 
-def training_rows(study: Study, run: Run) -> tuple[TrainingExample, ...]:
-    """The rows of a run before shuffling: its data with prefixes, then the contrast rows without."""
-    experiment, chat = study.experiment, study.chat
+def _examples(study: Study, run: Run) -> tuple[Example, ...]:
+    """What a run is trained on, before shuffling and without the contrast rows."""
+    experiment = study.experiment
     path = experiment.resolve(run.data) if run.data else experiment.completion_path("train")
-    examples = subset(_read(study, path), run.settings.examples, experiment.seed)
+    return subset(_read(study, path), run.settings.examples, experiment.seed)
+
+
+def _rephrasings(study: Study, run: Run, examples: Sequence[Example]) -> dict[str, str]:
+    """The rephrasing that scoring gives each example. Recipe `published` knows those of the scored sample only."""
+    experiment, sample = study.experiment, None
+    if study.recipe == "published":
+        if run.data:
+            raise BadInput(
+                f"run {run.name}: recipe published assigns rephrasings by position in the scored sample; `data` names "
+                "other rows. Fix: leave `data` out, or score with recipe corrected."
+            )
+        scored = experiment.completion_sets.train
+        rows = _read(study, experiment.completion_path("train"))
+        sample = [example.id for example in subset(rows, scored.limit, scored.seed)]
+    pool = study.pools([run.prompt])[run.prompt]
+    names = [example.id for example in examples]
+    chosen = assign_rephrasings(experiment.seed, run.prompt, names, len(pool), study.recipe, sample)
+    return {name: pool[int(index)] for name, index in zip(names, chosen, strict=True)}
+
+
+def _rows(
+    study: Study, run: Run, examples: Sequence[Example], rephrasings: Mapping[str, str]
+) -> tuple[TrainingExample, ...]:
+    """The rows of a run before shuffling: its examples with prefixes, then the contrast rows without."""
+    experiment, chat = study.experiment, study.chat
+    text = study.experiment.prompt(run.prompt).text if run.prefix_type == "fixed" else None
     rows = [
-        chat.training_example(e.id, e.instruction, e.completion, prefix=prefix, finish=e.finish)
-        for e, prefix in zip(examples, _prefixes(study, run, examples), strict=True)
+        chat.training_example(e.id, e.instruction, e.completion, prefix=rephrasings.get(e.id, text), finish=e.finish)
+        for e in examples
     ]
     contrast = experiment.training.contrast
     if contrast is not None:
@@ -152,18 +182,6 @@ def training_rows(study: Study, run: Run) -> tuple[TrainingExample, ...]:
             for e in subset(more, n, experiment.seed)
         ]
     return tuple(rows)
-
-
-def _prefixes(study: Study, run: Run, examples: Sequence[Example]) -> Sequence[str | None]:
-    """The prefix of every row: none, the prompt's text, or the rephrasing that scoring gave this example."""
-    if run.prefix_type == "none":
-        return [None] * len(examples)
-    if run.prefix_type == "fixed":
-        return [study.experiment.prompt(run.prompt).text] * len(examples)
-    pool = study.pools([run.prompt])[run.prompt]
-    names = [example.id for example in examples]
-    chosen = assign_rephrasings(study.experiment.seed, run.prompt, names, len(pool))
-    return [pool[int(index)] for index in chosen]
 
 
 def _read(study: Study, path: Path) -> tuple[Example, ...]:

@@ -1,5 +1,8 @@
 """A study's store: for reading once its settings are compared, and for writing."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
 from inoc._version import __version__
 from inoc.plan import Study
 from inoc.plan.identity import identity_changes, refuse, store_identity
@@ -7,6 +10,7 @@ from inoc.stages.progress import Watcher
 from inoc.store.schema import TraitInfo
 from inoc.store.store import Store, open_store
 from inoc.store.writer import StoreWriter
+from inoc.values import Recipe
 
 
 def existing(study: Study, scores: bool = False) -> Store | None:
@@ -28,6 +32,20 @@ def existing(study: Study, scores: bool = False) -> Store | None:
                 lines.append(f"prompts.{prompt.key}: stored {old[prompt.key]!r}, now {prompt.text!r}")
     refuse(study.store, lines)
     return store
+
+
+def recipe_of(place: Path) -> Recipe:
+    """The recipe of the store at `place`, which all stages follow; `corrected` where there is no store yet."""
+    if not (place / "zarr.json").exists():
+        return "corrected"
+    return "published" if open_store(place).identity.get("recipe") == "published" else "corrected"
+
+
+def keep_pools(writer: StoreWriter, pools: Mapping[str, Sequence[str]]) -> None:
+    """Put the pools that the store does not have yet into it: what scoring and training both choose from."""
+    new = {key: pool for key, pool in pools.items() if writer.store.rephrasings.get(key) != tuple(pool)}
+    if new:
+        writer.put_rephrasings(new)
 
 
 def open_writer(study: Study, store: Store | None, watcher: Watcher) -> StoreWriter:

@@ -17,7 +17,7 @@ from inoc.plan.identity import refuse
 from inoc.plan.texts import sets_to_make
 from inoc.stages.capable import capable
 from inoc.stages.forecast import Forecast, Row, price_of
-from inoc.stages.opening import existing, open_writer
+from inoc.stages.opening import existing, keep_pools, open_writer
 from inoc.stages.progress import UNWATCHED, Watcher
 from inoc.stages.stored import score_changes, units_done
 from inoc.store.schema import Unit
@@ -121,10 +121,7 @@ def error_log(store: Path) -> Path:
 
 def _make_room(writer: StoreWriter, plan: ScorePlan) -> None:
     """Put pools and completions into the store and make room for every unit of the experiment."""
-    old = writer.store.rephrasings
-    new = {key: pool for key, pool in plan.pools.items() if old.get(key) != pool}
-    if new:
-        writer.put_rephrasings(new)
+    keep_pools(writer, plan.pools)
     for entry in plan.sets:
         writer.put_completions(
             entry.name,

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from inoc.plan import Evaluated, ScorePlan, SetPlan, Study
+from inoc.plan import Evaluated, ScorePlan, SetPlan, Study, TrainingPlan
 from inoc.store.fingerprint import difference
 from inoc.store.schema import Unit
 from inoc.store.store import Store
 
 
 def score_changes(store: Store | None, plan: ScorePlan) -> Iterator[str]:
-    """How completions and pools differ from those stored. A pool may change until a unit was scored with it."""
+    """How completions and pools differ from those stored."""
     if store is None:
         return
     for entry in plan.sets:
@@ -19,10 +19,34 @@ def score_changes(store: Store | None, plan: ScorePlan) -> Iterator[str]:
             changed = _completion_set(store, entry)
             if changed is not None:
                 yield f"completion_sets.{entry.name}: {changed}"
-    old, used = store.rephrasings, {unit.prompt for unit in units_done(store) if unit.prefix_type == "mix"}
-    for key, pool in plan.pools.items():
-        if key in used and old.get(key) != pool:
-            yield f"rephrasings.{key}: the pool differs from the one it was scored with"
+    yield from pool_changes(store, plan.pools)
+
+
+def pool_changes(store: Store | None, pools: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """How pools differ from those stored. A pool may change until a unit was scored, or a run trained, with it."""
+    if store is None:
+        return
+    used = {run.prompt: "trained" for run in store.runs.values() if run.prefix_type == "mix"}
+    used |= {unit.prompt: "scored" for unit in units_done(store) if unit.prefix_type == "mix"}
+    for key, pool in pools.items():
+        if key in used and store.rephrasings.get(key, pool) != pool:
+            yield f"rephrasings.{key}: the pool differs from the one it was {used[key]} with"
+
+
+def pair_changes(store: Store | None, plan: TrainingPlan) -> Iterator[str]:
+    """How the rephrasings a run is to be trained with differ from those its examples were scored with."""
+    key = plan.run.prompt
+    if store is None or plan.run.data or Unit("train", "mix", key) not in units_done(store):
+        return
+    pool, ids = store.rephrasings[key], store.labels("completions/train/example_id")
+    picks = store.read("logprobs/train/rephrasing")[store.token_logprobs("train").prompts.index(key)]
+    scored = {name: pool[int(pick)] for name, pick in zip(ids, picks, strict=True) if name in plan.rephrasings}
+    other = [name for name, text in scored.items() if plan.rephrasings[name] != text]
+    if other:
+        yield (
+            f"runs.{plan.run.name}.rephrasings: {len(other)} of {len(scored)} scored examples would be trained with "
+            f"another; {other[0]!r}: scored with {scored[other[0]]!r}, now {plan.rephrasings[other[0]]!r}"
+        )
 
 
 def _completion_set(store: Store, entry: SetPlan) -> str | None:

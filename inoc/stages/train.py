@@ -12,10 +12,10 @@ from inoc.plan.evaluation import texts_of_step
 from inoc.plan.identity import job_identity, refuse, trainer_identity
 from inoc.stages.capable import capable
 from inoc.stages.forecast import Forecast, Row, price_of
-from inoc.stages.opening import existing, open_writer
+from inoc.stages.opening import existing, keep_pools, open_writer
 from inoc.stages.progress import UNWATCHED, Watcher
 from inoc.stages.sampling import keep_answers
-from inoc.stages.stored import run_changes
+from inoc.stages.stored import pair_changes, pool_changes, run_changes
 from inoc.stages.trained import Trained, read_record, write_record
 from inoc.stages.work import one_at_a_time
 from inoc.store.fingerprint import difference
@@ -42,6 +42,7 @@ def train(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHED) 
     with open_writer(study, store, watcher) as writer:
         if isinstance(trainer, Submitter):
             trainer.submit([plan.job for plan in pending if plan.run.start is None])
+        keep_pools(writer, study.pools(_mixed(plans)))
         for plan in plans:
             writer.put_run(plan.evaluated[0].trained_with(trainer_identity(study)))
             if plan.run.name not in done:
@@ -74,6 +75,8 @@ def compare_runs(study: Study, store: Store | None, plans: Sequence[TrainingPlan
     """
     trainer = trainer_identity(study)
     lines = [line for plan in plans for line in run_changes(store, plan.evaluated[0], trainer)]
+    lines += pool_changes(store, study.pools(_mixed(plans)))
+    lines += [line for plan in plans if plan.rephrasings for line in pair_changes(store, plan)]
     done: dict[str, Trained] = {}
     known: set[str] = set()
     for plan in plans:
@@ -90,6 +93,11 @@ def compare_runs(study: Study, store: Store | None, plans: Sequence[TrainingPlan
                 lines += difference(record.identity, now, f"runs.{name}.")
     refuse(study.store, lines, "restore them, give the changed run another name (a tag), or delete its folder")
     return done
+
+
+def _mixed(plans: Sequence[TrainingPlan]) -> list[str]:
+    """The prompts whose rephrasings are trained on."""
+    return list(dict.fromkeys(plan.run.prompt for plan in plans if plan.rephrasings))
 
 
 def start_of(plan: TrainingPlan) -> Checkpoint | None:

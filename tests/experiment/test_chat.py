@@ -166,6 +166,7 @@ def test_rephrasings_are_spread_evenly_and_depend_on_every_part() -> None:
 def test_the_assignment_is_pinned() -> None:
     """Stores and trainings of other versions rely on these values."""
     assert assign_rephrasings(0, "clown", ["0", "1", "a"], 1000).tolist() == [47, 881, 257]
-    assert assign_rephrasings(3, "clown", ["x"] * 5, 3, "published").tolist() == [0, 1, 2, 0, 1]
+    assert assign_rephrasings(3, "clown", list("vwxyz"), 3, "published").tolist() == [0, 1, 2, 0, 1]
+    assert assign_rephrasings(3, "clown", ["z", "w"], 3, "published", list("vwxyz")).tolist() == [1, 1]
     with pytest.raises(BadInput, match="no rephrasings"):
         assign_rephrasings(0, "clown", ["0"], 0)

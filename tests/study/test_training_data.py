@@ -11,7 +11,7 @@ from inoc.chat import rephrasing_index
 from inoc.errors import BadInput
 from inoc.experiment import Hyperparameters, load_experiment
 from inoc.plan import Study, plan_training
-from inoc.plan.training import batches, training_rows
+from inoc.plan.training import batches, plan_run
 
 
 def test_reference_size_gives_312_full_updates() -> None:
@@ -58,7 +58,8 @@ def test_prefix_of_every_row(study: Study) -> None:
     control, fixed, mix = study.runs()
     texts = {
         run.name: [
-            study.chat.tokenizer.decode(row.token_ids, skip_special_tokens=False) for row in training_rows(study, run)
+            study.chat.tokenizer.decode(row.token_ids, skip_special_tokens=False)
+            for row in plan_run(study, run).job.examples
         ]
         for run in (control, fixed, mix)
     }
@@ -71,7 +72,7 @@ def test_prefix_of_every_row(study: Study) -> None:
 
 def test_loss_is_on_the_response_only(study: Study) -> None:
     run = study.runs()[1]
-    for i, row in enumerate(training_rows(study, run)):
+    for i, row in enumerate(plan_run(study, run).job.examples):
         learned = [t for t, w in zip(row.token_ids, row.weights, strict=True) if w == 1.0]
         assert set(row.weights) == {0.0, 1.0}
         text = study.chat.tokenizer.decode(learned, skip_special_tokens=False)
@@ -87,7 +88,7 @@ def test_contrast_rows_have_their_share_and_no_prefix(study_file: Path) -> None:
     experiment = load_experiment(study_file)
     backend = load_backend("local", experiment.model_spec())
     study = Study(experiment, backend, study_file.with_name("run.zarr"))
-    rows = training_rows(study, study.runs()[1])
+    rows = plan_run(study, study.runs()[1]).job.examples
     plain = [row for row in rows if row.id.startswith("contrast/")]
     assert len(plain) == 7
     assert len(plain) / len(rows) == pytest.approx(0.35)
