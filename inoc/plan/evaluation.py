@@ -82,6 +82,7 @@ def plan_evaluation(study: Study, run: Run, updates: int) -> tuple[Evaluated, ..
             seed=run.seed,
             nominal_step=updates,
             settings=settings,
+            sampling=study.sampling_settings,
             traits=study.judges.traits,
             instructions=study.instruction_labels,
             steps=_steps(study, run, updates),

@@ -1,13 +1,11 @@
-"""The one rule of identity: which settings decide what is stored, and how a change of them is refused."""
+"""The one rule of identity: which settings decide what is stored. `inoc.store.fingerprint.refuse` refuses a change."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import cast
 
 from inoc.backends.protocols import Checkpoint, TrainingJob
-from inoc.errors import OtherSettings
 from inoc.hashing import canonical_json, content_hash
 from inoc.plan.study import Study
 from inoc.store.fingerprint import difference
@@ -57,11 +55,3 @@ def identity_changes(stored: Mapping[str, object], study: Study, scores: bool) -
         return difference(stored, mine)
     both = [name for name in SHARED if name in stored and name in mine]
     return difference({name: stored[name] for name in both}, {name: mine[name] for name in both})
-
-
-def refuse(place: Path, lines: Iterable[str], fix: str = "restore them or choose another --store") -> None:
-    """Raise OtherSettings with the lines, one per changed field; do nothing where there are none."""
-    found: Sequence[str] = list(lines)
-    if found:
-        listed = "\n  ".join(found)
-        raise OtherSettings(f"{place} was made with other settings. Fix: {fix}.\n  {listed}")

@@ -11,7 +11,7 @@ from inoc.errors import BadInput
 from inoc.experiment import Evaluation, Experiment, Run, read_instructions, read_pools, subset
 from inoc.names import unknown
 from inoc.plan.judges import Judges, open_judges
-from inoc.values import Recipe, Sampling
+from inoc.values import Recipe, Sampling, Scalar
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,12 @@ class Study:
     def evaluation_sampling(self) -> Sampling:
         """How the held-out instructions are answered."""
         return self.evaluation.sampling((self.chat.end_of_turn,))
+
+    @property
+    def sampling_settings(self) -> dict[str, Scalar]:
+        """What the store records of how the held-out instructions are answered; part of an evaluation's identity."""
+        evaluation = self.evaluation
+        return {name: getattr(evaluation, name) for name in ("temperature", "top_p", "max_tokens", "seed")}
 
     @cached_property
     def instructions(self) -> tuple[str, ...]:

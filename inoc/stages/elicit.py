@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from inoc.plan import Study
-from inoc.plan.identity import refuse
 from inoc.plan.texts import elicitation_texts
 from inoc.stages.forecast import Asked, Forecast, Row, answers_row, price_of, to_judge
 from inoc.stages.judging import JudgedReport, Scores, judge_responses
@@ -13,6 +12,7 @@ from inoc.stages.opening import existing, open_writer
 from inoc.stages.progress import UNWATCHED, Watcher
 from inoc.stages.sampling import sample
 from inoc.stages.stored import elicitation_changes, prompts_elicited
+from inoc.store.fingerprint import refuse
 from inoc.store.writer import StoreWriter
 
 
@@ -72,4 +72,5 @@ def _store(study: Study, writer: StoreWriter, key: str, scores: Scores) -> None:
         coverage=scores.coverage[:, None, :] if key else empty,
         baseline=None if key else scores.score,
         judges=list(study.judges.identities().values()),
+        sampling=study.sampling_settings,
     )

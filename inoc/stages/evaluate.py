@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from inoc.errors import IncompleteStore
 from inoc.plan import Evaluated, Study, plan_evaluation, plan_training
-from inoc.plan.identity import refuse, trainer_identity
+from inoc.plan.identity import trainer_identity
 from inoc.plan.training import training_folder
 from inoc.stages.forecast import Asked, Forecast, Row, answers_row, price_of, to_judge
 from inoc.stages.judging import JudgedReport, judge_responses
@@ -17,6 +17,7 @@ from inoc.stages.progress import UNWATCHED, Watcher
 from inoc.stages.sampling import sample
 from inoc.stages.stored import evaluations_done, run_changes
 from inoc.stages.trained import Trained, read_record
+from inoc.store.fingerprint import refuse
 from inoc.store.writer import StoreWriter
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from inoc._version import __version__
 from inoc.plan import Study
-from inoc.plan.identity import identity_changes, refuse, store_identity
+from inoc.plan.identity import identity_changes, store_identity
 from inoc.stages.progress import Watcher
+from inoc.store.fingerprint import refuse
 from inoc.store.schema import TraitInfo
 from inoc.store.store import Store, open_store
 from inoc.store.writer import StoreWriter

@@ -13,13 +13,13 @@ from inoc.backends import check_scores
 from inoc.backends.protocols import Scorer, ScoreRequest
 from inoc.errors import BackendUnavailable, BadInput, InocError
 from inoc.plan import ScorePlan, Study, plan_scores
-from inoc.plan.identity import refuse
 from inoc.plan.texts import sets_to_make
 from inoc.stages.capable import capable
 from inoc.stages.forecast import Forecast, Row, price_of
 from inoc.stages.opening import existing, keep_pools, open_writer
 from inoc.stages.progress import UNWATCHED, Watcher
 from inoc.stages.stored import score_changes, units_done
+from inoc.store.fingerprint import refuse
 from inoc.store.schema import Unit
 from inoc.store.writer import StoreWriter
 

@@ -1,11 +1,11 @@
 """What a store holds of a plan, and how the plan differs from it. New texts are welcome, changed ones are not."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from inoc.plan import Evaluated, ScorePlan, SetPlan, Study, TrainingPlan
-from inoc.store.fingerprint import difference
+from inoc.store import evaluations, tables
 from inoc.store.schema import Unit
 from inoc.store.store import Store
 
@@ -105,35 +105,18 @@ def evaluations_done(store: Store | None) -> set[tuple[str, int, str]]:
     return planned - set(store.pending_evaluations())
 
 
-def elicitation_changes(store: Store | None, study: Study) -> Iterator[str]:
-    """How traits, instructions and judges differ from those of the stored elicitation."""
-    table = None if store is None else store.elicitation
-    if table is None:
-        return
+def elicitation_changes(store: Store | None, study: Study) -> list[str]:
+    """How traits, instructions, judges and sampling differ from those of the stored elicitation."""
+    if store is None:
+        return []
     judges = study.judges.identities()
-    new = {"trait": study.judges.traits, "instruction": study.instruction_labels, "judge": tuple(judges.values())}
-    for name, labels in new.items():
-        yield from _labels(f"elicitation.{name}", [str(value) for value in table[name].values], labels)
+    labels = {"trait": study.judges.traits, "instruction": study.instruction_labels, "judge": tuple(judges.values())}
+    return tables.elicitation_changes(store, labels, study.sampling_settings)
 
 
-def run_changes(store: Store | None, entry: Evaluated, trainer: Mapping[str, object] | None = None) -> Iterator[str]:
+def run_changes(store: Store | None, entry: Evaluated, trainer: Mapping[str, object] | None = None) -> list[str]:
     """How a run differs from the one stored; by `trainer` too where it is to be trained, not only evaluated."""
     old = None if store is None else store.runs.get(entry.name)
     if store is None or old is None:
-        return
-    new = entry.trained_with(old.trained_with if trainer is None else trainer)
-    for name, labels in new.labels.items():
-        values = [str(value) for value in store.read(f"runs/{entry.name}/{name}")]
-        yield from _labels(f"runs.{entry.name}.{name}", values, labels)
-    yield from difference(old.attributes, new.attributes, f"runs.{entry.name}.")
-
-
-def _labels(where: str, old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
-    """The first label that differs, or how many there are."""
-    if len(old) != len(new):
-        yield f"{where}: stored {len(old)}, now {len(new)}"
-        return
-    for i, (before, now) in enumerate(zip(old, new, strict=True)):
-        if before != now:
-            yield f"{where}[{i}]: stored {before!r}, now {now!r}"
-            return
+        return []
+    return evaluations.run_changes(store, entry.trained_with(old.trained_with if trainer is None else trainer))

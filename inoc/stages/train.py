@@ -9,7 +9,7 @@ from inoc.backends.protocols import Checkpoint, CheckpointAnswers, Submitter, Tr
 from inoc.errors import BadInput, BadResult
 from inoc.plan import Study, TrainingPlan, plan_training
 from inoc.plan.evaluation import texts_of_step
-from inoc.plan.identity import job_identity, refuse, trainer_identity
+from inoc.plan.identity import job_identity, trainer_identity
 from inoc.stages.capable import capable
 from inoc.stages.forecast import Forecast, Row, price_of
 from inoc.stages.opening import existing, keep_pools, open_writer
@@ -18,7 +18,7 @@ from inoc.stages.sampling import keep_answers
 from inoc.stages.stored import pair_changes, pool_changes, run_changes
 from inoc.stages.trained import Trained, read_record, write_record
 from inoc.stages.work import one_at_a_time
-from inoc.store.fingerprint import difference
+from inoc.store.fingerprint import difference, refuse
 from inoc.store.store import Store
 from inoc.store.writer import StoreWriter
 

@@ -8,10 +8,11 @@ from jaxtyping import Float, Int
 from inoc.errors import BadInput, BrokenStore, OtherSettings
 from inoc.hashing import canonical_json
 from inoc.store.files import transaction
+from inoc.store.fingerprint import difference, label_difference, refuse
 from inoc.store.marks import DONE, Cell, Part, crc_of, put_marked, read_marked
 from inoc.store.reader import Reader
 from inoc.store.runs import RunPlan
-from inoc.store.schema import check_name
+from inoc.store.schema import PENDING, check_name
 from inoc.store.tables import make_room, put_group, stage_columns, stage_parent, union, unique
 
 LOSSES = ("update", "loss", "learning_rate")
@@ -24,43 +25,55 @@ def put_run(store: Reader, plan: RunPlan) -> None:
         plan: The run and the labels of its evaluations.
 
     Raises:
-        OtherSettings: The run is stored with other labels, judges or settings.
+        OtherSettings: The run is stored with other labels, judges or settings, or its answers with other sampling.
     """
     where = f"runs/{check_name(plan.name, 'run')}"
     unique(plan.steps, f"run {plan.name}: step")
-    old: list[int] = []
+    old, stored, attributes = list[int](), None, plan.attributes
     if there := store.has(where):
-        _check_same(store, where, plan)
+        refuse(
+            store.path, run_changes(store, plan), "give the changed run another name (a tag), or choose another store"
+        )
         old = [int(step) for step in store.read(f"{where}/step")]
+        stored = store.run(plan.name)
+        if not plan.sampling or _evaluated(store, where):
+            attributes["sampling"] = dict(stored.sampling)
     steps, labels = union(old, plan.steps), plan.labels
-    if steps == old:
+    if steps == old and stored is not None and attributes == stored.attributes:
         return
     rooms = ["score", "coverage", "unit_crc"]
     if store.has(f"{where}/generation") if there else plan.generations:
         rooms.append("generation")
     sizes = {name: len(values) for name, values in labels.items()} | {"step": len(steps)}
     with transaction(store.path) as change:
+        change.group(where, attributes)
         if not there:
             stage_parent(change, store, "runs", plan.name)
-            change.group(where, plan.attributes)
             stage_columns(change, where, {**labels, **{v: np.zeros(0) for v in LOSSES}})
         stage_columns(change, where, {"step": np.asarray(steps, np.int64)})
         make_room(change, store, where, dict.fromkeys(rooms, 2), sizes)
 
 
-def _check_same(store: Reader, where: str, plan: RunPlan) -> None:
+def run_changes(store: Reader, plan: RunPlan) -> list[str]:
+    """How a run differs from the one stored under its name, a line for each field; none where there is none.
+
+    The sampling of its answers counts where it is known and an evaluation is stored.
+    """
+    where, name = f"runs/{plan.name}", f"runs.{plan.name}."
+    if not store.has(where):
+        return []
+    lines: list[str] = []
     for variable, values in plan.labels.items():
-        if store.labels(f"{where}/{variable}") != values:
-            raise OtherSettings(
-                f"{store.path}: /{where} is stored with a different {variable}. Fix: give the run another name."
-            )
-    stored = store.attributes(where)
-    for key, value in plan.attributes.items():
-        if stored.get(key) != value:
-            raise OtherSettings(
-                f"{store.path}: /{where} {key}: stored {stored.get(key)!r}, now {value!r}. "
-                "Fix: give the changed run another name (a tag), or choose another store."
-            )
+        lines += label_difference(f"{name}{variable}", store.labels(f"{where}/{variable}"), values)
+    old, new = store.run(plan.name).attributes, plan.attributes
+    if not (old["sampling"] and new["sampling"] and _evaluated(store, where)):
+        old, new = ({k: v for k, v in attributes.items() if k != "sampling"} for attributes in (old, new))
+    return lines + difference(old, new, name)
+
+
+def _evaluated(store: Reader, where: str) -> bool:
+    """Whether any evaluation of the run is stored."""
+    return bool((store.read(f"{where}/unit_crc") != PENDING).any())
 
 
 def _planned(store: Reader, name: str) -> str:

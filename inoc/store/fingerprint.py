@@ -1,11 +1,13 @@
-"""Stable hashes of stored content, and the field-by-field difference of two identities."""
+"""Stable hashes of stored content; what differs between stored and present settings, and how that is refused."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import cast
 
 import numpy as np
 from jaxtyping import Int
 
+from inoc.errors import OtherSettings
 from inoc.hashing import SHORT, bytes_hash, canonical_json
 
 _Fields = Mapping[str, object]
@@ -43,3 +45,18 @@ def difference(old: _Fields, new: _Fields, prefix: str = "") -> list[str]:
             said = ["nothing" if key not in fields else repr(fields[key]) for fields in (old, new)]
             lines.append(f"{name}: stored {said[0]}, now {said[1]}")
     return lines
+
+
+def label_difference(where: str, old: Sequence[str], new: Sequence[str]) -> list[str]:
+    """One line about two lists of labels: how many there are, or the first that differs; none where they are equal."""
+    if len(old) != len(new):
+        return [f"{where}: stored {len(old)}, now {len(new)}"]
+    found = (i for i, (before, now) in enumerate(zip(old, new, strict=True)) if before != now)
+    return [f"{where}[{i}]: stored {old[i]!r}, now {new[i]!r}" for i in found][:1]
+
+
+def refuse(place: Path, lines: Iterable[str], fix: str = "restore them or choose another --store") -> None:
+    """Raise OtherSettings with the lines, one per changed field; do nothing where there are none."""
+    listed = "\n  ".join(lines)
+    if listed:
+        raise OtherSettings(f"{place} was made with other settings. Fix: {fix}.\n  {listed}")

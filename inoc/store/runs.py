@@ -18,6 +18,7 @@ class RunInfo:
         seed: Training seed; -1 unknown.
         nominal_step: The last full update; -1 unknown.
         settings: Further settings as JSON values (learning rate, ...).
+        sampling: How its answers are sampled (temperature, ...); empty = unknown.
     """
 
     name: str
@@ -26,6 +27,7 @@ class RunInfo:
     seed: int = -1
     nominal_step: int = -1
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
+    sampling: Mapping[str, object] = field(default_factory=dict[str, object])
 
     @property
     def start(self) -> str | None:
@@ -60,6 +62,7 @@ class RunInfo:
             "seed": self.seed,
             "nominal_step": self.nominal_step,
             "settings": dict(self.settings),
+            "sampling": dict(self.sampling),
         }
 
     @classmethod
@@ -72,6 +75,7 @@ class RunInfo:
             cast(int, attributes.get("seed", -1)),
             cast(int, attributes.get("nominal_step", -1)),
             cast(Mapping[str, object], attributes.get("settings") or {}),
+            cast(Mapping[str, object], attributes.get("sampling") or {}),
         )
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 
 from inoc.errors import BadInput, OtherSettings
 from inoc.store.files import Transaction, chunk_shape, transaction
+from inoc.store.fingerprint import difference, label_difference, refuse
 from inoc.store.reader import Reader
 from inoc.store.schema import GROUPS, PromptInfo, VariableSpec, check_name
 
@@ -199,6 +200,7 @@ def put_elicitation(
     judges: Sequence[str],
     baseline: Float[np.ndarray, "trait instruction"] | None = None,
     coverage: Float[np.ndarray, "trait prompt instruction"] | None = None,
+    sampling: Mapping[str, object] | None = None,
 ) -> None:
     """Store the base model's scores with each prompt; rows of prompts already stored are replaced.
 
@@ -208,27 +210,37 @@ def put_elicitation(
         judges: Identity of the judge by trait, in the order of `traits`.
         baseline: Scores without any prompt, 0-100.
         coverage: Probability mass of valid judge answers, 0-1.
+        sampling: How the answers are sampled (temperature, ...), where known.
 
     Raises:
-        OtherSettings: Traits, instructions or judges differ from those stored.
+        OtherSettings: Traits, instructions, judges or sampling differ from those stored.
     """
     where = "elicitation"
     fixed = {"trait": tuple(traits), "instruction": tuple(instructions), "judge": tuple(judges)}
-    if store.has(where):
-        for name, values in fixed.items():
-            if store.labels(f"{where}/{name}") != values:
-                raise OtherSettings(
-                    f"{store.path}: elicitation is stored with a different {name}. Fix: choose another store."
-                )
+    refuse(store.path, elicitation_changes(store, fixed, sampling), "choose another store")
     columns = {"score": score}
     if coverage is not None:
         columns["coverage"] = coverage
     keys, merged = merge_rows(store, where, prompts, columns, {"score": 1, "coverage": 1})
     if baseline is None:
-        stored = store.has(f"{where}/baseline")
-        shape = len(traits), len(instructions)
-        baseline = store.read(f"{where}/baseline") if stored else np.full(shape, np.nan)
-    put_group(store, where, {**fixed, "prompt": keys, "baseline": baseline, **merged})
+        there, shape = store.has(f"{where}/baseline"), (len(traits), len(instructions))
+        baseline = store.read(f"{where}/baseline") if there else np.full(shape, np.nan)
+    stored = store.attributes(where) if store.has(where) else {"sampling": dict(sampling or {})}
+    put_group(store, where, {**fixed, "prompt": keys, "baseline": baseline, **merged}, stored)
+
+
+def elicitation_changes(
+    store: Reader, labels: Mapping[str, Sequence[str]], sampling: Mapping[str, object] | None = None
+) -> list[str]:
+    """How labels (`trait`, `instruction`, `judge`) and sampling differ from those of the stored elicitation, a line for
+    each field; sampling counts where it is known."""
+    where, lines = "elicitation", list[str]()
+    if not store.has(where):
+        return lines
+    for name, values in labels.items():
+        lines += label_difference(f"{where}.{name}", store.labels(f"{where}/{name}"), tuple(values))
+    stored = cast(Mapping[str, object], store.attributes(where).get("sampling") or {})
+    return lines + (difference(stored, sampling, f"{where}.sampling.") if stored and sampling else [])
 
 
 def _put_by_prompt(store: Reader, where: str, prompts: Sequence[str], columns: Mapping[str, np.ndarray]) -> None:

@@ -152,6 +152,8 @@ class Unasked(LocalBackend):
         ("words: [a, e, i, o, u]", "words: [a, e]", ["judge[0]: stored "]),
         ("n: 4, max_tokens", "n: 3, max_tokens", ["instruction: stored 4, now 3"]),
         ("evaluation: {", "evaluation: {seed: 5, ", ["instruction["]),
+        ("max_tokens: 6", "max_tokens: 7", ["sampling.max_tokens: stored 6, now 7"]),
+        ("max_tokens: 6", "max_tokens: 6, temperature: 0.5", ["sampling.temperature: stored 1.0, now 0.5"]),
     ],
 )
 def test_changed_judges_and_instructions_are_refused_before_any_work(
