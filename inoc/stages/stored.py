@@ -1,6 +1,6 @@
 """What a store holds of a plan, and how the plan differs from it. New texts are welcome, changed ones are not."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
