@@ -4,7 +4,6 @@
 Only safetensors weights are read, and no code of a model repository is ever run. Nothing here needs torch.
 """
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +14,7 @@ from inoc.backends.library_errors import first_line
 from inoc.backends.protocols import ChatTokenizer, ModelSpec
 from inoc.errors import BackendUnavailable, BadInput
 from inoc.hashing import bytes_hash, file_hash
+from inoc.reading import read_json
 from inoc.values import Scalar
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ class ModelFiles:
         if location in self._checked or not path.is_file():
             return
         try:
-            base = cast(dict[str, Scalar], json.loads(path.read_text()).get("base", {}))
-        except (OSError, ValueError, AttributeError) as error:
+            base = cast(dict[str, dict[str, Scalar]], read_json(path)).get("base", {})
+        except (BadInput, AttributeError) as error:
             raise BadInput(f"'{path}' cannot be read ({error}). Fix: restore the checkpoint.") from None
         for field in ("weights", "tokenizer"):
             if base.get(field) not in (None, self.identity[field]):

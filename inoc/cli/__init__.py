@@ -5,8 +5,11 @@ line."; the click command in it has the name of the file.
 """
 
 import importlib
+import io
 import keyword
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -14,6 +17,7 @@ import click
 from inoc._version import __version__
 from inoc.errors import InocError
 from inoc.names import unknown
+from inoc.reading import printable
 
 COMMANDS = (
     "demo", "new", "check", "import", "info", "validate", "score", "heuristics", "rephrase", "describe", "elicit",
@@ -64,23 +68,56 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="inoc")
-def cli() -> None:
+@click.option("--debug", is_flag=True, help="Print the traceback of an error nobody foresaw; anywhere in the line.")
+def cli(debug: bool) -> None:
     """What will this prompt do to what the model learns, before we pay for the training run?"""
 
 
-def main() -> None:
-    """Entry point: an error is one sentence on stderr and an exit code (docs/cli.md)."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: an error is one sentence on stderr and an exit code (docs/cli.md).
+
+    Args:
+        arguments: Those of the command line; None for the process's own.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # also for terminals that lack a character
+    sys.exit(_run([name for name in given if name != "--debug"], debug))
+
+
+def _run(arguments: list[str], debug: bool) -> int:
+    """Run a command; the exit code."""
     try:
-        sys.exit(cli.main(standalone_mode=False))
+        code = cli.main(arguments, prog_name="inoc", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
     except click.ClickException as error:
-        error.show()
-        sys.exit(2)
+        said = io.StringIO()
+        error.show(said)
+        click.echo(printable(said.getvalue()), err=True, nl=False)
+        return 2
     except InocError as error:
-        click.echo(f"inoc: {error}", err=True)
-        sys.exit(error.exit_code)
+        click.echo(f"inoc: {printable(str(error))}", err=True)
+        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("inoc: interrupted; run the same command again to resume.", err=True)
-        sys.exit(130)
+        return 130
     except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+        _silence_stdout()
+        return 0
+    except (Exception, SystemExit) as error:
+        from inoc.cli.unforeseen import explained
+
+        _silence_stdout()
+        click.echo(f"inoc: {printable(explained(error, arguments, debug))}", err=True)
+        return 1
+
+
+def _silence_stdout() -> None:
+    """Where nobody reads it or its disk is full, what it still holds goes nowhere."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

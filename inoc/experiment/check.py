@@ -8,11 +8,11 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from inoc.errors import BadInput
-from inoc.experiment.data import read_text
 from inoc.experiment.models import Experiment
 from inoc.experiment.references import Found, files_named, references, secrets
 from inoc.experiment.sentences import at, sentence, written
-from inoc.experiment.yaml_file import Loc, Problem, dotted, parse_yaml
+from inoc.experiment.yaml_file import MAX_BYTES, Loc, Problem, dotted, parse_yaml
+from inoc.reading import read_text
 from inoc.values import Json
 
 
@@ -50,7 +50,7 @@ def check_experiment(path: str | Path, *, files: bool = True) -> tuple[Experimen
         BadInput: The file cannot be read at all.
     """
     path = Path(path)
-    document = parse_yaml(read_text(path, f"`inoc new {path}` writes an experiment file to start from."))
+    document = parse_yaml(read_text(path, f"`inoc new {path}` writes an experiment file to start from.", MAX_BYTES))
     problems = list(document.problems)
     experiment: Experiment | None = None
     if isinstance(document.data, dict):

@@ -1,16 +1,17 @@
 """Reading the files an experiment names: completions, instructions, pools. Errors name file and line."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 
 from inoc.errors import BadInput
+from inoc.reading import read_json, read_json_lines
 from inoc.values import Json
 
 Item = TypeVar("Item")
+RELATIVE = "correct the path; it is relative to the experiment file."
 
 
 class Example(NamedTuple):
@@ -41,7 +42,7 @@ def read_completions(path: Path, *, system_prompt: str | None = None) -> tuple[E
     """
     examples: list[Example] = []
     seen: dict[str, int] = {}
-    for line, row in _rows(path):
+    for line, row in read_json_lines(path, RELATIVE):
         example = _example(row, str(len(examples)), f"{path}, line {line}", system_prompt)
         if example.id in seen:
             first = seen[example.id]
@@ -66,7 +67,7 @@ def read_instructions(path: Path) -> tuple[str, ...]:
         BadInput: A row is wrong, or there are none; the message names file and line.
     """
     texts: list[str] = []
-    for line, row in _rows(path):
+    for line, row in read_json_lines(path, RELATIVE):
         where = f"{path}, line {line}"
         text = row if isinstance(row, str) else _instruction(row, where)
         if not text.strip():
@@ -90,12 +91,12 @@ def read_pool(path: Path) -> tuple[str, ...]:
         BadInput: The file or a rephrasing is wrong; the message names file and line.
     """
     if path.suffix == ".json":
-        data = _json(path.read_text(encoding="utf-8"), str(path))
+        data = read_json(path)
         if not isinstance(data, list):
             raise BadInput(f"{path}: not a list. Fix: write the pool as a JSON list of strings.")
         rows = [(f"{path}, item {i}", row) for i, row in enumerate(data)]
     else:
-        rows = [(f"{path}, line {line}", row) for line, row in _rows(path)]
+        rows = [(f"{path}, line {line}", row) for line, row in read_json_lines(path, RELATIVE)]
     return tuple(_rephrasing(row, where) for where, row in rows)
 
 
@@ -146,34 +147,6 @@ def subset(examples: Sequence[Item], limit: int | None, seed: int | None) -> tup
         return tuple(examples[:limit])
     chosen = np.random.default_rng(seed).choice(len(examples), limit, replace=False)
     return tuple(examples[int(i)] for i in np.sort(chosen))
-
-
-def read_text(path: Path, missing: str) -> str:
-    """The text of a file; `missing` is the fix where there is none."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise BadInput(f"{path} does not exist. Fix: {missing}") from None
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not UTF-8 text (byte {error.start}). Fix: save it as UTF-8.") from None
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}.") from None
-
-
-def _rows(path: Path) -> Iterator[tuple[int, Json]]:
-    text = read_text(path, "correct the path; it is relative to the experiment file.")
-    for line, row in enumerate(text.split("\n"), start=1):
-        if row.strip():
-            yield line, _json(row, f"{path}, line {line}")
-
-
-def _json(text: str, where: str) -> Json:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BadInput(
-            f"{where}: not JSON ({error.msg}, column {error.colno}). Fix: write one JSON value per line."
-        ) from None
 
 
 def _example(row: Json, position: str, where: str, system_prompt: str | None) -> Example:

@@ -41,7 +41,7 @@ class BackendChoice(Part):
 class Trait(Part):
     """A property a judge scores 0-100. `family` is the family of prompts that ask for it."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1, max_length=100)]
     family: Name
     judge: Annotated[str | None, Field(description="name of an entry of `judges`")] = None
 

@@ -8,7 +8,7 @@ PrefixType = Literal["none", "fixed", "mix"]
 Placement = Literal["user", "system"]
 Role = Literal["positive", "negative", "neutral"]
 Condition = Literal["default", "training"]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
 Count = Annotated[int, Field(ge=1)]
 NEUTRAL = "neutral"
 

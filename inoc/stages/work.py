@@ -3,9 +3,11 @@
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import cast
 
 from inoc.atomic import write_atomic
 from inoc.errors import BadInput, InocError
+from inoc.reading import read_json_lines
 from inoc.store.lock import Lock
 from inoc.values import Json
 
@@ -28,10 +30,9 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Json]]) -> None:
 def read_rows(path: Path) -> tuple[Mapping[str, Json], ...]:
     """The rows of a JSONL file that `write_rows` made."""
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path} is damaged ({error}). Fix: delete it and run the same command again.") from None
-    return tuple(rows)
+        return tuple(cast("Mapping[str, Json]", row) for _, row in read_json_lines(path))
+    except BadInput as error:
+        raise BadInput(f"{path} is damaged: {error} Fix: delete it and run the same command again.") from None
 
 
 def one_at_a_time(path: Path) -> Lock:

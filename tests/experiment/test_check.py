@@ -276,3 +276,46 @@ def test_options_of_the_backend_are_checked_with_their_line(study: Path, backend
     (line,) = done.stdout.splitlines()
     assert line.startswith(f"{study}: line {len(text.splitlines()) + 1}: backend.options: ")
     assert message in line
+
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 30)
+)
+MERGES = "m0: &m0 {a: 1}\n" + "".join(f"m{i}: &m{i} {{<<: [*m{i - 1}, *m{i - 1}]}}\n" for i in range(1, 40))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (BOMB, "values with anchors written out"),
+        (MERGES, "values with anchors written out"),
+        ("name: &a [*a]", "never ends"),
+        ("&a {name: *a}", "never ends"),
+        ("&a ? *a\n: b", "not valid YAML"),
+        ("? [a, b]\n: c", "a list or mapping is not a key"),
+        ("name: " + "[" * 100 + "]" * 100, "nested deeper than 64"),
+        ("name: " + "[" * 5000, "nested deeper than 64"),
+        ("name: !!binary aGVsbG8=", "the tag tag:yaml.org,2002:binary is not read"),
+        ("name: !!timestamp 2024-01-01", "timestamp is not read"),
+        ("name: !!set {a, b}", "set is not read"),
+        ("name: !!python/object/apply:os.system [ls]", "os.system is not read"),
+        ("name: !!bool maybe", "not valid YAML"),
+        ("name: !!int x", "not valid YAML"),
+        ('name: "a\\x1b[2Jb"', "control character"),
+        ('name: "\\0"', "control character"),
+        ('name: "\\ud800"', "half a character"),
+        ('"\\x1b": 1', "control character"),
+        ("name: \x01", "not valid YAML"),
+        (f"name: {'9' * 5000}", "beyond 64 bits"),
+        (f"name: {10**30}", "beyond 64 bits"),
+        ("name: 1e999", "not a finite number"),
+        ("name: " + "x" * (1 << 20), "at most 1,048,576 are read"),
+        (replaced("answer:", "a" * 300 + ":"), "at most 100 characters"),
+    ],
+)
+def test_a_hostile_file_is_a_sentence(study: Path, text: str, expected: str) -> None:
+    study.write_text(text)
+    with pytest.raises(BadInput) as caught:
+        load_experiment(study)
+    assert expected in str(caught.value)
+    assert "\x1b" not in str(caught.value)

@@ -344,9 +344,9 @@ def test_bad_token_lists_are_named(write: Write, tmp_path: Path) -> None:
 
 def test_broken_files(write: Write, tmp_path: Path) -> None:
     store, whole = tmp_path / "s.zarr", json.dumps(means())
-    refused(store, r"nope\.json: no such file", tmp_path / "nope.json")
-    refused(store, r"truncated\?\) at line 1, column \d+", write("a.json", whole[:200]))
-    refused(store, "is not JSON", write("a.json", whole.replace(":", ";", 1)))
+    refused(store, r"nope\.json does not exist", tmp_path / "nope.json")
+    refused(store, r"truncated\?\), column \d+", write("a.json", whole[:200]))
+    refused(store, "not JSON", write("a.json", whole.replace(":", ";", 1)))
     refused(store, r"truncated", write("a.json", ""))
     refused(store, "a JSON object is needed, not a list", write("a.json", [1]))
     refused(store, "no key 'baseline'", write("a.json", {"prompts": {}}))
@@ -365,17 +365,20 @@ def test_bad_jsonl_rows_are_named_by_line(write: Write, tmp_path: Path) -> None:
 
     base = row(prefix_type="none")
     for text, pattern in (
-        (f"{base}\n{row()[:-4]}", r"a\.jsonl:2 ends in the middle"),
-        (f"{base}\n\n[1]", r"a\.jsonl:3: a JSON object is needed"),
-        (f"{base}\n{row(token_ids=[2])}", r"a\.jsonl:2: token_ids of example 'a' differ from those at .*a\.jsonl:1"),
-        (f"{base}\n{row(logprobs=[-1, -1])}", r"a\.jsonl:2: logprobs has 2 values; 1 are needed"),
-        (f"{base}\n{row(logprobs=[0.5])}", r"a\.jsonl:2: logprobs: index 0 is 0\.5"),
-        (f"{base}\n{row()}\n{row()}", r"a\.jsonl:3: a second row for prompt 'p'"),
-        (f"{base}\n{row(prefix_type='both')}", r"a\.jsonl:2: prefix_type 'both'"),
+        (f"{base}\n{row()[:-4]}", r"a\.jsonl, line 2: not JSON .it ends in the middle"),
+        (f"{base}\n\n[1]", r"a\.jsonl, line 3: a JSON object is needed"),
+        (
+            f"{base}\n{row(token_ids=[2])}",
+            r"a\.jsonl, line 2: token_ids of example 'a' differ from those at .*, line 1",
+        ),
+        (f"{base}\n{row(logprobs=[-1, -1])}", r"a\.jsonl, line 2: logprobs has 2 values; 1 are needed"),
+        (f"{base}\n{row(logprobs=[0.5])}", r"a\.jsonl, line 2: logprobs: index 0 is 0\.5"),
+        (f"{base}\n{row()}\n{row()}", r"a\.jsonl, line 3: a second row for prompt 'p'"),
+        (f"{base}\n{row(prefix_type='both')}", r"a\.jsonl, line 2: prefix_type 'both'"),
         (f"{base}\n{row(prompt='')}", "has no prompt"),
         (row(), "no baseline rows"),
         ("", "has no rows"),
-        ('{"prompt": "p"}', r"a\.jsonl:1: no key 'prefix_type'"),
+        ('{"prompt": "p"}', r"a\.jsonl, line 1: no key 'prefix_type'"),
     ):
         refused(tmp_path / "s.zarr", pattern, write("a.jsonl", text))
 
@@ -416,7 +419,7 @@ def test_bad_companions(write: Write, tmp_path: Path) -> None:
     write("pools/z.jsonl", '{"rephrasing": "a"}')
     refused(store, "no prompt has the key 'z'", file, rephrasings=tmp_path / "pools")
     write("pools/z.jsonl", '{"text": "a"}')
-    refused(store, r"z\.jsonl:1: rephrasing: text is needed, not null", file, rephrasings=tmp_path / "pools")
+    refused(store, r"z\.jsonl, line 1: rephrasing: text is needed, not null", file, rephrasings=tmp_path / "pools")
     refused(store, "--trait 'good=x'", file, traits=("good=x",))
     refused(store, "comes in two files", file, write("b.json", means()))
 

@@ -8,6 +8,7 @@ from typing import Final, cast
 from inoc.atomic import write_atomic
 from inoc.backends.protocols import TrainingJob
 from inoc.errors import BadInput, OtherSettings
+from inoc.reading import read_json
 
 RECORD: Final = "openweights.json"
 SCHEMA: Final = "inoc.openweights/1"
@@ -48,7 +49,7 @@ def write_record(job: TrainingJob, record: Record) -> None:
 def read_record(path: Path) -> Record:
     """The content of the file; BadInput where it is damaged."""
     try:
-        fields = cast(dict[str, str], json.loads(path.read_text()))
+        fields = cast(dict[str, str], read_json(path))
         return Record(fields["job"], fields["content"], fields["questions"], fields["choice"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (BadInput, KeyError, TypeError):
         raise BadInput(f"'{path}' cannot be read. Fix: restore it, or delete it to fetch the training again.") from None

@@ -14,6 +14,7 @@ from inoc.backends.protocols import AdapterSettings, Checkpoint
 from inoc.backends.tinker.service import Service
 from inoc.backends.tinker.train import training_weights
 from inoc.errors import BackendUnavailable, BadInput, BadResult
+from inoc.reading import read_json
 from inoc.values import Scalar
 
 log = logging.getLogger("inoc.backends.tinker")
@@ -80,7 +81,7 @@ def fetch(url: str, target: Path, timeout: float) -> None:
 def exported_adapter(path: Path) -> AdapterSettings:
     """The settings in a PEFT configuration; BadResult for any other file."""
     try:
-        config = cast(Mapping[str, object], json.loads(path.read_text()))
+        config = cast(Mapping[str, object], read_json(path))
         found = set(cast(list[str], config["target_modules"]))
         order = [name for name in AdapterSettings().targets if name in found]
         return AdapterSettings(
@@ -91,5 +92,5 @@ def exported_adapter(path: Path) -> AdapterSettings:
             dropout=float(cast(float, config.get("lora_dropout", 0.0))),
             targets=(*order, *sorted(found - set(order))),
         )
-    except (ValueError, KeyError, TypeError):
+    except (BadInput, ValueError, KeyError, TypeError):
         raise BadResult(f"the exported {path.name} is not the PEFT configuration of a LoRA adapter.") from None

@@ -1,14 +1,15 @@
 """Reading a PEFT adapter's folder before vLLM does: what vLLM would refuse late or apply wrongly is refused here."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from pydantic import BaseModel, ValidationError
 
 from inoc.backends.vllm.known_bad import OUTPUT_ADAPTER, SAVED_MODULES, Fault
 from inoc.errors import BackendRejected, BadInput
 from inoc.hashing import content_hash, file_hash
+from inoc.reading import parse_json
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The values vLLM takes for the largest rank of an engine."""
@@ -73,8 +74,8 @@ def tensor_names(file: Path) -> tuple[str, ...]:
         if not 2 <= size <= file.stat().st_size:
             raise BadInput(f"{file} is not a safetensors file or is cut short. Fix: restore it.")
         try:
-            header = json.loads(stream.read(size))
-        except ValueError:
+            header = cast(dict[str, object], parse_json(stream.read(size), str(file)))
+        except BadInput:
             raise BadInput(f"{file} has a damaged header. Fix: restore it.") from None
     return tuple(str(name) for name in header if name != "__metadata__")
 

@@ -1,6 +1,5 @@
 """Reading foreign JSON and JSONL with errors that say where: file, key, index, line."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,43 +9,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from inoc.errors import BadInput
+from inoc.reading import read_json, read_json_lines
 
 Numbers = Float64[np.ndarray, " n"]
-
-
-def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    out: dict[str, object] = {}
-    for key, value in pairs:
-        if key in out:
-            raise BadInput(f"key {key!r} comes twice")
-        out[key] = value
-    return out
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise BadInput(f"{path}: no such file. Fix: check the path.") from None
-    except IsADirectoryError:
-        raise BadInput(f"{path} is a directory. Fix: name a file.") from None
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not UTF-8 text (byte {error.start}). Fix: save it as UTF-8.") from None
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror}).") from None
-
-
-def _parse(text: str, where: str) -> object:
-    try:
-        return json.loads(text, object_pairs_hook=_no_duplicates)
-    except json.JSONDecodeError as error:
-        cut = error.pos >= len(text.rstrip()) or "Unterminated" in error.msg
-        what = "ends in the middle (truncated?)" if cut else f"is not JSON: {error.msg}"
-        raise BadInput(f"{where} {what} at line {error.lineno}, column {error.colno}.") from None
-    except BadInput as error:
-        raise BadInput(f"{where}: {error}. Fix: keep one of them.") from None
-    except RecursionError:
-        raise BadInput(f"{where} is nested too deeply to be data.") from None
 
 
 _NUMBERS = {int, float, type(None)}
@@ -114,9 +79,12 @@ class Node:
         if isinstance(self.value, bool) or not isinstance(self.value, int | str):
             raise self._needed("a whole number")
         try:
-            return int(self.value)
+            number = int(self.value)
         except ValueError:
             raise BadInput(f"{self.where}: a whole number is needed, not {self.value!r}.") from None
+        if abs(number) >= 1 << 63:
+            raise BadInput(f"{self.where} is beyond 64 bits. Fix: correct the number.")
+        return number
 
     def number(self) -> float:
         """The value as a number; null is NaN."""
@@ -131,7 +99,10 @@ class Node:
             raise BadInput(
                 f"{self.where}: index {i} is {_kind(items[i])}, not a number. Fix: write null for missing data."
             )
-        out = np.array([np.nan if item is None else item for item in items], dtype=np.float64)
+        try:
+            out = np.array([np.nan if item is None else item for item in items], dtype=np.float64)
+        except OverflowError:
+            raise BadInput(f"{self.where} has a number beyond 1e308. Fix: write null for missing data.") from None
         bad = np.flatnonzero(np.isinf(out) | (out < low) | (out > high))
         if bad.size:
             i = int(bad[0])
@@ -146,15 +117,13 @@ class Node:
 
 
 def load_json(path: Path) -> Node:
-    """One JSON object; duplicate keys, truncation and wrong types raise BadInput with the position."""
-    node = Node(_parse(_text(path), str(path)), str(path), ": ")
+    """One JSON object."""
+    node = Node(read_json(path), str(path), ": ")
     _ = node.fields
     return node
 
 
 def load_jsonl(path: Path) -> Iterator[Node]:
     """One JSON object for each line that is not blank."""
-    for number, line in enumerate(_text(path).split("\n"), start=1):
-        if line.strip():
-            where = f"{path}:{number}"
-            yield Node(_parse(line, where), where, ": ")
+    for number, value in read_json_lines(path):
+        yield Node(value, f"{path}, line {number}", ": ")
