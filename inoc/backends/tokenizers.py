@@ -14,7 +14,9 @@ def load_tokenizer(place: str, revision: str | None) -> ChatTokenizer:
     try:
         from transformers import AutoTokenizer
     except ImportError:
-        raise BackendUnavailable("tokenizers need transformers. Fix: pip install 'inoc[local]'.") from None
+        raise BackendUnavailable(
+            "tokenizers need transformers. Fix: pip install -e '.[local]' in inoc's clone."
+        ) from None
     if place == "testbed":
         from inoc.testbed import model_path
 

@@ -6,6 +6,7 @@ import warnings
 import click
 
 from inoc.backends import BackendInfo, list_backends
+from inoc.backends.base import how_to_install
 from inoc.cli.options import json_option
 
 FLAGS = ("score", "sample", "train", "embed", "adapters", "shares_prefix")
@@ -36,6 +37,5 @@ def state(info: BackendInfo) -> str:
     if info.error is not None:
         return f"broken: {info.error} (package {info.package})"
     if info.missing:
-        install = info.extra or " ".join(info.missing)
-        return f"not installed: pip install '{install}' (missing {', '.join(info.missing)})"
+        return f"not installed: {how_to_install(info.extra, info.missing)} (missing {', '.join(info.missing)})"
     return f"ready (package {info.package})"

@@ -29,7 +29,9 @@ def figures(store: Path, out: Path, only: str | None, formats: str, heuristics: 
     except ImportError as error:
         from inoc.errors import BackendUnavailable
 
-        raise BackendUnavailable("figures need matplotlib. Fix: pip install 'inoc[figures]'.") from error
+        raise BackendUnavailable(
+            "figures need matplotlib. Fix: pip install -e '.[figures]' in inoc's clone."
+        ) from error
     matplotlib.use("Agg")
     from inoc.errors import IncompleteStore, InocError
     from inoc.figures.catalog import SCATTERED, make

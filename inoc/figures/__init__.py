@@ -33,7 +33,9 @@ def __getattr__(name: str) -> object:
             raise
         from inoc.errors import BackendUnavailable
 
-        raise BackendUnavailable("figures need matplotlib. Fix: pip install 'inoc[figures]'.") from error
+        raise BackendUnavailable(
+            "figures need matplotlib. Fix: pip install -e '.[figures]' in inoc's clone."
+        ) from error
     return getattr(module, name)
 
 

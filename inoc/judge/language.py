@@ -32,7 +32,9 @@ class LanguageJudge:
         try:
             from lingua import Language, LanguageDetectorBuilder
         except ImportError:
-            raise BackendUnavailable("the language judge needs lingua. Fix: pip install 'inoc[judge]'.") from None
+            raise BackendUnavailable(
+                "the language judge needs lingua. Fix: pip install -e '.[judge]' in inoc's clone."
+            ) from None
         known = {item.name.lower(): item for item in Language.all()}
         names = sorted({name.strip().lower() for name in (language, *languages)})
         for name in names:

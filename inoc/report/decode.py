@@ -66,7 +66,7 @@ def load_tokenizer(path: Path) -> Decodes:
         from tokenizers import Tokenizer
     except ImportError as error:
         raise BackendUnavailable(
-            "the text of tokens needs the package tokenizers. Fix: pip install 'inoc[local]'."
+            "the text of tokens needs the package tokenizers. Fix: pip install -e '.[local]' in inoc's clone."
         ) from error
     try:
         return Tokenizer.from_file(str(file))

@@ -49,7 +49,7 @@ def page(report: Report) -> str:
         from jinja2 import Environment, StrictUndefined
         from markupsafe import Markup
     except ImportError as error:
-        raise BackendUnavailable("the report needs jinja2. Fix: pip install 'inoc[report]'.") from error
+        raise BackendUnavailable("the report needs jinja2. Fix: pip install -e '.[report]' in inoc's clone.") from error
     style = _asset("report.css")
     script = '"use strict";\n' + "\n".join(_asset(name) for name in SCRIPTS)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

@@ -46,7 +46,7 @@ class Service:
             import openai
         except ImportError as error:
             raise BackendUnavailable(
-                f"OpenAI-compatible services need {error.name}. Fix: pip install 'inoc[openai]'."
+                f"OpenAI-compatible services need {error.name}. Fix: pip install -e '.[openai]' in inoc's clone."
             ) from None
         self.settings = settings
         self.url = settings.address()

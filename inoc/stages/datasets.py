@@ -47,7 +47,9 @@ def from_dataset(experiment: Experiment, name: str, source: Dataset) -> Generate
     try:
         import datasets
     except ImportError:
-        raise BackendUnavailable(f"completion set {name} names a dataset. Fix: pip install 'inoc[datasets]'.") from None
+        raise BackendUnavailable(
+            f"completion set {name} names a dataset. Fix: pip install -e '.[datasets]' in inoc's clone."
+        ) from None
     folder = experiment.resolve(source.name)
     place = str(folder) if folder.is_dir() else source.name
     datasets.disable_progress_bars()

@@ -85,7 +85,9 @@ def test_loading() -> None:
 
 def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "find_spec", lambda name: None)
-    with pytest.raises(BackendUnavailable, match=r"needs torch and transformers .*Fix: pip install 'inoc\[local\]'"):
+    with pytest.raises(
+        BackendUnavailable, match=r"needs torch and transformers .*Fix: pip install -e '\.\[local\]' in inoc's clone"
+    ):
         load_backend("local", SPEC)
 
 

@@ -148,5 +148,5 @@ def test_without_the_client_the_extra_is_named(monkeypatch):
     from inoc.backends import base
 
     monkeypatch.setattr(base, "find_spec", lambda name: None)
-    with pytest.raises(BackendUnavailable, match=r"pip install 'inoc\[openweights\]'"):
+    with pytest.raises(BackendUnavailable, match=r"pip install -e '\.\[openweights\]' in inoc's clone"):
         OpenWeightsBackend.from_spec(ModelSpec("testbed"))

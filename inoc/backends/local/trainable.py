@@ -216,7 +216,7 @@ def make_optimizer(job: TrainingJob, parameters: list[torch.nn.Parameter]) -> tu
         except (ImportError, RuntimeError, AttributeError) as error:
             log.warning(
                 "8-bit AdamW is not available here (%s): training '%s' uses torch's AdamW. "
-                "Fix: pip install 'inoc[bnb]'.",
+                "Fix: pip install -e '.[bnb]' in inoc's clone.",
                 type(error).__name__,
                 job.id,
             )

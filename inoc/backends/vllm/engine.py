@@ -200,7 +200,8 @@ def _explained(doing: str) -> Generator[None]:
         raise
     except ImportError as error:
         raise BackendUnavailable(
-            f"vLLM cannot be imported ({first_line(error)}). Fix: pip install 'inoc[vllm]' in a separate environment."
+            f"vLLM cannot be imported ({first_line(error)}). Fix: in an environment of its own, "
+            "pip install -e '.[vllm]' in inoc's clone."
         ) from error
     except ValueError as error:
         raise BackendRejected(f"vLLM refuses to {doing}: {first_line(error)}") from error

@@ -60,7 +60,7 @@ def version_text() -> str:
             return metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    raise BackendUnavailable("the backend vllm needs vllm. Fix: pip install 'inoc[vllm]'.")
+    raise BackendUnavailable("the backend vllm needs vllm. Fix: pip install -e '.[vllm]' in inoc's clone.")
 
 
 def check_version(text: str) -> Version:
@@ -68,12 +68,13 @@ def check_version(text: str) -> Version:
     parts = text.split(".")
     if len(parts) < 2 or not (parts[0].isdigit() and parts[1].isdigit()):
         raise BackendUnavailable(
-            f"the installed vLLM has version {text!r}. Fix: install a release, pip install 'inoc[vllm]'."
+            f"the installed vLLM has version {text!r}. Fix: install a release: "
+            "pip install -e '.[vllm]' in inoc's clone."
         )
     version = int(parts[0]), int(parts[1])
     if version < OLDEST:
         raise BackendUnavailable(
             f"vLLM {text} is older than {OLDEST[0]}.{OLDEST[1]}, the oldest with correct logprobs in our tests. "
-            "Fix: pip install 'inoc[vllm]'."
+            "Fix: pip install -e '.[vllm]' in inoc's clone."
         )
     return version

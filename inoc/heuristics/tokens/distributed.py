@@ -58,7 +58,7 @@ def map_reduce(
         from dask.base import compute
         from dask.delayed import delayed
     except ImportError as error:
-        raise BackendUnavailable("map_reduce needs dask. Fix: pip install 'inoc[dask]'.") from error
+        raise BackendUnavailable("map_reduce needs dask. Fix: pip install -e '.[dask]' in inoc's clone.") from error
     sizes = check_shapes(default, prefixed, row_size, len(prefix_types), len(prompts))
     terms, row_terms = tuple(terms), tuple(row_terms)
     sums = [delayed(_sums)(default, prefixed, sizes, a, b, terms) for a, b in _ranges(prefixed.shape[2], tasks)]

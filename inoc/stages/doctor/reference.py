@@ -41,7 +41,7 @@ def find_reference(backend: Backend, model: ModelSpec) -> FoundReference:
     try:
         folder = present(model)
     except ImportError as error:
-        return FoundReference(None, f"the local backend needs {error.name}: pip install 'inoc[local]'")
+        return FoundReference(None, f"the local backend needs {error.name}: pip install -e '.[local]' in inoc's clone")
     if folder is None:
         return FoundReference(None, f"the weights of {model.id!r} are not on this machine")
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
