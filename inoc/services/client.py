@@ -54,7 +54,7 @@ class Service:
         self.where = parts.hostname or "" if parts.port is None else f"{parts.hostname}:{parts.port}"
         self._key_name, self._key = settings.key()
         self._openai = openai
-        self._connect_errors = (httpx2.ConnectError, httpx2.ConnectTimeout)
+        self._refused, self._unreached = httpx2.ConnectError, httpx2.ConnectTimeout
         # A connection pool's cost per request grows with its size (measured: 12 ms with 1000 connections,
         # 4.5 with pools of 64), therefore the connections are spread over several pools.
         pools = -(-settings.concurrency // POOL_SIZE)
@@ -63,7 +63,7 @@ class Service:
                 base_url=self.url,
                 api_key=self._key,
                 max_retries=0,
-                timeout=httpx2.Timeout(settings.timeout, connect=min(10.0, settings.timeout)),
+                timeout=httpx2.Timeout(settings.timeout, connect=min(10.0, settings.timeout / 2)),
                 http_client=openai.DefaultAsyncHttpxClient(
                     limits=httpx2.Limits(max_connections=None, max_keepalive_connections=POOL_SIZE),
                     verify=parts.scheme == "https",
@@ -194,7 +194,7 @@ class Service:
             final = error
         if final.kind == "malformed":
             raise BadResult(f"{self.where} sent an unusable reply: {final.message}")
-        if final.kind == "dead":
+        if final.kind in ("dead", "unreached"):
             raise BackendUnavailable(
                 f"nothing answers at {self.url} ({final.message}). Fix: start the server or correct the url."
             )
@@ -230,11 +230,13 @@ class Service:
     def _classify(self, error: "APIError") -> InocError | Transient:
         """What an SDK error means: retry, give up this request, or give up all."""
         openai = self._openai
-        if isinstance(error, openai.APITimeoutError) and not isinstance(error.__cause__, self._connect_errors):
+        if isinstance(error.__cause__, self._unreached):
+            return Transient("unreached", "connecting timed out")
+        if isinstance(error, openai.APITimeoutError):
             return Transient("fault", f"no answer within {self.settings.timeout:g} s")
         if isinstance(error, openai.APIConnectionError):
-            if isinstance(error.__cause__, self._connect_errors):
-                return Transient("dead", "connection refused or timed out")
+            if isinstance(error.__cause__, self._refused):
+                return Transient("dead", "connection refused")
             return Transient("fault", "the connection was dropped")
         if not isinstance(error, openai.APIStatusError):
             return Transient("malformed", self.clean(error.message))

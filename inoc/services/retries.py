@@ -21,10 +21,10 @@ class RequestRefused(BackendRejected):
 
 
 class Transient(Exception):
-    """A failure that may pass, of one of four kinds; `wait` is what the service asked for, in seconds."""
+    """A failure that may pass, of one of five kinds; `wait` is what the service asked for, in seconds."""
 
     def __init__(
-        self, kind: Literal["fault", "busy", "dead", "malformed"], message: str, wait: float | None = None
+        self, kind: Literal["fault", "busy", "unreached", "dead", "malformed"], message: str, wait: float | None = None
     ) -> None:
         super().__init__(message)
         self.kind, self.message, self.wait = kind, message, wait
@@ -33,21 +33,23 @@ class Transient(Exception):
 class Budget:
     """The attempts one request has left, by kind of failure: tenacity's stop and wait rules.
 
-    Server faults may use all attempts, a dead server three (a few seconds), a malformed reply two (each is
-    paid for); the wait for a busy service is limited by `patience`.
+    Server faults may use all attempts, a refused connection three (a few seconds), a malformed reply two (each is
+    paid for). `patience` limits the wait for a service that is busy or takes no connections, which a client at its own
+    limits meets too; a single attempt waits for neither connection.
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
         from tenacity import wait_random_exponential
 
         more = settings.attempts - 1
-        self._left = {"fault": more, "dead": min(2, more), "malformed": min(1, more)}
+        self._more = more > 0
+        self._left = {"fault": more, "unreached": 0, "dead": min(2, more), "malformed": min(1, more)}
         self._patience = settings.patience
         self._wait = wait_random_exponential(multiplier=settings.backoff, max=8.0, min=settings.backoff / 2)
 
     def stop(self, state: "RetryCallState") -> bool:
         error = _error_of(state)
-        if error.kind == "busy":
+        if error.kind == "busy" or (error.kind == "unreached" and self._more):
             return (state.seconds_since_start or 0.0) + (error.wait or 0.0) > self._patience
         self._left[error.kind] -= 1
         return self._left[error.kind] < 0

@@ -26,7 +26,7 @@ class ServiceSettings:
         requests_per_minute: Most attempts per minute, retries included; spread evenly (bursts of 0.1 s at most).
         timeout: Seconds one attempt may take.
         attempts: Attempts per request for timeouts, dropped connections and server errors.
-        patience: Seconds a request may wait for a rate-limited (429) service.
+        patience: Seconds a request may wait for a service that limits the rate (429) or takes no connection in time.
         backoff: First wait between attempts in seconds; doubles up to 8 s, with jitter. A retry-after header
             takes precedence.
     """

@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -102,11 +101,9 @@ def test_processes_share_it(tmp_path: Path) -> None:
     path = tmp_path / "judge.sqlite"
     context = multiprocessing.get_context("fork")
     workers = [context.Process(target=write_many, args=(str(path), first)) for first in (0, 150, 300, 450)]
-    started = time.monotonic()
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(60)
         assert worker.exitcode == 0
-    assert time.monotonic() - started < 30
     assert len(JudgmentCache(path).get([str(n) for n in range(750)])) == 750

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -299,10 +298,8 @@ def test_a_service_that_dies_is_told_and_the_job_found_again(tmp_path: Path) -> 
         with pytest.warns(UserWarning, match="chooses optimizer"):
             next(stream)
         server.stub.kill()
-        started = time.monotonic()
         with pytest.raises(BackendUnavailable, match="nothing answers"):
             list(stream)
-        assert time.monotonic() - started < 3
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +67,6 @@ def finish(process: subprocess.Popen[str]) -> str:
 def test_study_through_jobs(worker: "Stack", tmp_path: Path) -> None:
     env = os.environ | {"OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
     since = worker.sql("select coalesce(max(created_at), '-infinity') from jobs")
-    began = time.monotonic()
     processes = [begin(tmp_path / "there", STUDY + THROUGH_JOBS, env), begin(tmp_path / "here", STUDY, env)]
     try:
         for process in processes:
@@ -101,12 +99,10 @@ def test_study_through_jobs(worker: "Stack", tmp_path: Path) -> None:
     assert jobs.startswith("completed|"), jobs
     assert "\n" not in jobs, jobs
     assert int(jobs.removeprefix("completed|")) <= 12
-    seconds = time.monotonic() - began
     # the same command again does nothing
     again = begin_again(tmp_path / "there", env)
     assert "already" in again or "were there" in again
     assert worker.sql(f"select 'completed|' || count(*) from jobs where created_at > '{since}'") == jobs
-    assert seconds < 500
 
 
 def begin_again(folder: Path, env: dict[str, str]) -> str:

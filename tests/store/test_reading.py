@@ -175,16 +175,13 @@ def test_what_is_not_there_says_which_command_makes_it(tiny_store: Path) -> None
 
 def test_opening_imports_nothing_heavy(tiny_store: Path) -> None:
     code = (
-        "import sys, time; from inoc.store.store import open_store; t = time.perf_counter()\n"
+        "import sys; from inoc.store.store import open_store\n"
         f"stored = open_store({str(tiny_store)!r}); tokens = stored.token_logprobs(); tokens.prefixed[0, 0]\n"
-        "seconds = time.perf_counter() - t\n"
         "heavy = [m for m in ('zarr', 'xarray', 'pandas', 'jax', 'numcodecs', 'torch') if m in sys.modules]\n"
-        "print(heavy, seconds)"
+        "print(heavy)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    heavy, seconds = out.rsplit(maxsplit=1)
-    assert heavy == "[]"
-    assert float(seconds) < 0.15  # 3-10 ms on a quiet machine
+    assert out.strip() == "[]"
 
 
 @given(st.integers(0, 5_000_000), st.integers(1, 3000))

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -225,10 +224,9 @@ def test_killed_client_goes_on_where_the_last_state_was(
     process.stdout.close()
     process.stderr.close()
     assert line == "five\n", said
-    before, began = server.calls("forward_backward"), time.monotonic()
+    before = server.calls("forward_backward")
     events = list(backend.train(make_job(directory)))
     assert server.calls("forward_backward") - before == 2, "the state is that of update 4"
-    assert time.monotonic() - began < 30
     np.testing.assert_allclose([s.loss for s in steps_of(events)], trained.losses, atol=1e-6)
     assert sorted(e.step for e in events if isinstance(e, Checkpoint)) == [3, UPDATES]
     adapters = []

@@ -125,20 +125,16 @@ def test_killed_in_the_middle(server: Server, tiny: Path) -> None:
     options = {"url": server.url, "prompts_per_request": 2, "concurrency": 1, "backoff": 0.1}
     backend = OpenAIServerBackend.from_spec(ModelSpec(str(tiny), options=options))
     results: list[TokenLogprobs] = []
-    began = time.monotonic()
 
     def consume() -> None:
-        nonlocal began
         for result in check_scores(requests, backend.score(requests)):
             results.append(result)
             if len(results) == 6:
                 server.process.kill()
                 server.process.wait()
-                began = time.monotonic()
 
     with pytest.raises(BackendUnavailable):
         consume()
-    assert time.monotonic() - began < 10
     backend.close()
     done = {result.id for result in results}
     assert 6 <= len(done) < 40
