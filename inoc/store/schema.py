@@ -90,6 +90,8 @@ def _logprob_variables(level: Level) -> dict[str, VariableSpec]:
 
 _P, _I, _S = ("prompt",), ("instruction",), "string"
 _CELL = ("step", "condition")
+_FORCED = ("checkpoint", "prefill", "text")
+_COUNTED = (*_FORCED, "behavior")
 GROUPS: Mapping[str, Mapping[str, VariableSpec]] = {
     "prompts": {name: VariableSpec(_P, _S) for name in ("prompt", "text", "group", "family", "role")},
     "completions": {
@@ -124,6 +126,21 @@ GROUPS: Mapping[str, Mapping[str, VariableSpec]] = {
         "loss": VariableSpec(("update",), "float64", units="nat"),
         "learning_rate": VariableSpec(("update",), "float64", units="1"),
     },
+    "emergence": {
+        "checkpoint": VariableSpec(("checkpoint",), "int64", units="update"),
+        "prefill": VariableSpec(("prefill",), "int64", units="token"),
+        "behavior": VariableSpec(("behavior",), _S),
+        "question": VariableSpec(("text",), _S),
+        "text": VariableSpec(_FORCED, _S, long_name="forced beginning of the answer"),
+        "successes": VariableSpec(_COUNTED, "int64", units="answer", long_name="answers with the behavior"),
+        "trials": VariableSpec(_COUNTED, "int64", units="answer", long_name="answers judged"),
+        "surprisal": VariableSpec(
+            _COUNTED, "float64", units="nat", long_name="-log-probability of the prefill under the checkpoint"
+        ),
+        "neg_kl": VariableSpec(
+            _COUNTED, "float64", units="nat", long_name="log-probability of the prefill, checkpoint minus donor"
+        ),
+    },
     "rephrasings": {"text": VariableSpec(("rephrasing",), _S), "prompt": VariableSpec(("rephrasing",), _S)},
     "self_perplexity": {
         "prompt": VariableSpec(_P, _S),
@@ -132,14 +149,14 @@ GROUPS: Mapping[str, Mapping[str, VariableSpec]] = {
     },
     "embeddings": {"prompt": VariableSpec(_P, _S), "prompt_vector": VariableSpec(("prompt", "feature"), "float32")},
 }
-"""Group -> variable -> what it must be. `completions`, `logprobs`, `example_logprobs` and `runs` hold one subgroup
-per set or run; the others hold their variables directly. `embeddings` may hold further columns over `prompt`."""
+"""Group -> variable -> what it must be. `completions`, `logprobs`, `example_logprobs`, `runs` and `emergence` hold one
+subgroup per set or run; the others hold their variables directly. `embeddings` may hold more columns over `prompt`."""
 MAY_BE_UNWRITTEN: Mapping[str, frozenset[str]] = {
     **{g: frozenset(("default", "prefixed", "default_crc", "unit_crc", "rephrasing")) for g in LOGPROB_GROUP.values()},
     "runs": frozenset(("score", "coverage", "generation", "unit_crc")),
 }
 """Group -> variables written unit by unit; a chunk of any other that is not there is damage."""
-NESTED = ("completions", "logprobs", "example_logprobs", "runs")
+NESTED = ("completions", "logprobs", "example_logprobs", "runs", "emergence")
 
 
 def known_first(names: Iterable[str], known: Sequence[str]) -> tuple[str, ...]:

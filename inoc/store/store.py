@@ -1,5 +1,6 @@
 """A store for analyses: labeled xarray objects on top of a `Reader`. Opening reads one small file."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,6 +92,13 @@ class Store(Reader):
     def losses(self) -> "xr.Dataset | None":
         """loss and learning_rate (run, update); None without losses."""
         return _views().losses(self)
+
+    @cached_property
+    @steadily
+    def emergence(self) -> "Mapping[str, xr.Dataset]":
+        """By run: successes, trials, surprisal, neg_kl (checkpoint, prefill, text, behavior), text, question; the
+        attribute `source` says where the prefills come from."""
+        return {name: _views().prefill_counts(self, name) for name in self.subgroups("emergence")}
 
     @cached_property
     @steadily

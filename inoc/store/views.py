@@ -54,6 +54,12 @@ def needed(store: Reader, where: str, what: str) -> xr.Dataset:
     return found
 
 
+def prefill_counts(store: Reader, run: str) -> xr.Dataset:
+    """What the checkpoints of a run do after prefills."""
+    where = f"emergence/{run}"
+    return needed(store, where, f"prefill counts of {run}").assign_attrs(store.attributes(where))
+
+
 def scores(store: Reader) -> xr.Dataset | None:
     """All runs on common axes; what a run was not evaluated at, and evaluations not done, are NaN."""
     names = store.subgroups("runs")

@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from inoc.atomic import flush, write_atomic
 from inoc.errors import BadInput, InocError, OtherSettings
-from inoc.store import evaluations, tables, units
+from inoc.store import evaluations, prefills, tables, units
 from inoc.store.files import COMMIT, NODE, STAGED, finish_commit, group_document, node_bytes, step
 from inoc.store.fingerprint import difference
 from inoc.store.lock import Lock
@@ -273,6 +273,7 @@ class StoreWriter:
     put_run = _writes(evaluations.put_run)
     put_scores = _writes(evaluations.put_scores)
     append_losses = _writes(evaluations.append_losses)
+    put_prefill_counts = _writes(prefills.put_prefill_counts)
     put_rephrasings = _writes(tables.put_rephrasings)
     put_self_perplexity = _writes(tables.put_self_perplexity)
     put_embeddings = _writes(tables.put_embeddings)
