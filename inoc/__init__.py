@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from inoc._version import __version__
 
 if TYPE_CHECKING:
-    from inoc import errors, figures, heuristics, outcomes
+    from inoc import emergence, errors, figures, heuristics, outcomes
     from inoc.heuristics.frame.differences import difference
     from inoc.store.store import Store, open_store
 
@@ -18,10 +18,10 @@ _PLACES = {
     "difference": "inoc.heuristics.frame.differences",
     "open_store": "inoc.store.store",
 }
-_MODULES = ("errors", "figures", "heuristics", "outcomes")
+_MODULES = ("emergence", "errors", "figures", "heuristics", "outcomes")
 _PLOTS = "plot_"  # inoc.plot_x is inoc.figures.plot_x
 
-__all__ = ["Store", "__version__", "difference", "errors", "figures", "heuristics", "open_store", "outcomes"]
+__all__ = ["Store", "__version__", "difference", "emergence", "errors", "figures", "heuristics", "open_store", "outcomes"]
 
 
 def __getattr__(name: str) -> object:

@@ -29,7 +29,7 @@ at the mode of the hyper-parameters."""
 Vector = Float64[np.ndarray, " parameter"]
 Square = Float64[np.ndarray, "parameter parameter"]
 MEAN, SD = np.array([p.mean for p in PRIORS]), np.array([p.sd for p in PRIORS])
-THETAS, DRAWS = 64, 16
+THETAS, DRAWS = 128, 16
 """Draws of hyper-parameters, and of the latent rates for each."""
 DEGREES = 5.0
 """Of the Student distribution that hyper-parameters are drawn from."""

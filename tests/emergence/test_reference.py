@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from inoc.emergence import fit as fitting
 from inoc.emergence.fit import MEAN, SD, fit
 from inoc.emergence.processes import PRIORS, Cells, Settings, latent_of
 
@@ -33,9 +34,10 @@ def nuts(case: Cells, settings: Settings) -> np.ndarray:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("process", ["rate", "offset", "constrained"])
-@pytest.mark.parametrize("successes", [[0, 0, 2, 0, 1, 9, 0, 0], [0, 3, 20, 2, 9, 28, 0, 0]])
-def test_draws_agree_with_nuts(process, successes):
-    trials = np.array([30, 30, 30, 30, 30, 30, 0, 0.0])[[0, 1, 3, 4, 2, 5, 6, 7]]
+@pytest.mark.parametrize("successes", [[0, 2, 0, 1, 0, 9, 0, 0], [0, 3, 2, 9, 20, 28, 0, 0]])
+def test_draws_agree_with_nuts(process, successes, monkeypatch):
+    monkeypatch.setattr(fitting, "THETAS", 1024)  # less noise in the tails than by default
+    trials = np.array([30, 30, 30, 30, 30, 30, 0, 0.0])
     offset = np.array([np.nan, 3.0, np.nan, 2.5, np.nan, 2.0, np.nan, np.nan])
     case = Cells(np.array([0, 0.3, 0.6, 1.0]), np.array([0.0, 1.0]), np.array(successes, float), trials, offset)
     settings = Settings(process, "linear")
@@ -46,4 +48,4 @@ def test_draws_agree_with_nuts(process, successes):
     mine = np.interp([0.025, 0.25, 0.5, 0.75, 0.975], np.cumsum(found.weight[order]), found.logit[order, -1])
     theirs = np.quantile(reference, [0.025, 0.25, 0.5, 0.75, 0.975])
     assert np.abs(mine - theirs)[1:4].max() < 0.15 * reference.std() + 0.1, (mine, theirs)
-    assert np.abs(mine - theirs)[[0, 4]].max() < 0.4 * reference.std(), (mine, theirs)
+    assert np.abs(mine - theirs)[[0, 4]].max() < 0.3 * reference.std(), (mine, theirs)
