@@ -21,7 +21,17 @@ _PLACES = {
 _MODULES = ("emergence", "errors", "figures", "heuristics", "outcomes")
 _PLOTS = "plot_"  # inoc.plot_x is inoc.figures.plot_x
 
-__all__ = ["Store", "__version__", "difference", "emergence", "errors", "figures", "heuristics", "open_store", "outcomes"]
+__all__ = [
+    "Store",
+    "__version__",
+    "difference",
+    "emergence",
+    "errors",
+    "figures",
+    "heuristics",
+    "open_store",
+    "outcomes",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -1,6 +1,5 @@
 """Will a rare behavior grow? Rates from prefills, simple predictors, and Gaussian processes, on arrays."""
 
-from inoc.emergence.cases import case_table, cases, estimate
 from inoc.emergence.estimators import (
     Estimate,
     beginnings,
@@ -10,10 +9,11 @@ from inoc.emergence.estimators import (
     own_prefills,
     smoothed_log_rate,
 )
-from inoc.emergence.forecast import forecast
+from inoc.emergence.forecasting import forecast
 from inoc.emergence.predictors import auc, auc_table, labels, metrics, predictor_scores, slope
 from inoc.emergence.processes import Settings
 from inoc.emergence.simulation import simulate
+from inoc.emergence.tables import case_table, cases, estimate
 
 __all__ = [
     "Estimate",

@@ -137,7 +137,7 @@ def _student(p: int, seed: int) -> Float64[np.ndarray, "theta {p}"]:
     from scipy.special import chdtri, ndtri  # pyright: ignore[reportMissingTypeStubs]
     from scipy.stats import qmc  # pyright: ignore[reportMissingTypeStubs]
 
-    uniform = np.clip(qmc.Sobol(p + 1, seed=seed).random(THETAS), 1e-9, 1 - 1e-9)
+    uniform = np.clip(qmc.Sobol(p + 1, rng=seed).random(THETAS), 1e-9, 1 - 1e-9)
     return np.asarray(ndtri(uniform[:, :p]) * np.sqrt(DEGREES / chdtri(DEGREES, uniform[:, p:])))
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float64, Shaped
 
-from inoc.emergence.cases import Metric
 from inoc.emergence.estimators import smoothed_log_rate
+from inoc.emergence.tables import Metric
 from inoc.errors import BadInput
 from inoc.intervals import cluster_bootstrap
 

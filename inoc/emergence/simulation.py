@@ -6,7 +6,7 @@ The KL is a monotone function of the latent rate by construction, so that its sl
 import numpy as np
 import xarray as xr
 
-from inoc.emergence.cases import case_table
+from inoc.emergence.tables import case_table
 
 CHECKPOINTS = 2 ** np.arange(8)
 PREFILLS = np.array([0, 10, 20, 40, 70, 100])
