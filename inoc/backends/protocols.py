@@ -7,7 +7,7 @@ A backend implements the protocols it can and names them in its `Capabilities`. 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -206,7 +206,8 @@ class ChatTokenizer(Protocol):
     """The part of a Hugging Face tokenizer that `inoc.chat` uses."""
 
     chat_template: str | None
-    eos_token_id: int | None
+    if TYPE_CHECKING:  # Hugging Face answers it in `__getattr__`, where isinstance has not looked since Python 3.12
+        eos_token_id: int | None
 
     def apply_chat_template(self, conversation: list[dict[str, str]], **kwargs: object) -> object: ...
     def encode(self, text: str, *, add_special_tokens: bool = ..., split_special_tokens: bool = ...) -> list[int]: ...

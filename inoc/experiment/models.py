@@ -3,16 +3,18 @@
 The YAML file has the same shape.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr
 
 from inoc.backends.protocols import ModelSpec
+from inoc.errors import BadInput
 from inoc.experiment.judges import Judge
 from inoc.experiment.parts import Count, Name, Part, Placement, Role
 from inoc.experiment.training import Evaluation, Hyperparameters, Run, Training
+from inoc.names import unknown
 from inoc.values import Scalar
 
 
@@ -234,3 +236,15 @@ class Experiment(Part):
             group = self.prompts.get(name)
             keys += list(group.prompts) if group else [self.prompt(name).key]
         return tuple(dict.fromkeys(keys))
+
+    def named(self, names: Sequence[str] = ()) -> tuple[str, ...]:
+        """The keys of the prompts named by key or by group; all where `names` is empty.
+
+        Raises:
+            BadInput: There is no such prompt or group.
+        """
+        try:
+            return self.select(tuple(names) or "all")
+        except KeyError as error:
+            known = [prompt.key for prompt in self.prompt_list()] + list(self.prompts)
+            raise BadInput(unknown("prompt or group", str(error.args[0]), known)) from None

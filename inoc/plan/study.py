@@ -93,11 +93,7 @@ class Study:
         Raises:
             BadInput: There is no such prompt or group.
         """
-        try:
-            return self.experiment.select(tuple(names) or "all")
-        except KeyError as error:
-            known = [prompt.key for prompt in self.experiment.prompt_list()] + list(self.experiment.prompts)
-            raise BadInput(unknown("prompt or group", str(error.args[0]), known)) from None
+        return self.experiment.named(names)
 
     def runs(self, names: Sequence[str] = ()) -> tuple[Run, ...]:
         """The runs of the experiment, or those named.

@@ -153,7 +153,7 @@ def pool_settings(experiment: Experiment) -> Rephrasings:
 def pools_on_disk(experiment: Experiment, prompts: Sequence[str]) -> tuple[tuple[Prompt, tuple[str, ...]], ...]:
     """The prompts named (all where none is), each with the rewordings it has already."""
     folder = experiment.resolve(pool_settings(experiment).path)
-    chosen = [experiment.prompt(key) for key in experiment.select(tuple(prompts) or "all")]
+    chosen = [experiment.prompt(key) for key in experiment.named(prompts)]
     paths = [folder / f"{prompt.key}.jsonl" for prompt in chosen]
     return tuple((prompt, read_pool(path) if path.exists() else ()) for prompt, path in zip(chosen, paths, strict=True))
 

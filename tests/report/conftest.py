@@ -1,10 +1,13 @@
 """Stores to report on, and a real headless Chromium to open the reports with."""
 
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -116,15 +119,24 @@ def wide_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(open_store(place / "store.zarr"), place / "report.html").path
 
 
+def lacking(what: str) -> NoReturn:
+    """Skip, or fail where the environment promises a browser."""
+    if os.environ.get("INOC_BROWSER"):
+        pytest.fail(f"INOC_BROWSER promises a browser with axe-core: {what}")
+    pytest.skip(what)
+
+
 class Browser:
     """Chromium with a profile of its own; `open` a page in a width and color scheme."""
 
     def __init__(self, profile: Path) -> None:
-        selenium = pytest.importorskip("selenium", reason="selenium is not installed (pip install selenium)")
-        chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+        names = ("chromium", "chromium-browser", "google-chrome")
+        chromium = next(filter(None, map(shutil.which, names)), None)
+        driver = shutil.which("chromedriver")
+        if find_spec("selenium") is None:
+            lacking("selenium is not installed (pip install selenium)")
         if not chromium or not driver:
-            pytest.skip("no chromium and chromedriver here (apt-get install chromium chromium-driver)")
-        del selenium
+            lacking("no chromium and chromedriver here (Debian: apt-get install chromium chromium-driver)")
         from selenium import webdriver
         from selenium.webdriver.chrome.service import Service
 
@@ -176,18 +188,20 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def axe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The source of axe-core, fetched once into pytest's cache."""
-    source = request.config.cache.mkdir("axe-core") / "axe.min.js"
+    """The source of axe-core, the version of `axe/package-lock.json`, fetched once into pytest's cache."""
+    declared = Path(__file__).with_name("axe")
+    version = json.loads((declared / "package.json").read_text())["dependencies"]["axe-core"]
+    source = request.config.cache.mkdir("axe-core") / f"axe-{version}.min.js"
     if not source.is_file():
         npm = shutil.which("npm")
         if npm is None:
-            pytest.skip("axe-core is not in pytest's cache, and npm is not installed to fetch it")
-        place = tmp_path_factory.mktemp("axe")
-        asked = [npm, "install", "--prefix", str(place), "--ignore-scripts", "--no-audit", "--no-fund", "axe-core@4"]
+            lacking("npm is not installed, and axe-core is not in pytest's cache")
+        place = shutil.copytree(declared, tmp_path_factory.mktemp("axe") / "axe")
+        asked = [npm, "ci", "--prefix", str(place), "--ignore-scripts", "--no-audit", "--no-fund"]
         done = subprocess.run(asked, capture_output=True, text=True, timeout=120, check=False)
         fetched = place / "node_modules" / "axe-core" / "axe.min.js"
         if not fetched.is_file():
-            pytest.skip(f"npm could not fetch axe-core: {done.stderr.strip()[-200:]}")
+            lacking(f"npm could not fetch axe-core: {done.stderr.strip()[-200:]}")
         partial = source.with_name(f"axe.{os.getpid()}")
         shutil.copyfile(fetched, partial)
         os.replace(partial, source)

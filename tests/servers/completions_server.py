@@ -5,6 +5,10 @@
 Every prompt is computed alone, straight with transformers and PEFT, so it is an independent reference too. `style`
 plays other servers: "vllm" (all extensions), "prompt_logprobs" (no echo), "echo" (standard fields only; text
 instead of ids), "generate" (does not score). `spoil` may change a reply before it is sent.
+
+Real here: the model and its numbers. Style "vllm" was compared with a real `vllm serve` by `make test-vllm`. Assumed of
+other servers, and never checked against one: "prompt_logprobs" is vLLM without `echo`; "echo" is the completions API as
+OpenAI documented it, with `logprobs.tokens` as text and null for the first token; "generate" ignores `echo`.
 """
 
 import asyncio

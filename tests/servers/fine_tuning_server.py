@@ -1,4 +1,10 @@
-"""A scripted fine-tuning service: files, jobs, events, checkpoints, chat answers. Standard library only."""
+"""A scripted fine-tuning service: files, jobs, events, checkpoints, chat answers. Standard library only.
+
+Nothing is trained. Assumed of the hosted API, from its documentation, and never checked against it: a job goes from
+`queued` to `running` to `succeeded` or `failed`; metrics are events (`step`, `train_loss`), newest first, in pages;
+the list of jobs names the training file of each, by which a job is found again; only the last checkpoints are kept,
+each under a model name of its own.
+"""
 
 import json
 import re

@@ -4,6 +4,10 @@
 
 `handler(call)` gives the `Reply` of every request (or awaits one). Replies can be delayed, cut off in the
 middle, or never come. Standard library only.
+
+Real here: HTTP over a socket, and the `openai` SDK that talks to it. Assumed of the hosted API, from its documentation,
+and never checked against it: the shape of replies and errors (`error.message`, `error.code`), `top_logprobs` under
+`choices[].logprobs.content`, and that 408, 409, 429 and 5xx may be retried while other 4xx may not.
 """
 
 import asyncio

@@ -5,7 +5,19 @@
 It prints its address on one line, then serves on 127.0.0.1 until it is killed. What is saved lies under the root and
 outlives it: another server with the same root serves it too. LoRA is what the service documents: scale 32 / rank, no
 rsLoRA, no dropout. POST /faults {"kind": …, "count": n} makes it misbehave n times (see `FAULTS`); GET /calls counts
-the requests by path. It was checked against the SDK, not against the hosted service.
+the requests by path.
+
+Real here: the SDK, its wire protocol (protobuf and JSON), transformers and PEFT. Assumed of the hosted service, from
+the SDK and its documentation, and never checked against it:
+
+- a training's requests are carried out in the order of their numbers, whatever the order in which they arrive;
+- the loss is the sum of weight x -logprob, not a mean; `optim_step` is AdamW with the parameters sent, then zeroes
+  the gradients; clipping and the gradient norm are the service's own;
+- an adapter is scaled by 32 / rank, trains the layers the request names, and starts from the seed sent;
+- `prompt_logprobs` has None for the first token and one value for every other token of the prompt;
+- a sample ends with its stop token, which is part of it; one seed gives one sample again;
+- saved weights survive the session and load with the optimizer's state; paths are `tinker://RUN/KIND/NAME`;
+- an unknown model or path is an error of category "user"; a result that takes long is asked for again.
 """
 
 import argparse

@@ -1,5 +1,15 @@
 """A real OpenWeights server for tests: PostgreSQL, PostgREST, a gateway, and the worker of the `openweights` package.
 
+Real here: PostgreSQL, PostgREST, the client, and the worker of the `openweights` package. Ours: `schema.sql` (tables,
+functions and row-level security), the keys and tokens it signs, the gateway, and a folder as file storage. Assumed of a
+hosted server, from what client and worker ask for, and never checked against it:
+
+- tables and columns have the names in `schema.sql`, and rows of other organizations are invisible;
+- one worker gets a job, and only that worker can end it; a canceled job stays canceled;
+- a key is exchanged for a token that expires after an hour; the three refusals are the sentences in `schema.sql`;
+- storage returns the bytes that were stored; its limit for one file is not played;
+- no manager runs: nothing restarts workers, and a job of a vanished worker stays in progress.
+
 By hand: `python tests/openweights/stack` starts it with one worker and prints its environment.
 """
 
