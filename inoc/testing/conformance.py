@@ -169,6 +169,8 @@ class SamplerConformance:
     largest_vocabulary: ClassVar[int] = 2000
     draws: ClassVar[int] = 2000
     """Samples of the test of the distribution; it fails by chance once in ten thousand seeds."""
+    rows: ClassVar[int] = 8
+    """Completions that the backend works on at the same time; the suite also asks for over three times as many."""
 
     @pytest.fixture
     def contexts(self, backend: SamplingBackend) -> list[SampleRequest]:
@@ -225,6 +227,25 @@ class SamplerConformance:
         for request in contexts:
             alone = sample_by_id(backend, [request], sampling)[request.id]
             assert alone.token_ids == together[request.id].token_ids == backwards[request.id].token_ids
+
+    def test_many_requests_with_ragged_ends(self, backend: SamplingBackend, contexts: list[SampleRequest]) -> None:
+        """Contexts of all lengths that stop early, late or not at all: each is what it is alone."""
+        many = [
+            replace(r, id=f"{r.id} {copy}", context=r.context + r.context[: copy % len(r.context)])
+            for copy in range(-(-(3 * self.rows + 1) // len(contexts)))
+            for r in contexts
+        ]
+        sampling = Sampling(max_tokens=12, seed=6)
+        free = sample_by_id(backend, many, sampling)
+        ends = {free[r.id].token_ids[place % 12] for place, r in enumerate(many[::4]) if free[r.id].finish == "length"}
+        ragged = replace(sampling, stop_ids=tuple(sorted(ends)))
+        together = sample_by_id(backend, many, ragged)
+        assert len({len(result.token_ids) for result in together.values()}) > 3
+        for request in many:
+            alone, found = sample_by_id(backend, [request], ragged)[request.id], together[request.id]
+            assert (found.token_ids, found.finish) == (alone.token_ids, alone.finish)
+            if found.logprobs is not None and alone.logprobs is not None:
+                np.testing.assert_allclose(found.logprobs, alone.logprobs, atol=self.tolerance, rtol=0)
 
     def test_the_stream_decides_and_not_the_id(self, backend: SamplingBackend, contexts: list[SampleRequest]) -> None:
         sampling = Sampling(max_tokens=12, seed=5)
