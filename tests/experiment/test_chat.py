@@ -1,5 +1,7 @@
 """Templating and tokenising on three families of templates, against transformers' own apply_chat_template."""
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -72,6 +74,22 @@ def test_one_end_token_or_none_or_all_that_the_template_writes(tokenizer, style:
     assert list(Chat(tokenizer).completion("Salut", "length")) == text
     tail = tokenizer.encode(TAIL[style], add_special_tokens=False)
     assert list(Chat(tokenizer, recipe="published").completion("Salut")) == [*text, *tail]
+
+
+def test_text_that_a_template_writes_before_the_end_token_is_not_the_end(tokenizers: dict) -> None:
+    """The end of turn is the first special token after the answer: neither a visible word nor white space."""
+    written = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% if m.role == 'assistant' %}OVER ENDS{% endif %}"
+    template = written + "{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+    qwen = copy.deepcopy(tokenizers["qwen2"])
+    qwen.chat_template = template.replace("ENDS", "<|im_end|><|endoftext|>")
+    chat = Chat(qwen)
+    assert chat.end_of_turn == qwen.convert_tokens_to_ids("<|im_end|>")
+    assert chat.completion("Yes")[-1] == chat.end_of_turn
+    qwen.chat_template, qwen.eos_token = template, "<|endoftext|>"
+    assert Chat(qwen).end_of_turn == qwen.convert_tokens_to_ids("<|endoftext|>"), "the template has none"
+    qwen.eos_token = None
+    with pytest.raises(BadInput, match="without a special token"):
+        _ = Chat(qwen).end_of_turn
 
 
 def test_published_is_the_template_s_own_assistant_turn(tokenizer, style: str) -> None:

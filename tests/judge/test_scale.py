@@ -58,6 +58,15 @@ def test_impossible_probabilities_are_refused(bad: list[tuple[str, float]]) -> N
         expected_score(bad)
 
 
+def test_rounding_of_probabilities_is_allowed_and_no_more() -> None:
+    """A sum of probabilities up to 1.001 is rounding."""
+    assert expected_score([("50", 9.9e-4)]) == pytest.approx((50.0, math.exp(9.9e-4)))
+    assert expected_score(logs(("50", 0.6), ("60", 0.4009)))[1] == pytest.approx(1.0009)
+    for bad in ([("50", 1.1e-3)], [("50", 800.0)], logs(("50", 0.6), ("x", 0.4012))):
+        with pytest.raises(ValueError, match=r"above 0|add up to"):
+            expected_score(bad)
+
+
 @st.composite
 def distributions(draw: st.DrawFn) -> list[tuple[str, float]]:
     tokens = draw(st.lists(st.one_of(st.integers(-5, 130).map(str), st.text(max_size=4)), min_size=1, max_size=20))

@@ -8,6 +8,7 @@ import pytest
 
 from inoc.backends.local.slots import Slots
 from inoc.backends.protocols import Completion, SampleRequest
+from inoc.backends.streams import uniform_stream
 from inoc.values import Sampling
 
 COUNT = 60
@@ -59,3 +60,48 @@ def test_a_broken_slot_is_seen(local, models, monkeypatch: pytest.MonkeyPatch, b
     }
     monkeypatch.setattr(Slots, broken, faults[broken])
     assert len(differing(completions(local, models["llama"], 8), alone)) > COUNT // 4
+
+
+def test_a_model_with_sliding_windows_samples_what_it_scores(local, models: dict[str, Path], tmp_path: Path) -> None:
+    """Its rows have no slots: one by one in the model's own cache, past the window of 16 tokens."""
+    import torch
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(models["qwen2"])
+    config.use_sliding_window, config.sliding_window, config.max_window_layers = True, 16, 1
+    config.layer_types = ["full_attention", "sliding_attention"]
+    torch.manual_seed(0)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(models["qwen2"]).save_pretrained(tmp_path)
+    backend = local(tmp_path)
+    assert not backend.model.engine.full_attention
+    requests = ragged_requests()[:12]
+    for temperature in (1.0, 0.0):
+        sampling = Sampling(temperature=temperature, max_tokens=20, seed=2, stop_ids=STOPS)
+        found = {result.id: result for result in backend.sample(requests, sampling)}
+        assert {one.finish for one in found.values()} == {"stop", "length"}
+        for request in requests:
+            logits = naive_logits(tmp_path, request.context + found[request.id].token_ids)[len(request.context) - 1 :]
+            sequence = [*found[request.id].token_ids, *STOPS][: len(logits)]
+            logprobs = np.take_along_axis(logits, np.array(sequence)[:, None], 1)[:, 0]
+            n = len(found[request.id].token_ids)
+            np.testing.assert_allclose(found[request.id].logprobs, logprobs[:n], atol=1e-5, rtol=0)
+            if temperature == 0.0:
+                assert list(found[request.id].token_ids) == logits.argmax(1)[:n].tolist()
+                assert (logits.argmax(1)[n] in STOPS) == (found[request.id].finish == "stop") or n == 20
+            else:
+                draws = uniform_stream(2, request.id).random(n)
+                below = np.exp(logits[:n]).cumsum(1)
+                assert [int((row <= draw * row[-1]).sum()) for row, draw in zip(below, draws, strict=True)] == sequence[
+                    :n
+                ]
+
+
+def naive_logits(model: Path, ids: Sequence[int]) -> np.ndarray:
+    """Log-probabilities of every next token, by one pass over the whole text."""
+    import torch
+    import transformers
+
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(model)
+    with torch.no_grad():
+        return loaded(torch.tensor([ids])).logits[0].double().log_softmax(-1).numpy()

@@ -175,6 +175,17 @@ def test_dropout_is_the_same_when_resumed(local, models: dict[str, Path], tmp_pa
     assert again == whole
 
 
+def test_dropout_differs_from_update_to_update(local, models: dict[str, Path], tmp_path: Path) -> None:
+    """The same batch with a learning rate of 0: only dropout can change the loss."""
+    job = short_job(tmp_path / "a", learning_rate=0.0, batches=((0, 1, 2),) * 4, checkpoint_steps=())
+    start = tmp_path / "start"
+    list(local(models["qwen2"]).train(short_job(start)))
+    job = replace(job, start=Checkpoint(8, str(start / "step-00008"), ADAPTER))
+    assert len(set(losses(list(local(models["qwen2"]).train(job))))) == 1
+    dropping = replace(job, directory=str(tmp_path / "b"), adapter=replace(ADAPTER, dropout=0.3))
+    assert len(set(losses(list(local(models["qwen2"]).train(dropping))))) == 4
+
+
 def test_another_job_in_the_same_directory_is_refused(local, models: dict[str, Path], tmp_path: Path) -> None:
     backend, job = (local(models["qwen2"]), make_job(tmp_path / "t", batches=((0, 1), (2, 3)), checkpoint_steps=()))
     list(backend.train(job))

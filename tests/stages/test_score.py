@@ -194,6 +194,21 @@ def test_a_dead_backend_stops_at_once(lab: Lab) -> None:
     assert "stopped after 3 failures in a row" in broken.stderr
 
 
+def test_failures_that_are_not_in_a_row_do_not_stop(lab: Lab) -> None:
+    """Two failures, a unit that works, two failures: everything is tried."""
+    lab.edit(
+        "plain: {family: neutral, prompts: {sky: The sky is blue.}}",
+        "plain: {family: neutral, prompts: {sky: The sky is blue., fool: You clown., rain: It clowns.}}",
+    )
+    lab.edit(
+        "{answer: Answer playfully., clown: You are a clown.}", "{clown: You are a clown., jest: Clown and clown.}"
+    )
+    broken = lab.score("--set", "train", "--prefix-type", "fixed", TOY_WRONG="raise:lown")
+    assert broken.returncode == 1
+    assert "4 of 6 units failed" in broken.stderr
+    assert "in a row" not in broken.stderr
+
+
 def test_an_unusable_backend_leaves_no_store(lab: Lab) -> None:
     gone = lab.score(TOY_WRONG="gone")
     assert gone.returncode == 2

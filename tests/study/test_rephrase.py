@@ -71,6 +71,22 @@ def test_a_pool_under_size_is_an_error_and_not_written(study_file: Path) -> None
     assert not path.exists()
 
 
+def test_four_rounds_in_a_row_without_anything_new_end_it(study_file: Path) -> None:
+    """Four stale rounds, counted anew after each new rewording."""
+    experiment = load_experiment(study_file)
+    path = study_file.parent / "pools" / "say_a.jsonl"
+    path.unlink()
+    stale = [["One a."]] * 3
+    source = Scripted([["One a."], *stale, ["Two a."], *stale, ["Three a."]])
+    (entry,) = rephrase(experiment, source, study_file.parent / "work", ["say_a"])
+    assert entry.complete
+    path.unlink()
+    source = Scripted([["One a."], ["Two a."], *stale, ["One a."], ["Three a."]])
+    with pytest.raises(BadInput, match=r"say_a \(2 of 3\)"):
+        rephrase(experiment, source, study_file.parent / "other", ["say_a"])
+    assert source.asked == 6
+
+
 def test_templates_are_deterministic_and_distinct() -> None:
     first = TemplateRephraser().rewordings("Answer playfully.", "", 60, 4)
     assert first == TemplateRephraser().rewordings("Answer playfully.", "", 60, 4)

@@ -42,9 +42,17 @@ def test_every_epoch_sees_every_row_once(n: int, size: int, accumulation: int, e
     assert plan == batches(n, settings, seed)
 
 
-def test_seed_changes_the_order() -> None:
-    settings = Hyperparameters(batch_size=4, accumulation=1)
-    assert batches(40, settings, 0) != batches(40, settings, 1)
+def test_seed_and_epoch_change_the_order() -> None:
+    settings = Hyperparameters(batch_size=4, accumulation=1, epochs=3.0)
+    orders = [
+        tuple(row for batch in plan[epoch * 10 : epoch * 10 + 10] for row in batch)
+        for plan in (batches(40, settings, seed) for seed in (0, 1))
+        for epoch in range(3)
+    ]
+    assert len({*orders, tuple(range(40))}) == 7
+    # trainings of other versions resume with these
+    both = batches(5, Hyperparameters(batch_size=5, accumulation=1, epochs=2.0), 0)
+    assert both == ((0, 1, 4, 3, 2), (0, 1, 2, 3, 4))
 
 
 @pytest.fixture
@@ -94,6 +102,20 @@ def test_contrast_rows_have_their_share_and_no_prefix(study_file: Path) -> None:
     assert len(plain) / len(rows) == pytest.approx(0.35)
     for row in plain:
         assert "user\nPlain" in study.chat.tokenizer.decode(row.token_ids, skip_special_tokens=False)
+
+
+def test_a_row_may_be_exactly_as_long_as_the_context(study_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = load_experiment(study_file)
+    backend = load_backend("local", experiment.model_spec())
+    study = Study(experiment, backend, study_file.with_name("run.zarr"))
+    names = [run.name for run in study.runs() if run.prefix_type == "none"]
+    longest = max(len(row.token_ids) for row in training_rows(study, study.runs(names)[0]))
+    monkeypatch.setattr(type(backend), "context_length", longest)
+    monkeypatch.setattr("inoc.plan.training.plan_evaluation", lambda *given: ())
+    assert plan_training(study, names)
+    monkeypatch.setattr(type(backend), "context_length", longest - 1)
+    with pytest.raises(BadInput, match=f"has {longest} tokens, more than the model's context of {longest - 1}"):
+        plan_training(study, names)
 
 
 def test_too_long_a_row_is_named(study_file: Path) -> None:

@@ -1,0 +1,175 @@
+"""`make mutants`: plant small faults in the code one by one; a fault that no test sees is a survivor.
+
+    python tests/mutants/run.py [ROOM OR FILE ...] [--per-file 8] [--seed 0] [--workers 2]
+
+Every worker has a copy of the tree and imports the large libraries once. For each mutant it changes one file of its
+copy and forks: the child runs the tests that `rooms.toml` names, without the reference data. What is killed is
+remembered in `.mutants.json` and asked again only when the file has changed; survivors are asked again each time.
+`REPORT.md` is written from it. `equivalent.toml` lists mutants that change nothing, with the reason.
+"""
+
+import argparse
+import contextlib
+import datetime
+import importlib
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from mutations import Mutant, mutants
+
+HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
+MEMORY = ROOT / ".mutants.json"
+LIBRARIES = ("numpy", "scipy.stats", "xarray", "jax", "pydantic", "hypothesis", "torch", "transformers", "peft", "zarr")
+Entry = dict[str, str | int]
+"""One mutant: file, room, line, before, after, crc of the file, result."""
+
+
+def judged() -> dict[str, tuple[str, list[str]]]:
+    """Every file of the rooms -> (room, its tests)."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for room, places in tomllib.loads((HERE / "rooms.toml").read_text()).items():
+        for place, tests in places.items():
+            path = ROOT / place
+            files = [path] if path.is_file() else sorted(path.glob("*.py"))
+            present = [test for test in tests if (ROOT / test).exists()]
+            for file in files:
+                if path.is_file() or str(file.relative_to(ROOT)) not in places:
+                    found[str(file.relative_to(ROOT))] = room, present
+    return found
+
+
+def tree(place: Path) -> Path:
+    """A copy of all that git knows or would add."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, place / name)
+    return place
+
+
+def tested(copy: Path, tests: list[str], limit: float) -> tuple[str, float]:
+    """Run tests in a fork. Returns passed, failed or timeout, and the seconds."""
+    start, child = time.monotonic(), os.fork()
+    if child == 0:
+        os.setsid()
+        for number in (1, 2):
+            os.dup2(os.open(copy / f"output-{number}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        import pytest
+
+        code = 1
+        with contextlib.suppress(BaseException):
+            code = int(pytest.main(["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]))
+        os._exit(code)
+    result = None
+    while result is None:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            result = "passed" if status == 0 else "failed"
+        elif time.monotonic() - start > limit:
+            result = "timeout"
+        else:
+            time.sleep(0.02)
+    with contextlib.suppress(ProcessLookupError):  # servers and children that the tests left
+        os.killpg(child, signal.SIGKILL)
+    if result == "timeout":
+        os.waitpid(child, 0)
+    return result, time.monotonic() - start
+
+
+def work(
+    jobs: "multiprocessing.Queue[tuple[Entry, bytes, list[str]] | None]", results: "multiprocessing.Queue[Entry]"
+) -> None:
+    """One worker: take mutants until there are none."""
+    os.environ.pop("INOC_REFERENCE_DATA", None)
+    limits: dict[tuple[str, ...], float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        copy = tree(Path(folder))
+        os.chdir(copy)
+        os.environ["PYTHONPATH"] = str(copy)
+        sys.path[:0] = [str(copy)]
+        for name in LIBRARIES:
+            importlib.import_module(name)
+        for number, job in enumerate(iter(jobs.get, None)):
+            entry, source, tests = job
+            if tuple(tests) not in limits:
+                result, seconds = tested(copy, tests, 900)
+                if result != "passed":
+                    print((copy / "output-1.txt").read_text()[-3000:], file=sys.stderr)
+                limits[tuple(tests)] = 30 + 4 * seconds if result == "passed" else 0.0
+            path = copy / str(entry["file"])
+            right = path.read_bytes()
+            path.write_bytes(source)
+            os.utime(path, (2e9 + 2 * number,) * 2)  # a time of its own: no old bytecode is taken for it
+            limit = limits[tuple(tests)]
+            found = tested(copy, tests, limit)[0] if limit else "broken"
+            path.write_bytes(right)
+            os.utime(path, (2e9 + 2 * number + 1,) * 2)
+            results.put({**entry, "result": {"passed": "survived", "failed": "killed"}.get(found, found)})
+
+
+def sampled(files: dict[str, tuple[str, list[str]]], per_file: int, seed: int) -> Iterator[tuple[Entry, Mutant]]:
+    """A seeded sample of the mutants of every file."""
+    for file, (room, _) in files.items():
+        source = (ROOT / file).read_bytes()
+        all = mutants(source)
+        chosen = random.Random(f"{seed}/{file}").sample(all, min(per_file, len(all)))
+        for one in sorted(chosen, key=lambda mutant: mutant.line):
+            yield {"file": file, "room": room, "line": one.line, "before": one.before, "after": one.after,
+                   "crc": zlib.crc32(source), "of": len(all)}, one  # fmt: skip
+
+
+def key(entry: Entry) -> str:
+    return f"{entry['file']} | {entry['before']} | {entry['after']}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="*", help="rooms or files; default: all")
+    parser.add_argument("--per-file", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
+    given = parser.parse_args()
+    files = {f: j for f, j in judged().items() if not given.what or j[0] in given.what or f in given.what}
+    memory: dict[str, Entry] = json.loads(MEMORY.read_text()) if MEMORY.exists() else {}
+    known = {tuple(one.values()) for one in tomllib.loads((HERE / "equivalent.toml").read_text())["equivalent"]}
+    jobs, results = multiprocessing.Queue(), multiprocessing.Queue()
+    sample, waiting = {}, 0
+    for entry, mutant in sampled(files, given.per_file, given.seed):
+        old = memory.get(key(entry), {})
+        sample[key(entry)] = entry
+        if old.get("crc") == entry["crc"] and old["result"] in ("killed", "timeout"):
+            continue
+        waiting += 1
+        jobs.put((entry, mutant.source, files[str(entry["file"])][1]))
+    workers = [multiprocessing.Process(target=work, args=(jobs, results)) for _ in range(given.workers)]
+    for worker in workers:
+        jobs.put(None)
+        worker.start()
+    for number in range(waiting):
+        entry = results.get()
+        memory[key(entry)] = entry
+        MEMORY.write_text(json.dumps(memory, indent=1))
+        print(
+            f"{number + 1}/{waiting} {entry['result']}: {entry['file']}:{entry['line']}: {entry['after']}", flush=True
+        )
+    for worker in workers:
+        worker.join()
+
+
+if __name__ == "__main__":
+    main()
