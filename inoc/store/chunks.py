@@ -70,6 +70,12 @@ def read_layout(directory: Path, where: str) -> Layout:
     return layout
 
 
+def number_chunk(values: np.ndarray) -> bytes:
+    """The bytes of a chunk of little-endian numbers."""
+    body = values.tobytes()
+    return body + struct.pack("<I", _crc(body))
+
+
 def _crc(data: bytes | np.ndarray) -> int:
     return cast(int, google_crc32c.value(data))  # pyright: ignore[reportUnknownMemberType]
 

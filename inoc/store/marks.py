@@ -7,8 +7,9 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from inoc.atomic import flush
+from inoc.atomic import flush, write_atomic
 from inoc.errors import BrokenStore
+from inoc.store.chunks import number_chunk
 from inoc.store.files import open_for_writing, step
 from inoc.store.reader import Reader
 from inoc.store.schema import PENDING
@@ -42,16 +43,21 @@ def put_marked(store: Reader, group: str, marker: str, cell: Cell, crc: int, par
     if stored == crc and all(_holds(store, group, part) for part in parts):
         return
     if stored != PENDING:
-        marks[cell] = PENDING
-        _flush_chunks(store.path / group / marker, cell)
+        _mark(store.path / group / marker, cell, PENDING)
         step("unmarked")
     for part in parts:
         open_for_writing(store.path / group / part.variable)[part.key] = part.values
         step(part.step)
     for part in parts:
         _flush_chunks(store.path / group / part.variable, [i for i in part.key if isinstance(i, int)])
-    marks[cell] = crc
+    _mark(store.path / group / marker, cell, crc)
     step("marker")
+
+
+def _mark(variable: Path, cell: Cell, value: int) -> None:
+    """Write a marker, flushed before it gets its name: after a power cut an empty one would read as damage."""
+    write_atomic(variable.joinpath("c", *map(str, cell)), number_chunk(np.array(value, "<i8")))
+    _flush_chunks(variable, cell)
 
 
 def _holds(store: Reader, group: str, part: Part) -> bool:

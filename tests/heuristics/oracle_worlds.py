@@ -1,6 +1,6 @@
 """Small stores that tell apart what is easily confused, and the raw arrays they are written from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,6 +89,17 @@ def fixed_only() -> World:
     return _world("fixed_only", seed=4, traits=TRAITS[:1], kinds=("fixed",), longest=530, prompts=few)
 
 
+def many() -> World:
+    """More examples than a byte counts, one longer than 512 tokens, ties and holes: the world of the golden data."""
+    sets = {"train": 400, "control": 20, "positive": 15, "negative": 15}
+    few = list(PROMPTS)[:7]
+    world = _world("many", seed=5, grid=True, longest=600, most=5, sets=sets, prompts=few)
+    random = np.random.default_rng(12)
+    for row in world.sets["train"].prefixed.values():
+        row[random.choice(row.size, size=20, replace=False)] = np.nan
+    return world
+
+
 def _world(
     name: str,
     *,
@@ -101,12 +112,14 @@ def _world(
     families: bool = True,
     prompts: Sequence[str] = tuple(PROMPTS),
     longest: int = 0,
+    most: int = 40,
+    sets: Mapping[str, int] = SETS,
 ) -> World:
     random = np.random.default_rng(seed)
     push = {"positive": 0.8, "negative": -0.4, "neutral": 0.05}
-    sets: dict[str, Completions] = {}
-    for completion_set, n in SETS.items():
-        sizes = np.ones(n, np.int64) if level == "example" else random.integers(1, 41, size=n)
+    made: dict[str, Completions] = {}
+    for completion_set, n in sets.items():
+        sizes = np.ones(n, np.int64) if level == "example" else random.integers(1, most + 1, size=n)
         sizes[0] = max(sizes[0], longest)
         default = -random.exponential(2.0, size=int(sizes.sum()))
         prefixed: dict[tuple[str, str], np.ndarray] = {}
@@ -116,7 +129,7 @@ def _world(
                 center = push[role] * random.uniform(0.2, 1.2) * (1.0 if kind == "fixed" else 0.6)
                 moved = default + random.normal(center, random.uniform(0.05, 0.9), size=default.size)
                 prefixed[kind, prompt] = np.minimum(_rounded(moved, grid, level), 0)
-        sets[completion_set] = Completions(sizes, _rounded(default, grid, level), prefixed)
+        made[completion_set] = Completions(sizes, _rounded(default, grid, level), prefixed)
     keys = random.permutation([*prompts, "unscored"])[:-1]  # of the prompts' own order and one too few
     gaps = iter(random.random((100, 13)) < 0.15)
     return World(
@@ -126,7 +139,7 @@ def _world(
         roles={p: PROMPTS[p][0] for p in prompts},
         families={p: PROMPTS[p][1] if families else "" for p in prompts},
         traits=traits,
-        sets=sets,
+        sets=made,
         score={
             (trait, str(p)): np.where(next(gaps), np.nan, random.uniform(0, 100, size=13))
             for trait, *_ in TRAITS

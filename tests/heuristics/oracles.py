@@ -167,8 +167,12 @@ def expected(view: View, name: str) -> xr.DataArray:
 
 
 def differs(found: xr.DataArray, view: View) -> str:
-    """How a variable differs from its oracle; empty if it does not. 1e-6 is float32, the store's precision."""
-    wanted = expected(view, str(found.name))
+    """How a variable differs from its oracle; empty if it does not."""
+    return differs_from(found, expected(view, str(found.name)))
+
+
+def differs_from(found: xr.DataArray, wanted: xr.DataArray) -> str:
+    """How a variable differs from what it must be. 1e-6 is float32, the store's precision."""
     if set(found.dims) != set(wanted.dims):
         return f"dims {found.dims}, not {wanted.dims}"
     for dim in wanted.dims:
