@@ -7,7 +7,7 @@ TORCH  ?=
 EXTRAS := local,openai,tinker,judge,figures,report,datasets,dask,fast
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: install test test-slow test-vllm test-tinker test-openweights openweights-tools check format demo docs clean help
+.PHONY: install test test-slow mutants test-vllm test-tinker test-openweights openweights-tools check format demo docs clean help
 
 help:                ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -34,6 +34,9 @@ test-slow: install   ## the studies with real training
 
 test-tinker: install ## the Tinker backend: the real SDK against a contract server
 	$(PYTEST) tests/tinker
+
+mutants: install     ## plant small faults one by one and list those that no test sees (an hour on two cores)
+	$(BIN)/python benchmarks/mutants/run.py
 
 VLLM_BIN := .venv-vllm/bin
 VLLM_ENV := OMP_NUM_THREADS=1 TORCH_COMPILE_DISABLE=1 JAX_PLATFORMS=cpu

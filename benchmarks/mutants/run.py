@@ -1,6 +1,6 @@
 """`make mutants`: plant small faults in the code one by one; a fault that no test sees is a survivor.
 
-    python tests/mutants/run.py [ROOM OR FILE ...] [--per-file 8] [--seed 0] [--workers 2]
+    python benchmarks/mutants/run.py [ROOM OR FILE ...] [--per-file 8] [--seed 0] [--workers 2]
 
 Every worker has a copy of the tree and imports the large libraries once. For each mutant it changes one file of its
 copy and forks: the child runs the tests that `rooms.toml` names, without the reference data. What is killed is
@@ -10,7 +10,6 @@ remembered in `.mutants.json` and asked again only when the file has changed; su
 
 import argparse
 import contextlib
-import datetime
 import importlib
 import json
 import multiprocessing
@@ -24,30 +23,14 @@ import tempfile
 import time
 import tomllib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mutations import Mutant, mutants
+from report import HERE, ROOT, Entry, Judged, judged, key, report
 
-HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 MEMORY = ROOT / ".mutants.json"
 LIBRARIES = ("numpy", "scipy.stats", "xarray", "jax", "pydantic", "hypothesis", "torch", "transformers", "peft", "zarr")
-Entry = dict[str, str | int]
-"""One mutant: file, room, line, before, after, crc of the file, result."""
-
-
-def judged() -> dict[str, tuple[str, list[str]]]:
-    """Every file of the rooms -> (room, its tests)."""
-    found: dict[str, tuple[str, list[str]]] = {}
-    for room, places in tomllib.loads((HERE / "rooms.toml").read_text()).items():
-        for place, tests in places.items():
-            path = ROOT / place
-            files = [path] if path.is_file() else sorted(path.glob("*.py"))
-            present = [test for test in tests if (ROOT / test).exists()]
-            for file in files:
-                if path.is_file() or str(file.relative_to(ROOT)) not in places:
-                    found[str(file.relative_to(ROOT))] = room, present
-    return found
 
 
 def tree(place: Path) -> Path:
@@ -122,19 +105,15 @@ def work(
             results.put({**entry, "result": {"passed": "survived", "failed": "killed"}.get(found, found)})
 
 
-def sampled(files: dict[str, tuple[str, list[str]]], per_file: int, seed: int) -> Iterator[tuple[Entry, Mutant]]:
-    """A seeded sample of the mutants of every file."""
+def sampled(files: Mapping[str, Judged], per_file: int, seed: int) -> Iterator[tuple[Entry, Mutant]]:
+    """A seeded sample of the mutants of every file; a larger one holds the smaller."""
     for file, (room, _) in files.items():
         source = (ROOT / file).read_bytes()
-        all = mutants(source)
-        chosen = random.Random(f"{seed}/{file}").sample(all, min(per_file, len(all)))
-        for one in sorted(chosen, key=lambda mutant: mutant.line):
-            yield {"file": file, "room": room, "line": one.line, "before": one.before, "after": one.after,
-                   "crc": zlib.crc32(source), "of": len(all)}, one  # fmt: skip
-
-
-def key(entry: Entry) -> str:
-    return f"{entry['file']} | {entry['before']} | {entry['after']}"
+        chosen = mutants(source)
+        random.Random(f"{seed}/{file}").shuffle(chosen)
+        for one in sorted(chosen[:per_file], key=lambda mutant: mutant.line):
+            entry: Entry = {"file": file, "room": room, "line": one.line, "before": one.before, "after": one.after}
+            yield {**entry, "crc": zlib.crc32(source)}, one
 
 
 def main() -> None:
@@ -146,22 +125,23 @@ def main() -> None:
     given = parser.parse_args()
     files = {f: j for f, j in judged().items() if not given.what or j[0] in given.what or f in given.what}
     memory: dict[str, Entry] = json.loads(MEMORY.read_text()) if MEMORY.exists() else {}
-    known = {tuple(one.values()) for one in tomllib.loads((HERE / "equivalent.toml").read_text())["equivalent"]}
+    equivalent = {key(one): one["reason"] for one in tomllib.loads((HERE / "equivalent.toml").read_text())["mutant"]}
     jobs, results = multiprocessing.Queue(), multiprocessing.Queue()
-    sample, waiting = {}, 0
+    waiting = 0
     for entry, mutant in sampled(files, given.per_file, given.seed):
         old = memory.get(key(entry), {})
-        sample[key(entry)] = entry
-        if old.get("crc") == entry["crc"] and old["result"] in ("killed", "timeout"):
-            continue
-        waiting += 1
-        jobs.put((entry, mutant.source, files[str(entry["file"])][1]))
+        done = old.get("crc") == entry["crc"] and old["result"] in ("killed", "timeout")
+        if not done and key(entry) not in equivalent:
+            jobs.put((entry, mutant.source, files[str(entry["file"])][1]))
+            waiting += 1
     workers = [multiprocessing.Process(target=work, args=(jobs, results)) for _ in range(given.workers)]
     for worker in workers:
         jobs.put(None)
         worker.start()
     for number in range(waiting):
-        entry = results.get()
+        while results.empty() and any(worker.is_alive() for worker in workers):
+            time.sleep(0.1)
+        entry = results.get(timeout=10)
         memory[key(entry)] = entry
         MEMORY.write_text(json.dumps(memory, indent=1))
         print(
@@ -169,6 +149,7 @@ def main() -> None:
         )
     for worker in workers:
         worker.join()
+    (HERE / "REPORT.md").write_text(report(memory, equivalent))
 
 
 if __name__ == "__main__":

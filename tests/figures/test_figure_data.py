@@ -18,7 +18,9 @@ from inoc.figures.position_means import position_means_data
 from inoc.figures.recovered import recovered_data
 from inoc.figures.token_differences import SIZES, token_differences_data
 from inoc.figures.training_curves import training_curves_data
+from inoc.store import PromptInfo
 
+from ..worlds import Completions, write_store
 from .worlds import EXAMPLES
 
 
@@ -218,3 +220,23 @@ def test_band_of_the_line_holds_the_mean_in_95_of_100(n):
         assert found is not None
         hits.append(np.abs(found(at) - (5 - 3 * at)) <= found.half_band(at))
     assert ((np.mean(hits, axis=0) >= 0.93) & (np.mean(hits, axis=0) <= 0.97)).all()
+
+
+def test_values_on_a_threshold_are_not_beyond_it(tmp_path, monkeypatch):
+    """p of exactly the limit is neither unlikely nor recovered; a difference of exactly 30 nats is not beyond 30; ten
+    examples are enough."""
+    monkeypatch.setattr("inoc.figures.recovered.THRESHOLD", float(np.exp(-1.0)))
+    default = np.array([-1.0, -1.5, -1.5, *[-31.0] * 7, *[-40.0] * 9])
+    prefixed = np.array([-0.5, -1.0, -0.9, *[-1.0] * 7, *[-1.0] * 9])
+    row_size = np.array([*[2] * 9, 1])
+    made = Completions(row_size, default, {("fixed", "a"): prefixed})
+    store = inoc.open_store(
+        write_store(tmp_path / "ties.zarr", [PromptInfo("a", "A.", "g", "g", "positive")], {"train": made})
+    )
+    data = recovered_data(store)
+    assert (int(data["unlikely"].squeeze()), int(data["recovered"].squeeze())) == (18, 1)
+    beyond = token_differences_data(store)["beyond"].squeeze()
+    assert SIZES[-1] == 30.0
+    assert float(beyond[-1]) == pytest.approx(9 / 19)
+    means = position_means_data(store)["mean"].squeeze()
+    assert np.isfinite(means.values).tolist() == [True, False]

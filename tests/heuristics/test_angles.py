@@ -100,3 +100,6 @@ def test_no_correlation_below_eight_points():
     assert np.isnan(angles.correlation(x, x + 1).r)
     assert angles.correlation(np.arange(8.0), np.arange(8.0)).r == pytest.approx(1.0)
     assert np.isnan(angles.correlation(np.ones(9), np.arange(9.0)).r)
+    assert np.isnan(angles.correlation(np.arange(9.0), np.ones(9)).r)
+    assert angles.correlation(np.arange(9.0), np.linspace(0, 1, 9)).r == pytest.approx(1.0), "a range of exactly 1"
+    assert angles.correlation(np.linspace(0, 1, 9), np.arange(9.0)).r == pytest.approx(1.0)

@@ -55,3 +55,22 @@ def test_is_constant_is_relative():
     assert not gap.is_constant(np.array([1e-9, 2e-9]))
     assert gap.is_constant(np.array([3.0, np.nan]))
     assert gap.is_constant(np.zeros(4))
+
+
+def test_constant_is_a_range_of_a_billionth_at_most():
+    scale = 2.0**30
+    assert gap.is_constant(np.array([scale, scale - 0.5])), "exactly 2 ** -31 of the scale"
+    assert not gap.is_constant(np.array([1.0, 1.0 - 1.5e-9]))
+    assert gap.is_constant(np.array([1.0, 1.0 - 0.9e-9]))
+    assert not gap.is_constant(np.array([0.0, 1e-30])), "relative to the scale of the values themselves"
+
+
+def test_floors_of_the_ratios():
+    """PH up to 1e-9 and an SNR up to 1e-6 have no ratio."""
+    wave = np.tile([1.0, -1.0], 15)
+    m = wave + 1.0
+    for ph, finite in ((1e-9, False), (1.5e-9, True)):
+        assert np.isfinite(gap.ph_ratio(np.full(30, ph), m)) == finite
+    for snr, finite in ((0.5e-6, False), (1.5e-6, True)):
+        fixed = wave + snr * np.std(wave, ddof=1)
+        assert np.isfinite(gap.snr_ratio(fixed, m)) == finite

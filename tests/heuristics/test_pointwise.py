@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
+from inoc.heuristics.frame.protocols import Absent
 from inoc.heuristics.maths import pointwise
 from inoc.intervals import mean_interval, t_quantile, wilson_interval
 
@@ -75,3 +76,12 @@ def test_wilson_is_scipys(successes, n):
 
 def test_wilson_without_answers_is_nan():
     assert np.isnan(wilson_interval(np.array(0), np.array(0))).all()
+
+
+def test_drift_on_a_set_that_is_not_scored_is_missing():
+    """For each trait, the completions of the other one; control completions belong to none."""
+    ppd = np.arange(6.0).reshape(2, 1, 3)
+    found = pointwise.ppd_other_trait(ppd, ("control", "negative"), ("positive", "negative"))
+    np.testing.assert_array_equal(found, [[[3.0, 4.0, 5.0]], [[np.nan] * 3]])
+    with pytest.raises(Absent, match="neither positive nor negative"):
+        pointwise.ppd_other_trait(ppd[:1], ("control",), ("positive", "negative"))

@@ -157,6 +157,13 @@ def test_z_sum_is_scipys_z(coordinates):
     np.testing.assert_allclose(z_sum(coordinates), zscore(coordinates, axis=0, ddof=0).sum(1), atol=1e-9)
 
 
+def test_a_column_with_one_entry_scales_to_zero():
+    rows = np.array([[5.0, 1.0], [np.nan, 3.0], [np.nan, 8.0]])
+    found = standardized(rows)
+    np.testing.assert_allclose(found[:, 0], [0.0, np.nan, np.nan])
+    np.testing.assert_allclose(found[:, 1], zscore(rows[:, 1]))
+
+
 def test_z_scores_of_constant_and_missing_values():
     np.testing.assert_array_equal(z_scores(np.array([0.1, np.nan, 0.1]), ddof=1), [0, np.nan, 0])
     assert np.isnan(z_scores(np.array([1.0, np.nan]), ddof=1)).all()

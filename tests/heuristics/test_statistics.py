@@ -20,11 +20,12 @@ from inoc.heuristics import heuristics
 from inoc.heuristics.frame.registry import as_terms
 from inoc.heuristics.maths import tokenwise
 from inoc.heuristics.maths.position_spectrum import energy_shares, position_matrix
+from inoc.heuristics.tokens import sums
 from inoc.heuristics.tokens.engines import accelerator_present, choose
 from inoc.heuristics.tokens.layout import RowLayout, TokenRows
 from inoc.heuristics.tokens.numpy_engine import NumpyEngine
 from inoc.heuristics.tokens.one_pass import TokenStatistics, finalize, row_values, token_statistics, token_sums
-from inoc.heuristics.tokens.sums import TokenSums
+from inoc.heuristics.tokens.sums import TokenSums, count_positions
 from inoc.heuristics.tokens.terms import block_tokens
 
 TERMS = as_terms({n: h.token_term for n, h in heuristics().items() if h.token_term})
@@ -452,3 +453,30 @@ def test_map_reduce_over_dask_tasks(tmp_path: Path, tasks: int, missing: float) 
             tasks=tasks,
         )
     assert_same(got, as_dict(case.statistics()))
+
+
+@pytest.mark.parametrize("pieces", [1, 254, 255, 256, 700])
+def test_positions_are_counted_in_any_number_of_pieces(pieces: int) -> None:
+    random = np.random.default_rng(pieces)
+    size = random.integers(1, 5, pieces)
+    stop = np.cumsum(size)
+    start, position = stop - size, random.integers(0, 3, pieces)
+    mask = random.random((3, int(stop[-1]))) < 0.6
+    mask[0] = True
+    found, wanted = np.ones((3, 8), np.int32), np.ones((3, 8), np.int64)
+    count_positions(found, mask, start, stop, position)
+    for a, b, at in zip(start, stop, position, strict=True):
+        for token in range(a, b):
+            wanted[:, at + token - a] += mask[:, token]
+    assert found.tolist() == wanted.tolist()
+
+
+def test_a_token_on_the_threshold_is_not_beyond_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strict: a difference of exactly 0.1 does not move, p of exactly the limit is neither rare nor recovered."""
+    monkeypatch.setattr(sums, "RARE_LOGPROB", -1.0)
+    tenth = np.float32(0.1)
+    default = np.array([-1.0, -1.0, -1.5, -1.5, 0.0, 0.0], np.float32)
+    prefixed = np.array([[[-0.5, -0.5, -1.0, -0.99, -tenth, -2 * tenth]]], np.float32)
+    got = Case(default, prefixed, np.full(6, 1)).statistics(workers=1)
+    assert (int(got.rare[0, 0]), int(got.recovered[0, 0])) == (2, 1)
+    assert int(got.moved[0, 0, 0]) == 5

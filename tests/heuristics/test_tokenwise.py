@@ -246,6 +246,8 @@ def test_spectrum_edges() -> None:
     one = np.array([[1.0, 2.0]])
     assert coherence(one) == 1.0
     assert np.isnan(coherence(one, "published"))  # one example has no variance
+    for level in (1.0, -1.0, 1e3):  # constant columns have no variance
+        assert np.isnan(energy_shares(np.full((4, 3), level), "published")).all()
     assert effective_rank(np.eye(4)) == 2.0  # shares of exactly one quarter
 
 

@@ -218,6 +218,22 @@ def test_hopeless_errors_stop_at_once_and_show_no_key(
     assert b"secret-key" not in (tmp_path / "judge.sqlite").read_bytes()
 
 
+@pytest.mark.parametrize("status", [408, 409, 500, 502, 503, 529])
+def test_statuses_that_may_pass_are_tried_again(serve, tmp_path: Path, status: int) -> None:
+    stub = serve(lambda call: error_reply(status))
+    (found,) = make(stub, tmp_path, attempts=3).judge(requests(1))
+    assert f"server error {status}, 3 times in a row" in (found.error or "")
+    assert len(stub.requests) == 3
+
+
+@pytest.mark.parametrize("status", [501, 405, 410])
+def test_statuses_that_do_not_pass_are_final(serve, tmp_path: Path, status: int) -> None:
+    stub = serve(lambda call: error_reply(status))
+    with pytest.raises(BackendRejected, match=f"rejected the request .{status}."):
+        list(make(stub, tmp_path, attempts=3).judge(requests(1)))
+    assert len(stub.requests) == 1
+
+
 def test_a_dead_server_is_told(serve, tmp_path: Path) -> None:
     stub = serve(lambda call: chat_reply(GOOD))
     judge = make(stub, tmp_path, backoff=0.5)

@@ -1,15 +1,18 @@
 """Slots of the sampler: rows that end at different times, refilled, give what one row at a time gives."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from inoc.backends.local.slots import Slots
-from inoc.backends.protocols import Completion, SampleRequest
+from inoc.backends.protocols import AdapterSettings, Checkpoint, Completion, SampleRequest
 from inoc.backends.streams import uniform_stream
 from inoc.values import Sampling
+
+from ..servers.adapters import write_adapter
 
 COUNT = 60
 STOPS = tuple(range(0, 240, 12))
@@ -95,6 +98,16 @@ def test_a_model_with_sliding_windows_samples_what_it_scores(local, models: dict
                 assert [int((row <= draw * row[-1]).sum()) for row, draw in zip(below, draws, strict=True)] == sequence[
                     :n
                 ]
+
+    adapter = AdapterSettings(rank=8, alpha=16.0, targets=("q_proj", "v_proj", "up_proj"))
+    checkpoint = Checkpoint(1, str(write_adapter(tmp_path, tmp_path / "adapter", seed=1)), adapter)
+    sampling = Sampling(max_tokens=20, seed=2)
+    plain, adapted, again = (
+        [result.token_ids for result in backend.sample([replace(r, checkpoint=asked) for r in requests], sampling)]
+        for asked in (None, checkpoint, None)
+    )
+    assert plain == again
+    assert plain != adapted
 
 
 def naive_logits(model: Path, ids: Sequence[int]) -> np.ndarray:

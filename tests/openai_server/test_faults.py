@@ -12,7 +12,8 @@ from servers.openai_stub import Call, Reply, StubServer, error_reply, json_reply
 
 from inoc.backends import check_scores
 from inoc.backends.local import LocalBackend
-from inoc.backends.protocols import AdapterSettings, Checkpoint, ModelSpec, SampleRequest, ScoreRequest
+from inoc.backends.openai_server import wire
+from inoc.backends.protocols import AdapterSettings, Checkpoint, Completion, ModelSpec, SampleRequest, ScoreRequest
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput, BadResult
 from inoc.values import Sampling
 
@@ -320,3 +321,47 @@ def test_no_length_known(tiny: Path, connect) -> None:
         with pytest.raises(BadInput, match="context_length"):
             connect(stub.url).score(REQUESTS)
         assert connect(stub.url, context_length=77).context_length == 77
+
+
+def test_a_sample_sets_all_that_servers_take_from_the_model() -> None:
+    """vLLM takes what a request leaves out from generation_config.json, repetition_penalty among it."""
+    sampling = Sampling(temperature=0.7, top_p=0.9, max_tokens=5, stop_ids=(9, 8))
+    body = wire.sample_body("tiny", SampleRequest("a", (1, 2)), sampling, 77, ["x"], extended=True)
+    assert body == {
+        "model": "tiny", "prompt": [1, 2], "max_tokens": 5, "temperature": 0.7, "top_p": 0.9, "seed": 77,
+        "logprobs": 0, "return_token_ids": True, "stop_token_ids": [9, 8], "ignore_eos": True, "top_k": 0,
+        "min_p": 0.0, "repetition_penalty": 1.0, "skip_special_tokens": False,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("ids", "said", "kept", "finish"),
+    [
+        ([5, 6, 9], "stop", (5, 6), "stop"),
+        ([5, 6, 9], "length", (5, 6), "stop"),
+        ([9], "stop", (), "stop"),
+        ([5, 6, 7], "length", (5, 6, 7), "length"),
+        ([5, 6], "stop", (5, 6), "stop"),
+        ([9, 6, 7], "length", None, None),
+        ([9, 9], "stop", None, None),
+        ([5, 6, 7, 4], "length", None, None),
+        ([5, 6, 7, 9], "stop", (5, 6, 7), "stop"),
+    ],
+)
+def test_the_stop_token_ends_a_sample_and_is_not_part_of_it(ids, said, kept, finish) -> None:
+    choice = {"index": 0, "finish_reason": said, "token_ids": ids}
+    choice["logprobs"] = {"token_logprobs": [-0.5 - i for i in range(len(ids))]}
+    content = json.dumps({"choices": [choice]}).encode()
+
+    def read() -> Completion:
+        return wire.read_sample(
+            content, SampleRequest("a", (1,)), Sampling(max_tokens=3, stop_ids=(9,)), lambda text: ()
+        )
+
+    if kept is None:
+        with pytest.raises(ValueError, match="continues after its end"):
+            read()
+        return
+    found = read()
+    assert (found.token_ids, found.finish) == (kept, finish)
+    assert found.logprobs.tolist() == [-0.5 - i for i in range(len(kept))]

@@ -111,7 +111,7 @@ def cuts(
     monkeypatch.setattr(files, "after_step", None)
     for number, (said, flushed_only) in enumerate(VIEWS.items()):
         copy = disk.left(place / f"end-{number}.zarr", flushed_only)
-        if scenario.contents(copy) != scenario.contents(place / "right.zarr"):
+        if scenario.wrong_marks(copy) or scenario.tree_bytes(copy).keys() < right.keys():
             wrong.append(f"at the end; {said}: something is lost")
     return count, wrong
 

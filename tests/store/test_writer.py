@@ -142,6 +142,28 @@ def test_a_unit_may_be_replaced(started: Path) -> None:
     assert validate(started) == []
 
 
+@pytest.mark.parametrize("damage", ["a flipped bit", "the data of another unit", "no data", "its marker"])
+def test_putting_a_damaged_unit_again_repairs_it(scenario: ModuleType, tiny: Path, damage: str) -> None:
+    """The marker alone does not say that the data are there."""
+    right = scenario.tree_bytes(tiny)
+    data, other = (tiny / f"logprobs/train/prefixed/c/0/{place}/0" for place in (1, 0))
+    marker = tiny / "logprobs/train/unit_crc/c/0/1"
+    if damage == "a flipped bit":
+        data.write_bytes(bytes([data.read_bytes()[0] ^ 4]) + data.read_bytes()[1:])
+    elif damage == "the data of another unit":
+        data.write_bytes(other.read_bytes())
+    elif damage == "no data":
+        data.unlink()
+    else:
+        marker.write_bytes((tiny / "logprobs/train/unit_crc/c/0/0").read_bytes())
+    unit = Unit("train", "fixed", "flatter")
+    with StoreWriter.open(
+        tiny, identity=scenario.IDENTITY, experiment={"name": "tiny"}, provenance={"inoc": "0"}
+    ) as writer:
+        writer.put_unit(unit, scenario.logprobs(unit, int(scenario.ROWS.sum())))
+    assert scenario.tree_bytes(tiny) == right
+
+
 def test_data_are_flushed_before_their_marker(started: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks and the directories that name them; a transaction before and after its one rename."""
     log: list[str] = []
@@ -152,7 +174,9 @@ def test_data_are_flushed_before_their_marker(started: Path, monkeypatch: pytest
         writer.put_unit(Unit("train", "fixed", "q"), np.array([-1.0, -2.0, -3.0]))
         unit = "logprobs/train/prefixed"
         chunk = [f"{unit}/c/0/1/0", f"{unit}/c/0/1", f"{unit}/c/0", f"{unit}/c", unit]
-        assert log == ["data", *chunk, "marker"]
+        mark = "logprobs/train/unit_crc"
+        marker = [f"{mark}/c/0/1", f"{mark}/c/0", f"{mark}/c", mark]
+        assert log == ["data", *chunk, *marker, "marker"]
         log.clear()
         writer.put_rephrasings({"p": ["one"]})
     staged, committed, moved = log.index("staged"), log.index("committed"), log.index("finished")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from inoc.backends.local import LocalBackend
+from inoc.chat import rephrasing_index
 from inoc.experiment import load_experiment
 from inoc.plan import Study, plan_evaluation, plan_scores, plan_training
 from inoc.plan.identity import job_identity
@@ -99,3 +100,18 @@ def test_the_identity_of_a_job_is_compared_field_by_field(study_file: Path) -> N
     ):
         other = job_identity(job, study)
         assert {name for name in first if first[name] != other[name]} == {field}
+
+
+def test_the_rewording_of_a_question_is_keyed_by_the_instruction(study_file: Path) -> None:
+    """A seeded rephrasing per instruction, the same at every step, whatever else is asked."""
+    study = compiled(study_file, "size: 3", "size: 3")
+    (mix,) = (run for run in study.runs() if run.prefix_type == "mix")
+    (evaluated,) = plan_evaluation(study, mix, 3)
+    asked = [[q.prefix for q in cell.texts.questions] for cell in evaluated.cells if cell.condition == "training"]
+    assert len(asked) == 2
+    for prefixes in asked:
+        indices = [rephrasing_index(3, "say_a", f"evaluation/{label}", 3) for label in study.instruction_labels]
+        assert prefixes == [f"say_a reworded {index}" for index in indices]
+    assert len(set(asked[0])) > 1
+    plain = [cell for cell in evaluated.cells if cell.condition == "default"]
+    assert {q.prefix for cell in plain for q in cell.texts.questions} == {None}
