@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inoc import atomic
-from inoc.atomic import flush, without_flushing, write_atomic
+from inoc.atomic import flush, without_flushing, write_atomic, write_folder
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +35,26 @@ def test_file_then_name_then_directory(tmp_path, monkeypatch):
     monkeypatch.setattr(atomic, "flush", lambda place: events.append((place.name, path.exists())))
     write_atomic(path, b"new")
     assert events == [("file.partial", False), (tmp_path.name, True)]
+
+
+def test_a_folder_is_flushed_before_its_name_and_its_name_after(tmp_path, monkeypatch):
+    target = tmp_path / "step-1"
+    events: list[tuple[str, bool]] = []
+    monkeypatch.setattr(atomic, "flush", lambda place: events.append((place.name, target.exists())))
+
+    def fill(folder: Path) -> None:
+        for name in ("a", "b"):
+            (folder / name).write_text(name)
+
+    (tmp_path / ".writing-step-1").mkdir()
+    (tmp_path / ".writing-step-1" / "left by a kill").write_text("x")
+    write_folder(target, fill)
+    assert sorted(events[:2]) == [("a", False), ("b", False)]
+    assert events[2:] == [(".writing-step-1", False), (tmp_path.name, True)]
+    assert sorted(os.listdir(target)) == ["a", "b"]
+    write_folder(target, lambda folder: (folder / "c").touch())
+    assert os.listdir(target) == ["c"], "an old folder is replaced"
+    assert os.listdir(tmp_path) == ["step-1"]
 
 
 @pytest.mark.parametrize("step", ["write_bytes", "replace"])

@@ -8,10 +8,12 @@ import pytest
 
 from inoc.backends.local import LocalBackend
 from inoc.chat import rephrasing_index
-from inoc.experiment import load_experiment
+from inoc.errors import BadInput
+from inoc.experiment import load_experiment, read_completions
 from inoc.plan import Study, plan_evaluation, plan_scores, plan_training
 from inoc.plan.identity import job_identity
-from inoc.plan.texts import elicitation_texts
+from inoc.plan.texts import Question, Texts, elicitation_texts, sample_requests
+from inoc.values import Sampling
 
 
 def compiled(path: Path, old: str = "", new: str = "") -> Study:
@@ -115,3 +117,26 @@ def test_the_rewording_of_a_question_is_keyed_by_the_instruction(study_file: Pat
     assert len(set(asked[0])) > 1
     plain = [cell for cell in evaluated.cells if cell.condition == "default"]
     assert {q.prefix for cell in plain for q in cell.texts.questions} == {None}
+
+
+def test_texts_may_be_exactly_as_long_as_the_context(study_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Examples under every prompt, and questions with room for an answer of max_tokens; one token more is refused."""
+    study = compiled(study_file)
+    rows, chat = read_completions(study_file.with_name("train.jsonl")), study.chat
+    prompts = [study.experiment.prompt(key).text for key in study.prompts()]
+    length = max(
+        len(chat.context(row.instruction, text)) + len(chat.completion(row.completion, row.finish))
+        for row in rows
+        for text in prompts
+    )
+    monkeypatch.setattr(LocalBackend, "context_length", length)
+    assert plan_scores(study, prefix_types=["fixed"]).units
+    monkeypatch.setattr(LocalBackend, "context_length", length - 1)
+    with pytest.raises(BadInput, match=rf"under prompt '.*' exceed the model's {length - 1}"):
+        plan_scores(study, prefix_types=["fixed"])
+    question = Question("q", "Why?", prompts[0])
+    texts = Texts((question,), Sampling(max_tokens=5), study_file, "")
+    room = len(chat.context("Why?", prompts[0])) + 5
+    assert len(sample_requests(chat, room, [texts])) == 1
+    with pytest.raises(BadInput, match=f"max_tokens 5 exceed the model's {room - 1}"):
+        sample_requests(chat, room - 1, [texts])
