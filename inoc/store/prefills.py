@@ -20,7 +20,7 @@ SOURCES = ("file", "run", "self")
 
 @dataclass(frozen=True)
 class PrefillCounts:
-    """What the checkpoints of a run do after prefills. Level 0 is no prefill.
+    """What the checkpoints of a run do after prefills. Level 0 is without one.
 
     Attributes:
         checkpoint: Updates, ascending.
