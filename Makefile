@@ -7,7 +7,7 @@ TORCH  ?=
 EXTRAS := local,openai,tinker,judge,figures,report,datasets,dask,fast
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: install test test-slow mutants test-vllm test-tinker test-openweights openweights-tools check format demo docs clean help
+.PHONY: install test test-slow test-robust mutants test-vllm test-tinker test-openweights openweights-tools check format demo docs clean help
 
 help:                ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -30,7 +30,10 @@ test: check          ## what CI runs: style, types and the fast tests
 	$(PYTEST) -m "not slow" -n 2 --dist loadgroup
 
 test-slow: install   ## the studies with real training
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow and not robust"
+
+test-robust: install ## bad inputs, damage, kills and hostile files from seeds, with a table of tries and survived
+	$(PYTEST) tests/robust -m robust
 
 test-tinker: install ## the Tinker backend: the real SDK against a contract server
 	$(PYTEST) tests/tinker

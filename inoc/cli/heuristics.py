@@ -98,18 +98,21 @@ def _print_csv(shown: "Rows") -> None:
     import csv
     import sys
 
+    from inoc.reading import printable
+
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["prompt", "prefix_type", "role", *shown.columns])
     columns = [column.values.tolist() for column in shown.columns.values()]
-    writer.writerows(zip(shown.prompts, shown.prefix_types, shown.roles, *columns, strict=True))
+    labels = ([printable(text) for text in texts] for texts in (shown.prompts, shown.prefix_types, shown.roles))
+    writer.writerows(zip(*labels, *columns, strict=True))
 
 
 def _print_table(table: "Table", shown: "Rows", wanted: Sequence[str] | None) -> None:
-    from rich.console import Console
+    from inoc.cli.console import PlainConsole
 
-    console = Console()
+    console = PlainConsole()
     if not console.is_terminal:
-        console = Console(width=10_000)
+        console = PlainConsole(width=10_000)
     columns = _chosen(shown, wanted)
     if columns:
         kept = columns
@@ -143,7 +146,6 @@ def _chosen(shown: "Rows", wanted: Sequence[str] | None) -> list["Column"]:
 
 def _rich(shown: "Rows", columns: Sequence["Column"]) -> "RichTable":
     from rich.box import SIMPLE_HEAD
-    from rich.markup import escape  # without it [control] is read as a style and not shown
     from rich.table import Table as RichTable
 
     made = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
@@ -153,7 +155,7 @@ def _rich(shown: "Rows", columns: Sequence["Column"]) -> "RichTable":
         made.add_column(name, no_wrap=True)
     for column in columns:
         units = str(column.attrs["units"]).replace(" x ", "\nx ")
-        heading = escape(column.name) + ("" if units == "1" else f"\n{units}")
+        heading = column.name + ("" if units == "1" else f"\n{units}")
         made.add_column(heading, justify="right", no_wrap=True)
     for i in range(len(shown.prompts)):
         made.add_row(*(values[i] for _, values in labels), *(_cell(shown, column, i) for column in columns))
@@ -170,7 +172,7 @@ def _cell(shown: "Rows", column: "Column", i: int) -> str:
     bounds = [shown.columns[name].values[i] for name in column.bounds() if name in shown.columns]
     if len(bounds) < 2 or bounds[0] != bounds[0]:
         return text
-    return f"{text} \\[{bounds[0]:.{places}f}, {bounds[1]:.{places}f}]"
+    return f"{text} [{bounds[0]:.{places}f}, {bounds[1]:.{places}f}]"
 
 
 def _decimals(column: "Column") -> int:

@@ -34,14 +34,14 @@ def _show(summary: "StoreSummary") -> None:
     import json
     import shutil
 
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=max(100, min(160, shutil.get_terminal_size().columns)), highlight=False)
+    from inoc.cli.console import PlainConsole
+
+    console = PlainConsole(width=max(100, min(160, shutil.get_terminal_size().columns)))
     state = "complete" if summary.complete else "not complete"
     console.print(
-        f"[bold]{summary.store}[/]  schema v{summary.schema_version}, {state}, {_size(summary.bytes_on_disk)}",
-        soft_wrap=True,
+        f"{summary.store}  schema v{summary.schema_version}, {state}, {_size(summary.bytes_on_disk)}", soft_wrap=True
     )
     roles = ", ".join(f"{n} {role}" for role, n in summary.prompts.items())
     console.print(f"prompts   {sum(summary.prompts.values())} ({roles or 'none'})")
@@ -79,11 +79,11 @@ def _show(summary: "StoreSummary") -> None:
         console.print(table)
     for name in ("identity", "provenance"):
         fields = getattr(summary, name)
-        console.print(f"[bold]{name}[/]")
+        console.print(name, style="bold")
         for key, value in fields.items():
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             short = text if len(text) <= 160 else f"{text[:150]}... (--json shows all)"
-            console.print(f"  {key}: {short}", markup=False, soft_wrap=True)
+            console.print(f"  {key}: {short}", soft_wrap=True)
 
 
 def _size(n: int | float) -> str:

@@ -18,6 +18,11 @@ recipe_option = click.option(
     help="The recommended formulas, or those that reproduce published numbers.",
 )
 
+table_option = click.option(
+    "--table", "csv_tables", multiple=True, type=click.Path(path_type=Path),
+    help="A pooled results table (CSV) to learn from, too; may be given several times.",
+)  # fmt: skip
+
 
 def names(text: str | None) -> tuple[str, ...]:
     """A list separated by commas."""

@@ -13,6 +13,7 @@ import xarray as xr
 
 from inoc.heuristics.frame.rows import plain
 from inoc.outcomes.performance_table import ERRORS, TARGETS
+from inoc.reading import printable
 
 PARTS = ("suppression", "cross", "gap")
 """Tables that every store has."""
@@ -168,4 +169,5 @@ def print_csv(outcomes: Outcomes) -> None:
     writer = csv.DictWriter(sys.stdout, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for record in records(outcomes):
-        writer.writerow({key: "" if value is None else value for key, value in record.items()})
+        shown = {key: "" if value is None else value for key, value in record.items()}
+        writer.writerow({key: printable(v) if isinstance(v, str) else v for key, v in shown.items()})

@@ -12,6 +12,7 @@ import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
+from inoc.cli.console import PlainConsole
 from inoc.cli.outcome_records import Outcomes
 from inoc.outcomes.continuation import at_last
 from inoc.outcomes.emergent import ALIGNMENT, COHERENCE
@@ -27,11 +28,8 @@ ROUGH = 20
 
 def print_tables(outcomes: Outcomes, shown: int | None) -> None:
     """Readable tables on stdout; what was left out, and why, under each. `shown`: heuristics of the last table."""
-    console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
-
-    def say(text: str) -> None:
-        console.print(text, markup=False)
-
+    console = PlainConsole(width=None if sys.stdout.isatty() else WIDE)
+    say = console.print
     for experiment, parts in outcomes.tables.items():
         suffix = f" ({experiment})" if len(outcomes.tables) > 1 else ""
         for name, make, title in (
@@ -80,7 +78,7 @@ def _show(console: Console, table: Table) -> None:
     if table.row_count:
         console.print(table)
     else:
-        console.print(f"{table.title}: nothing to show", markup=False)
+        console.print(f"{table.title}: nothing to show")
 
 
 def _number(value: object, digits: int = 1) -> str:

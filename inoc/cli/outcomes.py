@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inoc.cli.options import json_option, names, recipe_option
+from inoc.cli.options import json_option, names, recipe_option, table_option
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -21,9 +21,10 @@ SHOWN = 20
 
 @click.command()
 @click.option(
-    "--store", "stores", multiple=True, required=True, type=click.Path(path_type=Path),
+    "--store", "stores", multiple=True, type=click.Path(path_type=Path),
     help="A store; give several to pool them in the performance table.",
 )  # fmt: skip
+@table_option
 @recipe_option
 @click.option("--trait", metavar="NAME", help="Only this trait.")
 @click.option("--step", type=int, help="Evaluate every run at this step instead of the nominal last one.")
@@ -33,6 +34,7 @@ SHOWN = 20
 @click.option("--csv", "as_csv", is_flag=True, help="Print one long CSV table.")
 def outcomes(
     stores: tuple[Path, ...],
+    csv_tables: tuple[Path, ...],
     recipe: "Recipe",
     trait: str | None,
     step: int | None,
@@ -45,12 +47,23 @@ def outcomes(
 
     Suppression is the control run's score minus the run's, paired by instruction, at the final step. Scores
     need `inoc evaluate` or `inoc import --scores`; the performance table also needs base-model logprobs.
+    A --table has outcomes and heuristics of its own and joins the performance table.
     """
     from inoc.cli.outcome_records import Outcomes, print_csv, print_json
     from inoc.cli.outcome_tables import print_tables
     from inoc.errors import BadInput, IncompleteStore
     from inoc.names import unknown
-    from inoc.outcomes import cross_suppression, durability, gap, misalignment, performance_of, rows, suppression
+    from inoc.outcomes import (
+        cross_suppression,
+        durability,
+        gap,
+        misalignment,
+        performance_of,
+        pooled,
+        read_rows,
+        rows,
+        suppression,
+    )
     from inoc.outcomes.emergent import judged_for_misalignment
     from inoc.outcomes.final import run_scores
     from inoc.outcomes.tidy import experiment_names, full_names
@@ -58,6 +71,8 @@ def outcomes(
 
     if as_json and as_csv:
         raise BadInput("--json and --csv exclude each other. Fix: give one of them.")
+    if not stores and not csv_tables:
+        raise BadInput("there is nothing to show. Fix: give --store or --table.")
     opened = [open_store(path) for path in stores]
     tables: dict[str, dict[str, xr.Dataset]] = {}
     known: dict[str, None] = {}
@@ -73,13 +88,18 @@ def outcomes(
             tables[name]["durability"] = durability(store, include_flagged=include_flagged)
         if judged_for_misalignment(traits):
             tables[name]["misalignment"] = misalignment(store)
+    parts = [read_rows(csv_tables, recipe=recipe)] if csv_tables else []
+    listed = {str(name) for part in parts for name in part["heuristic"].values}
+    known |= {str(name): None for part in parts for name in part["trait"].values}
     if trait is not None and trait not in known:
         raise BadInput(unknown("trait", trait, known))
-    wanted = full_names(names(heuristics)) or None
+    wanted = [full for name in names(heuristics) for full in ([name] if name in listed else full_names([name]))] or None
     performance: xr.Dataset | None = None
     why = ""
     try:
-        table = rows(opened, only=wanted, recipe=recipe, step=step, include_flagged=include_flagged)
+        if opened:
+            parts.append(rows(opened, only=wanted, recipe=recipe, step=step, include_flagged=include_flagged))
+        table = pooled(parts)
         if trait is not None:
             table = table.isel(row=(table["trait"] == trait).values)
         performance = performance_of(table, wanted, recipe=recipe)

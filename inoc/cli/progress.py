@@ -5,6 +5,8 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from inoc.reading import printable
+
 LINE_EVERY = 10.0
 """Seconds between lines where stderr is not a terminal."""
 
@@ -52,7 +54,7 @@ class StageProgress:
         self._line(f": {last}", self.steps == self.total and not self.tokens)
 
     def note(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     @property
     def rate(self) -> float:

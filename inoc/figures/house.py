@@ -7,6 +7,7 @@ carry its sign. The shape of a marker and the hatch of a bar show the prefix typ
 # matplotlib's stubs leave some types unknown; so in all modules of figures
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from importlib.resources import files
@@ -27,9 +28,11 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import Formatter, LogFormatterMathtext
 
 from inoc.errors import IncompleteStore
 from inoc.figures.docstrings import complete_docstring
+from inoc.reading import printable
 
 Column = Float64[np.ndarray, " point"]
 
@@ -51,6 +54,7 @@ MARKERS: Mapping[str, str] = {"none": "s", "fixed": "o", "mix": "^"}
 HATCHES: Mapping[str, str] = {"fixed": "", "mix": "//////"}
 LINES: Mapping[str, str] = {"none": "-", "fixed": "-", "mix": "--"}
 ROLES = ("positive", "neutral", "negative")
+RAISED = str.maketrans("0123456789-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")
 STYLE = str(files("inoc.figures") / "inoc.mplstyle")
 
 Inputs = ParamSpec("Inputs")
@@ -63,9 +67,36 @@ def styled(plot: Callable[Inputs, Drawn]) -> Callable[Inputs, Drawn]:
     @wraps(plot)
     def under_style(*args: Inputs.args, **kwargs: Inputs.kwargs) -> Drawn:
         with matplotlib.style.context(STYLE):
-            return plot(*args, **kwargs)
+            drawn = plot(*args, **kwargs)
+            for ax in [drawn] if isinstance(drawn, Axes) else []:
+                for axis in (ax.xaxis, ax.yaxis):
+                    axis.set_major_formatter(_without_math(axis.get_major_formatter()))
+                    axis.set_minor_formatter(_without_math(axis.get_minor_formatter()))
+            return drawn
 
     return under_style
+
+
+class _Powers(Formatter):
+    """Ticks of a logarithmic axis in plain text: labels are data, so no text of a figure is read as mathematics."""
+
+    def __init__(self, inner: LogFormatterMathtext) -> None:
+        self.inner = inner
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        text = re.sub(r"\^\{([^}]*)\}", lambda power: power[1].translate(RAISED), self.inner(x, pos))
+        return re.sub(r"[${}]|\\mathdefault", "", text).replace(r"\times", "×").replace("-", "−")
+
+    def set_axis(self, axis: Axis | None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        super().set_axis(axis)
+        self.inner.set_axis(axis)
+
+    def set_locs(self, locs: Sequence[float]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        self.inner.set_locs(locs)
+
+
+def _without_math(formatter: Formatter) -> Formatter:
+    return _Powers(formatter) if isinstance(formatter, LogFormatterMathtext) else formatter
 
 
 def draws(data: FunctionType) -> Callable[[Callable[Inputs, Axes]], Callable[Inputs, Axes]]:
@@ -125,7 +156,7 @@ def face(role: str) -> str:
 
 def signed(name: str, role: str) -> str:
     """A name with the sign of its role: + positive, − negative, ○ neutral."""
-    return f"{SIGNS[role]} {name}" if role in SIGNS else name
+    return f"{SIGNS[role]} {printable(name)}" if role in SIGNS else printable(name)
 
 
 def points(ax: Axes, x: Column, y: Column, roles: Sequence[str], prefix_types: Sequence[str], size: float = 16) -> None:

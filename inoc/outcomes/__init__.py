@@ -5,6 +5,7 @@ from inoc.outcomes.effects import cross_suppression, gap, levels, suppression
 from inoc.outcomes.emergent import misalignment
 from inoc.outcomes.performance_table import performance, performance_of
 from inoc.outcomes.prediction import predict, predict_of
+from inoc.outcomes.results_table import pooled, read_rows, rows_csv
 from inoc.outcomes.tidy import rows, rows_of
 
 __all__ = [
@@ -15,9 +16,12 @@ __all__ = [
     "misalignment",
     "performance",
     "performance_of",
+    "pooled",
     "predict",
     "predict_of",
+    "read_rows",
     "rows",
+    "rows_csv",
     "rows_of",
     "suppression",
 ]

@@ -165,6 +165,10 @@ def known_first(names: Iterable[str], known: Sequence[str]) -> tuple[str, ...]:
     return (*(name for name in known if name in found), *sorted(found.difference(known)))
 
 
+LOWEST = -1e6
+"""Nats below which a number is not a log-probability: no model gives it, and its square would leave float32."""
+
+
 def check_name(name: str, what: str) -> str:
     """A set or run name becomes a directory, so it must be usable as one; raises BadInput otherwise."""
     bad = not name or name[0] in "._ " or len(name.encode()) > 200 or any(c in '/\\:*?"<>|\0' for c in name)

@@ -9,7 +9,7 @@ from inoc.errors import BadInput, BrokenStore
 from inoc.store.files import open_for_writing, transaction
 from inoc.store.marks import DONE, Cell, Part, crc_of, put_marked, read_marked
 from inoc.store.reader import Reader
-from inoc.store.schema import LEVEL_DTYPE, LOGPROB_GROUP, PENDING, Level, Unit
+from inoc.store.schema import LEVEL_DTYPE, LOGPROB_GROUP, LOWEST, PENDING, Level, Unit
 from inoc.store.tables import make_room, stage_columns, stage_parent, union, unique
 
 COLUMN_BYTES = 1 << 27
@@ -95,8 +95,8 @@ def _examples(store: Reader, completion_set: str, level: Level) -> dict[str, np.
 
 
 def checked(values: np.ndarray, dtype: str, where: str) -> np.ndarray:
-    """Log-probabilities as stored: NaN is missing data, infinite or positive values are refused."""
-    bad = np.flatnonzero(np.isinf(values) | (values > 0))
+    """Log-probabilities as stored: NaN is missing data, positive values and those below `LOWEST` are refused."""
+    bad = np.flatnonzero((values < LOWEST) | (values > 0))
     if bad.size:
         raise BadInput(f"{where}: value {values.flat[bad[0]]} at index {bad[0]} is not a log-probability.")
     out = np.array(values, dtype=np.dtype(dtype).newbyteorder("<"))

@@ -20,6 +20,8 @@ Valid = Bool[np.ndarray, "prefix_type prompt token"]
 A = TypeVar("A")
 Function = Callable[..., object]
 
+CONSTANT = 1e-15
+"""nats: a smaller std over prompts counts as none. Its square is still a normal float32, in NumPy and in JAX."""
 BLOCK = 1 << 21
 """elements of a block: 8 MiB of float32."""
 
@@ -137,7 +139,8 @@ def block_tokens(n_rows: int) -> int:
 def standardized(x: A, valid: A | None, sqrt: Callable[[A], A]) -> A:
     """Columns of `x[..., prompt, token]` centered over prompts and divided by their std (ddof = 0).
 
-    Constant columns become 0. Where `valid` (1 or 0, same shape) is given, zeros stay out of mean and std.
+    Constant columns (std below `CONSTANT`) become 0. Where `valid` (1 or 0, same shape) is given, zeros stay out of
+    mean and std.
     """
     values, mask = cast(np.ndarray, x), cast(np.ndarray | None, valid)
     n = values.shape[-2] if mask is None else mask.sum(-2, keepdims=True)
@@ -146,5 +149,5 @@ def standardized(x: A, valid: A | None, sqrt: Callable[[A], A]) -> A:
     if mask is not None:
         centered = centered * mask
     variance = (centered * centered).sum(-2, keepdims=True) / n
-    constant = variance == 0
+    constant = variance < CONSTANT**2
     return cast(A, centered / cast(np.ndarray, sqrt(cast(A, variance + constant))))

@@ -10,6 +10,7 @@ from jaxtyping import Float64
 
 from inoc.errors import BadInput
 from inoc.reading import read_json, read_json_lines
+from inoc.store.schema import LOWEST
 
 Numbers = Float64[np.ndarray, " n"]
 
@@ -106,14 +107,14 @@ class Node:
         bad = np.flatnonzero(np.isinf(out) | (out < low) | (out > high))
         if bad.size:
             i = int(bad[0])
-            outside = f"outside {low:g} to {high:g}" if low > -np.inf else f"above {high:g}"
+            outside = f"above {high:g}" if out[i] > high else f"below {low:g}"
             why = "infinite" if np.isinf(out[i]) else outside
             raise BadInput(f"{self.where}: index {i} is {out[i]:g}, which is {why}. Fix: write null for missing data.")
         return out
 
     def logprobs(self) -> Numbers:
-        """A list of log-probabilities: numbers at most 0, null for missing."""
-        return self.numbers(high=0.0)
+        """A list of log-probabilities: numbers from `LOWEST` to 0, null for missing."""
+        return self.numbers(LOWEST, 0.0)
 
 
 def load_json(path: Path) -> Node:
