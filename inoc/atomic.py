@@ -2,9 +2,12 @@
 
 import os
 import shutil
+import stat
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+
+from inoc.errors import BadInput
 
 _flushing = True
 
@@ -30,6 +33,22 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         part.unlink(missing_ok=True)
         raise
     flush(path.parent)
+
+
+def replaceable(path: Path) -> Path:
+    """The path, where writing it replaces nothing but a regular file.
+
+    Raises:
+        BadInput: A directory, link, device or pipe is there.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return path  # nothing is there, or writing says why it cannot be
+    if not stat.S_ISREG(mode):
+        kind = "a directory" if stat.S_ISDIR(mode) else "a link" if stat.S_ISLNK(mode) else "not a regular file"
+        raise BadInput(f"{path} is {kind} and is not replaced. Fix: name another file.")
+    return path
 
 
 def write_folder(target: Path, fill: Callable[[Path], None]) -> None:

@@ -13,7 +13,10 @@ _FILE = click.Path(path_type=Path)
 @click.option("--prompts", type=_FILE, help="JSON: key -> text, group, family, role.")
 @click.option("--rephrasings", type=_FILE, help="Folder of <prompt key>.jsonl files.")
 @click.option("--elicitation", type=_FILE, help="JSON: trait scores of the base model by prompt.")
-@click.option("--scores", type=_FILE, help="JSON: trait scores of the trained runs by step and condition.")
+@click.option(
+    "--scores", type=_FILE, multiple=True,
+    help="JSON: trait scores of the trained runs by step and condition; may be given several times.",
+)  # fmt: skip
 @click.option("--losses", type=_FILE, help="JSON: training losses by run.")
 @click.option("--trait", "traits", multiple=True, metavar="ROLE=NAME[:FAMILY]", help="positive=German:german")
 @click.option("--baseline", help="Entry of the elicitation file without inoculation prompt.  [default: neutral]")
@@ -26,7 +29,7 @@ def import_(
     prompts: Path | None,
     rephrasings: Path | None,
     elicitation: Path | None,
-    scores: Path | None,
+    scores: tuple[Path, ...],
     losses: Path | None,
     traits: tuple[str, ...],
     baseline: str | None,
@@ -41,13 +44,13 @@ def import_(
     import json
     from dataclasses import asdict
 
+    from inoc.cli.progress import StageProgress
+    from inoc.reading import printable
     from inoc.store.imports import Sources, import_run
 
-    summary = import_run(
-        Sources(files, prompts, rephrasings, elicitation, scores, losses, traits, baseline, nominal_step),
-        store,
-        overwrite=overwrite,
-    )
+    sources = Sources(files, prompts, rephrasings, elicitation, scores, losses, traits, baseline, nominal_step)
+    with StageProgress() as progress:
+        summary = import_run(sources, store, overwrite=overwrite, progress=progress)
     if as_json:
         click.echo(json.dumps({**asdict(summary), "traits": [t._asdict() for t in summary.traits]}, indent=1))
         return
@@ -62,6 +65,6 @@ def import_(
     for kind in ("notes", "warnings", "ignored"):
         lines: list[str] = getattr(summary, kind)
         for line in lines[:10]:
-            click.echo(f"  {kind.removesuffix('s')}: {line}", err=True)
+            click.echo(f"  {kind.removesuffix('s')}: {printable(line)}", err=True)
         if len(lines) > 10:
             click.echo(f"  {kind}: {len(lines) - 10} more, all in the store's provenance", err=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from inoc.atomic import write_atomic
+from inoc.atomic import replaceable, write_atomic
 from inoc.errors import BackendUnavailable, BadInput
 from inoc.names import unknown
 from inoc.report.build import Report, build_report
@@ -93,8 +93,7 @@ def write_report(
     """
     if recipe not in ("corrected", "published"):
         raise BadInput(unknown("recipe", recipe, ("corrected", "published")))
-    if path.is_dir():
-        raise BadInput(f"{path} is a directory. Fix: name the HTML file to write (-o report.html).")
+    replaceable(path)
     if not path.parent.is_dir():
         raise BadInput(f"{path.parent} does not exist. Fix: make the directory, or write {path.name} elsewhere.")
     report = build_report(store, completion_set=completion_set, recipe=recipe, tokenizer=tokenizer, seed=seed)

@@ -38,7 +38,7 @@ def store(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         [folder / "logprobs_by_example.json"],
         prompts=folder / "prompts.json",
         elicitation=folder / "elicitation.json",
-        scores=folder / "scores.json",
+        scores=[folder / "scores.json"],
     )
     import_run(sources, path)
     return path

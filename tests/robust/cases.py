@@ -24,7 +24,8 @@ BYTES = (
     b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\x1b", b"\r", b"\t", b"!!binary x", b"&a [*a]", b"*a", b"<<: *b", b"? [",
     b"{", b"}",
     b"[" * 200,
-    b'"', b"'", b": ", b"- ", b"#", b"---\n", b"...\n", b"NaN", b"Infinity", b"-", b"1e999", b",,", b"\\ud800", b"\\u0000",
+    b'"', b"'", b": ", b"- ", b"#", b"---\n", b"...\n", b"NaN", b"Infinity", b"-", b"1e999", b",,", b"\\ud800",
+    b"\\u0000",
     b"9" * 5000, b"\xed\xa0\x80", b"\n\n", b"%YAML 9.9\n", b"!!python/object/apply:os.system [ls]",
 )  # fmt: skip
 STUDY_COMMANDS = ("check", "score", "elicit", "train", "evaluate", "describe", "run", "generate", "rephrase")

@@ -181,7 +181,7 @@ def test_stored_scalars_that_contradict_are_reported(write: Write, tmp_path: Pat
     runs["p"]["steps"]["12"]["default"]["Flattering"]["n_nan"] = 1  # pyright: ignore[reportIndexIssue]
     summary = run_import(
         tmp_path / "s.zarr", write("a.json", data), prompts=write("p.json", PROMPTS),
-        elicitation=write("e.json", bad), scores=write("s.json", runs),
+        elicitation=write("e.json", bad), scores=[write("s.json", runs)],
     )  # fmt: skip
     text = "\n".join(summary.warnings)
     assert "p.pointwise_perplexity_drift says 0.9, its own arrays give 0.125" in text
@@ -225,7 +225,7 @@ def test_scores_tell_their_runs(write: Write, tmp_path: Path) -> None:
     odd = {"type": "mix", "rephrasings_key": "q", "seed": 5, "steps": {"3": {"default": cell}}}
     summary = run_import(
         tmp_path / "s.zarr", prompts=write("p.json", PROMPTS), elicitation=write("e.json", elicitation()),
-        scores=write("s.json", scores(strange_name=odd)),
+        scores=[write("s.json", scores(strange_name=odd))],
         losses=write("l.json", {"p": [{"step": 10, "loss": 1.5, "learning_rate": 1e-4}, {"step": 20, "loss": 1.0}]}),
     )  # fmt: skip
     assert summary.traits == [
@@ -267,7 +267,7 @@ def test_the_user_can_say_baseline_traits_and_step(write: Write, tmp_path: Path)
     entries = {"plain": elicitation()["neutral"], "p": elicitation()["p"]}
     summary = run_import(
         tmp_path / "s.zarr", prompts=write("p.json", renamed), elicitation=write("e.json", entries),
-        scores=write("s.json", scores()), traits=("positive=German:deutsch", "negative=Flattering"),
+        scores=[write("s.json", scores())], traits=("positive=German:deutsch", "negative=Flattering"),
         baseline="plain", nominal_step=13,
     )  # fmt: skip
     assert summary.traits[1] == TraitInfo("Flattering", "negative", "praise")
@@ -408,12 +408,12 @@ def test_bad_companions(write: Write, tmp_path: Path) -> None:
     refused(store, "no entry 'plain'", prompts=prompts, elicitation=write("e.json", e), baseline="plain")
     s = scores()
     refused(store, r"steps: step: a whole number is needed, not 'last'", prompts=prompts,
-            scores=spoiled("s.json", s, '"13"', '"last"'))  # fmt: skip
+            scores=[spoiled("s.json", s, '"13"', '"last"')])  # fmt: skip
     refused(store, r"no_inoculation\.type is 'both'", prompts=prompts,
-            scores=spoiled("s.json", s, '"type": "fixed"', '"type": "both"'))  # fmt: skip
+            scores=[spoiled("s.json", s, '"type": "fixed"', '"type": "both"')])  # fmt: skip
     two = {"values": [1.0, 2.0], "judge": "a"}, {"values": [1.0, 2.0], "judge": "b"}
     mixed = {"r": {"user_prefix": "", "steps": {"1": {"default": {"German": two[0]}, "training": {"German": two[1]}}}}}
-    refused(store, "import the scores of each judge", prompts=prompts, scores=write("s.json", mixed))
+    refused(store, "import the scores of each judge", prompts=prompts, scores=[write("s.json", mixed)])
     refused(store, "run 'r' is not among the scored runs", file, losses=write("l.json", {"r": []}))
     refused(store, "no such folder", file, rephrasings=tmp_path / "none")
     write("pools/z.jsonl", '{"rephrasing": "a"}')
@@ -506,3 +506,73 @@ def test_reference_token_lists(reference: Path, tmp_path: Path) -> None:
         flat = np.array([v for r in entry["lp_train_inoc_tokens"] for v in r], np.float32)
         assert np.array_equal(stored.prefixed[0, p], flat)
     assert validate(tmp_path / "t.zarr") == []
+
+
+def test_sets_named_by_a_trait(write: Write, tmp_path: Path) -> None:
+    data = means(baseline_german={"lp_default": [-4.0, -2.0], "completions": ["Ja.", "Nein."]}, baseline_dutch=[-1.0])
+    data["prompts"]["p"] |= {"lp_german_inoc": [-1.0, -1.0], "lp_german_mix": [-2.0, -1.0], "lp_dutch_inoc": [-0.5]}  # pyright: ignore
+    data["baseline"] |= {"lp_flattering_default_tokens": [[-1.0], [-2.0, -3.0]]}  # pyright: ignore
+    data["prompts"]["q"] |= {"lp_flattering_inoc_tokens": [[-0.5], [-1.0, -1.0]]}  # pyright: ignore
+    summary = run_import(tmp_path / "s.zarr", write("a.json", data), prompts=write("p.json", PROMPTS))
+    assert summary.ignored == []
+    store = open_store(tmp_path / "s.zarr")
+    assert set(store.completion_sets) == {"train", "control", "positive", "negative", "dutch"}
+    found = store.examples("positive")
+    np.testing.assert_array_equal(found["default"].values, [-4.0, -2.0])
+    np.testing.assert_array_equal(found["prefixed"].sel(prompt="p", prefix_type="mix").values, [-2.0, -1.0])
+    data["baseline"] |= {"lp_pos_default": [-1.0]}  # pyright: ignore
+    refused(tmp_path / "t.zarr", "has the sets 'german' and 'positive'", write("a.json", data),
+            prompts=write("p.json", PROMPTS))  # fmt: skip
+
+
+def test_several_files_of_scores(write: Write, tmp_path: Path) -> None:
+    prompts = write("p.json", PROMPTS)
+    whole = scores()
+    a = write("a.json", {name: whole[name] for name in ("no_inoculation", "p")})
+    b = write("b.json", {"q_mix": whole["q_mix"]})
+    run_import(tmp_path / "s.zarr", prompts=prompts, scores=[a, b])
+    run_import(tmp_path / "one.zarr", prompts=prompts, scores=[write("s.json", whole)])
+    two, one = open_store(tmp_path / "s.zarr").scores, open_store(tmp_path / "one.zarr").scores
+    assert two is not None
+    assert two.equals(one)
+    refused(tmp_path / "t.zarr", r"run 'p' is in .*a\.json \(6 evaluations\) and in .*s\.json \(6 evaluations\)",
+            prompts=prompts, scores=[a, write("s.json", {"p": whole["p"]})])  # fmt: skip
+    short = json.loads(json.dumps(whole["q_mix"]).replace("[10.0, 30.0]", "[20.0]"))
+    refused(tmp_path / "t.zarr", r"run 'q_mix' of .*c\.json has scores of 1 instructions, run 'no_inoculation' of "
+            r".*a\.json of 2", prompts=prompts, scores=[a, write("c.json", {"q_mix": short})])  # fmt: skip
+
+
+def test_files_that_disagree_are_both_named(write: Write, tmp_path: Path) -> None:
+    a, b = write("a.json", means()), write("b.json", means())
+    refused(tmp_path / "s.zarr", r"is in .*a\.json \(3 values\) and in .*b\.json \(3 values\)", a, b)
+    other = {"baseline": {"lp_train_default_tokens": [[-1.0]]}, "prompts": {}}
+    refused(tmp_path / "s.zarr", r"set 'train': .*a\.json has 3 and .*c\.json has 1", a, write("c.json", other))
+
+
+@pytest.mark.parametrize("key", ["a\x1bb", "a\nb", "x" * 300])
+def test_names_can_be_shown(write: Write, tmp_path: Path, key: str) -> None:
+    refused(
+        tmp_path / "s.zarr", "the prompt name", write("a.json", {**means(), "prompts": {key: means()["prompts"]["p"]}})
+    )  # pyright: ignore
+
+
+@pytest.mark.parametrize("value", [-1e30, -1e39, -1e7])
+def test_no_model_gives_such_a_number(write: Write, tmp_path: Path, value: float) -> None:
+    file = write("a.json", changed("prompts.q.lp_train_inoc", [-1.0, value, -1.0]))
+    refused(tmp_path / "s.zarr", "index 1 is -1e.*, which is below -1e", file)
+
+
+def test_progress_is_told(write: Write, tmp_path: Path) -> None:
+    said: list[str] = []
+
+    class Progress:
+        def begin(self, what: str, total: int) -> None:
+            said.append(f"{what} {total}")
+
+        def step(self, name: str) -> None:
+            said.append(name)
+
+    import_run(Sources((write("a.json", means()),)), tmp_path / "s.zarr", progress=Progress())
+    assert said[:2] == ["read 1", str(tmp_path / "a.json")]
+    assert said[2] == "write 8"
+    assert len(said) == 11

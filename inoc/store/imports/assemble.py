@@ -13,8 +13,9 @@ from inoc._version import __version__
 from inoc.atomic import flush, without_flushing
 from inoc.errors import BadInput
 from inoc.hashing import SHORT, file_hash
+from inoc.reading import UNPRINTABLE
 from inoc.store.fingerprint import completions_fingerprint, fingerprint
-from inoc.store.imports.logprobs import read_logprobs
+from inoc.store.imports.logprobs import LogprobSource, read_logprobs
 from inoc.store.imports.outcomes import (
     RunSource,
     read_elicitation,
@@ -24,10 +25,15 @@ from inoc.store.imports.outcomes import (
     read_scores,
 )
 from inoc.store.imports.traits import match_traits
-from inoc.store.imports.writing import ImportSummary, Parsed, write
+from inoc.store.imports.writing import ImportSummary, Parsed, Progress, write
 from inoc.store.lock import Lock
-from inoc.store.schema import PromptInfo
+from inoc.store.schema import PromptInfo, TraitInfo
 from inoc.store.writer import disk_errors
+
+
+class _Unwatched:
+    def begin(self, what: str, total: int) -> None: ...
+    def step(self, name: str) -> None: ...
 
 
 @dataclass
@@ -38,7 +44,7 @@ class Sources:
     prompts: Path | None = None
     rephrasings: Path | None = None
     elicitation: Path | None = None
-    scores: Path | None = None
+    scores: Sequence[Path] = ()
     losses: Path | None = None
     traits: Sequence[str] = ()
     """`ROLE=NAME` or `ROLE=NAME:FAMILY`."""
@@ -47,17 +53,20 @@ class Sources:
 
     def files(self) -> list[Path]:
         """All files but the rephrasing pools."""
-        named = (self.prompts, self.elicitation, self.scores, self.losses)
+        named = (self.prompts, self.elicitation, *self.scores, self.losses)
         return [*self.logprobs, *(p for p in named if p is not None)]
 
 
-def import_run(sources: Sources, store: Path, *, overwrite: bool = False) -> ImportSummary:
+def import_run(
+    sources: Sources, store: Path, *, overwrite: bool = False, progress: Progress | None = None
+) -> ImportSummary:
     """Make a store from files.
 
     Args:
         sources: The files and what the user says about them.
         store: Where the store is made.
         overwrite: Whether an existing store is replaced.
+        progress: Told of every file that is read and every unit that is written.
 
     Returns:
         What was imported, what is missing and what was odd.
@@ -70,7 +79,8 @@ def import_run(sources: Sources, store: Path, *, overwrite: bool = False) -> Imp
     if store.exists() and not (store / "zarr.json").is_file():
         raise BadInput(f"{store} exists and is not an inoc store. Fix: choose another --store.")
     summary = ImportSummary(str(store))
-    parsed = _parse(sources, summary)
+    progress = progress or _Unwatched()
+    parsed = _parse(sources, summary, progress)
     with disk_errors(store):
         store.parent.mkdir(parents=True, exist_ok=True)
         lock = Lock(store)
@@ -81,7 +91,7 @@ def import_run(sources: Sources, store: Path, *, overwrite: bool = False) -> Imp
         shutil.rmtree(part, ignore_errors=True)
         try:
             with without_flushing():
-                write(parsed, part, summary, _identity(parsed), _provenance(parsed, sources, summary))
+                write(parsed, part, summary, _identity(parsed), _provenance(parsed, sources, summary), progress)
             for path in (*part.rglob("*"), part):
                 flush(path)
             shutil.rmtree(old, ignore_errors=True)
@@ -95,13 +105,17 @@ def import_run(sources: Sources, store: Path, *, overwrite: bool = False) -> Imp
     return summary
 
 
-def _parse(sources: Sources, summary: ImportSummary) -> Parsed:
+def _parse(sources: Sources, summary: ImportSummary, progress: Progress) -> Parsed:
     if not sources.files():
         raise BadInput("nothing to import. Fix: name at least one file.")
+    progress.begin("read", len(sources.logprobs) + len(sources.scores))
     prompts = read_prompts(sources.prompts) if sources.prompts else {}
     given = bool(prompts)
     pools = read_rephrasings(sources.rephrasings) if sources.rephrasings else {}
-    parts = [read_logprobs(path) for path in sources.logprobs]
+    parts: list[LogprobSource] = []
+    for path in sources.logprobs:
+        progress.step(str(path))
+        parts.append(read_logprobs(path))
     for path, part in zip(sources.logprobs, parts, strict=True):
         for key, text in part.prompts.items():
             _join_prompt(prompts, key, text, str(path), summary, given)
@@ -113,10 +127,13 @@ def _parse(sources: Sources, summary: ImportSummary) -> Parsed:
             _join_prompt(prompts, key, text, str(sources.elicitation), summary, given)
         summary.warnings += elicitation.warnings
     by_text = {p.text: p.key for p in reversed(list(prompts.values())) if p.text}
-    runs = read_scores(sources.scores, by_text, summary.warnings) if sources.scores else {}
-    for run in runs.values():
-        if run.prompt:
-            _join_prompt(prompts, run.prompt, run.text, str(sources.scores), summary, given)
+    runs: dict[str, RunSource] = {}
+    for path in sources.scores:
+        progress.step(str(path))
+        for name, run in read_scores(path, by_text, summary.warnings).items():
+            _join_run(runs, name, run)
+            if run.prompt:
+                _join_prompt(prompts, run.prompt, run.text, str(path), summary, given)
     for name, rows in (read_losses(sources.losses) if sources.losses else {}).items():
         if name not in runs:
             raise BadInput(f"{sources.losses}: run {name!r} is not among the scored runs. Fix: import its scores too.")
@@ -128,6 +145,9 @@ def _parse(sources: Sources, summary: ImportSummary) -> Parsed:
     elicited = elicitation.traits if elicitation else list[str]()
     mentioned = list(dict.fromkeys([*elicited, *(t for r in runs.values() for t in r.traits)]))
     traits = match_traits(mentioned, list(prompts.values()), sources.traits)
+    _check_names(prompts, runs, traits)
+    for part in parts:
+        _name_sets_by_role(part, traits)
     unknown = [p.key for p in prompts.values() if p.role == "unknown"]
     if unknown:
         summary.notes.append(
@@ -136,6 +156,51 @@ def _parse(sources: Sources, summary: ImportSummary) -> Parsed:
         )
     summary.ignored = list(dict.fromkeys(summary.ignored))
     return Parsed(parts, prompts, pools, elicitation, runs, traits)
+
+
+def _join_run(runs: dict[str, RunSource], name: str, run: RunSource) -> None:
+    """Add a run; one run is in one file, and all runs answer the same instructions."""
+    if (known := runs.get(name)) is not None:
+        raise BadInput(
+            f"run {name!r} is in {known.path} ({len(known.cells)} evaluations) and in {run.path} "
+            f"({len(run.cells)} evaluations). Fix: rename one, or import one of them."
+        )
+    other = next((other for other in runs.values() if other.size), run)
+    if run.size and run.size != other.size and run.path != other.path:
+        raise BadInput(
+            f"run {name!r} of {run.path} has scores of {run.size} instructions, run {other.name!r} of {other.path} of "
+            f"{other.size}. Fix: import runs that answer other instructions into a store of their own."
+        )
+    runs[name] = run
+
+
+def _check_names(prompts: Mapping[str, PromptInfo], runs: Mapping[str, RunSource], traits: Sequence[TraitInfo]) -> None:
+    """What becomes a label is short and can be shown."""
+    named = [("prompt", key) for key in prompts] + [("run", name) for name in runs]
+    named += [("trait", trait.name) for trait in traits]
+    named += [(word, getattr(prompt, word)) for prompt in prompts.values() for word in ("family", "group")]
+    for what, name in named:
+        if UNPRINTABLE.search(name) or "\n" in name or len(name) > 200:
+            raise BadInput(f"the {what} name {name[:60]!r} has a control character or is too long. Fix: rename it.")
+
+
+def _name_sets_by_role(part: LogprobSource, traits: Sequence[TraitInfo]) -> None:
+    """A set named by a trait or its family holds the texts of that trait only: the set `positive` or `negative`."""
+    roles = {name.casefold(): trait.role for trait in traits for name in (trait.name, trait.family)}
+    for name in list(part.completions):
+        role = roles.get(name.casefold())
+        if role is None:
+            continue
+        if role in part.completions:
+            raise BadInput(
+                f"{part.path} has the sets {name!r} and {role!r}, which are one. Fix: leave out one of them."
+            )
+        part.completions[role] = part.completions.pop(name)
+        part.completions[role].name = role
+        part.values = {
+            (level, unit._replace(completion_set=role) if unit.completion_set == name else unit): values
+            for (level, unit), values in part.values.items()
+        }
 
 
 def _join_prompt(

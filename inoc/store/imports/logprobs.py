@@ -14,8 +14,9 @@ from inoc.store.schema import PREFIX_TYPES, Level, Unit
 SETS = {"train": "train", "ctrl": "control", "control": "control", "pos": "positive", "positive": "positive",
         "neg": "negative", "negative": "negative"}  # fmt: skip
 KINDS = {"default": "none", "inoc": "fixed", "fixed": "fixed", "mix": "mix"}
-_KEY = re.compile(rf"lp_({'|'.join(SETS)})_({'|'.join(KINDS)})(_tokens)?")
-_TEXTS = re.compile(rf"({'|'.join(SETS)})_(completions|instructions)")
+_KEY = re.compile(rf"lp_(\w+?)_({'|'.join(KINDS)})(_tokens)?")
+_TEXTS = re.compile(r"(\w+)_(completions|instructions)")
+_BASELINE = "baseline_"
 _SCALARS = {"perplexity_heuristic", "pointwise_perplexity_drift", "n_train", "n_control"}
 
 
@@ -35,6 +36,7 @@ class CompletionSource:
 class LogprobSource:
     """Parsed log-probabilities: values by level and unit, prompts in order of appearance, and what was odd."""
 
+    path: Path
     values: dict[tuple[Level, Unit], Numbers] = field(default_factory=dict[tuple[Level, Unit], Numbers])
     completions: dict[str, CompletionSource] = field(default_factory=dict[str, CompletionSource])
     prompts: dict[str, str] = field(default_factory=dict[str, str])
@@ -52,12 +54,17 @@ def read_logprobs(path: Path) -> LogprobSource:
 def read_json(path: Path) -> LogprobSource:
     """Layout: `params`, `baseline.lp_<set>_default[_tokens]`, `prompts.<key>.lp_<set>_inoc|mix[_tokens]`.
 
-    Every key but one baseline array is optional. Keys of other names are listed as ignored.
+    A set may also be named by a trait (`lp_french_inoc`); its baseline may then be a part of its own,
+    `baseline_french.lp_default`. Every key but one baseline array is optional. Other keys are listed as ignored.
     """
     top = load_json(path)
     baseline, prompts = top["baseline"], top["prompts"]
-    source = LogprobSource(params=dict(top.get("params", {}).fields))
-    source.ignored += [f"{path.name}: {key}" for key in top.fields if key not in ("params", "baseline", "prompts")]
+    source = LogprobSource(path, params=dict(top.get("params", {}).fields))
+    for key, node in top.items():
+        if key.startswith(_BASELINE):
+            _read_set(source, key.removeprefix(_BASELINE), node, path.name)
+        elif key not in ("params", "baseline", "prompts"):
+            source.ignored.append(f"{path.name}: {key}")
     _read_baseline(source, baseline, path.name)
     listed = Node(source.params.pop("prompts", {}), f"{path}: params.prompts")
     texts = listed if isinstance(listed.value, dict) else Node({}, listed.where)
@@ -86,11 +93,34 @@ def _same_length(n: int, expected: int, where: str, what: str) -> None:
         raise BadInput(f"{where} has {n} {what}; {expected} are needed.")
 
 
+def _set(name: str) -> str:
+    """The completion set a key names: one of inoc's, or that of a trait."""
+    return SETS.get(name, name)
+
+
+def _read_set(source: LogprobSource, name: str, baseline: Node, file: str) -> None:
+    """The baseline of one set by itself: a list, or an object with `lp_default` and texts."""
+    if isinstance(baseline.value, list):
+        _read_values(source, baseline, Unit.default(_set(name)), False)
+        return
+    for key, node in baseline.items():
+        if key in ("lp_default", "lp_default_tokens", f"lp_{name}_default", f"lp_{name}_default_tokens"):
+            _read_values(source, node, Unit.default(_set(name)), key.endswith("_tokens"))
+        elif key not in ("completions", "instructions"):
+            source.ignored.append(f"{file}: {_BASELINE}{name}.{key}")
+    known = source.completions.get(_set(name))
+    for key in ("completions", "instructions"):
+        if known is not None and key in baseline:
+            rows = [row.text() for row in baseline[key].rows()]
+            _same_length(len(rows), len(known.example_ids), baseline[key].where, "texts")
+            setattr(known, key, rows)
+
+
 def _read_baseline(source: LogprobSource, baseline: Node, file: str) -> None:
     for key, node in baseline.items():
         match = _KEY.fullmatch(key)
         if match and KINDS[match[2]] == "none":
-            _read_values(source, node, Unit.default(SETS[match[1]]), bool(match[3]))
+            _read_values(source, node, Unit.default(_set(match[1])), bool(match[3]))
         elif not _TEXTS.fullmatch(key):
             source.ignored.append(f"{file}: baseline.{key}")
     if not source.values:
@@ -101,7 +131,7 @@ def _read_baseline(source: LogprobSource, baseline: Node, file: str) -> None:
     for key, node in baseline.items():
         if texts := _TEXTS.fullmatch(key):
             rows = [row.text() for row in node.rows()]
-            known = source.completions.get(SETS[texts[1]])
+            known = source.completions.get(_set(texts[1]))
             if known is None:
                 source.ignored.append(f"{file}: baseline.{key} (no log-probabilities of that set)")
                 continue
@@ -118,7 +148,7 @@ def _read_prompt(source: LogprobSource, key: str, entry: Node, listed: Node, fil
     for name, node in entry.items():
         match = _KEY.fullmatch(name)
         if match and KINDS[match[2]] != "none":
-            unit = Unit(SETS[match[1]], KINDS[match[2]], key)
+            unit = Unit(_set(match[1]), KINDS[match[2]], key)
             level: Level = "token" if match[3] else "example"
             if (level, Unit.default(unit.completion_set)) not in source.values:
                 raise BadInput(
@@ -194,7 +224,7 @@ def read_jsonl(path: Path) -> LogprobSource:
     Rows of the baseline have prefix_type "none". Optional: completion_set (default "train"), instruction, completion,
     rephrasing (index into the pool), text (of the prompt). Token ids of an example must be the same in every row.
     """
-    source, sets = LogprobSource(), dict[str, _Rows]()
+    source, sets = LogprobSource(path), dict[str, _Rows]()
     for row in load_jsonl(path):
         kind, example = row["prefix_type"].text(), str(row["example_id"].value)
         if kind not in ("none", *PREFIX_TYPES):

@@ -46,11 +46,13 @@ class ScoreSource:
         traits: In order of appearance.
         judges: Identity of the judge by trait.
         size: How many instructions; 0 before the first scores.
+        where: The values that size is from.
     """
 
     traits: list[str] = field(default_factory=list[str])
     judges: dict[str, str] = field(default_factory=dict[str, str])
     size: int = 0
+    where: str = ""
 
     def read(self, entry: Node, cells: Node, warnings: list[str]) -> dict[str, Numbers]:
         """{trait: {values, mean, n_nan}}; null is missing, the scalars are checked against the values.
@@ -61,8 +63,10 @@ class ScoreSource:
         for trait, cell in cells.items():
             values = found[trait] = cell["values"].numbers(low=0.0, high=100.0)
             if self.size not in (0, len(values)):
-                raise BadInput(f"{cell.where}.values has {len(values)} values; {self.size} are needed, as elsewhere.")
-            self.size = len(values)
+                raise BadInput(
+                    f"{cell.where}.values has {len(values)} values; {self.size} are needed, as {self.where}."
+                )
+            self.size, self.where = len(values), self.where or f"{cell.where}.values"
             missing = int(np.isnan(values).sum())
             if "mean" in cell:
                 compare(warnings, cell["mean"], values)
@@ -123,6 +127,7 @@ def read_elicitation(path: Path, baseline: str | None, known: Mapping[str, Promp
 class RunSource(ScoreSource):
     """One run's evaluations: scores by (step, condition) and trait."""
 
+    path: Path = Path()
     name: str = ""
     prompt: str = ""
     prefix_type: str = "none"
@@ -150,6 +155,7 @@ def read_scores(path: Path, by_text: Mapping[str, str], warnings: list[str]) -> 
     runs: dict[str, RunSource] = {}
     for name, entry in load_json(path).items():
         run = runs[name] = _describe(name, entry, by_text)
+        run.path = path
         steps = entry.get("steps")
         for step, conditions in steps.items():
             number = Node(step, f"{steps.where}: step").integer()

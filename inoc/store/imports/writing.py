@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,6 +13,19 @@ from inoc.store.imports.outcomes import ElicitationSource, RunSource
 from inoc.store.runs import RunPlan
 from inoc.store.schema import COMPLETION_SETS, PREFIX_TYPES, Level, PromptInfo, TraitInfo, Unit, known_first
 from inoc.store.writer import StoreWriter
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """Told how an import goes."""
+
+    def begin(self, what: str, total: int) -> None:
+        """So many steps of `what` begin."""
+        ...
+
+    def step(self, name: str) -> None:
+        """The step of that name begins or is done."""
+        ...
 
 
 @dataclass
@@ -54,6 +68,7 @@ def write(
     summary: ImportSummary,
     identity: Mapping[str, object],
     provenance: Mapping[str, object],
+    progress: Progress,
 ) -> None:
     """Write everything parsed to a new store at `place` and complete the summary."""
     experiment = {"source": "import", "model": identity["model"]}
@@ -63,20 +78,27 @@ def write(
         writer.put_prompts(list(parsed.prompts.values()))
         if parsed.pools:
             writer.put_rephrasings({k: parsed.pools[k] for k in parsed.prompts if k in parsed.pools})
-        _write_logprobs(parsed, writer, summary)
+        progress.begin("write", sum(len(part.values) for part in parsed.logprobs) + len(parsed.runs))
+        _write_logprobs(parsed, writer, summary, progress)
         if parsed.elicitation:
             _write_elicitation(parsed.elicitation, list(parsed.prompts), writer, summary)
         for run in parsed.runs.values():
             _write_run(run, writer, summary)
+            progress.step(run.name)
     summary.prompts, summary.runs, summary.traits = len(parsed.prompts), len(parsed.runs), parsed.traits
 
 
-def _write_logprobs(parsed: Parsed, writer: StoreWriter, summary: ImportSummary) -> None:
+def _write_logprobs(parsed: Parsed, writer: StoreWriter, summary: ImportSummary, progress: Progress) -> None:
     values: dict[tuple[Level, Unit], np.ndarray] = {}
     for part in parsed.logprobs:
         for key, array in part.values.items():
             if key in values:
-                raise BadInput(f"{key[1]} comes in two files. Fix: import one of them.")
+                both = [
+                    f"{other.path} ({len(other.values[key])} values)"
+                    for other in parsed.logprobs
+                    if key in other.values
+                ]
+                raise BadInput(f"{'/'.join(key[1])} is in {' and in '.join(both[:2])}. Fix: import one of them.")
             values[key] = array
     for name in known_first((u.completion_set for _, u in values), COMPLETION_SETS):
         completions = _write_completions(parsed, name, writer)
@@ -84,14 +106,20 @@ def _write_logprobs(parsed: Parsed, writer: StoreWriter, summary: ImportSummary)
         for level in levels:
             units = {u: array for (at, u), array in values.items() if at == level and u.completion_set == name}
             if Unit.default(name) in units:
-                _write_level(parsed, completions, level, units, writer, summary)
+                _write_level(parsed, completions, level, units, writer, summary, progress)
 
 
 def _write_completions(parsed: Parsed, name: str, writer: StoreWriter) -> CompletionSource:
     """What the files together say about a set."""
     sources = [part.completions[name] for part in parsed.logprobs if name in part.completions]
-    if any(source.example_ids != sources[0].example_ids for source in sources):
-        raise BadInput(f"the files disagree about the examples of the set {name!r}. Fix: import them separately.")
+    for source in sources:
+        if source.example_ids != sources[0].example_ids:
+            files = [f"{part.path} has {len(found.example_ids)}" for part in parsed.logprobs
+                     if (found := part.completions.get(name)) in (sources[0], source)]  # fmt: skip
+            raise BadInput(
+                f"the files disagree about the examples of the set {name!r}: {' and '.join(files)}. "
+                "Fix: import them into stores of their own."
+            )
     found = CompletionSource(name, sources[0].example_ids)
     for source in reversed(sources):
         found.row_size = source.row_size if source.row_size is not None else found.row_size
@@ -116,6 +144,7 @@ def _write_level(
     units: Mapping[Unit, np.ndarray],
     writer: StoreWriter,
     summary: ImportSummary,
+    progress: Progress,
 ) -> None:
     name, default = completions.name, Unit.default(completions.name)
     prompts = [key for key in parsed.prompts if any(unit.prompt == key for unit in units)]
@@ -125,6 +154,7 @@ def _write_level(
     for unit in sorted(units, key=lambda unit: unit != default):
         chosen = np.asarray(picks[unit], np.int32) if unit in picks else None
         writer.put_unit(unit, units[unit], chosen, level)
+        progress.step("/".join(unit))
         summary.count_missing(f"{name}, {unit.prefix_type}, {level} level", units[unit])
     absent = [unit for unit in planned if unit not in units]
     summary.units += len(units)
