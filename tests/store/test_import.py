@@ -517,9 +517,10 @@ def test_sets_named_by_a_trait(write: Write, tmp_path: Path) -> None:
     assert summary.ignored == []
     store = open_store(tmp_path / "s.zarr")
     assert set(store.completion_sets) == {"train", "control", "positive", "negative", "dutch"}
-    found = store.examples("positive")
-    np.testing.assert_array_equal(found["default"].values, [-4.0, -2.0])
-    np.testing.assert_array_equal(found["prefixed"].sel(prompt="p", prefix_type="mix").values, [-2.0, -1.0])
+    found = store.example_logprobs("positive")
+    np.testing.assert_array_equal(found.default[:], [-4.0, -2.0])
+    mix = found.prefixed[list(found.prefix_types).index("mix"), list(found.prompts).index("p"), :]
+    np.testing.assert_array_equal(mix, [-2.0, -1.0])
     data["baseline"] |= {"lp_pos_default": [-1.0]}  # pyright: ignore
     refused(tmp_path / "t.zarr", "has the sets 'german' and 'positive'", write("a.json", data),
             prompts=write("p.json", PROMPTS))  # fmt: skip

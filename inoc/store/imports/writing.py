@@ -20,7 +20,7 @@ class Progress(Protocol):
     """Told how an import goes."""
 
     def begin(self, what: str, total: int) -> None:
-        """So many steps of `what` begin."""
+        """`total` steps of `what` begin."""
         ...
 
     def step(self, name: str) -> None:
