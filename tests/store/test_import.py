@@ -421,7 +421,7 @@ def test_bad_companions(write: Write, tmp_path: Path) -> None:
     write("pools/z.jsonl", '{"text": "a"}')
     refused(store, r"z\.jsonl, line 1: rephrasing: text is needed, not null", file, rephrasings=tmp_path / "pools")
     refused(store, "--trait 'good=x'", file, traits=("good=x",))
-    refused(store, "comes in two files", file, write("b.json", means()))
+    refused(store, r"is in .*a\.json \(3 values\) and in .*b\.json", file, write("b.json", means()))
 
 
 def test_an_existing_store_is_left_alone(write: Write, tmp_path: Path) -> None:

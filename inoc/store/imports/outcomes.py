@@ -64,7 +64,8 @@ class ScoreSource:
             values = found[trait] = cell["values"].numbers(low=0.0, high=100.0)
             if self.size not in (0, len(values)):
                 raise BadInput(
-                    f"{cell.where}.values has {len(values)} values; {self.size} are needed, as {self.where}."
+                    f"{cell.where}.values has {len(values)} values; {self.size} are needed, as in {self.where}. "
+                    "Fix: give every score the same instructions."
                 )
             self.size, self.where = len(values), self.where or f"{cell.where}.values"
             missing = int(np.isnan(values).sum())
