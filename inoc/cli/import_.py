@@ -18,6 +18,8 @@ _FILE = click.Path(path_type=Path)
     help="JSON: trait scores of the trained runs by step and condition; may be given several times.",
 )  # fmt: skip
 @click.option("--losses", type=_FILE, help="JSON: training losses by run.")
+@click.option("--prefills", type=_FILE, help="CSV, JSON or JSONL: counts by run, checkpoint, prefill and behavior.")
+@click.option("--prefills-from", type=click.Choice(["file", "run", "self"]), help="Where these prefills come from.")
 @click.option("--trait", "traits", multiple=True, metavar="ROLE=NAME[:FAMILY]", help="positive=German:german")
 @click.option("--baseline", help="Entry of the elicitation file without inoculation prompt.  [default: neutral]")
 @click.option("--nominal-step", type=int, help="The last full update of the runs.")
@@ -31,6 +33,8 @@ def import_(
     elicitation: Path | None,
     scores: tuple[Path, ...],
     losses: Path | None,
+    prefills: Path | None,
+    prefills_from: str | None,
     traits: tuple[str, ...],
     baseline: str | None,
     nominal_step: int | None,
@@ -48,7 +52,19 @@ def import_(
     from inoc.reading import printable
     from inoc.store.imports import Sources, import_run
 
-    sources = Sources(files, prompts, rephrasings, elicitation, scores, losses, traits, baseline, nominal_step)
+    sources = Sources(
+        files,
+        prompts,
+        rephrasings,
+        elicitation,
+        scores,
+        losses,
+        prefills,
+        prefills_from,
+        traits,
+        baseline,
+        nominal_step,
+    )  # fmt: skip
     with StageProgress() as progress:
         summary = import_run(sources, store, overwrite=overwrite, progress=progress)
     if as_json:
@@ -56,7 +72,8 @@ def import_(
         return
     click.echo(
         f"{summary.store}: {summary.prompts} prompts ({summary.scored_prompts} scored), {summary.units} units, "
-        f"{summary.runs} runs, traits {', '.join(f'{t.name} ({t.role})' for t in summary.traits) or 'none'}"
+        f"{summary.runs} runs, {summary.prefill_runs} with prefills, traits "
+        f"{', '.join(f'{t.name} ({t.role})' for t in summary.traits) or 'none'}"
     )
     for name, what in summary.sets.items():
         click.echo(f"  {name}: {what}")

@@ -47,7 +47,7 @@ PRIORS = (
 )
 """Logits, in time and prefill scaled to 1. Weak: rates from one in a million to one in two are within 2 sd."""
 KERNEL_AND_MEAN = 6
-"""Number of them fitted first, before alpha and slack where the process is constrained."""
+"""The first six are fitted before alpha and slack where the process is constrained."""
 
 
 @dataclass(frozen=True)

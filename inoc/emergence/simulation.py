@@ -12,7 +12,7 @@ CHECKPOINTS = 2 ** np.arange(8)
 PREFILLS = np.array([0, 10, 20, 40, 70, 100])
 CASES, EMERGE, ANSWERS = 16, 8, 90
 TEXTS = 40
-"""KL and surprisal are means over this number of prefills, each with a relative error of NOISE."""
+"""KL and surprisal are means over 40 prefills, each with a relative error of NOISE."""
 NOISE = 0.25
 
 

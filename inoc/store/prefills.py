@@ -20,7 +20,7 @@ SOURCES = ("file", "run", "self")
 
 @dataclass(frozen=True)
 class PrefillCounts:
-    """What the checkpoints of a run do after prefills. Level 0 is without one.
+    """What the checkpoints of a run do after prefills. At level 0 nothing is forced.
 
     Attributes:
         checkpoint: Updates, ascending.

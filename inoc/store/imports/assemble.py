@@ -24,9 +24,11 @@ from inoc.store.imports.outcomes import (
     read_rephrasings,
     read_scores,
 )
+from inoc.store.imports.prefills import read_prefill_counts
 from inoc.store.imports.traits import match_traits
 from inoc.store.imports.writing import ImportSummary, Parsed, Progress, write
 from inoc.store.lock import Lock
+from inoc.store.prefills import PrefillCounts
 from inoc.store.schema import PromptInfo, TraitInfo
 from inoc.store.writer import disk_errors
 
@@ -46,6 +48,9 @@ class Sources:
     elicitation: Path | None = None
     scores: Sequence[Path] = ()
     losses: Path | None = None
+    prefills: Path | None = None
+    prefills_from: str | None = None
+    """Where the prefills come from: file, run or self."""
     traits: Sequence[str] = ()
     """`ROLE=NAME` or `ROLE=NAME:FAMILY`."""
     baseline: str | None = None
@@ -53,7 +58,7 @@ class Sources:
 
     def files(self) -> list[Path]:
         """All files but the rephrasing pools."""
-        named = (self.prompts, self.elicitation, *self.scores, self.losses)
+        named = (self.prompts, self.elicitation, *self.scores, self.losses, self.prefills)
         return [*self.logprobs, *(p for p in named if p is not None)]
 
 
@@ -155,7 +160,17 @@ def _parse(sources: Sources, summary: ImportSummary, progress: Progress) -> Pars
             "heuristics that need the trait of a prompt will be absent."
         )
     summary.ignored = list(dict.fromkeys(summary.ignored))
-    return Parsed(parts, prompts, pools, elicitation, runs, traits)
+    return Parsed(parts, prompts, pools, elicitation, runs, traits, _prefills(sources))
+
+
+def _prefills(sources: Sources) -> dict[str, PrefillCounts]:
+    if sources.prefills is None:
+        return {}
+    if sources.prefills_from is None:
+        raise BadInput(
+            "where the prefills come from decides what can be estimated. Fix: say --prefills-from file, run or self."
+        )
+    return read_prefill_counts(sources.prefills, sources.prefills_from)
 
 
 def _join_run(runs: dict[str, RunSource], name: str, run: RunSource) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from inoc.errors import BadInput
 from inoc.store.imports.logprobs import CompletionSource, LogprobSource
 from inoc.store.imports.outcomes import ElicitationSource, RunSource
+from inoc.store.prefills import PrefillCounts
 from inoc.store.runs import RunPlan
 from inoc.store.schema import COMPLETION_SETS, PREFIX_TYPES, Level, PromptInfo, TraitInfo, Unit, known_first
 from inoc.store.writer import StoreWriter
@@ -40,6 +41,7 @@ class ImportSummary:
     units_missing: int = 0
     missing_values: dict[str, int] = field(default_factory=dict[str, int])
     runs: int = 0
+    prefill_runs: int = 0
     traits: list[TraitInfo] = field(default_factory=list[TraitInfo])
     notes: list[str] = field(default_factory=list[str])
     warnings: list[str] = field(default_factory=list[str])
@@ -60,6 +62,7 @@ class Parsed:
     elicitation: ElicitationSource | None
     runs: dict[str, RunSource]
     traits: list[TraitInfo]
+    prefills: dict[str, PrefillCounts]
 
 
 def write(
@@ -85,7 +88,10 @@ def write(
         for run in parsed.runs.values():
             _write_run(run, writer, summary)
             progress.step(run.name)
+        for name, counts in parsed.prefills.items():
+            writer.put_prefill_counts(name, counts)
     summary.prompts, summary.runs, summary.traits = len(parsed.prompts), len(parsed.runs), parsed.traits
+    summary.prefill_runs = len(parsed.prefills)
 
 
 def _write_logprobs(parsed: Parsed, writer: StoreWriter, summary: ImportSummary, progress: Progress) -> None:
