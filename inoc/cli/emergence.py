@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--to", type=click.IntRange(1), help="Forecast this update.  [default: the last counted]")
 @click.option("--process", type=click.Choice(["rate", "offset", "constrained"]), default="rate", show_default=True,
               help="Gaussian process of the forecast.")  # fmt: skip
-@click.option("--mean", type=click.Choice(["constant", "linear", "tanh"]), default="constant", show_default=True,
+@click.option("--mean", type=click.Choice(["constant", "linear", "tanh"]), default="linear", show_default=True,
               help="Its prior mean over checkpoints.")  # fmt: skip
 @click.option("--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.1, show_default=True,
               help="Rate above which a behavior has emerged.")  # fmt: skip

@@ -30,7 +30,7 @@ def forecast(
         table: Cases, as `cases` gives them.
         seen: How many checkpoints are known; all where None.
         to: The update to forecast; the table's last where None.
-        settings: Process and mean; the first process with a constant mean where None.
+        settings: Process and mean; the defaults of `Settings` where None.
         posterior: How uncertainty is computed.
         threshold: Of the rate.
         seed: Of the draws.

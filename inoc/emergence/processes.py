@@ -63,7 +63,7 @@ class Settings:
     """
 
     process: Process = "rate"
-    mean: Mean = "constant"
+    mean: Mean = "linear"
     slack_slope: float = 0.0
     offset_cap: float = float("inf")
 

@@ -17,6 +17,7 @@ from inoc.experiment.models import (
     Trait,
     Traits,
 )
+from inoc.experiment.prefills import Prefills
 from inoc.experiment.training import Contrast, Evaluation, Hyperparameters, Run, Runs, Training
 from inoc.experiment.yaml_file import Problem
 
@@ -38,6 +39,7 @@ __all__ = [
     "MisalignmentJudge",
     "Model",
     "PluginJudge",
+    "Prefills",
     "Problem",
     "Prompt",
     "PromptGroup",

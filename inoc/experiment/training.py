@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 
 from inoc.backends.protocols import AdapterSettings
 from inoc.experiment.parts import Condition, Count, Name, Part, PrefixType
+from inoc.experiment.prefills import Prefills
 from inoc.values import Sampling, Scalar
 
 
@@ -103,6 +104,9 @@ class Evaluation(Part):
     leak_grid: Annotated[
         tuple[str, ...], Field(description="prompts also put before the instruction at the last step of every run")
     ] = ()
+    prefills: Annotated[
+        Prefills | None, Field(description="forced beginnings of answers, measured by `inoc prefill`")
+    ] = None
     max_tokens: Count = 256
     temperature: Annotated[float, Field(ge=0)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0

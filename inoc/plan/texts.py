@@ -11,15 +11,17 @@ from inoc.errors import BadInput
 from inoc.experiment import CompletionSet, Generate, read_completions, read_instructions, subset
 from inoc.hashing import content_hash
 from inoc.plan.study import Study
-from inoc.values import Sampling
+from inoc.values import Sampling, TokenIds
 
 
 class Question(NamedTuple):
-    """One text to answer. `id` decides its random stream; `prefix` None is the default baseline."""
+    """One text to answer. `id` decides its random stream; `prefix` None is the default baseline; `forced` are the
+    first tokens of the answer."""
 
     id: str
     instruction: str
     prefix: str | None = None
+    forced: TokenIds = ()
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ def make_texts(study: Study, questions: Sequence[Question], sampling: Sampling, 
     """Questions with their hash; no two share an id. `file` is relative to the samples in the study's work folder."""
     if len({question.id for question in questions}) != len(questions):
         raise BadInput(f"{file}: two questions share an id, which decides the random stream. Fix: rename one.")
-    mark = content_hash(questions, asdict(sampling), study.chat.identity())
+    asked = [question if question.forced else question[:3] for question in questions]
+    mark = content_hash(asked, asdict(sampling), study.chat.identity())
     return Texts(tuple(questions), sampling, study.work / "samples" / file, mark)
 
 
@@ -58,7 +61,7 @@ def sample_requests(
     requests: list[SampleRequest] = []
     for n, texts in enumerate(groups):
         for question in texts.questions:
-            context = chat.context(question.instruction, question.prefix)
+            context = (*chat.context(question.instruction, question.prefix), *question.forced)
             if len(context) + texts.sampling.max_tokens > context_length:
                 raise BadInput(
                     f"question {question.id!r}: {len(context)} tokens of context and max_tokens "
@@ -72,7 +75,7 @@ def sample_requests(
 def most_tokens(study: Study, groups: Sequence[Texts]) -> int:
     """Tokens of all contexts, and of the answers if each is as long as it may be."""
     questions = [question for texts in groups for question in texts.questions]
-    contexts = sum(len(study.chat.context(question.instruction, question.prefix)) for question in questions)
+    contexts = sum(len(study.chat.context(q.instruction, q.prefix)) + len(q.forced) for q in questions)
     return contexts + sum(len(texts.questions) * texts.sampling.max_tokens for texts in groups)
 
 

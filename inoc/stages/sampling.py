@@ -60,12 +60,13 @@ def collect_answers(
 ) -> list[tuple[Answer, ...]]:
     """The completions as texts, group by group in the order of the questions."""
     ids = [[f"{n}/{question.id}" for question in texts.questions] for n, texts in enumerate(groups)]
-    wanted = {id for group in ids for id in group}
+    wanted = {f"{n}/{question.id}": question.forced for n, texts in enumerate(groups) for question in texts.questions}
     answers: dict[str, Answer] = {}
     for completion in completions:
         if completion.id not in wanted or completion.id in answers:
             raise BadResult(f"the backend answered {completion.id!r}, which was not asked or is answered twice.")
-        text = study.chat.tokenizer.decode(completion.token_ids, skip_special_tokens=True)
+        tokens = (*wanted[completion.id], *completion.token_ids)
+        text = study.chat.tokenizer.decode(tokens, skip_special_tokens=True)
         answers[completion.id] = Answer(text, completion.finish)
     if len(answers) != len(wanted):
         raise BadResult(f"the backend left {len(wanted) - len(answers)} of {len(wanted)} questions unanswered.")

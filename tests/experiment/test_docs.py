@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from inoc.experiment import judges, models, training
+from inoc.experiment import judges, models, prefills, training
 from inoc.experiment.parts import Part
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 MODELS = {
     item
-    for module in (models, training, judges)
+    for module in (models, training, judges, prefills)
     for item in vars(module).values()
     if isinstance(item, type) and issubclass(item, Part) and item not in (Part, models.Prompt, training.Run)
 }
