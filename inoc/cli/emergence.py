@@ -1,4 +1,4 @@
-"""`inoc emergence`: will a behavior that is rare now grow?"""
+"""`inoc emergence`: forecast whether a behavior that is rare now will grow."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

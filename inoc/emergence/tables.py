@@ -147,15 +147,9 @@ def estimate(counts: xr.Dataset) -> xr.Dataset:
                 ]
                 y, n, s = pool_equal(texts, y, n, s)
             found[:, e, c, p, b] = ESTIMATORS[name].function(y, n, s, d, questions)
-    table = _summed(counts)
-    for c, b in np.ndindex(sizes[0], sizes[2]):
-        y, n, s = (a[b, c] for a in table[:3])
-        s = np.where(counts["prefill"].values == 0, 0.0, s)
-        terms = smoothed_log_rate(y, n) - s
-        if counts.attrs["source"] == "self" or not np.isfinite(terms).any():
-            continue
-        bounds[:3, c, b] = beginnings(y, n, s)[:3]
-        bounds[3, c, b] = counts["prefill"].values[int(np.nanargmax(terms))]
+    if counts.attrs["source"] != "self":
+        for c, b in np.ndindex(sizes[0], sizes[2]):
+            bounds[:, c, b] = _bound(counts, arrays, found[:3, names.index("distinct_texts"), c, :, b], (c, b))
     cell, over = ("estimator", "checkpoint", "prefill", "behavior"), ("checkpoint", "behavior")
     nat = {"units": "nat"}
     return xr.Dataset(
@@ -176,3 +170,26 @@ def estimate(counts: xr.Dataset) -> xr.Dataset:
             **{dim: counts[dim] for dim in ("checkpoint", "prefill", "behavior")},
         },
     )
+
+
+def _bound(
+    counts: xr.Dataset,
+    arrays: Mapping[str, np.ndarray],
+    by_level: Float64[np.ndarray, "part level"],
+    place: tuple[int, int],
+) -> Float64[np.ndarray, " 4"]:
+    """The largest lower bound over levels with its interval, and the level: of one text its beginnings, of many texts
+    their sums."""
+    c, b = place
+    level, none = counts["prefill"].values, np.full(4, np.nan)
+    if counts.sizes["text"] > 1:
+        if not np.isfinite(by_level[0]).any():
+            return none
+        best = int(np.nanargmax(by_level[0]))
+        return np.array([*by_level[:, best], level[best]], np.float64)
+    y, n, s = (arrays[name][c, :, 0, b] for name in ("successes", "trials", "surprisal"))
+    s = np.where(level == 0, 0.0, s)
+    terms = smoothed_log_rate(y, n) - s
+    if not np.isfinite(terms).any():
+        return none
+    return np.array([*beginnings(y, n, s)[:3], level[int(np.nanargmax(terms))]], np.float64)
