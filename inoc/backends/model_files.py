@@ -4,6 +4,7 @@
 Only safetensors weights are read, and no code of a model repository is ever run. Nothing here needs torch.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Final, cast
 
 from inoc.backends.base import identity_of
 from inoc.backends.library_errors import first_line
-from inoc.backends.protocols import ChatTokenizer, ModelSpec
+from inoc.backends.manifest import RESTORE, Verifier
+from inoc.backends.protocols import ChatTokenizer, Checkpoint, ModelSpec
 from inoc.errors import BackendUnavailable, BadInput
 from inoc.hashing import bytes_hash, file_hash
-from inoc.reading import read_json
 from inoc.values import Scalar
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class ModelFiles:
 
     def __init__(self, spec: ModelSpec, engine: str, quantization: str | None = None) -> None:
         self.spec, self._about = spec, {"quantization": quantization, "engine": engine}
-        self._checked: set[str] = set()
+        self._verifier = Verifier()
 
     @cached_property
     def source(self) -> Source:
@@ -83,22 +84,18 @@ class ModelFiles:
         _ = self.config
         _weight_files(self.source.directory)
 
-    def check_base(self, location: str) -> None:
-        """BadInput if a checkpoint's manifest names another base model; other tools' adapters have no manifest."""
-        path = Path(location) / "manifest.json"
-        if location in self._checked or not path.is_file():
-            return
-        try:
-            base = cast(dict[str, dict[str, Scalar]], read_json(path)).get("base", {})
-        except (BadInput, AttributeError) as error:
-            raise BadInput(f"'{path}' cannot be read ({error}). Fix: restore the checkpoint.") from None
+    def check_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """BadInput where a checkpoint's files are not as they were written, or it was trained on another base model."""
+        manifest = self._verifier.check(checkpoint) or {}
+        base = cast(Mapping[str, object], manifest.get("base") or {})
+        if not isinstance(base, dict):
+            raise BadInput(f"the manifest of '{checkpoint.location}' names no base model. Fix: {RESTORE}.")
         for field in ("weights", "tokenizer"):
             if base.get(field) not in (None, self.identity[field]):
                 raise BadInput(
-                    f"the checkpoint '{location}' was trained on {base.get('model')}, whose {field} hash differs from "
-                    f"that of {self.identity['model']}. Fix: use the model it was trained on."
+                    f"the checkpoint '{checkpoint.location}' was trained on {base.get('model')}, whose {field} hash "
+                    f"differs from that of {self.identity['model']}. Fix: use the model it was trained on."
                 )
-        self._checked.add(location)
 
 
 def find(spec: ModelSpec) -> Source:

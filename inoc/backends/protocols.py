@@ -72,12 +72,14 @@ class AdapterSettings:
 class Checkpoint:
     """Trained weights a backend can load again: a directory or a service's own address.
 
-    Step 0 is the base model, without a location.
+    Step 0 is the base model, without a location. `content` is the hash of the manifest in the directory
+    (`inoc.backends.manifest`): what loads the checkpoint verifies every file. None where a service keeps the weights.
     """
 
     step: int
     location: str | None
     adapter: AdapterSettings
+    content: str | None = None
 
 
 @dataclass(frozen=True)

@@ -39,13 +39,21 @@ def job_identity(job: TrainingJob, study: Study) -> dict[str, Json]:
         "examples": f"{len(job.examples)} rows, content {rows}",
         "batches": f"{len(job.batches)} updates, order {content_hash(job.batches)}",
         "backend": dict(study.backend.identity()),
+        "start": job.start and _by_content(job.start),
     }
     return cast("dict[str, Json]", json.loads(canonical_json(found)))
 
 
+def _by_content(start: Checkpoint) -> dict[str, object]:
+    """A checkpoint by the hash of its manifest, wherever the study is now; by its location where there is no hash."""
+    left_out = "content" if start.content is None else "location"
+    return {name: value for name, value in asdict(start).items() if name != left_out}
+
+
 def answers_identity(texts: str, checkpoint: Checkpoint | None) -> str:
     """The hash of everything that decides sampled answers: `texts` is the hash of their plan."""
-    return content_hash(texts, None if checkpoint is None else [checkpoint.step, checkpoint.location])
+    weights = None if checkpoint is None else [checkpoint.step, checkpoint.content or checkpoint.location]
+    return content_hash(texts, weights)
 
 
 def identity_changes(stored: Mapping[str, object], study: Study, scores: bool) -> list[str]:

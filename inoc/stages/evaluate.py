@@ -44,6 +44,8 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHE
         cells = sum(len(entry.cells) for _, entry in plans)
         todo = sum((entry.name, cell.step, cell.condition) in pending for _, entry in plans for cell in entry.cells)
         watcher.begin("evaluating", todo)
+        if todo and any(point.content for record in records for point in record.checkpoints):
+            watcher.note("the files of every checkpoint are compared with their hashes when it is loaded")
         for record, entry in plans:
             for step in entry.stored.steps:
                 waiting = [

@@ -45,7 +45,7 @@ def test_adapter_scores_as_plain_peft_does(trained: tuple[LocalBackend, Checkpoi
 def test_base_and_adapters_side_by_side(trained: tuple[LocalBackend, Checkpoint], local, models) -> None:
     """One call with requests for the base model and two checkpoints; the base scores are exactly the base's."""
     backend, last = trained
-    early = replace(last, step=5, location=str(Path(str(last.location)).parent / "step-00005"))
+    early = replace(last, step=5, location=str(Path(str(last.location)).parent / "step-00005"), content=None)
     mixed = [
         replace(request, id=f"{request.id} at {point and point.step}", checkpoint=point)
         for request in REQUESTS

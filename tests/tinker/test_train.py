@@ -101,7 +101,7 @@ def test_checkpoints_score_like_their_download_in_the_local_backend(
         found.append(np.concatenate([there[str(i)] for i in range(4)]))
     assert np.abs(found[0] - found[1]).max() > 0.01, "the adapter changes the model"
     assert np.abs(found[1] - found[2]).max() > 0.01, "the checkpoints differ"
-    manifest = json.loads((tmp_path / "adapter-3" / "tinker.json").read_text())
+    manifest = json.loads((tmp_path / "adapter-3" / "manifest.json").read_text())
     assert manifest["adapter"]["alpha"] == 32
     assert manifest["source"] == trained.checkpoints[3].location
     with pytest.raises(BadInput, match="exists already"):

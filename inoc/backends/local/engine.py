@@ -86,8 +86,10 @@ class Engine:
 
     def activate(self, checkpoint: Checkpoint | None) -> None:
         """Score and sample with this checkpoint's adapter from now on; None or step 0 is the base model."""
-        location = None if checkpoint is None else checkpoint.location
-        self.activate_named(None if location is None else self._load_adapter(location))
+        if checkpoint is None or checkpoint.location is None:
+            self.activate_named(None)
+        else:
+            self.activate_named(self._load_adapter(checkpoint))
 
     def activate_named(self, name: str | None) -> None:
         """Make the adapter of this name the active one; None switches all off: exactly the base model."""
@@ -100,7 +102,8 @@ class Engine:
             tuner.enable_adapter_layers()
             self.peft.set_adapter(name)
 
-    def _load_adapter(self, location: str) -> str:
+    def _load_adapter(self, checkpoint: Checkpoint) -> str:
+        location = str(checkpoint.location)
         directory = Path(location)
         weights, config = directory / "adapter_model.safetensors", directory / "adapter_config.json"
         if not (weights.is_file() and config.is_file()):
@@ -108,7 +111,7 @@ class Engine:
                 f"the checkpoint '{location}' has no {weights.name} or no {config.name}. "
                 "Fix: give a PEFT adapter's folder."
             )
-        key = f"{directory.resolve()}@{weights.stat().st_mtime_ns}"
+        key = checkpoint.content or f"{directory.resolve()}@{weights.stat().st_mtime_ns}"
         if key in self._loaded:
             self._loaded.move_to_end(key)
             return self._loaded[key]

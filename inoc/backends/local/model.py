@@ -29,7 +29,7 @@ class LocalModel(ModelFiles):
             self.identity = dict(identity)
         _ = self.config, self.tokenizer
         self._engine: Engine | None = None
-        self._trained: tuple[str, Engine] | None = None
+        self._trained: tuple[Checkpoint, Engine] | None = None
 
     @property
     def engine(self) -> Engine:
@@ -46,12 +46,12 @@ class LocalModel(ModelFiles):
         """The model to use and the adapter to put on it; a full fine-tuning is a model of its own."""
         if checkpoint is None or checkpoint.location is None:
             return self.engine, None
-        self.check_base(checkpoint.location)
+        self.check_checkpoint(checkpoint)
         if checkpoint.adapter.kind == "lora":
             return self.engine, checkpoint
-        if self._trained is None or self._trained[0] != checkpoint.location:
+        if self._trained is None or self._trained[0] != checkpoint:
             self._trained = None
-            self._trained = (checkpoint.location, self.load_engine(Path(checkpoint.location), self.spec.dtype))
+            self._trained = (checkpoint, self.load_engine(Path(checkpoint.location), self.spec.dtype))
         return self._trained[1], None
 
     def close(self) -> None:

@@ -16,16 +16,15 @@ import torch
 from jaxtyping import Float
 from torch.utils.checkpoint import checkpoint as recompute
 
-from inoc.atomic import write_folder
 from inoc.backends.local import training_files as files
 from inoc.backends.local.engine import Engine
 from inoc.backends.local.model import LocalModel
 from inoc.backends.local.score import is_out_of_memory
 from inoc.backends.local.team import Team
 from inoc.backends.local.trainable import Trainable, make_optimizer, make_trainable
-from inoc.backends.protocols import Checkpoint, TrainingEvent, TrainingExample, TrainingJob, TrainingStep
+from inoc.backends.protocols import TrainingEvent, TrainingExample, TrainingJob, TrainingStep
 from inoc.backends.training import check_job, learning_rate
-from inoc.errors import BackendRejected, BadInput, BadResult
+from inoc.errors import BackendRejected, BadResult
 
 log = logging.getLogger("inoc.backends.local")
 
@@ -48,23 +47,23 @@ def train(model: LocalModel, job: TrainingJob, team: Team | None = None) -> Iter
         if team.leads:
             files.claim(directory, manifest)
         team.wait()
-        steps = files.load_state(directory, trainable.weights, optimizer)
+        steps = files.load_state(directory, trainable.weights, optimizer, manifest)
         team.equalize(trainable.parameters)
         keep = {*job.checkpoint_steps, len(job.batches)} - {0}
         for step in steps:
             yield step
             if step.step in keep and team.leads:
-                yield _stored_checkpoint(directory, step.step, job)
+                yield files.stored_checkpoint(job, step.step, manifest)
         updates = Updates(job, trainable, optimizer, team)
         for number in range(len(steps) + 1, len(job.batches) + 1):
             steps.append(updates.run(number))
             if number in keep and team.leads:
-                _save_checkpoint(directory, number, job, trainable, manifest)
+                files.save_checkpoint(job, number, trainable.save, manifest)
             if team.leads and (number % job.resume_every == 0 or number == len(job.batches)):
-                files.save_state(directory, trainable.weights, optimizer, steps)
+                files.save_state(directory, trainable.weights, optimizer, steps, manifest)
             yield steps[-1]
             if number in keep and team.leads:
-                yield _stored_checkpoint(directory, number, job)
+                yield files.stored_checkpoint(job, number, manifest)
     finally:
         trainable.release()
 
@@ -164,23 +163,3 @@ def summed_loss(engine: Engine, examples: Sequence[TrainingExample]) -> Float[to
         return piece(rows, chosen, factors)
     parts = zip(rows.split(block), chosen.split(block), factors.split(block), strict=True)
     return torch.stack([recompute(piece, *part, use_reentrant=False) for part in parts]).sum()
-
-
-def _save_checkpoint(
-    directory: Path, step: int, job: TrainingJob, trainable: Trainable, manifest: files.Manifest
-) -> None:
-    def fill(folder: Path) -> None:
-        trainable.save(folder)
-        files.write_json(folder / "manifest.json", {**manifest, "step": step, "job": job.id})
-
-    write_folder(files.checkpoint_folder(directory, step), fill)
-
-
-def _stored_checkpoint(directory: Path, step: int, job: TrainingJob) -> Checkpoint:
-    folder = files.checkpoint_folder(directory, step)
-    if not (folder / "manifest.json").is_file():
-        raise BadInput(
-            f"'{folder}' is missing although training '{job.id}' is past update {step}. "
-            f"Fix: delete '{directory}' to train again."
-        )
-    return Checkpoint(step, str(folder), job.adapter)

@@ -174,7 +174,7 @@ def make_trainable(model: LocalModel, job: TrainingJob) -> Trainable:
                     f"training '{job.id}' has {field} {wanted!r} but continues from a checkpoint with {value!r}. "
                     "Fix: keep the adapter settings of the start."
                 )
-        model.check_base(start.location)
+        model.check_checkpoint(start)
     if job.adapter.kind == "full":
         return WholeModel(model, job, half)
     return Adapter(model.engine, job, model.spec.id, half)

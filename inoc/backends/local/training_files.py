@@ -3,15 +3,16 @@
 
     <directory>/manifest.json        what is trained: job hash, base model, adapter settings, optimizer
     <directory>/step-00050/          manifest.json, adapter_config.json, adapter_model.safetensors (or a model)
-    <directory>/resume-00050/        weights.safetensors, optimizer.pt, state.json: the newest one only
+    <directory>/resume-00050/        manifest.json, weights.safetensors, optimizer.pt, state.json: the newest one only
 
-Files and folders are written by `inoc.atomic`: one that exists is complete. Nothing is pickled: weights are
+Files and folders are written by `inoc.atomic`: one that exists is complete. The manifest of a folder has the hashes of
+its files, which are verified when it is loaded (`inoc.backends.manifest`). Nothing is pickled: weights are
 safetensors, and the optimizer's state is read with `weights_only=True`.
 """
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import cast
@@ -19,33 +20,34 @@ from typing import cast
 import torch
 from safetensors.torch import load_file, save_file
 
-from inoc.atomic import write_atomic, write_folder
+from inoc.atomic import write_folder
+from inoc.backends.manifest import MANIFEST, Manifest, seal, verify, write_json
 from inoc.backends.model_files import weights_hash
-from inoc.backends.protocols import TrainingJob, TrainingStep
+from inoc.backends.protocols import Checkpoint, TrainingJob, TrainingStep
 from inoc.errors import BadInput, OtherSettings
-from inoc.hashing import content_hash
+from inoc.hashing import content_hash, file_hash
 from inoc.values import Scalar
 
-Manifest = Mapping[str, object]
 NOT_HASHED = ("id", "directory", "checkpoint_steps", "resume_every", "gradient_checkpointing", "start", "questions")
 """Fields of a job that do not change what is learned (`start` enters by the hash of its weights)."""
 
 
 def describe(job: TrainingJob, base: Mapping[str, Scalar], optimizer: str) -> dict[str, object]:
     """The manifest of a job: everything that changes the trained weights, hashed or plain."""
+    start = job.start
     settings: dict[str, object] = {
         name: getattr(job, name)
         for name in TrainingJob.__dataclass_fields__
         if name not in (*NOT_HASHED, "examples", "batches", "adapter")
     }
     return {
-        "schema": "inoc.training/1",
+        "schema": "inoc.training/2",
         "updates": len(job.batches),
         "examples": content_hash(*((e.id, e.token_ids, e.weights) for e in job.examples)),
         "batches": content_hash(job.batches),
         "adapter": json.loads(json.dumps(asdict(job.adapter))),
         "settings": {**settings, "optimizer": optimizer},
-        "start": None if job.start is None or job.start.location is None else weights_hash(Path(job.start.location)),
+        "start": start and start.location and (start.content or weights_hash(Path(start.location))),
         "base": dict(base),
     }
 
@@ -76,11 +78,6 @@ def claim(directory: Path, manifest: Manifest) -> None:
         shutil.rmtree(left)
 
 
-def write_json(path: Path, content: Mapping[str, object]) -> None:
-    """Write a JSON file, complete or not at all."""
-    write_atomic(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
-
-
 def read_json(path: Path) -> dict[str, object]:
     try:
         return cast(dict[str, object], json.loads(path.read_text()))
@@ -90,12 +87,48 @@ def read_json(path: Path) -> dict[str, object]:
         ) from None
 
 
-def checkpoint_folder(directory: Path, step: int) -> Path:
-    return directory / f"step-{step:05d}"
+def save_checkpoint(job: TrainingJob, step: int, fill: Callable[[Path], None], manifest: Manifest) -> None:
+    """Keep a checkpoint, whose files `fill` writes, as a folder with its manifest."""
+
+    def whole(folder: Path) -> None:
+        fill(folder)
+        seal(folder, {**manifest, "step": step, "job": job.id})
+
+    write_folder(_checkpoint_folder(job, step), whole)
+
+
+def stored_checkpoint(job: TrainingJob, step: int, manifest: Manifest) -> Checkpoint:
+    """A kept checkpoint of this job, its files verified; BadInput where it is missing, damaged or another job's."""
+    folder = _checkpoint_folder(job, step)
+    if not folder.exists():
+        raise BadInput(
+            f"'{folder}' is missing although training '{job.id}' is past update {step}. "
+            f"Fix: delete '{job.directory}' to train again."
+        )
+    _verify(folder, {**manifest, "step": step})
+    return Checkpoint(step, str(folder), job.adapter, file_hash(folder / MANIFEST))
+
+
+def _checkpoint_folder(job: TrainingJob, step: int) -> Path:
+    return Path(job.directory) / f"step-{step:05d}"
+
+
+def _verify(folder: Path, about: Manifest) -> None:
+    """BadInput unless every file of a folder is as it was written, by the job that `about` describes."""
+    found = verify(folder) or {}
+    if any(found.get(name) != value for name, value in about.items()):
+        raise BadInput(
+            f"'{folder}' is of another training or update than its place says. "
+            f"Fix: delete '{folder.parent}' to train again."
+        )
 
 
 def save_state(
-    directory: Path, weights: Mapping[str, torch.Tensor], optimizer: torch.optim.Optimizer, steps: list[TrainingStep]
+    directory: Path,
+    weights: Mapping[str, torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    steps: list[TrainingStep],
+    manifest: Manifest,
 ) -> None:
     """Save what the next update depends on, after the last update of `steps`; older states are removed."""
     name = f"resume-{len(steps):05d}"
@@ -105,6 +138,7 @@ def save_state(
         save_file(tensors, folder / "weights.safetensors")
         torch.save(optimizer.state_dict(), folder / "optimizer.pt")
         write_json(folder / "state.json", {"steps": [asdict(step) for step in steps]})
+        seal(folder, {**manifest, "step": len(steps)})
 
     write_folder(directory / name, fill)
     for older in directory.glob("resume-*"):
@@ -113,13 +147,17 @@ def save_state(
 
 
 def load_state(
-    directory: Path, weights: Mapping[str, torch.Tensor], optimizer: torch.optim.Optimizer
+    directory: Path, weights: Mapping[str, torch.Tensor], optimizer: torch.optim.Optimizer, manifest: Manifest
 ) -> list[TrainingStep]:
-    """Put the newest state into `weights` and `optimizer` and return the updates done; without a state, none."""
+    """Put the newest state into `weights` and `optimizer` and return the updates done; without a state, none.
+
+    BadInput for a state that is damaged or another job's.
+    """
     states = sorted(directory.glob("resume-*"))
     if not states:
         return []
     folder = states[-1]
+    _verify(folder, {**manifest, "step": int(folder.name.removeprefix("resume-"))})
     saved = load_file(folder / "weights.safetensors")
     if saved.keys() != weights.keys():
         raise BadInput(

@@ -17,6 +17,7 @@ from typing import Final, Generic, TypeVar
 from pydantic import BaseModel
 
 from inoc.atomic import write_atomic
+from inoc.backends.manifest import read_sealed, sealed
 from inoc.backends.openai_server.options import HostedOptions
 from inoc.backends.openai_server.turns import ROLES, to_messages
 from inoc.backends.protocols import AdapterSettings, Checkpoint, TrainingEvent, TrainingJob, TrainingStep
@@ -94,10 +95,10 @@ def fine_tune(service: Service, model: str, job: TrainingJob, options: HostedOpt
         file = "inoc.jsonl", rows
         upload = service.call(lambda client: client.files.create(file=file, purpose="fine-tune"), lambda kept: kept.id)
         record.file = service.wait(upload)
-        write_atomic(path, record.model_dump_json())
+        write_atomic(path, sealed(record.model_dump()))
     if record.job is None:
         record.job = _find_job(service, record.file) or _create_job(service, request | {"training_file": record.file})
-        write_atomic(path, record.model_dump_json())
+        write_atomic(path, sealed(record.model_dump()))
     yield from _follow(service, record.job, job, options.poll_seconds)
 
 
@@ -139,7 +140,7 @@ def _read_record(path: Path, asked: str) -> _Record:
     if not path.exists():
         return _Record(asked=asked)
     try:
-        record = _Record.model_validate_json(path.read_bytes())
+        record = _Record.model_validate(read_sealed(path))
     except ValueError:
         raise BadInput(
             f"{path}, which names the fine-tuning job, cannot be read. Fix: restore it, or delete it to start over."

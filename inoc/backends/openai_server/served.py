@@ -5,6 +5,7 @@ from typing import Final
 
 from pydantic import BaseModel
 
+from inoc.backends.manifest import Verifier
 from inoc.backends.protocols import Checkpoint
 from inoc.errors import BackendRejected
 from inoc.hashing import content_hash, file_hash
@@ -42,6 +43,7 @@ class Served:
         self._served_name = served_name
         self._base: ServedModel | None = None
         self._loaded: dict[str, str] = {}
+        self._verifier = Verifier()
 
     def list(self) -> tuple[ServedModel, ...]:
         """/v1/models; BackendUnavailable within seconds where no server answers."""
@@ -87,6 +89,8 @@ class Served:
                 f"the fully fine-tuned model {location} cannot be loaded into {self._service.where}. "
                 "Fix: serve it and set backend.options.served_name."
             )
+        if Path(location).is_dir():  # else the server has the files, and this machine does not
+            self._verifier.check(checkpoint)
         name = adapter_name(location)
         body = {"lora_name": name, "lora_path": location}
         try:

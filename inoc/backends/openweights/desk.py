@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from inoc.backends.manifest import Verifier
 from inoc.backends.openweights import bundle, wire
 from inoc.backends.openweights.command import FILES, PREPARE, SOURCE, Kind, image_of, install_line
 from inoc.backends.openweights.follow import Event, failure, follow, leave
@@ -44,6 +45,7 @@ class Desk:
     _seen: dict[str, object] = field(default_factory=dict[str, object])
     _folders: dict[str, tuple[str, Path]] = field(default_factory=dict[str, tuple[str, Path]])
     _zips: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    _verifier: Verifier = field(default_factory=Verifier)
 
     def setup(self, sampling: Sampling | None) -> wire.Json:
         """What the worker needs besides the requests."""
@@ -85,7 +87,8 @@ class Desk:
     def adapters(self, checkpoints: Iterable[Checkpoint | None]) -> dict[str, str]:
         """For every checkpoint's location the name of its folder on the worker, by content.
 
-        BadInput for a location that is not a local folder, or is too large to send.
+        BadInput for a location that is not a local folder, is too large to send, or has files that are not as they were
+        written.
         """
         names: dict[str, str] = {}
         for checkpoint in checkpoints:
@@ -100,6 +103,7 @@ class Desk:
                     )
                 if checkpoint.adapter.kind == "full":
                     check_size(folder, self.options, f"the checkpoint '{location}'", "score it where it is")
+                self._verifier.check(checkpoint)
                 self._folders[location] = f"adapter-{bytes_hash(bundle.zip_folder(folder))[:24]}", folder
             names[location] = self._folders[location][0]
         return names

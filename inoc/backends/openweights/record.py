@@ -1,17 +1,17 @@
 """`openweights.json` in a training's directory: which job on the server it is."""
 
-import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, cast
 
 from inoc.atomic import write_atomic
+from inoc.backends.manifest import read_sealed, sealed
 from inoc.backends.protocols import TrainingJob
 from inoc.errors import BadInput, OtherSettings
-from inoc.reading import read_json
 
 RECORD: Final = "openweights.json"
-SCHEMA: Final = "inoc.openweights/1"
+SCHEMA: Final = "inoc.openweights/2"
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,13 @@ def claim(job: TrainingJob, record: Record) -> Record | None:
 
 def write_record(job: TrainingJob, record: Record) -> None:
     """Write the file into the training's directory."""
-    text = json.dumps({"schema": SCHEMA, **asdict(record)}, indent=1) + "\n"
-    write_atomic(Path(job.directory) / RECORD, text)
+    write_atomic(Path(job.directory) / RECORD, sealed({"schema": SCHEMA, **asdict(record)}))
 
 
 def read_record(path: Path) -> Record:
     """The content of the file; BadInput where it is damaged."""
     try:
-        fields = cast(dict[str, str], read_json(path))
+        fields = cast(Mapping[str, str], read_sealed(path))
         return Record(fields["job"], fields["content"], fields["questions"], fields["choice"])
-    except (BadInput, KeyError, TypeError):
+    except (BadInput, KeyError):
         raise BadInput(f"'{path}' cannot be read. Fix: restore it, or delete it to fetch the training again.") from None

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from inoc.backends.manifest import MANIFEST, verify
 from inoc.backends.openweights import bundle, wire
 from inoc.backends.openweights.command import QUESTIONS, REQUESTS
 from inoc.backends.openweights.desk import Desk
@@ -18,8 +19,8 @@ from inoc.backends.openweights.follow import Event
 from inoc.backends.openweights.record import Record, claim, write_record
 from inoc.backends.protocols import Checkpoint, CheckpointAnswers, Completion, TrainingEvent, TrainingJob, TrainingStep
 from inoc.backends.training import check_job
-from inoc.errors import BackendRejected, BadResult
-from inoc.hashing import bytes_hash
+from inoc.errors import BackendRejected, BadInput, BadResult
+from inoc.hashing import bytes_hash, file_hash
 
 log = logging.getLogger("inoc.backends.openweights")
 
@@ -122,19 +123,29 @@ def read_steps(event: Event) -> list[TrainingStep]:
 
 
 def fetch(desk: Desk, job: TrainingJob, event: Event) -> Checkpoint:
-    """A checkpoint as a folder in the job's directory; an existing one is not fetched again."""
+    """A checkpoint as a folder in the job's directory, its files verified; a whole one is not fetched again."""
     step = int(cast(int, event.data["step"]))
     directory = Path(job.directory)
     folder, mark = directory / f"step-{step:05d}", f"{event.data.get('sha256')}\n"
     told = directory / f".step-{step:05d}.sha256"
-    if not (folder / "manifest.json").is_file() or not told.is_file() or told.read_text() != mark:
+    if not told.is_file() or told.read_text() != mark or not _whole(folder):
         bundle.unzip(desk.service.content(event.data), folder)
-        if not (folder / "manifest.json").is_file() or not any(folder.glob("*.safetensors")):
+        if not _whole(folder):
             raise BadResult(
-                f"the checkpoint of update {step} of the job {event.job} lacks its weights or its manifest."
+                f"the checkpoint of update {step} of the job {event.job} lacks its weights or its manifest, or its "
+                "files differ from their hashes."
             )
         told.write_text(mark)
-    return Checkpoint(step, str(folder), job.adapter)
+    return Checkpoint(step, str(folder), job.adapter, file_hash(folder / MANIFEST))
+
+
+def _whole(folder: Path) -> bool:
+    """Whether a checkpoint's folder has weights, and all files are as they were written."""
+    try:
+        manifest = verify(folder)
+    except BadInput:
+        return False
+    return manifest is not None and "files" in manifest and any(folder.glob("*.safetensors"))
 
 
 def read_answers(desk: Desk, job: TrainingJob, event: Event) -> CheckpointAnswers:

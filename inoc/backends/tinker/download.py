@@ -1,6 +1,5 @@
 """A trained adapter from the service as a PEFT folder."""
 
-import json
 import logging
 import shutil
 from collections.abc import Mapping
@@ -10,26 +9,27 @@ from typing import Final, cast
 from urllib.request import urlopen
 
 from inoc.atomic import write_folder
+from inoc.backends.manifest import MANIFEST, seal
 from inoc.backends.protocols import AdapterSettings, Checkpoint
 from inoc.backends.tinker.service import Service
 from inoc.backends.tinker.train import training_weights
 from inoc.errors import BackendUnavailable, BadInput, BadResult
+from inoc.hashing import file_hash
 from inoc.reading import read_json
 from inoc.values import Scalar
 
 log = logging.getLogger("inoc.backends.tinker")
 
 WANTED: Final = ("adapter_config.json", "adapter_model.safetensors")
-MANIFEST: Final = "tinker.json"
 
 
 def download(service: Service, checkpoint: Checkpoint, directory: Path, base: Mapping[str, Scalar]) -> Checkpoint:
     """Export a checkpoint on the service and fetch its files into a new folder: a local checkpoint for PEFT.
 
-    `tinker.json` in the folder records the origin, the base model and the adapter's settings. They are read from the
-    exported configuration, the only place where the service says its alpha; a difference from what was recorded in
-    training is a warning. BadInput without an adapter on the service or with an existing directory, BadResult for an
-    export that lacks a file or names one outside the folder.
+    `manifest.json` in the folder records the files' hashes, the origin, the base model and the adapter's settings. They
+    are read from the exported configuration, the only place where the service says its alpha; a difference from what
+    was recorded in training is a warning. BadInput without an adapter on the service or with an existing directory,
+    BadResult for an export that lacks a file or names one outside the folder.
     """
     if checkpoint.location is None:
         raise BadInput("step 0 is the base model, which has no adapter. Fix: download a trained checkpoint.")
@@ -57,14 +57,14 @@ def download(service: Service, checkpoint: Checkpoint, directory: Path, base: Ma
             "adapter": asdict(exported_adapter(folder / WANTED[0])),
             "recorded_adapter": asdict(checkpoint.adapter),
         }
-        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        seal(folder, manifest)
 
     directory.parent.mkdir(parents=True, exist_ok=True)
     write_folder(directory, fill)
     adapter = exported_adapter(directory / WANTED[0])
     if adapter != checkpoint.adapter:
         log.warning("the adapter's configuration says %s, but %s was recorded", adapter, checkpoint.adapter)
-    return Checkpoint(checkpoint.step, str(directory), adapter)
+    return Checkpoint(checkpoint.step, str(directory), adapter, file_hash(directory / MANIFEST))
 
 
 def fetch(url: str, target: Path, timeout: float) -> None:

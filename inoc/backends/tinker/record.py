@@ -4,6 +4,7 @@ Weights and optimizer state stay on the service; the file names the newest of th
 complete or absent.
 """
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,6 +14,7 @@ from typing import Final
 from pydantic import BaseModel, field_validator
 
 from inoc.atomic import write_atomic
+from inoc.backends.manifest import read_sealed, sealed
 from inoc.backends.protocols import AdapterSettings, Checkpoint, TrainingJob, TrainingStep
 from inoc.backends.tinker.adapter import OPTIMIZER, ServiceAdapter
 from inoc.errors import BadInput, OtherSettings
@@ -29,7 +31,7 @@ NOT_HASHED: Final = (
 class Record(BaseModel):
     """The file's content. `differs` lists where the service differs from what the experiment asks for."""
 
-    schema_name: str = "inoc.tinker/1"
+    schema_name: str = "inoc.tinker/2"
     settings: dict[str, str]
     adapter: AdapterSettings
     differs: tuple[str, ...]
@@ -64,9 +66,9 @@ def open_record(job: TrainingJob, base: Mapping[str, Scalar], service: ServiceAd
     if not path.exists():
         return Record(settings=settings, adapter=service.settings, differs=service.differences)
     try:
-        record = Record.model_validate_json(path.read_bytes())
+        record = Record.model_validate(read_sealed(path))
     except ValueError:
-        raise BadInput(f"'{path}' cannot be read. Fix: restore it, or delete it to train again.") from None
+        raise BadInput(f"'{path}' is damaged. Fix: restore it, or delete it to train again.") from None
     differing = [name for name in settings if record.settings.get(name) != settings[name]]
     if differing:
         raise OtherSettings(
@@ -78,7 +80,7 @@ def open_record(job: TrainingJob, base: Mapping[str, Scalar], service: ServiceAd
 
 def write_record(record: Record, directory: Path) -> None:
     """Replace the file in the job's directory."""
-    write_atomic(directory / FILE, record.model_dump_json(indent=1))
+    write_atomic(directory / FILE, sealed(json.loads(record.model_dump_json())))
 
 
 def fingerprints(job: TrainingJob, base: Mapping[str, Scalar]) -> dict[str, str]:

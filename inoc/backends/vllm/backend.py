@@ -133,7 +133,7 @@ class VllmBackend(TokenBackend[Options]):
         for checkpoint in checkpoints:
             if checkpoint is None or checkpoint.location is None:
                 continue
-            self.files.check_base(checkpoint.location)
+            self.files.check_checkpoint(checkpoint)
             if checkpoint.adapter.kind == "lora" and checkpoint.location not in self._adapters:
                 self._adapters[checkpoint.location] = read_adapter(checkpoint.location)
 
