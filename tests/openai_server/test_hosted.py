@@ -1,6 +1,5 @@
 """The hosted API as sampler and trainer, and the chat client, against scripted services."""
 
-import json
 import math
 import os
 import signal
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from servers.fine_tuning_server import FineTuningServer
 from servers.openai_stub import Call, Reply, StubServer, error_reply, json_reply
 
+from inoc.backends.manifest import read_sealed, sealed
 from inoc.backends.openai_server.hosted import OpenAIBackend
 from inoc.backends.openai_server.turns import TurnTokenizer, to_messages
 from inoc.backends.protocols import (
@@ -249,8 +249,8 @@ def test_a_lost_reply_creates_no_second_job(tmp_path: Path) -> None:
 def test_killed_between_creating_and_writing_down(service: FineTuningServer, tmp_path: Path) -> None:
     backend = open_backend(service.url)
     train(backend, make_job(tmp_path))
-    record = json.loads((tmp_path / "openai_job.json").read_text())
-    (tmp_path / "openai_job.json").write_text(json.dumps(record | {"job": None}))
+    path = tmp_path / "openai_job.json"
+    path.write_text(sealed({**read_sealed(path), "job": None}))
     train(backend, make_job(tmp_path))
     assert len(service.jobs) == len(service.files) == 1
     (tmp_path / "openai_job.json").write_text("{")
