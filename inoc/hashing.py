@@ -28,6 +28,12 @@ def bytes_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def keyed_seed(seed: int, name: str, bits: int = 31) -> int:
+    """The seed, below 2**bits, of the random stream of this name; the only formula for engines that draw themselves."""
+    digest = hashlib.sha256(f"{seed}\0{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> (64 - bits)
+
+
 def file_hash(path: Path) -> str:
     """The SHA-256 of a file's content, 64 hex digits, read in blocks."""
     with path.open("rb") as stream:

@@ -19,12 +19,11 @@ from inoc.atomic import write_atomic
 from inoc.backends.protocols import Checkpoint
 from inoc.errors import BadInput
 from inoc.hashing import bytes_hash, canonical_json, file_hash
+from inoc.reading import read_json
 
 log = logging.getLogger("inoc.backends")
 
 MANIFEST: Final = "manifest.json"
-LARGEST: Final = 2**26
-"""Bytes of a manifest or record that are read at most."""
 RESTORE: Final = "restore the folder from a copy, or delete the run's folder and train the run again"
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -57,11 +56,15 @@ def sealed(fields: Mapping[str, object]) -> str:
 
 
 def read_sealed(path: Path) -> Mapping[str, object]:
-    """The fields of a record; ValueError for a file that differs from its hash, or has none."""
+    """The fields of a record; BadInput for a file that differs from its hash, or has none."""
     content = _read_object(path)
     fields = {name: value for name, value in content.items() if name != "sha256"}
-    if content.get("sha256") != _own_hash(fields):
-        raise ValueError("it differs from its hash" if "sha256" in content else "it has no hash")
+    try:
+        whole = content.get("sha256") == _own_hash(fields)
+    except ValueError:  # NaN, which no record holds
+        whole = False
+    if not whole:
+        raise BadInput(f"'{path}' is damaged: it differs from its own hash. Fix: restore it from a copy.")
     return fields
 
 
@@ -110,13 +113,11 @@ def verify(folder: Path, content: str | None = None) -> Manifest | None:
         raise BadInput(
             f"'{path}' does not list the hashes of the files ({error.errors()[0]['msg']}). Fix: {RESTORE}."
         ) from None
-    except ValueError as error:
-        raise BadInput(f"'{path}' cannot be read: {error}. Fix: {RESTORE}.") from None
     if content is not None and file_hash(path) != content:
         raise BadInput(f"'{folder}' does not hold the weights that its run recorded. Fix: {RESTORE}.")
     for name, digest in manifest.files.items():
         if not _plain(name) or not DIGEST.fullmatch(digest):
-            raise BadInput(f"'{path}' names {name!r}, which is no file of its folder. Fix: {RESTORE}.")
+            raise BadInput(f"'{path}' names {name!r}, which is not a file of its folder. Fix: {RESTORE}.")
         if name not in there:
             raise BadInput(f"'{folder}' lacks {name}. Fix: {RESTORE}.")
     for name in there:
@@ -168,11 +169,7 @@ def _state(folder: Path) -> State:
 
 
 def _own_hash(fields: Mapping[str, object]) -> str:
-    """The hash of a record's fields; ValueError for what no record holds (NaN, lone surrogates, deep nesting)."""
-    try:
-        return bytes_hash(canonical_json(fields).encode())
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    return bytes_hash(canonical_json(fields).encode())
 
 
 def _plain(name: str) -> bool:
@@ -181,17 +178,8 @@ def _plain(name: str) -> bool:
 
 
 def _read_object(path: Path) -> dict[str, object]:
-    """A JSON object; ValueError for anything else."""
-    try:
-        with path.open("rb") as stream:
-            text = stream.read(LARGEST + 1)
-        if len(text) > LARGEST:
-            raise ValueError(f"it has more than {LARGEST >> 20} MiB")
-        content = json.loads(text)
-    except OSError as error:
-        raise ValueError(error.strerror or type(error).__name__) from None
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    """A JSON object; BadInput for anything else."""
+    content = read_json(path, f"{RESTORE}.")
     if not isinstance(content, dict):
-        raise ValueError("it is no JSON object")
+        raise BadInput(f"'{path}' is not a JSON object. Fix: {RESTORE}.")
     return cast(dict[str, object], content)

@@ -6,7 +6,7 @@ from http.client import HTTPException
 from typing import Final, NamedTuple
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from inoc.errors import BackendUnavailable, BadInput
 
@@ -45,7 +45,7 @@ class Remote(NamedTuple):
         parts = urlsplit(url)
         where = f"{parts.scheme}://{parts.netloc}"
         try:
-            with urlopen(Request(url, headers=dict(headers)), timeout=PROBE_SECONDS) as reply:
+            with build_opener(_Stay).open(Request(url, headers=dict(headers)), timeout=PROBE_SECONDS) as reply:
                 reply.read(1000)
         except HTTPError as error:
             if error.code in (401, 403, 429):
@@ -63,6 +63,13 @@ class Remote(NamedTuple):
                 f"no {self.name} answers at {where} within {PROBE_SECONDS:.0f} s. "
                 f"Fix: check {self.url_setting} and the network."
             ) from None
+
+
+class _Stay(HTTPRedirectHandler):
+    """Follows no redirect: it would carry the headers to another address."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
 
 
 def one_line(text: str, keys: Iterable[str]) -> str:

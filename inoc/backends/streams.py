@@ -5,13 +5,12 @@ from hashlib import sha256
 import numpy as np
 
 from inoc.backends.protocols import SampleRequest
+from inoc.hashing import keyed_seed
 
 
 def stream_seed(seed: int | None, request: SampleRequest, bits: int = 31) -> int | None:
     """The seed, below 2**bits, of a request's stream, for an engine that draws itself; None without a seed."""
-    if seed is None:
-        return None
-    return int.from_bytes(_digest(f"{seed}\0{request.stream_name}")[:8], "little") >> (64 - bits)
+    return None if seed is None else keyed_seed(seed, request.stream_name, bits)
 
 
 def uniform_stream(seed: int, name: str) -> np.random.Generator:

@@ -1,12 +1,12 @@
 """Answers of a chat model behind /v1/chat/completions: for the hosted backend."""
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel
 
 from inoc.errors import BackendRejected, BadInput
+from inoc.hashing import keyed_seed
 from inoc.services.client import Service
 from inoc.values import Sampling
 
@@ -91,8 +91,7 @@ class ChatClient:
         if n > 1:
             body["n"] = n
         if sampling.seed is not None:
-            digest = hashlib.sha256(f"{sampling.seed}\0{key}".encode()).digest()
-            body["seed"] = int.from_bytes(digest[:4], "little") >> 1
+            body["seed"] = keyed_seed(sampling.seed, key)
         limit = self._limit
         try:
             return await self._post(body | {limit: sampling.max_tokens}, n)

@@ -1,4 +1,4 @@
-"""One client of one OpenAI-compatible HTTP service: concurrency, rate limit, retries, clear errors."""
+"""One client of one OpenAI-compatible HTTP service: concurrency, rate limit, retries, bounds, clear errors."""
 
 import asyncio
 import itertools
@@ -13,29 +13,34 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 from inoc.errors import BackendRejected, BackendUnavailable, BadResult, InocError
+from inoc.services.replies import capped
 from inoc.services.retries import Budget, RequestFailed, RequestRefused, Transient, retry_after
 from inoc.services.settings import ServiceSettings
 
 if TYPE_CHECKING:
+    from httpx2 import Response
     from openai import APIError, AsyncOpenAI
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 POOL_SIZE: Final = 64
 """Most connections per connection pool."""
+UNANSWERED: Final = 10
+"""Requests in a row without an answer after which the service is given up; `concurrency` where that is more."""
 
 
 class Service:
     """A client of one service: an event loop in a background thread with `openai.AsyncOpenAI` clients on it.
 
     Retries happen here, not in the SDK, because every attempt must pass the rate limit. The key is kept in the
-    client only and removed from every message. Close it (or use `with`) to end its thread and connections.
+    client only and removed from every message. Redirects are not followed: they would carry prompts and key to another
+    address. Close it (or use `with`) to end its thread and connections.
 
     Args:
         settings: Address, key and limits.
 
     Raises:
-        BadInput: The address is invalid.
+        BadInput: The address is invalid, or the key is not bound to its host.
         BackendUnavailable: A library or the key is missing.
     """
 
@@ -65,6 +70,9 @@ class Service:
                 max_retries=0,
                 timeout=httpx2.Timeout(settings.timeout, connect=min(10.0, settings.timeout / 2)),
                 http_client=openai.DefaultAsyncHttpxClient(
+                    follow_redirects=False,
+                    headers={"accept-encoding": "identity"},
+                    event_hooks={"response": [self._bound]},
                     limits=httpx2.Limits(max_connections=None, max_keepalive_connections=POOL_SIZE),
                     verify=parts.scheme == "https",
                     # a server on this machine is not reached through the environment's proxy
@@ -80,6 +88,7 @@ class Service:
             burst = max(1.0, 0.1 * rate)
             self._limiter = aiolimiter.AsyncLimiter(burst, burst / rate)
         self._quiet_until = 0.0
+        self._unanswered = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="inoc-service", daemon=True)
         self._thread.start()
@@ -180,7 +189,8 @@ class Service:
 
         Raises:
             RequestFailed, RequestRefused: This request failed; others may succeed.
-            BackendUnavailable, BackendRejected: Every other request would fail too.
+            BackendUnavailable, BackendRejected: Every other request would fail too, or none of the last ones had an
+                answer.
             BadResult: The reply was malformed twice.
         """
         from tenacity import AsyncRetrying, retry_if_exception_type
@@ -189,7 +199,7 @@ class Service:
         budget, retry = Budget(settings), retry_if_exception_type(Transient)
         retrying = AsyncRetrying(retry=retry, stop=budget.stop, wait=budget.wait, reraise=True)
         try:
-            return await retrying(self._attempt, send, parse, settings)
+            return await retrying(self._attempt, send, parse, settings, budget)
         except Transient as error:
             final = error
         if final.kind == "malformed":
@@ -203,25 +213,40 @@ class Service:
                 f"{self.where} still limits the rate of requests (429) after {settings.patience:g} s. "
                 "Fix: lower requests_per_minute or concurrency, or run the same command later."
             )
-        raise RequestFailed(f"{self.where}: {final.message}, {settings.attempts} times in a row")
+        self._unanswered += 1
+        if self._unanswered >= max(self.settings.concurrency, UNANSWERED):
+            raise BackendUnavailable(
+                f"{self.where} answered none of the last {self._unanswered} requests ({final.message}). "
+                "Fix: check the service and run the same command later; what has arrived is kept."
+            )
+        times = "once" if budget.tries == 1 else f"{budget.tries} times in a row"
+        raise RequestFailed(f"{self.where}: {final.message}, {times}")
 
     async def _attempt(
         self,
         send: Callable[["AsyncOpenAI"], Awaitable[Item]],
         parse: Callable[[Item], Result],
         settings: ServiceSettings,
+        budget: Budget,
     ) -> Result:
         while (quiet := self._quiet_until - self._loop.time()) > 0:
             await asyncio.sleep(quiet)
         if self._limiter is not None:
             await self._limiter.acquire()
+        began, seconds = self._loop.time(), min(settings.timeout, budget.seconds)
         try:
-            async with asyncio.timeout(settings.timeout):
+            async with asyncio.timeout(seconds):
                 reply = await send(next(self._next_client))
         except TimeoutError:
-            raise Transient("fault", f"no answer within {settings.timeout:g} s") from None
+            raise Transient("fault", f"no answer within {seconds:.3g} s") from None
         except self._openai.APIError as error:
-            raise self._classify(error) from None
+            failure = self._classify(error)
+            if not isinstance(failure, Transient):
+                self._unanswered = 0
+            raise failure from None
+        finally:
+            budget.spent = self._loop.time() - began
+        self._unanswered = 0
         try:
             return parse(reply)
         except ValueError as error:
@@ -260,6 +285,18 @@ class Service:
         if status in (400, 413, 422) and error.code not in ("unsupported_parameter", "unsupported_value"):
             return RequestRefused(f"{self.where} rejected the request ({status}): {said}")
         return BackendRejected(f"{self.where} rejected the request ({status}): {said}")
+
+    async def _bound(self, response: "Response") -> None:
+        """Refuse a redirect, and cap the bytes of a reply before it is read."""
+        if response.has_redirect_location:
+            to = urlsplit(response.headers["location"])
+            raise BackendRejected(
+                f"{self.where} redirects to {self.clean(to.netloc) or 'another path'} ({response.status_code}), which "
+                "would get the prompts and the key. Fix: set the url to the service's own address."
+            )
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise Transient("malformed", "it is compressed although that was not asked for")
+        response.stream = capped(response.stream, self.settings.reply_mb)
 
     def clean(self, text: str) -> str:
         """`text` in one short line, without anything that looks like a key."""

@@ -35,7 +35,12 @@ class Budget:
 
     Server faults may use all attempts, a refused connection three (a few seconds), a malformed reply two (each is
     paid for). `patience` limits the wait for a service that is busy or takes no connections, which a client at its own
-    limits meets too; a single attempt waits for neither connection.
+    limits meets too; a single attempt waits for neither connection. All else ends with `deadline`.
+
+    Attributes:
+        seconds: What is left of `deadline`.
+        spent: Seconds of the last attempt.
+        tries: Attempts so far.
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
@@ -43,16 +48,18 @@ class Budget:
 
         more = settings.attempts - 1
         self._more = more > 0
+        self.seconds, self.spent, self.tries = settings.deadline, 0.0, 0
         self._left = {"fault": more, "unreached": 0, "dead": min(2, more), "malformed": min(1, more)}
         self._patience = settings.patience
         self._wait = wait_random_exponential(multiplier=settings.backoff, max=8.0, min=settings.backoff / 2)
 
     def stop(self, state: "RetryCallState") -> bool:
-        error = _error_of(state)
+        error, self.tries = _error_of(state), state.attempt_number
         if error.kind == "busy" or (error.kind == "unreached" and self._more):
             return (state.seconds_since_start or 0.0) + (error.wait or 0.0) > self._patience
         self._left[error.kind] -= 1
-        return self._left[error.kind] < 0
+        self.seconds -= self.spent
+        return self._left[error.kind] < 0 or self.seconds <= 0
 
     def wait(self, state: "RetryCallState") -> float:
         error = _error_of(state)

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from inoc.errors import BackendUnavailable, BadInput
+from inoc.services.keys import check_key
 
 HOSTED_URL: Final = "https://api.openai.com/v1"
 Count = Annotated[int, Field(ge=1, strict=True)]
@@ -21,11 +22,15 @@ class ServiceSettings:
     Attributes:
         url: Base URL ending in /v1; None means OPENAI_BASE_URL, else the hosted OpenAI API.
         key_env: Name of the environment variable that holds the key. Only the hosted API and OPENAI_BASE_URL
-            get OPENAI_API_KEY by default: an experiment file must not send a key elsewhere unnoticed.
+            get OPENAI_API_KEY by default; which variable may go to which host is for the user to say
+            (`inoc.services.keys`), not for an experiment file.
         concurrency: Requests in flight at once.
         requests_per_minute: Most attempts per minute, retries included; spread evenly (bursts of 0.1 s at most).
         timeout: Seconds one attempt may take.
         attempts: Attempts per request for timeouts, dropped connections and server errors.
+        deadline: Seconds one request may wait for its answer in all attempts together. Waits that `patience` bounds
+            and those of the own rate limit are not counted.
+        reply_mb: Megabytes of one reply; a longer one is cut off and counts as malformed.
         patience: Seconds a request may wait for a service that limits the rate (429) or takes no connection in time.
         backoff: First wait between attempts in seconds; doubles up to 8 s, with jitter. A retry-after header
             takes precedence.
@@ -37,6 +42,8 @@ class ServiceSettings:
     requests_per_minute: Positive | None = None
     timeout: Positive = 120.0
     attempts: Count = 6
+    deadline: Positive = 300.0
+    reply_mb: Count = 64
     patience: Positive = 600.0
     backoff: Positive = 0.5
 
@@ -67,11 +74,14 @@ class ServiceSettings:
             (variable, key), or (None, "none") for a service that is used without a key.
 
         Raises:
+            BadInput: The variable is not bound to this host.
             BackendUnavailable: A key is needed and is missing or malformed.
         """
         host = urlsplit(self.address()).hostname
         hosted = host == urlsplit(HOSTED_URL).hostname
         name = self.key_env or ("OPENAI_API_KEY" if hosted or self.url is None else None)
+        if name is not None:
+            check_key(name, self.address())
         key = os.environ.get(name, "").strip() if name else ""
         if name is None or (not key and not hosted and self.key_env is None):
             return None, "none"

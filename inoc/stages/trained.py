@@ -60,6 +60,8 @@ def read_record(folder: Path) -> Trained | None:
         why = f"{error.error_count()} fields"
     except (OSError, ValueError) as error:
         why = str(error)
+    except BadInput:
+        why = "it differs from its own hash, or is no JSON"
     raise BadInput(f"{path} is damaged ({why}). Fix: restore it, or delete it and run `inoc train` again.")
 
 

@@ -82,7 +82,7 @@ def test_a_hostile_manifest_names_only_files_of_its_folder(folder: Path, name: s
         manifest["files"][name] = "0" * 64  # type: ignore[index]
 
     rewrite(folder, add)
-    with pytest.raises(BadInput, match="no file of its folder"):
+    with pytest.raises(BadInput, match="not a file of its folder"):
         verify(folder)
 
 

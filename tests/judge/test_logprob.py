@@ -208,6 +208,7 @@ def test_hopeless_errors_stop_at_once_and_show_no_key(
     serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reply: Reply, error: type, words: str
 ) -> None:
     monkeypatch.setenv("MY_KEY", "secret-key-123456")
+    monkeypatch.setenv("INOC_KEYS", "MY_KEY=127.0.0.1")
     stub = serve(lambda call: reply)
     with pytest.raises(error, match=words) as caught:
         list(make(stub, tmp_path, key_env="MY_KEY", concurrency=2).judge(requests(30)))
@@ -314,6 +315,7 @@ def test_injected_instructions_stay_data(serve, tmp_path: Path) -> None:
 def test_a_missing_key_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BackendUnavailable, match="OPENAI_API_KEY is not set"):
         open_judge("logprob", "German", {"cache": str(tmp_path / "c")})
+    monkeypatch.setenv("INOC_KEYS", "NO_SUCH_KEY=api.openai.com")
     with pytest.raises(BackendUnavailable, match="NO_SUCH_KEY is not set"):
         open_judge("logprob", "German", {"cache": str(tmp_path / "c"), "key_env": "NO_SUCH_KEY"})
 

@@ -190,12 +190,14 @@ def test_where_keys_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "  k-1 \n")
     assert ServiceSettings().key() == ("OPENAI_API_KEY", "k-1")
     assert ServiceSettings(url=far).key() == (None, "none"), "a key goes to another address only when named"
-    assert ServiceSettings(url=far, key_env="OPENAI_API_KEY").key() == ("OPENAI_API_KEY", "k-1")
+    with pytest.raises(BadInput, match="OPENAI_API_KEY is not sent to judge.example"):
+        ServiceSettings(url=far, key_env="OPENAI_API_KEY").key()
     monkeypatch.setenv("OPENAI_BASE_URL", far)
     assert ServiceSettings().address() == far
     assert ServiceSettings().key() == ("OPENAI_API_KEY", "k-1")
     monkeypatch.delenv("OPENAI_API_KEY")
     assert ServiceSettings().key() == (None, "none")
+    monkeypatch.setenv("INOC_KEYS", "OTHER=judge.example")
     monkeypatch.setenv("OTHER", "k\u00e9y")
     with pytest.raises(BackendUnavailable, match="OTHER holds characters") as caught:
         ServiceSettings(url=far, key_env="OTHER").key()
@@ -204,6 +206,7 @@ def test_where_keys_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_keys_are_in_no_representation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "very-secret-key")
+    monkeypatch.setenv("INOC_KEYS", "MY_KEY=127.0.0.1")
     with Service(ServiceSettings(url="http://127.0.0.1:9/v1", key_env="MY_KEY")) as service:
         assert "very-secret" not in repr(service) + repr(service.settings) + str(service.where) + service.url
         assert service.clean("bad key very-secret-key\n at  all") == "bad key *** at all"

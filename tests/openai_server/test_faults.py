@@ -267,6 +267,7 @@ def test_unknown_model_and_missing_or_wrong_key(tiny: Path, connect, monkeypatch
         with pytest.raises(BackendRejected, match=r"does not serve 'tiny'; it serves other-model.*served_name"):
             connect(server.url).check()
         connect(server.url, served_name=None).check()  # found by its path
+    monkeypatch.setenv("INOC_KEYS", "MY_KEY=127.0.0.1")
     with pytest.raises(BackendUnavailable, match="MY_KEY is not set"):
         connect("http://127.0.0.1:9/v1", key_env="MY_KEY")
     monkeypatch.setenv("MY_KEY", "expired-key-1234")

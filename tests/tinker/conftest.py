@@ -17,10 +17,14 @@ from inoc.backends.tinker import TinkerBackend
 from inoc.testing import table_model, tiny_model
 from inoc.values import Scalar
 
+HERE = "TINKER_API_KEY=127.0.0.1,TINKER_API_KEY=localhost"
+"""The user allows the key for servers on this machine."""
+
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINKER_API_KEY", KEY)
+    monkeypatch.setenv("INOC_KEYS", HERE)
     monkeypatch.delenv("TINKER_BASE_URL", raising=False)
 
 
@@ -92,6 +96,7 @@ def connect(open_backend: Connect) -> Iterator[Connect]:
 def backend(server: TinkerServer, open_backend: Connect) -> Iterator[TinkerBackend]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINKER_API_KEY", KEY)
+        patch.setenv("INOC_KEYS", HERE)
         backend = open_backend(server.url)
         yield backend
         backend.close()
@@ -102,6 +107,7 @@ def trained(server: TinkerServer, open_backend: Connect, tmp_path_factory: pytes
     """One uninterrupted training."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINKER_API_KEY", KEY)
+        patch.setenv("INOC_KEYS", HERE)
         backend = open_backend(server.url)
         trained = Trained(backend, tmp_path_factory.mktemp("training"))
         backend.close()

@@ -134,7 +134,7 @@ def test_checkpoint_of_another_model_is_refused(
 ) -> None:
     folder = write_adapter(tiny, tmp_path / "foreign")
     (folder / "manifest.json").write_text(json.dumps({"base": {"model": "x", "weights": "0" * 64}}))
-    with pytest.raises(BadInput, match="other weights"):
+    with pytest.raises(BadInput, match="whose weights hash differs"):
         list(backend.score(with_checkpoint(requests[:1], Checkpoint(1, str(folder), ADAPTER), "foreign")))
 
 

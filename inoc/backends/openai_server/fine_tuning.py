@@ -141,7 +141,7 @@ def _read_record(path: Path, asked: str) -> _Record:
         return _Record(asked=asked)
     try:
         record = _Record.model_validate(read_sealed(path))
-    except ValueError:
+    except (BadInput, ValueError):
         raise BadInput(
             f"{path}, which names the fine-tuning job, cannot be read. Fix: restore it, or delete it to start over."
         ) from None

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from inoc.backends.manifest import Verifier
 from inoc.backends.protocols import Checkpoint
-from inoc.errors import BackendRejected
+from inoc.errors import BackendRejected, BackendUnavailable, BadResult
 from inoc.hashing import content_hash, file_hash
 from inoc.services import RequestRefused, Service
 
@@ -113,7 +113,7 @@ class Served:
                 self._service.wait(self._service.post("/unload_lora_adapter", body, lambda content: content, quick))
             except BackendRejected:
                 continue
-            except Exception:
+            except (BackendUnavailable, BadResult):
                 break
         self._loaded.clear()
 

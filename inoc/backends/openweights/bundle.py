@@ -18,6 +18,7 @@ SOURCE: Final = (
     "names.py",
     "options.py",
     "plugins.py",
+    "reading.py",
     "values.py",
     "backends/*.py",
     "backends/local/*.py",

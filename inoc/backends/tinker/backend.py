@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from inoc.backends.base import TokenBackend
-from inoc.backends.checks import ROUNDING
+from inoc.backends.checks import value_fault
 from inoc.backends.protocols import (
     Capabilities,
     Checkpoint,
@@ -195,12 +195,8 @@ def read_logprobs(request: ScoreRequest, reply: list[float | None] | BadResult) 
     if len(reply) != total:
         return BadResult(f"{request.id}: the service sent {len(reply)} log-probabilities for {total} tokens.")
     values = np.array([np.nan if value is None else value for value in reply[-wanted:]], np.float32)
-    wrong = np.flatnonzero(~np.isfinite(values) | (values > ROUNDING))
-    if wrong.size:
-        return BadResult(
-            f"{request.id}: the service sent the log-probability {values[wrong[0]]} at position {wrong[0]} "
-            f"({wrong.size} of {wanted} are missing, not finite or above 0)."
-        )
+    if fault := value_fault(values):
+        return BadResult(f"{request.id}: the service sent the {fault}.")
     return TokenLogprobs(request.id, values)
 
 
@@ -217,6 +213,6 @@ def read_sample(request: SampleRequest, reply: "SampleResponse", sampling: Sampl
     logprobs = None
     if sequence.logprobs is not None and sampling.temperature == 1 and sampling.top_p == 1:
         logprobs = np.array(sequence.logprobs[: len(ids)], np.float32)
-        if logprobs.shape != (len(ids),) or not (np.isfinite(logprobs) & (logprobs <= ROUNDING)).all():
+        if logprobs.shape != (len(ids),) or value_fault(logprobs):
             raise BadResult(f"{request.id}: the log-probabilities of the service's sample cannot be right.")
     return Completion(request.id, ids, "stop" if sequence.stop_reason == "stop" else "length", logprobs)

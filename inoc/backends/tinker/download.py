@@ -1,7 +1,6 @@
 """A trained adapter from the service as a PEFT folder."""
 
 import logging
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +19,8 @@ from inoc.values import Scalar
 
 log = logging.getLogger("inoc.backends.tinker")
 
+LARGEST: Final = 2**36
+"""Bytes of one file of an adapter that are fetched at most."""
 WANTED: Final = ("adapter_config.json", "adapter_model.safetensors")
 
 
@@ -68,10 +69,15 @@ def download(service: Service, checkpoint: Checkpoint, directory: Path, base: Ma
 
 
 def fetch(url: str, target: Path, timeout: float) -> None:
-    """Fetch a signed address, which is never shown: it gives access to the file."""
+    """Fetch a signed address of at most `LARGEST` bytes. The address is never shown: it gives access to the file."""
+    if not url.startswith(("https://", "http://")):
+        raise BadResult(f"the service gives an address for '{target.name}' that is not http(s).")
     try:
         with urlopen(url, timeout=timeout) as reply, target.open("wb") as file:
-            shutil.copyfileobj(reply, file)
+            while chunk := reply.read(2**20):
+                if file.tell() + len(chunk) > LARGEST:
+                    raise BadResult(f"'{target.name}' of the service has more than {LARGEST >> 30} GiB.")
+                file.write(chunk)
     except (OSError, ValueError) as error:
         raise BackendUnavailable(
             f"'{target.name}' cannot be fetched from the service ({type(error).__name__}). Fix: try again."

@@ -67,7 +67,7 @@ def open_record(job: TrainingJob, base: Mapping[str, Scalar], service: ServiceAd
         return Record(settings=settings, adapter=service.settings, differs=service.differences)
     try:
         record = Record.model_validate(read_sealed(path))
-    except ValueError:
+    except (BadInput, ValueError):
         raise BadInput(f"'{path}' is damaged. Fix: restore it, or delete it to train again.") from None
     differing = [name for name in settings if record.settings.get(name) != settings[name]]
     if differing:

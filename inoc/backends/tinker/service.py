@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from inoc.backends.remote import PROBE_SECONDS, Remote, one_line
 from inoc.backends.tinker.options import Options
 from inoc.errors import BackendRejected, BackendUnavailable, BadResult, InocError
+from inoc.services.keys import check_key
 
 if TYPE_CHECKING:
     import tinker
@@ -45,7 +46,8 @@ class Service:
 
     @property
     def key(self) -> str:
-        """The key; BackendUnavailable where it is missing or malformed."""
+        """The key; BadInput where it is not bound to the service's host, BackendUnavailable where it is missing."""
+        check_key(REMOTE.key_variable, self.url)
         key = REMOTE.key()
         if not key.startswith(("tml-", "eyJ")):
             raise BackendUnavailable(
