@@ -54,8 +54,8 @@ def check_key(variable: str, url: str) -> None:
         return
     place = host if port is None else f"{host}:{port}"
     raise BadInput(
-        f"the key in {variable} is not sent to {place}: nothing but the user's own settings binds a key to a host. Fix: "
-        f"if {place} may have it, set the environment variable {ALLOWED}={variable}={place}, or add it to {config_file()}."
+        f"the key in {variable} is not sent to {place}: only the user's own settings bind a key to a host. Fix: if "
+        f"{place} may have it, set the environment variable {ALLOWED}={variable}={place}, or add it to {config_file()}."
     )
 
 

@@ -83,7 +83,7 @@ def test_no_byte_of_a_secret_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-secret")
     with StubServer(lambda call: chat_reply([("50", 1.0)])) as stub:
         options = {"url": stub.url, "key_env": "AWS_SECRET_ACCESS_KEY", "cache": str(tmp_path / "c")}
-        with pytest.raises(BadInput, match="AWS_SECRET_ACCESS_KEY is not sent to 127.0.0.1"):
+        with pytest.raises(BadInput, match=r"AWS_SECRET_ACCESS_KEY is not sent to 127\.0\.0\.1"):
             list(open_judge("logprob", "German", options).judge([JudgeRequest("a", "German", "Hi?", "ok")]))
         with pytest.raises(BadInput, match="is not sent") as refused:
             Service(ServiceSettings(url=stub.url, key_env="AWS_SECRET_ACCESS_KEY"))

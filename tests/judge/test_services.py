@@ -190,7 +190,7 @@ def test_where_keys_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "  k-1 \n")
     assert ServiceSettings().key() == ("OPENAI_API_KEY", "k-1")
     assert ServiceSettings(url=far).key() == (None, "none"), "a key goes to another address only when named"
-    with pytest.raises(BadInput, match="OPENAI_API_KEY is not sent to judge.example"):
+    with pytest.raises(BadInput, match=r"OPENAI_API_KEY is not sent to judge\.example"):
         ServiceSettings(url=far, key_env="OPENAI_API_KEY").key()
     monkeypatch.setenv("OPENAI_BASE_URL", far)
     assert ServiceSettings().address() == far

@@ -71,12 +71,14 @@ def download(service: Service, checkpoint: Checkpoint, directory: Path, base: Ma
 def fetch(url: str, target: Path, timeout: float) -> None:
     """Fetch a signed address of at most `LARGEST` bytes. The address is never shown: it gives access to the file."""
     if not url.startswith(("https://", "http://")):
-        raise BadResult(f"the service gives an address for '{target.name}' that is not http(s).")
+        raise BadResult(f"the service gives an address for '{target.name}' that is not http(s). Fix: try again later.")
     try:
         with urlopen(url, timeout=timeout) as reply, target.open("wb") as file:
             while chunk := reply.read(2**20):
                 if file.tell() + len(chunk) > LARGEST:
-                    raise BadResult(f"'{target.name}' of the service has more than {LARGEST >> 30} GiB.")
+                    raise BadResult(
+                        f"'{target.name}' of the service has more than {LARGEST >> 30} GiB. Fix: check the service."
+                    )
                 file.write(chunk)
     except (OSError, ValueError) as error:
         raise BackendUnavailable(
