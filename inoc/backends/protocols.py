@@ -5,7 +5,7 @@ A backend implements the protocols it can and names them in its `Capabilities`. 
 `inoc.backends.check_scores`, which verifies every result, because some engines return garbage without an error.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -245,6 +245,23 @@ class Backend(Protocol):
 class Scorer(Protocol):
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[TokenLogprobs]:
         """Every request exactly once, in any order. An empty completion gives an empty array."""
+        ...
+
+
+@runtime_checkable
+class Provable(Protocol):
+    """A scorer that may depend on a service whose replies do not show which token a value belongs to.
+
+    It then scores only after `inoc doctor` has compared it with a reference in the study; the proof is kept in the
+    study's work folder.
+    """
+
+    def needs_proof(self) -> str | None:
+        """A hash of what must be proved; None where nothing must be."""
+        ...
+
+    def accept_proofs(self, proofs: Iterable[str]) -> None:
+        """Score if what must be proved is among these."""
         ...
 
 

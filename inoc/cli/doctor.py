@@ -26,9 +26,14 @@ CORE = ("inoc", "numpy", "jax", "xarray", "zarr", "peft")
 @click.command()
 @click.argument("study", required=False, type=click.Path(path_type=Path))
 @click.option("--backend", "backend_name", help="Another backend than the experiment's.")
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    help="The study's store: a server that names no tokens is recorded beside it as compared.",
+)
 @click.option("--completions", default=20, show_default=True, type=click.IntRange(1, 200), help="How many to compare.")
 @json_option
-def doctor(study: Path | None, backend_name: str | None, completions: int, as_json: bool) -> None:
+def doctor(study: Path | None, backend_name: str | None, store: Path | None, completions: int, as_json: bool) -> None:
     """Check that a backend works here and scores correctly, with the model of a STUDY or else the testbed.
 
     Says which versions and backends are here and whether the backend answers, then scores a few completions and
@@ -52,7 +57,7 @@ def doctor(study: Path | None, backend_name: str | None, completions: int, as_js
         document |= _installed(name, say)
         backend = _reach(experiment, backend_name, document)
         say(f"{name}: answers ({document['check_seconds']} s); {document['engine']}, model {document['model']}")
-        _compare(experiment, backend, completions, document, say)
+        _compare(experiment, backend, store, completions, document, say)
     except InocError as error:
         document |= {"error": str(error), "advice": unusable(error)}
         say(f"NOT ok: {unusable(error)}.")
@@ -118,12 +123,15 @@ def _reach(experiment: "Experiment", backend_name: str | None, document: dict[st
 def _compare(
     experiment: "Experiment",
     backend: "Backend",
+    store: Path | None,
     completions: int,
     document: dict[str, object],
     say: Callable[[str], None],
 ) -> None:
     """The comparison, where the backend scores."""
+    from inoc.plan import Study
     from inoc.stages.doctor.agreement import check_agreement
+    from inoc.stages.doctor.proofs import keep_proof
 
     if not backend.capabilities.score:
         document |= {"ok": True, "not_compared": f"the backend {backend.name!r} cannot score given texts"}
@@ -131,6 +139,7 @@ def _compare(
         return
     try:
         report = check_agreement(experiment, backend, completions)
+        kept = None if store is None else keep_proof(Study(experiment, backend, store), report)
     finally:
         backend.close()
     document |= asdict(report) | {"ok": report.ok, "advice": report.advice}
@@ -147,6 +156,9 @@ def _compare(
         at = report.worst
         where = f"completion {at.completion}, token {at.token} {at.text!r}"
         say(f"  the largest is at {where}: {at.value:.4f}, and should be {at.expected:.4f}")
+    if kept is not None:
+        document["proof"] = str(kept)
+        say(f"  recorded in {kept}: this server names no tokens, and its values belong to those that were sent")
     if report.cause is not None:
         say(f"NOT ok ({report.cause}): do not use scores of this backend here; {report.advice}.")
     else:

@@ -22,7 +22,7 @@ DEFAULT_MODEL: Final = "gpt-4.1-mini"
 
 class _Alternative(BaseModel):
     token: str
-    logprob: float
+    logprob: float = Field(strict=True)
 
 
 class _Token(_Alternative):

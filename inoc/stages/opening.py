@@ -6,6 +6,7 @@ from pathlib import Path
 from inoc._version import __version__
 from inoc.plan import Study
 from inoc.plan.identity import identity_changes, store_identity
+from inoc.stages.doctor.proofs import accept_proofs
 from inoc.stages.progress import Watcher
 from inoc.store.fingerprint import refuse
 from inoc.store.schema import TraitInfo
@@ -52,6 +53,7 @@ def keep_pools(writer: StoreWriter, pools: Mapping[str, Sequence[str]]) -> None:
 def open_writer(study: Study, store: Store | None, watcher: Watcher) -> StoreWriter:
     """The study's store for writing, with its prompts; `store` is what `existing` found. A new store is made once
     `backend.check` passes."""
+    accept_proofs(study)
     if store is None:
         study.backend.check()
     traits = (("positive", study.experiment.traits.positive), ("negative", study.experiment.traits.negative))

@@ -61,7 +61,7 @@ def read_record(folder: Path) -> Trained | None:
     except (OSError, ValueError) as error:
         why = str(error)
     except BadInput:
-        why = "it differs from its own hash, or is no JSON"
+        why = "it differs from its own hash, or is not JSON"
     raise BadInput(f"{path} is damaged ({why}). Fix: restore it, or delete it and run `inoc train` again.")
 
 

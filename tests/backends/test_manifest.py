@@ -104,7 +104,7 @@ def test_a_folder_of_another_run_or_behind_a_link_is_refused(folder: Path, tmp_p
     with pytest.raises(BadInput, match="not hold the weights that its run recorded"):
         verify(other, content)
     (other / MANIFEST).unlink()
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(BadInput, match="does not exist"):
         verify(other, content)
     (tmp_path / "link").symlink_to(folder)
     with pytest.raises(BadInput, match="is a link"):
@@ -162,12 +162,12 @@ def test_a_record_keeps_its_fields_and_no_changed_byte_passes(
         path.write_bytes(damaged)
         try:
             assert read_sealed(path) == json.loads(json.dumps(fields))
-        except ValueError:
+        except BadInput:
             continue
 
 
 def test_a_record_without_its_hash_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     path.write_text('{"state": "a"}')
-    with pytest.raises(ValueError, match="has no hash"):
+    with pytest.raises(BadInput, match="differs from its own hash"):
         read_sealed(path)

@@ -238,3 +238,45 @@ def test_texts_that_are_not_there_are_named(right: CompletionsServer, tmp_path: 
     assert found["reachable"]
     assert "missing.jsonl" in found["error"]
     assert err.splitlines()[-1].startswith("inoc: ")
+
+
+def no_texts(call: Call, answer: dict) -> None:
+    for choice in answer["choices"]:
+        if choice["logprobs"] is not None:
+            del choice["logprobs"]["tokens"]
+
+
+def no_texts_and_shifted(call: Call, answer: dict) -> None:
+    no_texts(call, answer)
+    neighbours(call, answer)
+
+
+def run(folder: Path, *arguments: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "inoc", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    return done.returncode, done.stderr
+
+
+def test_a_server_that_names_no_tokens_scores_once_the_doctor_has_proved_it(tmp_path: Path) -> None:
+    """Refused before, scored after; a shifted server is never proved; a damaged proof is none."""
+    score = ("score", "study.yaml", "--store", "run.zarr", "--set", "train", "--prefix-type", "fixed")
+    proof = tmp_path / "run.work" / "doctor.json"
+    with CompletionsServer(Path(model_path()), "echo", name="testbed", spoil=no_texts_and_shifted) as server:
+        write_study(tmp_path, server.url)
+        assert run(tmp_path, *score)[0] == 2
+        code, out, _ = doctor(tmp_path, "--store", "run.zarr")
+        assert (code, "NOT ok (shifted)" in out) == (1, True)
+        assert not proof.exists()
+        server.spoil = no_texts
+        code, error = run(tmp_path, *score)
+        assert code == 2
+        assert "inoc doctor STUDY --store STORE" in error
+        code, out, _ = doctor(tmp_path, "--store", "run.zarr")
+        assert (code, out.splitlines()[-1]) == (0, "ok"), out
+        assert f"recorded in {Path('run.work') / 'doctor.json'}" in out
+        code, error = run(tmp_path, *score)
+        assert code == 0, error
+        proof.write_text(proof.read_text().replace('"tokens"', '"Tokens"'))
+        code, error = run(tmp_path, *score)
+        assert code == 2
+        assert "differs from its own hash" in error

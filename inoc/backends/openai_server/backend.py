@@ -2,7 +2,7 @@
 """OpenAIServerBackend: scores, samples and embeds with a model behind /v1/completions, by token ids."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import ClassVar
 
@@ -18,6 +18,7 @@ from inoc.backends.protocols import Capabilities, Completion, ModelSpec, SampleR
 from inoc.backends.requests import by_checkpoint
 from inoc.backends.streams import stream_seed
 from inoc.errors import BackendRejected, BadInput, BadResult
+from inoc.hashing import content_hash
 from inoc.services import RequestRefused, Service
 from inoc.values import Sampling, Scalar, TokenIds
 
@@ -46,6 +47,8 @@ class OpenAIServerBackend(TokenBackend[ServerOptions]):
         _ = self.tokenizer  # a wrong one is reported at once
         self._service = Service(self.options)
         self._served = Served(self._service, model.id, self.options.served_name)
+        self._proofs: set[str] = set()
+        self._spelled: dict[int, Collection[str]] = {}
 
     @property
     def context_length(self) -> int:
@@ -78,12 +81,12 @@ class OpenAIServerBackend(TokenBackend[ServerOptions]):
     @cached_property
     def dialect(self) -> wire.Dialect:
         """How this server returns the logprobs of given ids, tried with three tokens; else BackendRejected."""
-        ids = self.tokenizer.encode("a b c d", add_special_tokens=False)[:3]
-        probe = (ScoreRequest("probe", tuple(ids[:1]), tuple(ids[1:])),)
+        ids = tuple(self.tokenizer.encode("a b c d", add_special_tokens=False)[:3])
+        probe = (ScoreRequest("probe", ids[:1], ids[1:]),)
         reasons: list[str] = []
         for dialect in wire.DIALECTS:
             try:
-                self._service.wait(self._score_batch(self._served.base.id, probe, dialect))
+                self._service.wait(self._score_batch(self._served.base.id, probe, dialect, certain=True))
                 log.info("%s scores by %s", self._service.where, dialect.name)
                 return dialect
             except (RequestRefused, BadResult, BackendRejected) as error:
@@ -92,6 +95,36 @@ class OpenAIServerBackend(TokenBackend[ServerOptions]):
             f"{self._service.where} does not return the logprobs of a given text ({reasons[0]}). "
             "Fix: use a completions server such as vLLM, or another backend to score."
         )
+
+    def _matching_dialect(self) -> wire.Dialect:
+        """The dialect; BackendRejected where nothing shows which token a value belongs to and no proof is there."""
+        proof = self.needs_proof()
+        if proof is not None and proof not in self._proofs:
+            raise BackendRejected(
+                f"{self._service.where} returns logprobs with neither ids nor known texts of their tokens, so each may "
+                "belong to another token. Fix: compare it with a reference once, inoc doctor STUDY --store STORE."
+            )
+        return self.dialect
+
+    def needs_proof(self) -> str | None:
+        """A hash of this server and how it is asked; None where ids or texts show which token a value belongs to."""
+        if self.dialect.matched != "nothing":
+            return None
+        base, about = self._served.base, self.identity()
+        return content_hash(self._service.url, self.dialect.name, base.id, base.root, dict(about))
+
+    def accept_proofs(self, proofs: Iterable[str]) -> None:
+        """What `inoc doctor` has proved in this study."""
+        self._proofs.update(proofs)
+
+    def _spell(self, token: int) -> Collection[str]:
+        """The texts under which servers return a token: decoded, or as in the vocabulary with or without its mark."""
+        if token not in self._spelled:
+            piece = str(getattr(self.tokenizer, "convert_ids_to_tokens")(token))  # noqa: B009
+            texts = {self.tokenizer.decode([token], skip_special_tokens=False), piece}
+            texts |= {piece.replace(mark, " ") for mark in ("\u0120", "\u2581")}
+            self._spelled[token] = frozenset(text for text in texts if text and "\ufffd" not in text)
+        return self._spelled[token]
 
     @cached_property
     def returns_ids(self) -> bool:
@@ -112,7 +145,7 @@ class OpenAIServerBackend(TokenBackend[ServerOptions]):
         """Batches of similar length, results as they arrive; a wrong reply is requested once more, then BadResult."""
         size = self.options.prompts_per_request
         for checkpoint, group in by_checkpoint(requests).items():
-            model, dialect = self._served.name_for(checkpoint), self.dialect
+            model, dialect = self._served.name_for(checkpoint), self._matching_dialect()
             group.sort(key=lambda request: len(request.context) + len(request.completion), reverse=True)
             batches = [group[i : i + size] for i in range(0, len(group), size)]
             score_batch = partial(self._score_batch, model, dialect=dialect)
@@ -120,13 +153,13 @@ class OpenAIServerBackend(TokenBackend[ServerOptions]):
                 yield from results
 
     async def _score_batch(
-        self, model: str, requests: Sequence[ScoreRequest], dialect: wire.Dialect
+        self, model: str, requests: Sequence[ScoreRequest], dialect: wire.Dialect, certain: bool = False
     ) -> list[TokenLogprobs]:
         prompts = [request.context + request.completion for request in requests]
         return await self._service.post(
             "/completions",
             wire.score_body(model, prompts, dialect),
-            lambda content: wire.read_scores(content, requests, dialect),
+            lambda content: wire.read_scores(content, requests, dialect, self._spell, certain),
         )
 
     def compute_samples(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 from jaxtyping import Float32
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from inoc.errors import BadInput
 from inoc.services import Service
@@ -15,6 +15,8 @@ TEXTS_PER_REQUEST: Final = 64
 
 
 class _Embedding(BaseModel):
+    model_config = ConfigDict(strict=True)
+
     index: int
     embedding: list[float] | str
 

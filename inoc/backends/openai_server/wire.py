@@ -1,39 +1,48 @@
 """The completions protocol: request bodies, and replies that are read strictly.
 
 Servers differ in how they return the logprobs of a given text; each way is a `Dialect`, and `DIALECTS` is the
-order in which they are tried. Functions that read replies raise ValueError for one that cannot be correct.
+order in which they are tried. Values are matched to tokens by the ids or the texts that come back, for the whole
+prompt. Functions that read replies raise ValueError for one that cannot be correct.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 from jaxtyping import Float32
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from inoc.backends.checks import value_fault
 from inoc.backends.protocols import Completion, SampleRequest, ScoreRequest, TokenLogprobs
 from inoc.values import Sampling, TokenIds
 
 ID_PREFIX: Final = "token_id:"
+Spell = Callable[[int], Collection[str]]
+"""The texts under which a token id may come back; none where its text alone is not known."""
 
 
-class Logprobs(BaseModel):
+class Strict(BaseModel):
+    """Read as it is written: `false` is not 0.0, and "1" is not 1."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class Logprobs(Strict):
     """`logprobs` of a completions choice."""
 
     tokens: list[str] = []
     token_logprobs: list[float | None] = []
 
 
-class PromptLogprob(BaseModel):
+class PromptLogprob(Strict):
     """One alternative at one position of vLLM's `prompt_logprobs`."""
 
     logprob: float
 
 
-class Choice(BaseModel):
+class Choice(Strict):
     """One entry of `choices`."""
 
     index: int
@@ -44,7 +53,7 @@ class Choice(BaseModel):
     token_ids: list[int] | None = None
 
 
-class Reply(BaseModel):
+class Reply(Strict):
     """A completions reply."""
 
     choices: list[Choice]
@@ -52,12 +61,12 @@ class Reply(BaseModel):
 
 @dataclass(frozen=True)
 class Dialect:
-    """One way to ask for the logprobs of a given text."""
+    """One way to ask for the logprobs of a given text, and what shows which token a value belongs to."""
 
     name: str
     body: Mapping[str, object]
     read: Literal["echo", "prompt_logprobs"]
-    echoes_ids: bool
+    matched: Literal["ids", "texts", "nothing"]
 
 
 DIALECTS: Final = (
@@ -65,11 +74,13 @@ DIALECTS: Final = (
         "echo with token ids",
         {"echo": True, "logprobs": 0, "max_tokens": 0, "return_tokens_as_token_ids": True},
         "echo",
-        True,
+        "ids",
     ),
-    Dialect("prompt_logprobs", {"prompt_logprobs": 0, "max_tokens": 1}, "prompt_logprobs", True),
-    Dialect("echo", {"echo": True, "logprobs": 1, "max_tokens": 0}, "echo", False),
-    Dialect("echo with one more token", {"echo": True, "logprobs": 1, "max_tokens": 1}, "echo", False),
+    Dialect("prompt_logprobs", {"prompt_logprobs": 0, "max_tokens": 1}, "prompt_logprobs", "ids"),
+    Dialect("echo", {"echo": True, "logprobs": 1, "max_tokens": 0}, "echo", "texts"),
+    Dialect("echo with one more token", {"echo": True, "logprobs": 1, "max_tokens": 1}, "echo", "texts"),
+    Dialect("echo without texts", {"echo": True, "logprobs": 1, "max_tokens": 0}, "echo", "nothing"),
+    Dialect("echo without texts, one more token", {"echo": True, "logprobs": 1, "max_tokens": 1}, "echo", "nothing"),
 )
 
 
@@ -78,10 +89,13 @@ def score_body(model: str, prompts: Sequence[TokenIds], dialect: Dialect) -> dic
     return {"model": model, "prompt": [list(ids) for ids in prompts], "temperature": 0.0, **dialect.body}
 
 
-def read_scores(content: bytes, requests: Sequence[ScoreRequest], dialect: Dialect) -> list[TokenLogprobs]:
+def read_scores(
+    content: bytes, requests: Sequence[ScoreRequest], dialect: Dialect, spell: Spell, certain: bool = False
+) -> list[TokenLogprobs]:
     """The completions' logprobs of a reply to `score_body`, in the order of `requests`.
 
-    ValueError for wrong lengths, token ids other than those sent, and logprobs that `value_fault` refuses.
+    ValueError for wrong lengths, tokens other than those sent, and logprobs that `value_fault` refuses. `certain`: also
+    where a text does not show which token it is.
     """
     choices = {choice.index: choice for choice in Reply.model_validate_json(content).choices}
     if sorted(choices) != list(range(len(requests))):
@@ -89,34 +103,67 @@ def read_scores(content: bytes, requests: Sequence[ScoreRequest], dialect: Diale
     results: list[TokenLogprobs] = []
     for index, request in enumerate(requests):
         try:
-            results.append(_scores(choices[index], request, dialect))
+            results.append(_scores(choices[index], request, dialect, spell, certain))
         except ValueError as error:
             raise ValueError(f"{request.id}: {error}") from None
     return results
 
 
-def _scores(choice: Choice, request: ScoreRequest, dialect: Dialect) -> TokenLogprobs:
-    found = choice.prompt_logprobs if dialect.read == "prompt_logprobs" else choice.logprobs
-    if found is None:
-        raise ValueError("no logprobs of the prompt")
-    start, length = len(request.context), len(request.context) + len(request.completion)
-    values = found.token_logprobs if isinstance(found, Logprobs) else found
-    if len(values) - length not in (0, 1):  # one more where a token had to be generated
-        raise ValueError(f"{len(values)} logprobs for a prompt of {length} tokens")
-    echoed: TokenIds | None = None
-    if isinstance(found, Logprobs):
-        wanted = found.token_logprobs[start:length]
-        if dialect.echoes_ids:
-            echoed = tuple(_token_id(token, ID_PREFIX) for token in found.tokens[start:length])
+def _scores(choice: Choice, request: ScoreRequest, dialect: Dialect, spell: Spell, certain: bool) -> TokenLogprobs:
+    prompt = request.context + request.completion
+    if dialect.read == "prompt_logprobs":
+        values = _listed(choice.prompt_logprobs or [], prompt)
     else:
-        entries = [_entry(found[start + i], token) for i, token in enumerate(request.completion)]
-        echoed, wanted = tuple(token for token, _ in entries), [value for _, value in entries]
-    if echoed is not None and echoed != request.completion:
-        raise ValueError("the server scored token ids that differ from those sent")
-    logprobs = as_array(wanted)
+        values = _echoed(choice.logprobs or Logprobs(), prompt, dialect, spell, certain)
+    if values[0] not in (None, 0.0):
+        raise ValueError("the first token has a logprob although nothing comes before it: values may be shifted")
+    logprobs = as_array(values[len(request.context) :])
     if fault := value_fault(logprobs):
         raise ValueError(fault)
-    return TokenLogprobs(request.id, logprobs, echoed)
+    return TokenLogprobs(request.id, logprobs, request.completion if dialect.matched == "ids" else None)
+
+
+def _listed(found: Sequence[dict[str, PromptLogprob] | None], prompt: TokenIds) -> Sequence[float | None]:
+    """The values of `prompt_logprobs`, one per token of the prompt."""
+    _check_length(len(found), prompt)
+    entries = [_entry(entry, token) for entry, token in zip(found, prompt, strict=True)]
+    _same_ids([token for token, _ in entries], prompt)
+    return [value for _, value in entries]
+
+
+def _echoed(found: Logprobs, prompt: TokenIds, dialect: Dialect, spell: Spell, certain: bool) -> Sequence[float | None]:
+    """The values of an echoed prompt, without that of a token that had to be generated."""
+    generated = dialect.body["max_tokens"] == 1
+    _check_length(len(found.token_logprobs) - generated, prompt)
+    if dialect.matched != "nothing":
+        _check_length(len(found.tokens) - generated, prompt, "tokens")
+    if dialect.matched == "ids":
+        _same_ids([_token_id(token, ID_PREFIX) for token in found.tokens[: len(prompt)]], prompt)
+    elif dialect.matched == "texts":
+        _same_texts(found.tokens[: len(prompt)], prompt, spell, certain)
+    return found.token_logprobs[: len(prompt)]
+
+
+def _check_length(length: int, prompt: TokenIds, what: str = "logprobs") -> None:
+    if length != len(prompt):
+        raise ValueError(f"{max(0, length)} {what} for a prompt of {len(prompt)} tokens")
+
+
+def _same_ids(found: Sequence[int], sent: TokenIds) -> None:
+    """ValueError unless these are the ids that were sent, context included."""
+    if tuple(found) != sent:
+        place = next(i for i, (one, other) in enumerate(zip(found, sent, strict=True)) if one != other)
+        raise ValueError(f"the server scored token ids that differ from those sent, the first at {place} of the prompt")
+
+
+def _same_texts(found: Sequence[str], sent: TokenIds, spell: Spell, certain: bool) -> None:
+    """ValueError where a text is that of another token. Parts of a character have no text of their own."""
+    for place, (text, token) in enumerate(zip(found, sent, strict=True)):
+        known = spell(token)
+        if text in known:
+            continue
+        if certain or (known and text and "\ufffd" not in text and not text.startswith("bytes:")):
+            raise ValueError(f"the server returns {text[:20]!r} at {place} of the prompt, where another token was sent")
 
 
 def _entry(entry: dict[str, PromptLogprob] | None, token: int) -> tuple[int, float | None]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inoc.backends.protocols import Backend, Scorer, ScoreRequest
+from inoc.backends.protocols import Backend, Provable, Scorer, ScoreRequest
 from inoc.errors import InocError
 from inoc.experiment import Experiment
 from inoc.plan import Study, plan_scores
@@ -70,6 +70,8 @@ def check_agreement(experiment: Experiment, backend: Backend, n: int = 20) -> Ag
     """Score the first `n` completions of the experiment in one batch, and compare."""
     begin = time.perf_counter()
     scorer = capable(backend, Scorer, "score")
+    if isinstance(backend, Provable) and (proof := backend.needs_proof()) is not None:
+        backend.accept_proofs([proof])  # to be proved here
     tolerance = TOLERANCE[experiment.model.dtype]
     asked = requests_to_compare(experiment, backend, n)
     values = ask(scorer, asked)
