@@ -10,15 +10,12 @@ import pytest
 pytest.importorskip("tinker")
 sys.path.insert(0, str(Path(__file__).parent))
 
-from contract import KEY, TinkerServer, Trained
+from contract import HERE, KEY, TinkerServer, Trained
 
 from inoc.backends.protocols import ModelSpec
 from inoc.backends.tinker import TinkerBackend
 from inoc.testing import table_model, tiny_model
 from inoc.values import Scalar
-
-HERE = "TINKER_API_KEY=127.0.0.1,TINKER_API_KEY=localhost"
-"""The user allows the key for servers on this machine."""
 
 
 @pytest.fixture(autouse=True)

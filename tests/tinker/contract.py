@@ -15,6 +15,8 @@ from inoc.backends.protocols import AdapterSettings, Checkpoint, TrainingJob, Tr
 from inoc.backends.tinker import TinkerBackend
 
 KEY = "tml-a-key-nobody-may-see"
+HERE = "TINKER_API_KEY=127.0.0.1,TINKER_API_KEY=localhost"
+"""The user allows the key for servers on this machine."""
 
 
 class TinkerServer:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from contract import KEY, TinkerServer
+from contract import HERE, KEY, TinkerServer
 from scipy.stats import norm
 
 import inoc
@@ -45,7 +45,7 @@ def write_study(path: Path, backend: Mapping[str, object]) -> None:
 def start(study: Path) -> subprocess.Popen[str]:
     """`inoc run`, as a user would."""
     command = [sys.executable, "-m", "inoc", "run", study.name, "--store", study.stem + ".zarr"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "TINKER_API_KEY": KEY}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TINKER_API_KEY": KEY, "INOC_KEYS": HERE}
     return subprocess.Popen(
         command, cwd=study.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -117,6 +117,8 @@ def _scores(choice: Choice, request: ScoreRequest, dialect: Dialect, spell: Spel
         values = _echoed(choice.logprobs or Logprobs(), prompt, dialect, spell, certain)
     if values[0] not in (None, 0.0):
         raise ValueError("the first token has a logprob although nothing comes before it: values may be shifted")
+    if None in values[1:]:
+        raise ValueError("a token after the first has no logprob: values may be shifted")
     logprobs = as_array(values[len(request.context) :])
     if fault := value_fault(logprobs):
         raise ValueError(fault)
