@@ -68,7 +68,7 @@ class Remote(NamedTuple):
 class _Stay(HTTPRedirectHandler):
     """Follows no redirect: it would carry the headers to another address."""
 
-    def redirect_request(self, *_: object) -> None:
+    def redirect_request(self, *args: object, **kwargs: object) -> None:
         return None
 
 
