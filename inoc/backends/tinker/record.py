@@ -68,9 +68,7 @@ def open_record(job: TrainingJob, base: Mapping[str, Scalar], service: ServiceAd
     try:
         record = Record.model_validate(read_sealed(path))
     except (BadInput, ValueError):
-        raise BadInput(
-            f"'{path}' cannot be read: it is damaged. Fix: restore it, or delete it to train again."
-        ) from None
+        raise BadInput(f"'{path}' cannot be read. Fix: restore it, or delete it to train again.") from None
     differing = [name for name in settings if record.settings.get(name) != settings[name]]
     if differing:
         raise OtherSettings(
