@@ -7,10 +7,11 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 from urllib.parse import urlsplit
 
 import click
+from pydantic import BaseModel, ValidationError
 
 from inoc.errors import BadInput
 
@@ -32,6 +33,12 @@ OWN_HOSTS: Final[Mapping[str, tuple[str, ...]]] = {
 """The variables of known services, and the hosts that get them, by https only."""
 BASE_URLS: Final[Mapping[str, str]] = {"OPENAI_API_KEY": "OPENAI_BASE_URL", "TINKER_API_KEY": "TINKER_BASE_URL"}
 """Where the environment names the service's address, its key goes there too."""
+
+
+class _Config(BaseModel):
+    """What of the configuration is read here: hosts by variable."""
+
+    keys: dict[str, list[str]] = {}
 
 
 def check_key(variable: str, url: str) -> None:
@@ -87,16 +94,11 @@ def _in_environment(variable: str) -> tuple[str, ...]:
 def _in_file(variable: str) -> tuple[str, ...]:
     path = config_file()
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("keys", {})
+        return tuple(_Config.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).keys.get(variable, ()))
     except FileNotFoundError:
         return ()
+    except ValidationError:
+        raise BadInput(f'{path}: `keys` must be like {variable} = ["judge.example"]. Fix: correct it.') from None
     except (OSError, ValueError) as error:
-        raise BadInput(
-            f"{path} cannot be read ({str(error).splitlines()[0]}). Fix: correct it, or remove it."
-        ) from None
-    places = table.get(variable, []) if isinstance(table, dict) else None
-    if isinstance(places, str):
-        places = [places]
-    if not isinstance(places, list) or not all(isinstance(place, str) for place in cast(list[object], places)):
-        raise BadInput(f'{path}: `keys` must be like {variable} = ["judge.example"]. Fix: correct it.')
-    return tuple(cast(list[str], places))
+        said = str(error).splitlines()[0]
+        raise BadInput(f"{path} cannot be read ({said}). Fix: correct it, or remove it.") from None

@@ -56,12 +56,12 @@ def test_the_user_allows_a_variable_for_a_host(monkeypatch: pytest.MonkeyPatch, 
     file = config_file()
     assert file.is_relative_to(home)
     file.parent.mkdir(parents=True)
-    file.write_text('[keys]\nMY_KEY = ["judge.example"]\nOTHER = "localhost:8000"\n')
+    file.write_text('[keys]\nMY_KEY = ["judge.example"]\nOTHER = ["localhost:8000"]\n')
     check_key("MY_KEY", FAR)
     check_key("OTHER", "http://localhost:8000/v1")
     with pytest.raises(BadInput, match="is not sent"):
         check_key("OTHER", FAR)
-    for text in ("keys = 1", "[keys]\nMY_KEY = 3", "[keys", "\x00"):
+    for text in ("keys = 1", "[keys]\nMY_KEY = 3", "[keys]\nMY_KEY = 'judge.example'", "[keys", "\x00"):
         file.write_text(text)
         with pytest.raises(BadInput, match=r"config\.toml.*Fix: ") as refused:
             check_key("MY_KEY", FAR)

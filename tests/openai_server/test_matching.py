@@ -140,7 +140,7 @@ def test_a_server_that_behaves_for_the_probe_only_gives_none(tiny: Path, connect
 def test_false_is_not_a_logprob_of_the_prompt(tiny: Path, connect, entry: dict) -> None:
     def spoil(call: Call, answer: dict) -> None:
         for choice in answer["choices"]:
-            if len(choice["prompt_logprobs"] or []) > 3:
+            if len(choice.get("prompt_logprobs") or []) > 3:
                 choice["prompt_logprobs"][-4] = entry
 
     with CompletionsServer(tiny, "prompt_logprobs", spoil=spoil) as server, pytest.raises(BadResult):
