@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,8 @@ from inoc.options import read_options
 from inoc.values import Sampling, Scalar
 
 T = TypeVar("T")
+NOT_ASKED: Final = 2**31 - 1
+"""The context length of a service that a dry run does not ask: longer than any."""
 B = TypeVar("B", bound="BackendBase[Any]")
 
 
@@ -47,6 +49,7 @@ class BackendBase(ABC, Generic[T]):
         secrets: Words in names of options that it refuses, and the environment variable to use instead.
         spec: The model it was made for.
         options: Its options, checked.
+        offline: Nothing is sent: a dry run. What only a service knows is left out, and a context has no end.
     """
 
     name: ClassVar[str]
@@ -55,6 +58,7 @@ class BackendBase(ABC, Generic[T]):
     libraries: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
     secrets: ClassVar[tuple[tuple[str, ...], str]] = (), ""
+    offline: bool = False
 
     def __init__(self, model: ModelSpec) -> None:
         self.spec = model

@@ -39,12 +39,15 @@ class Call:
 
     def study(self, recipe: "Recipe | None" = None) -> "Study":
         """The experiment with its backend and store; without a recipe, the store's."""
+        from inoc.backends.base import BackendBase
         from inoc.experiment import load_experiment
         from inoc.plan import Study
         from inoc.stages.opening import recipe_of
 
         experiment = load_experiment(self.path)
         backend = open_backend(experiment, self.backend_name)
+        if self.dry_run and isinstance(backend, BackendBase):
+            backend.offline = True
         return Study(experiment, backend, self.store, recipe or recipe_of(self.store))
 
     def show(self, document: "Mapping[str, Json] | Sequence[Json]", text: str) -> None:

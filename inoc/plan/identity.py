@@ -60,6 +60,7 @@ def identity_changes(stored: Mapping[str, object], study: Study, scores: bool) -
     """How the stored identity differs from the study's: in every field for scores, else in those that all share."""
     mine = store_identity(study)
     if scores:
-        return difference(stored, mine)
+        known = stored if "engine" in mine else {name: value for name, value in stored.items() if name != "engine"}
+        return difference(known, mine)  # a dry run asks no server for its version
     both = [name for name in SHARED if name in stored and name in mine]
     return difference({name: stored[name] for name in both}, {name: mine[name] for name in both})

@@ -280,3 +280,23 @@ def test_a_server_that_names_no_tokens_scores_once_the_doctor_has_proved_it(tmp_
         code, error = run(tmp_path, *score)
         assert code == 2
         assert "differs from its own hash" in error
+
+
+def test_a_dry_run_sends_nothing(right: CompletionsServer, tmp_path: Path) -> None:
+    """Not before there is a store, and not once there is one; a key is refused before it could be sent."""
+    write_study(tmp_path, right.url)
+    score = ("score", "study.yaml", "--store", "run.zarr", "--set", "train", "--prefix-type", "fixed")
+    before = len(right.stub.requests)
+    code, error = run(tmp_path, *score, "--dry-run")
+    assert code == 0, error
+    assert len(right.stub.requests) == before
+    assert run(tmp_path, *score)[0] == 0
+    before = len(right.stub.requests)
+    code, error = run(tmp_path, *score, "--dry-run")
+    assert code == 0, error
+    assert len(right.stub.requests) == before
+    write_study(tmp_path, right.url, options=", key_env: HOME")
+    code, error = run(tmp_path, *score, "--dry-run")
+    assert code == 2
+    assert "the key in HOME is not sent to" in error
+    assert len(right.stub.requests) == before

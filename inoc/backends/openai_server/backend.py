@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float32
 
-from inoc.backends.base import TokenBackend
+from inoc.backends.base import NOT_ASKED, TokenBackend
 from inoc.backends.openai_server import wire
 from inoc.backends.openai_server.embeddings import embed_texts
 from inoc.backends.openai_server.options import ServerOptions
@@ -53,6 +53,8 @@ class OpenAIServerBackend(TokenBackend[ServerOptions]):
     @property
     def context_length(self) -> int:
         """The option context_length, else what the server says. BadInput where neither does."""
+        if self.options.context_length is None and self.offline:
+            return NOT_ASKED
         length = self.options.context_length or self._served.base.max_model_len
         if length is None:
             raise BadInput(
@@ -61,13 +63,12 @@ class OpenAIServerBackend(TokenBackend[ServerOptions]):
         return length
 
     def identity(self) -> Mapping[str, Scalar]:
-        """The weights and dtype are the server's: known by the model's name only."""
+        """The weights and dtype are the server's: known by the model's name only. The engine is known once asked."""
+        about = {**super().identity(), "served_name": self.options.served_name}
+        if self.offline:
+            return about
         version = self._served.version()
-        return {
-            **super().identity(),
-            "served_name": self.options.served_name,
-            "engine": "openai-compatible server" + (f" {version}" if version else ""),
-        }
+        return {**about, "engine": "openai-compatible server" + (f" {version}" if version else "")}
 
     def check(self) -> None:
         """Within seconds: the server answers, takes the key and serves the model."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from inoc.backends.base import TokenBackend
+from inoc.backends.base import NOT_ASKED, TokenBackend
 from inoc.backends.checks import value_fault
 from inoc.backends.protocols import (
     Capabilities,
@@ -67,6 +67,8 @@ class TinkerBackend(TokenBackend[Options]):
     @property
     def context_length(self) -> int:
         """The option context_length, else what the service says; BadInput where neither does."""
+        if self.options.context_length is None and self.offline:
+            return NOT_ASKED
         length = self.options.context_length or self._served.max_context_length
         if length is None:
             raise BadInput(
