@@ -29,7 +29,7 @@ CORE = ("inoc", "numpy", "jax", "xarray", "zarr", "peft")
 @click.option(
     "--store",
     type=click.Path(path_type=Path),
-    help="The study's store: a server that names no tokens is recorded beside it as compared.",
+    help="The study's store: where a server that names no tokens is recorded as compared.",
 )
 @click.option("--completions", default=20, show_default=True, type=click.IntRange(1, 200), help="How many to compare.")
 @json_option
