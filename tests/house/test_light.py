@@ -54,7 +54,7 @@ def test_help_imports_no_command():
     code = HELP + "\nimport sys; print(*(m for m in sys.modules if m.startswith('inoc.')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     rooms = {module.split(".")[1] for module in done.stdout.split()}
-    assert rooms <= {"_version", "cli", "errors", "names"}
+    assert rooms <= {"_version", "cli", "errors", "names", "reading", "values"}
     commands = {f"inoc.cli.{command.rstrip('_')}" for command in COMMANDS}
     assert not commands & set(done.stdout.split())
 
