@@ -153,6 +153,40 @@ def test_templates_with_a_date_do_not_depend_on_the_day(tokenizers: dict, monkey
     assert Chat(tokenizers["qwen2"]).render("Hi") == "26 Jul 2024Hi"
 
 
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{{ messages[0].content }} {{ messages[0].content }}", "not write the user's message exactly once"),
+        ("nothing", "not write the user's message exactly once"),
+        ("{{ raise_exception('no turns today') }}", r"refuses this conversation: no turns today\."),
+    ],
+)
+def test_templates_that_cannot_be_used_are_refused(tokenizers: dict, monkeypatch, template: str, words: str) -> None:
+    monkeypatch.setattr(tokenizers["qwen2"], "chat_template", template)
+    with pytest.raises(BadInput, match=words):
+        Chat(tokenizers["qwen2"])
+
+
+def test_a_template_that_does_not_continue_its_own_prompt_is_refused(tokenizers: dict, monkeypatch) -> None:
+    asked, answered = "{% if add_generation_prompt %}<think>", "{% else %}{{ messages[1].content }}{% endif %}"
+    thinking = "{{ messages[0].content }}<a>" + asked + answered
+    monkeypatch.setattr(tokenizers["qwen2"], "chat_template", thinking)
+    chat = Chat(tokenizers["qwen2"])
+    with pytest.raises(BadInput, match=r"does not continue its own generation prompt.*enable_thinking: false"):
+        _ = chat.end_of_turn
+
+
+def test_identity_holds_what_changes_values(tokenizers: dict) -> None:
+    chat = Chat(tokenizers["llama"], "Be kind.", placement="system", recipe="published")
+    assert chat.identity() == {
+        "baseline": "text",
+        "baseline_context": chat.render("{instruction}"),
+        "placement": "system",
+        "recipe": "published",
+    }
+    assert "Be kind." in str(chat.identity()["baseline_context"])
+
+
 def test_template_options_reach_the_template(tokenizers: dict, monkeypatch) -> None:
     thinking = "{{ messages[0].content }}<a>{% if not enable_thinking %}<think></think>{% endif %}"
     monkeypatch.setattr(tokenizers["qwen2"], "chat_template", thinking)

@@ -23,6 +23,9 @@ def test_keeps_scores_between_openings(tmp_path: Path) -> None:
     again = JudgmentCache(tmp_path / "deep" / "judge.sqlite")
     assert again.get(["a", "b"]) == {"a": (12.5, 0.9)}
     assert len(again.get([str(n) for n in range(2000)])) == 0
+    for n in (0, 499, 500, 1501):
+        again.put(str(n), float(n), 1.0)
+    assert again.get([str(n) for n in range(1502)]) == {str(n): (float(n), 1.0) for n in (0, 499, 500, 1501)}
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

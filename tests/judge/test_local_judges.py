@@ -38,6 +38,22 @@ def test_language_judge_gives_the_share_in_the_language() -> None:
     assert judge.identity != open_judge("language", "German", {}).identity
 
 
+def test_coverage_is_the_share_that_is_recognized() -> None:
+    """Letters in sentences of any language; all or nothing for words."""
+    language = open_judge("language", "German", {"languages": "english, french, spanish"})
+    unknown = "+++ АБВГД."
+    texts = [GERMAN, ENGLISH, "", "12345", f"{ENGLISH}\n{unknown}", unknown]
+    (german, english, empty, digits, mixed, strange) = (
+        judgment.coverage for judgment in language.judge([JudgeRequest("a", "t", None, text) for text in texts])
+    )
+    letters = sum(c.isalpha() for c in ENGLISH)
+    assert (german, english, empty, digits, strange) == (1.0, 1.0, 0.0, 0.0, 0.0)
+    assert mixed == pytest.approx(letters / (letters + 5))
+    words = open_judge("lexical", "playful", {"words": "haha"})
+    found = [j.coverage for j in words.judge([JudgeRequest("a", "t", None, text) for text in ("no", " ")])]
+    assert found == [1.0, 0.0]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

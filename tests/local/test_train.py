@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 from inoc.backends.local.train import Updates, learning_rate
+from inoc.backends.local.trainable import make_optimizer
 from inoc.backends.protocols import AdapterSettings, Checkpoint, TrainingExample, TrainingJob, TrainingStep
 from inoc.errors import BadInput, OtherSettings
 
 from .jobs import ADAPTER, losses, make_job, short_job
 
 
-def hand_written_loop(model_directory: Path, job: TrainingJob, accumulation: int = 1) -> list[float]:
+def hand_written_loop(model_directory: Path, job: TrainingJob) -> tuple[list[float], list[float]]:
     """A PEFT loop as one would write it: whole logits, one sequence at a time, transformers' own schedule."""
     import peft
     import torch
@@ -35,6 +36,7 @@ def hand_written_loop(model_directory: Path, job: TrainingJob, accumulation: int
     optimizer = torch.optim.AdamW(weights, lr=job.learning_rate, weight_decay=job.weight_decay)
     schedule = transformers.get_linear_schedule_with_warmup(optimizer, job.warmup, len(job.batches))
     found: list[float] = []
+    norms: list[float] = []
     for batch in job.batches:
         count = sum(sum(job.examples[i].weights) for i in batch)
         total = 0.0
@@ -46,19 +48,22 @@ def hand_written_loop(model_directory: Path, job: TrainingJob, accumulation: int
             nll = torch.nn.functional.cross_entropy(logits, labels[0, 1:], reduction="sum") / count
             nll.backward()
             total += float(nll.detach())
-        torch.nn.utils.clip_grad_norm_(weights, job.max_grad_norm)
+        norms.append(float(torch.nn.utils.clip_grad_norm_(weights, job.max_grad_norm)))
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
         found.append(total)
-    return found
+    return found, norms
 
 
 def test_twenty_updates_equal_a_hand_written_loop(local, models: dict[str, Path], style: str, tmp_path: Path) -> None:
     job = make_job(tmp_path / "t")
     events = list(local(models[style]).train(job))
-    ours, theirs = losses(events), hand_written_loop(models[style], job)
+    ours, (theirs, norms) = losses(events), hand_written_loop(models[style], job)
     np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=0)
+    steps = [event for event in events if isinstance(event, TrainingStep)]
+    np.testing.assert_allclose([step.grad_norm for step in steps], norms, rtol=1e-2)
+    assert max(norms) > job.max_grad_norm
     assert ours[-1] < ours[0] - 0.3
     kept = [event.step for event in events if isinstance(event, Checkpoint)]
     assert kept == [5, 10, 20]
@@ -69,6 +74,30 @@ def test_micro_batches_and_recomputation_change_nothing(local, models: dict[str,
     plain = losses(list(backend.train(short_job(tmp_path / "a", accumulation=1))))
     split = losses(list(backend.train(short_job(tmp_path / "b", accumulation=8, gradient_checkpointing=True))))
     np.testing.assert_allclose(plain, split, atol=1e-5, rtol=0)
+
+
+def test_logits_in_pieces_change_nothing(local, models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three rows of logits at a time; the last piece is shorter."""
+    plain = losses(list(local(models["llama"]).train(short_job(tmp_path / "a", accumulation=1))))
+    monkeypatch.setattr("inoc.backends.local.train.LOGIT_BYTES", 4 * 264 * 3 + 1)
+    pieces = losses(list(local(models["llama"]).train(short_job(tmp_path / "b", accumulation=1))))
+    np.testing.assert_allclose(pieces, plain, atol=1e-5, rtol=0)
+
+
+def test_weight_decay_is_on_matrices_only(tmp_path: Path) -> None:
+    import torch
+
+    matrix, vector = torch.nn.Parameter(torch.ones(2, 2)), torch.nn.Parameter(torch.ones(2))
+    job = make_job(tmp_path, weight_decay=0.3)
+    optimizer, name = make_optimizer(job, [vector, matrix])
+    assert name == "adamw"
+    assert [(group["params"], group["weight_decay"]) for group in optimizer.param_groups] == [
+        ([matrix], 0.3),
+        ([vector], 0.0),
+    ]
+    assert {group["lr"] for group in optimizer.param_groups} == {job.learning_rate}
+    only, _ = make_optimizer(job, [vector])
+    assert [group["weight_decay"] for group in only.param_groups] == [0.0]
 
 
 def test_learning_rate_is_transformers_linear_schedule(tmp_path: Path) -> None:

@@ -42,6 +42,13 @@ def test_every_epoch_sees_every_row_once(n: int, size: int, accumulation: int, e
     assert plan == batches(n, settings, seed)
 
 
+def test_a_share_of_an_epoch_is_not_lost_to_rounding() -> None:
+    """0.29 x 100 is 28.999999999999996."""
+    assert len(batches(100, Hyperparameters(batch_size=29, accumulation=1, epochs=0.29), 0)) == 1
+    with pytest.raises(BadInput, match="do not fill one update of 30"):
+        batches(100, Hyperparameters(batch_size=30, accumulation=1, epochs=0.29), 0)
+
+
 def test_seed_and_epoch_change_the_order() -> None:
     settings = Hyperparameters(batch_size=4, accumulation=1, epochs=3.0)
     orders = [
