@@ -1,6 +1,6 @@
 """`make mutants`: plant small faults in the code one by one; a fault that no test sees is a survivor.
 
-    python benchmarks/mutants/run.py [ROOM OR FILE ...] [--per-file 8] [--seed 0] [--workers 2]
+    python benchmarks/mutants/run.py [ROOM OR FILE ...] [--per-file 8] [--seed 0] [--workers 2] [--minutes 60]
 
 Every worker has a copy of the tree and imports the large libraries once. For each mutant it changes one file of its
 copy and forks: the child runs the tests that `rooms.toml` names, without the reference data. What is killed is
@@ -12,8 +12,8 @@ import argparse
 import contextlib
 import importlib
 import json
-import multiprocessing
 import os
+import queue
 import random
 import shutil
 import signal
@@ -24,6 +24,7 @@ import time
 import tomllib
 import zlib
 from collections.abc import Iterator, Mapping
+from multiprocessing import Process, Queue
 from pathlib import Path
 
 from mutations import Mutant, mutants
@@ -74,10 +75,11 @@ def tested(copy: Path, tests: list[str], limit: float) -> tuple[str, float]:
     return result, time.monotonic() - start
 
 
-def work(
-    jobs: "multiprocessing.Queue[tuple[Entry, bytes, list[str]] | None]", results: "multiprocessing.Queue[Entry]"
-) -> None:
-    """One worker: take mutants until there are none."""
+Job = tuple[Entry, bytes, list[str]]
+
+
+def work(jobs: "Queue[Job | None]", results: "Queue[Entry]", deadline: float) -> None:
+    """One worker: take mutants until there are none or the time is over."""
     os.environ.pop("INOC_REFERENCE_DATA", None)
     limits: dict[tuple[str, ...], float] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -88,6 +90,8 @@ def work(
         for name in LIBRARIES:
             importlib.import_module(name)
         for number, job in enumerate(iter(jobs.get, None)):
+            if time.monotonic() > deadline:
+                return
             entry, source, tests = job
             if tuple(tests) not in limits:
                 result, seconds = tested(copy, tests, 900)
@@ -122,33 +126,35 @@ def main() -> None:
     parser.add_argument("--per-file", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=60.0, help="no new mutant after this time")
     given = parser.parse_args()
     files = {f: j for f, j in judged().items() if not given.what or j[0] in given.what or f in given.what}
     memory: dict[str, Entry] = json.loads(MEMORY.read_text()) if MEMORY.exists() else {}
     equivalent = {key(one): one["reason"] for one in tomllib.loads((HERE / "equivalent.toml").read_text())["mutant"]}
-    jobs, results = multiprocessing.Queue(), multiprocessing.Queue()
-    waiting = 0
+    waiting: list[Job] = []
     for entry, mutant in sampled(files, given.per_file, given.seed):
         old = memory.get(key(entry), {})
         done = old.get("crc") == entry["crc"] and old["result"] in ("killed", "timeout")
         if not done and key(entry) not in equivalent:
-            jobs.put((entry, mutant.source, files[str(entry["file"])][1]))
-            waiting += 1
-    workers = [multiprocessing.Process(target=work, args=(jobs, results)) for _ in range(given.workers)]
+            waiting.append((entry, mutant.source, files[str(entry["file"])][1]))
+    random.Random(given.seed).shuffle(waiting)  # so that a run that ends early has asked some of every room
+    jobs, results, deadline = Queue(), Queue(), time.monotonic() + 60 * given.minutes
+    for job in [*waiting, *[None] * given.workers]:
+        jobs.put(job)
+    workers = [Process(target=work, args=(jobs, results, deadline), daemon=True) for _ in range(given.workers)]
     for worker in workers:
-        jobs.put(None)
         worker.start()
-    for number in range(waiting):
-        while results.empty() and any(worker.is_alive() for worker in workers):
-            time.sleep(0.1)
-        entry = results.get(timeout=10)
+    count = 0
+    while not results.empty() or any(worker.is_alive() for worker in workers):
+        try:
+            entry = results.get(timeout=0.5)
+        except queue.Empty:
+            continue
+        count += 1
         memory[key(entry)] = entry
         MEMORY.write_text(json.dumps(memory, indent=1))
-        print(
-            f"{number + 1}/{waiting} {entry['result']}: {entry['file']}:{entry['line']}: {entry['after']}", flush=True
-        )
-    for worker in workers:
-        worker.join()
+        where = f"{entry['file']}:{entry['line']}"
+        print(f"{count}/{len(waiting)} {entry['result']}: {where}: {entry['after']}", flush=True)
     (HERE / "REPORT.md").write_text(report(memory, equivalent))
 
 
