@@ -141,7 +141,7 @@ def main() -> None:
     jobs, results, deadline = Queue(), Queue(), time.monotonic() + 60 * given.minutes
     for job in [*waiting, *[None] * given.workers]:
         jobs.put(job)
-    workers = [Process(target=work, args=(jobs, results, deadline), daemon=True) for _ in range(given.workers)]
+    workers = [Process(target=work, args=(jobs, results, deadline)) for _ in range(given.workers)]
     for worker in workers:
         worker.start()
     count = 0
