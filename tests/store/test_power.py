@@ -81,6 +81,12 @@ def cuts(
     scenario.write(place / "right.zarr")
     right, wrong, count = scenario.tree_bytes(place / "right.zarr"), [], 0
 
+    def kept(path: Path) -> dict[str, object] | None:
+        try:
+            return scenario.contents(path)
+        except InocError:
+            return None
+
     def heals(copy: Path) -> bool:
         try:
             scenario.write(copy)
@@ -110,13 +116,12 @@ def cuts(
     scenario.write(disk.folder / "run.zarr")
     monkeypatch.setattr(files, "after_step", None)
     for number, (said, flushed_only) in enumerate(VIEWS.items()):
-        copy = disk.left(place / f"end-{number}.zarr", flushed_only)
-        if scenario.wrong_marks(copy) or scenario.tree_bytes(copy).keys() < right.keys():
+        if kept(disk.left(place / f"end-{number}.zarr", flushed_only)) != kept(place / "right.zarr"):
             wrong.append(f"at the end; {said}: something is lost")
     return count, wrong
 
 
-@pytest.mark.parametrize("every", [25, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [15, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_power_cut_loses_nothing_that_is_marked(
     every: int, scenario: ModuleType, disk: Disk, quick_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
