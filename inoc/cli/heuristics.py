@@ -101,7 +101,7 @@ def _print_csv(shown: "Rows") -> None:
     from inoc.reading import printable
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["prompt", "prefix_type", "role", *shown.columns])
+    writer.writerow(["prompt", "prefix_type", "role", *map(printable, shown.columns)])
     columns = [column.values.tolist() for column in shown.columns.values()]
     labels = ([printable(text) for text in texts] for texts in (shown.prompts, shown.prefix_types, shown.roles))
     writer.writerows(zip(*labels, *columns, strict=True))

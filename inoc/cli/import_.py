@@ -4,12 +4,14 @@ from pathlib import Path
 
 import click
 
+from inoc.cli.options import STORE_PATH
+
 _FILE = click.Path(path_type=Path)
 
 
 @click.command("import")
 @click.argument("files", nargs=-1, type=_FILE)
-@click.option("--store", required=True, type=_FILE, help="Where the store is made.")
+@click.option("--store", required=True, type=STORE_PATH, help="Where the store is made.")
 @click.option("--prompts", type=_FILE, help="JSON: key -> text, group, family, role.")
 @click.option("--rephrasings", type=_FILE, help="Folder of <prompt key>.jsonl files.")
 @click.option("--elicitation", type=_FILE, help="JSON: trait scores of the base model by prompt.")

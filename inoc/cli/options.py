@@ -1,5 +1,6 @@
 """Options that several commands have."""
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -9,7 +10,25 @@ import click
 
 from inoc.values import Recipe
 
-store_option = click.option("--store", required=True, type=click.Path(path_type=Path), help="The store.")
+LONGEST = 200
+"""Bytes of a store's name: files beside it have longer ones."""
+
+
+class StorePath(click.Path):
+    """The directory of a store, which has a name: `.` is read as the folder it is."""
+
+    def convert(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        given, path = os.fspath(value), Path(value)
+        path = path if path.name else path.resolve()
+        if not given or not path.name or "\0" in given or len(os.fsencode(path.name)) > LONGEST:
+            self.fail(f"{given[:60]!r} cannot name a store. Fix: name its directory, such as study.zarr.", param, ctx)
+        return path
+
+
+STORE_PATH = StorePath(path_type=Path)
+store_option = click.option("--store", required=True, type=STORE_PATH, help="The store.")
 recipe_option = click.option(
     "--recipe",
     type=click.Choice(get_args(Recipe)),
@@ -32,8 +51,8 @@ def names(text: str | None) -> tuple[str, ...]:
 def store_argument(command: Callable[..., None]) -> Callable[..., None]:
     """The store as an argument or as --store, for commands about one store; they take `store`."""
 
-    @click.argument("place", metavar="[STORE]", required=False, type=click.Path(path_type=Path))
-    @click.option("--store", type=click.Path(path_type=Path), help="The store.")
+    @click.argument("place", metavar="[STORE]", required=False, type=STORE_PATH)
+    @click.option("--store", type=STORE_PATH, help="The store.")
     @wraps(command)
     def call(place: Path | None, store: Path | None, **options: object) -> None:
         path = store or place

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inoc.cli.options import json_option, names, recipe_option, table_option
+from inoc.cli.options import STORE_PATH, json_option, names, recipe_option, table_option
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -21,7 +21,7 @@ SHOWN = 20
 
 @click.command()
 @click.option(
-    "--store", "stores", multiple=True, type=click.Path(path_type=Path),
+    "--store", "stores", multiple=True, type=STORE_PATH,
     help="A store; give several to pool them in the performance table.",
 )  # fmt: skip
 @table_option

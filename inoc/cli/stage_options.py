@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inoc.cli.options import json_option
+from inoc.cli.options import STORE_PATH, json_option
 
 if TYPE_CHECKING:
     from inoc.backends.protocols import Backend
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from inoc.values import Json, Recipe
 
 STUDY = click.argument("study", type=click.Path(path_type=Path))
-STORE = click.option(
-    "--store", required=True, type=click.Path(path_type=Path), help="The store; made if it does not exist."
-)
+STORE = click.option("--store", required=True, type=STORE_PATH, help="The store; made if it does not exist.")
 BACKEND = click.option("--backend", "backend_name", help="Use this backend instead of the experiment's.")
 DRY_RUN = click.option(
     "--dry-run", is_flag=True, help="Print counts, tokens and price; send nothing and write nothing."

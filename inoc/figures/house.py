@@ -28,6 +28,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.text import Text
 from matplotlib.ticker import Formatter, LogFormatterMathtext
 
 from inoc.errors import IncompleteStore
@@ -91,7 +92,7 @@ class _Powers(Formatter):
         super().set_axis(axis)
         self.inner.set_axis(axis)
 
-    def set_locs(self, locs: Sequence[float]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def set_locs(self, locs: Float64[np.ndarray, " tick"] | Sequence[float]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         self.inner.set_locs(locs)
 
 
@@ -281,6 +282,8 @@ def units(text: str) -> str:
 def write(figure: Figure, path: Path, *, dpi: float | None = None) -> None:
     """Save a figure in the house style, in the format of the path's ending; the same figure gives the same bytes."""
     kind = path.suffix[1:]
+    for text in figure.findobj(Text):
+        cast(Text, text).set_text(printable(cast(Text, text).get_text()))
     figure.savefig(path, format=kind, metadata=METADATA.get(kind, {}), dpi=dpi or DPI)
 
 

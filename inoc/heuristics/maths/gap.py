@@ -8,6 +8,7 @@ prompts by construction; the attribute `constant` says which. Those with `varian
 from collections.abc import Callable, Sequence
 from functools import wraps
 from inspect import cleandoc
+from math import prod
 from typing import Concatenate, ParamSpec
 
 import numpy as np
@@ -88,7 +89,7 @@ def comparison(
         def compare(fixed: Rows, mix: Rows, *args: Options.args, **kwargs: Options.kwargs) -> Values:
             cells = fixed.shape[:-1]
             fixed, mix = shared(fixed, mix)
-            flat = (-1, fixed.shape[-1])
+            flat = (prod(cells), fixed.shape[-1])
             with np.errstate(invalid="ignore"):
                 found = function(fixed.reshape(flat), mix.reshape(flat), *args, **kwargs)
             return np.where(np.isfinite(fixed).any(-1), found.reshape(cells), np.nan)
