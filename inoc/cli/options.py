@@ -11,7 +11,7 @@ import click
 from inoc.values import Recipe
 
 LONGEST = 200
-"""Bytes of a store's name: files beside it have longer ones."""
+"""Bytes of a store's name: its lock and work folder have longer ones."""
 
 
 class StorePath(click.Path):

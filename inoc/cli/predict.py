@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inoc.cli.options import json_option, names, recipe_option
+from inoc.cli.options import STORE_PATH, json_option, names, recipe_option
 
 if TYPE_CHECKING:
     from inoc.values import Recipe
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--store", "stores", multiple=True, required=True, type=click.Path(path_type=Path),
+    "--store", "stores", multiple=True, required=True, type=STORE_PATH,
     help="A store with trained prompts to learn from; may be given several times.",
 )  # fmt: skip
 @click.option(
-    "--for", "untrained", type=click.Path(path_type=Path),
+    "--for", "untrained", type=STORE_PATH,
     help="The store whose prompts to predict.  [default: --store]",
 )  # fmt: skip
 @recipe_option

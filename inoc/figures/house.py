@@ -283,7 +283,7 @@ def write(figure: Figure, path: Path, *, dpi: float | None = None) -> None:
     """Save a figure in the house style, in the format of the path's ending; the same figure gives the same bytes."""
     kind = path.suffix[1:]
     for text in figure.findobj(Text):
-        cast(Text, text).set_text(printable(cast(Text, text).get_text()))
+        text.set_text(printable(text.get_text()))
     figure.savefig(path, format=kind, metadata=METADATA.get(kind, {}), dpi=dpi or DPI)
 
 
