@@ -30,6 +30,12 @@ def misaligned(tmp_path_factory):
     return worlds.write_misalignment(tmp_path_factory.mktemp("figures") / "em.zarr")
 
 
+@pytest.fixture(scope="session")
+def emerging(tmp_path_factory):
+    """Simulated prefill counts of sixteen behaviors."""
+    return worlds.write_emergence(tmp_path_factory.mktemp("figures") / "emergence.zarr")
+
+
 def imported(options, path: Path) -> Path:
     result = CliRunner().invoke(cli, ["import", *map(str, options), "--store", str(path)], catch_exceptions=False)
     assert result.exit_code == 0, result.output

@@ -9,9 +9,14 @@ import inoc
 
 
 @pytest.fixture(scope="module")
-def names(small, misaligned):
+def names(small, misaligned, emerging):
     """What the examples may use."""
-    return {"inoc": inoc, "store": inoc.open_store(small), "misaligned": inoc.open_store(misaligned)}
+    return {
+        "inoc": inoc,
+        "store": inoc.open_store(small),
+        "misaligned": inoc.open_store(misaligned),
+        "emerging": inoc.open_store(emerging),
+    }
 
 
 @pytest.mark.parametrize("name", inoc.figures.PLOTS)

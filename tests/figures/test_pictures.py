@@ -15,6 +15,7 @@ from inoc.figures.gap_grid import plot_gap_grid
 from inoc.figures.sources import Source
 
 ENTRIES = {entry.name: entry for entry in entries()}
+EMERGENCE = {entry.name for entry in entries() if entry.family == "emergence"}
 
 
 @pytest.fixture(autouse=True)
@@ -77,9 +78,9 @@ def check(figure) -> None:
     assert caption.endswith(".")
 
 
-@pytest.mark.parametrize("name", list(ENTRIES))
+@pytest.mark.parametrize("name", sorted(set(ENTRIES) - EMERGENCE))
 def test_of_a_made_up_store(name, world_source):
-    """48 prompts, tokens, runs: everything but misalignment can be drawn."""
+    """48 prompts, tokens, runs: everything but misalignment and emergence can be drawn."""
     if name == "misalignment":
         with pytest.raises(IncompleteStore, match="coherence and alignment"):
             ENTRIES[name].draw(world_source)
@@ -87,8 +88,13 @@ def test_of_a_made_up_store(name, world_source):
     check(ENTRIES[name].draw(world_source))
 
 
+@pytest.mark.parametrize("name", sorted(EMERGENCE))
+def test_of_prefill_counts(name, emerging):
+    check(ENTRIES[name].draw(Source(inoc.open_store(emerging))))
+
+
 NOT_IN_REFERENCE = {"training_curves_log", "misalignment", "leak_grid", "recovered", "position_means"}
-NOT_IN_REFERENCE |= {"durability"}
+NOT_IN_REFERENCE |= {"durability", *EMERGENCE}
 NOT_IN_REFERENCE |= {name for name in ENTRIES if "token" in name}
 
 
@@ -108,13 +114,14 @@ def test_misalignment_bars(misaligned):
     check(ax.figure)
 
 
-def test_every_plot_draws_into_the_axes_it_is_given(small, misaligned):
+def test_every_plot_draws_into_the_axes_it_is_given(small, misaligned, emerging):
     """One column by default; `ax` is used and returned, and nothing else is opened."""
-    store = inoc.open_store(small)
+    store, own = inoc.open_store(small), {"plot_misalignment": inoc.open_store(misaligned)}
+    own |= dict.fromkeys(("plot_prefill_rates", "plot_prefill_bounds", "plot_emergence_auc"), inoc.open_store(emerging))
     for name in inoc.figures.PLOTS:
         plot = getattr(inoc, name)
         figure, ax = plt.subplots()
-        given = inoc.open_store(misaligned) if name == "plot_misalignment" else store
+        given = own.get(name, store)
         assert plot(given, ax=ax) is ax, name
         assert plt.get_fignums() == [figure.number], name
         assert ax.has_data(), name

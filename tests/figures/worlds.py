@@ -5,7 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from inoc.emergence import simulate
 from inoc.store import PromptInfo
+from inoc.store.prefills import PrefillCounts
+from inoc.store.writer import StoreWriter
 
 from ..worlds import TRAITS, Completions, Run, write_judged, write_store
 
@@ -105,3 +108,15 @@ ALIGNMENT = np.array([10.0, 10, 39, 40, 41, 90, 10, np.nan, 0, 100])
 def write_misalignment(path: Path) -> Path:
     instructions = [f"i{i}" for i in range(10)]
     return write_judged(path, ALIGNMENT, COHERENCE, instructions=instructions, experiment=EXPERIMENT)
+
+
+def write_emergence(path: Path) -> Path:
+    table = simulate(0)
+    with StoreWriter.open(path, identity={}, experiment={"name": "simulated"}, provenance={}) as writer:
+        for k, run in enumerate(table["run"].values):
+            cell = table.isel(case=[k]).transpose("checkpoint", "prefill", "case").expand_dims("text", axis=2)
+            text = np.full((table.sizes["checkpoint"], table.sizes["prefill"], 1), "", dtype=object)
+            arrays = (cell[name].values for name in ("successes", "trials", "surprisal", "neg_kl"))
+            labels = table["checkpoint"].values.tolist(), table["prefill"].values.tolist(), [str(run)], [""]
+            writer.put_prefill_counts(str(run), PrefillCounts(*labels, text, *arrays, "run"))
+    return path
