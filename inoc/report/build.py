@@ -14,6 +14,7 @@ from inoc.heuristics.frame.table import Table, measure
 from inoc.names import unknown
 from inoc.report.columns import Column, columns
 from inoc.report.decode import model_name
+from inoc.report.emergence import EmergenceRows, emergence_rows
 from inoc.report.outcomes import Outcomes, outcomes
 from inoc.report.tokens import TokenView, token_view
 from inoc.report.words import Fact, missing, summary
@@ -70,6 +71,7 @@ class Report:
         outcomes: What training did.
         tokens: What the token viewer shows; None without tokens.
         no_tokens: Why there is no token viewer; "" if there is.
+        emergence: Rare behaviors and their forecasts.
     """
 
     title: str
@@ -84,6 +86,7 @@ class Report:
     outcomes: Outcomes
     tokens: TokenView | None
     no_tokens: str
+    emergence: EmergenceRows
 
 
 def build_report(
@@ -136,6 +139,7 @@ def build_report(
         results,
         view,
         reason,
+        emergence_rows(store),
     )
 
 

@@ -14,7 +14,8 @@ from inoc.cli.report import report as command
 from inoc.errors import BadInput
 from inoc.report import Report, build_report, write_report
 from inoc.report.decode import agrees, load_tokenizer, pieces
-from inoc.report.html import SCRIPTS, json_block, sha256
+from inoc.report.emergence import EmergenceRows
+from inoc.report.html import SCRIPTS, json_block, page, sha256
 from inoc.report.outcomes import Outcomes
 from inoc.report.tokens import BUDGET, MOST_EXAMPLES, PER_VALUE, UNIT, choose
 from inoc.store import PromptInfo, open_store
@@ -28,7 +29,7 @@ EMPTY = Outcomes([], [], [], [], [], "")
 @settings(deadline=None, max_examples=50)
 @given(st.text() | st.sampled_from(["</script>", "<!--", "&lt;", "\u2028\u2029", "]]>"]))
 def test_data_block_cannot_leave_its_element(text):
-    report = Report(text, text, [], [], [], [text], [text], [], None, EMPTY, None, text)
+    report = Report(text, text, [], [], [], [text], [text], [], None, EMPTY, None, text, EmergenceRows([], ""))
     block = json_block(report)
     assert not set(block) & set("<>&\u2028\u2029")
     assert json.loads(block)["title"] == text
@@ -173,3 +174,15 @@ def test_command(hostile, tokenizer_file, tmp_path):
     assert done.stdout.startswith(f"{page}  0.")
     assert "All 5 examples are in this page." in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_rare_behaviors_are_on_the_page(tmp_path):
+    from ..figures.worlds import write_emergence
+
+    store = open_store(write_emergence(tmp_path / "emergence.zarr"))
+    report = build_report(store)
+    text = page(report)
+    assert 'id="emergence"' in text
+    assert "rising-0" in text
+    assert "at update 256" in text
+    assert len(report.emergence.rows) == 16
