@@ -10,6 +10,7 @@ from jaxtyping import install_import_hook
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("SOURCE_DATE_EPOCH", "0")  # stores made at different times are compared byte by byte
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; threads that wait for each other are slower
 
 # the same examples in every run; HYPOTHESIS_PROFILE=explore looks for new ones

@@ -20,9 +20,9 @@ from inoc.names import unknown
 from inoc.reading import printable
 
 COMMANDS = (
-    "demo", "new", "check", "import", "info", "validate", "score", "heuristics", "rephrase", "describe", "elicit",
-    "generate", "train", "evaluate", "prefill", "run", "outcomes", "predict", "emergence", "figures", "report",
-    "backends", "doctor",
+    "demo", "new", "check", "import", "merge", "info", "validate", "score", "heuristics", "rephrase", "describe",
+    "elicit", "generate", "train", "evaluate", "prefill", "run", "outcomes", "predict", "emergence", "figures",
+    "report", "backends", "doctor",
 )  # fmt: skip
 """The commands in the order of `inoc --help`."""
 

@@ -1,7 +1,7 @@
 """`inoc info`: show what a store holds and what is missing."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -84,6 +84,14 @@ def _show(summary: "StoreSummary") -> None:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             short = text if len(text) <= 160 else f"{text[:150]}... (--json shows all)"
             console.print(f"  {key}: {short}", soft_wrap=True)
+    console.print("[bold]history[/]")
+    for entry in summary.history:
+        changes = cast("list[str]", entry["changes"])
+        console.print(f"  {entry['when']}  {entry['command']}  inoc {entry['inoc']}", soft_wrap=True)
+        for line in changes[:10]:
+            console.print(f"    {line}", soft_wrap=True)
+        if len(changes) > 10:
+            console.print(f"    {len(changes) - 10} more (--json shows all)")
 
 
 def _size(n: int | float) -> str:

@@ -41,8 +41,11 @@ class Call:
         from inoc.experiment import load_experiment
         from inoc.plan import Study
         from inoc.stages.opening import recipe_of
+        from inoc.store.lock import check_free
 
         experiment = load_experiment(self.path)
+        if not self.dry_run:
+            check_free(self.store)  # before the backend loads its libraries
         backend = open_backend(experiment, self.backend_name)
         if self.dry_run and isinstance(backend, BackendBase):
             backend.offline = True

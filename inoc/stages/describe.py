@@ -53,7 +53,7 @@ def describe(study: Study, *, embeddings: bool = True, watcher: Watcher = UNWATC
     """
     store = existing(study)
     keys = [prompt.key for prompt in study.experiment.prompt_list()]
-    with open_writer(study, store, watcher) as writer:
+    with open_writer(study, store, watcher, "describe") as writer:
         if not has_self_perplexity(study, store):
             watcher.begin("self-perplexity", 1)
             writer.put_self_perplexity(keys, *self_perplexity(study))

@@ -33,7 +33,7 @@ def elicit(study: Study, prompts: Sequence[str] = (), watcher: Watcher = UNWATCH
     refuse(study.store, elicitation_changes(store, study))
     done = prompts_elicited(store)
     waiting = elicitation_texts(study, [key for key in ("", *keys) if key not in done])
-    with open_writer(study, store, watcher) as writer:
+    with open_writer(study, store, watcher, "elicit") as writer:
         watcher.begin("eliciting", len(waiting))
         if study.backend.capabilities.jobs:
             sample(study, list(waiting.values()))

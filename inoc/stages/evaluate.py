@@ -37,7 +37,7 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHE
     store = existing(study)
     refuse(study.store, (line for _, entry in plans for line in run_changes(store, entry)))
     judged = 0
-    with open_writer(study, store, watcher) as writer:
+    with open_writer(study, store, watcher, "evaluate") as writer:
         for _, entry in plans:
             _make_room(study, writer, entry, watcher)
         pending = set(writer.store.pending_evaluations())

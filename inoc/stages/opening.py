@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from inoc._version import __version__
 from inoc.plan import Study
@@ -50,9 +51,20 @@ def keep_pools(writer: StoreWriter, pools: Mapping[str, Sequence[str]]) -> None:
         writer.put_rephrasings(new)
 
 
-def open_writer(study: Study, store: Store | None, watcher: Watcher) -> StoreWriter:
+def threads() -> dict[str, int]:
+    """Threads of every loaded library of linear algebra: another number of them changes the last bits of sums."""
+    from threadpoolctl import threadpool_info  # pyright: ignore[reportMissingTypeStubs]
+
+    found: dict[str, int] = {}
+    for pool in cast("list[dict[str, str | int]]", threadpool_info()):
+        kind = str(pool["user_api"])
+        found[kind] = max(found.get(kind, 0), int(pool["num_threads"]))
+    return dict(sorted(found.items()))
+
+
+def open_writer(study: Study, store: Store | None, watcher: Watcher, stage: str) -> StoreWriter:
     """The study's store for writing, with its prompts; `store` is what `existing` found. A new store is made once
-    `backend.check` passes."""
+    `backend.check` passes. The store's history names the stage."""
     accept_proofs(study)
     if store is None:
         study.backend.check()
@@ -61,8 +73,9 @@ def open_writer(study: Study, store: Store | None, watcher: Watcher) -> StoreWri
         study.store,
         identity=store_identity(study) if store is None else store.identity,
         experiment=study.experiment.model_dump(mode="json"),
-        provenance={"inoc": __version__, "backend": study.backend.name},
+        provenance={"inoc": __version__, "backend": study.backend.name, "threads": threads()},
         traits=[TraitInfo(trait.name, role, trait.family) for role, trait in traits],
+        command=f"inoc {stage}",
     )
     try:
         for note in writer.notes:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from inoc.errors import BadInput, InocError
+from inoc.errors import BadInput, InocError, OtherSettings
 from inoc.names import unknown
 from inoc.plan import Study
 from inoc.plan.texts import sets_to_make
@@ -31,7 +31,13 @@ class StageDone:
 
 def run_study(study: Study, stages: Sequence[Stage] = STAGES, watcher: Watcher = UNWATCHED) -> tuple[StageDone, ...]:
     """Run the stages that the experiment and the backend have something for, in order. What is stored is not made
-    again; what was done before an error is kept."""
+    again; what was done before an error is kept.
+
+    Raises:
+        OtherSettings: A setting differs from what the store was made with, for whichever stage; nothing is done then.
+    """
+    if (study.store / "zarr.json").exists():
+        refuse_changes(study, stages)
     done: list[StageDone] = []
     for stage in stages:
         try:
@@ -56,6 +62,17 @@ def stages_named(names: Sequence[str]) -> tuple[Stage, ...]:
 def forecast_study(study: Study, stages: Sequence[Stage] = STAGES) -> tuple[Forecast, ...]:
     """What each stage would do; nothing is sent and nothing is written."""
     return tuple(_forecast(study, stage) for stage in stages)
+
+
+def refuse_changes(study: Study, stages: Sequence[Stage]) -> None:
+    """Raise OtherSettings where a stage would refuse the store; what else is wrong its own stage says."""
+    for stage in stages:
+        try:
+            _forecast(study, stage)
+        except OtherSettings:
+            raise
+        except InocError:
+            continue
 
 
 def left_out(study: Study, stage: Stage) -> str | None:

@@ -66,7 +66,7 @@ def score(
     store = existing(study, scores=True)
     refuse(study.store, score_changes(store, plan))
     failed: list[str] = []
-    with open_writer(study, store, watcher) as writer:
+    with open_writer(study, store, watcher, "score") as writer:
         _make_room(writer, plan)
         pending = set(writer.pending())
         wanted = [unit for unit in plan.units if unit in pending]

@@ -39,7 +39,7 @@ def train(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHED) 
     done = compare_runs(study, store, plans)
     pending = [plan for plan in plans if plan.run.name not in done]
     watcher.begin("training", sum(plan.updates for plan in pending))
-    with open_writer(study, store, watcher) as writer:
+    with open_writer(study, store, watcher, "train") as writer:
         if isinstance(trainer, Submitter):
             trainer.submit([plan.job for plan in pending if plan.run.start is None])
         keep_pools(writer, study.pools(_mixed(plans)))

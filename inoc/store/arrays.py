@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from itertools import product
-from pathlib import Path
 from types import EllipsisType
 from typing import NamedTuple, cast
 
@@ -10,17 +9,9 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from inoc.errors import BrokenStore
-from inoc.store.chunks import (
-    ChunkError,
-    Piece,
-    Selector,
-    chunk_path,
-    pieces,
-    read_chunk,
-    read_layout,
-    read_run_of_values,
-)
-from inoc.store.schema import MAY_BE_UNWRITTEN
+from inoc.store.change import Files
+from inoc.store.chunks import ChunkError, Layout, Piece, Selector, chunk_name, pieces, read_chunk, read_run_of_values
+from inoc.store.seals import Seal, trailer
 
 Index = int | np.integer | slice | EllipsisType | Sequence[int] | np.ndarray
 Key = Index | tuple[Index, ...]
@@ -29,23 +20,36 @@ Key = Index | tuple[Index, ...]
 class StoredArray:
     """One array of a store as a handle: `shape`, `dtype`, `chunks`, `dims`; slicing reads and returns NumPy arrays.
 
-    Lists and arrays select along their own dim (orthogonal indexing). May be read from several threads.
+    Lists and arrays select along their own dim (orthogonal indexing). May be read from several threads. A chunk is
+    read whole and verified the first time a handle needs it, by its own checksum and by the seal that says which
+    checksums belong together; where the handle needs a part of it again, only that part is read.
 
     Args:
-        root: The store's directory.
+        files: The files of the store.
         where: The variable's path in the store, such as "logprobs/train/prefixed".
+        layout: Its shape, chunks and type.
         done: Over the leading dims, which cells have data that count; the others read as NaN. All, where None.
+        seal: What the checksums of its chunks must agree with; None where nothing is recorded.
+        sparse: Whether a chunk that is not there is one that was never written.
 
     Raises:
-        BrokenStore: When sliced: a chunk is missing, torn or fails its checksum; names the variable and the chunk.
+        BrokenStore: When sliced: a chunk is missing, torn, fails its checksum or is not the one that was written;
+            names the variable and the chunk.
     """
 
-    def __init__(self, root: Path, where: str, done: Bool[np.ndarray, "..."] | None = None) -> None:
+    def __init__(
+        self,
+        files: Files,
+        where: str,
+        layout: Layout,
+        done: Bool[np.ndarray, "..."] | None = None,
+        seal: Seal | None = None,
+        sparse: bool = False,
+    ) -> None:
         self.where = where
-        self._directory = root / where
-        self._layout = read_layout(self._directory, where)
-        self._done = done
-        self._verified: set[str] = set()
+        self._files, self._layout, self._done, self._seal, self._sparse = files, layout, done, seal, sparse
+        self._verified: dict[tuple[int, ...], bytes] = {}
+        self._sealed: dict[tuple[int, ...], dict[tuple[int, ...], bytes]] = {}
         self.shape = self._layout.shape
         self.chunks = self._layout.chunks
         self.dims = self._layout.dims
@@ -58,13 +62,19 @@ class StoredArray:
     def __getitem__(self, key: Key) -> np.ndarray:
         selectors = _full_key(key, self.ndim)
         split = [pieces(s, n, c) for s, n, c in zip(selectors, self.shape, self.chunks, strict=True)]
-        out = np.empty([n for _, n in split], self.dtype)
+        try:
+            out = np.empty([n for _, n in split], self.dtype)
+        except (MemoryError, ValueError):
+            raise self._broken(f"it is larger than memory {self.shape}") from None
+        seen: dict[tuple[int, ...], bytes] = {}
         for parts in product(*(found for found, _ in split)):
-            self._place(parts, out)
+            self._place(parts, out, seen)
+        self._check_seal(seen)
+        self._verified |= seen
         return np.asarray(out[tuple(0 if isinstance(s, int) else slice(None) for s in selectors)])
 
-    def _place(self, parts: tuple[Piece, ...], out: np.ndarray) -> None:
-        """Read one chunk's share of a selection into `out`."""
+    def _place(self, parts: tuple[Piece, ...], out: np.ndarray, seen: dict[tuple[int, ...], bytes]) -> None:
+        """Read one chunk's share of a selection into `out`; note its checksum."""
         index = tuple(p.chunk for p in parts)
         target: tuple[slice | np.ndarray, ...] = tuple(p.outer for p in parts)
         basic = all(isinstance(p.inner, slice) for p in parts)
@@ -72,22 +82,49 @@ class StoredArray:
         if self._done is not None and not self._done[index[: self._done.ndim]]:
             out[at] = self._layout.fill
             return
-        path = chunk_path(self._directory, index)
+        paths = self._files.paths(chunk_name(self.where, index))
         try:
             if parts and basic and self._is_row(parts) and out[at].flags.c_contiguous:
                 start = cast(slice, parts[-1].inner).start
-                read_run_of_values(path, self._layout, start, out[at].reshape(-1), self._verified)
+                crc = read_run_of_values(paths, self._layout, start, out[at].reshape(-1), index in self._verified)
             else:
-                values = read_chunk(path, self._layout).reshape(self.chunks)
-                inner = tuple(p.inner for p in parts)
+                flat, crc = read_chunk(paths, self._layout)
+                values, inner = flat.reshape(self.chunks), tuple(p.inner for p in parts)
                 out[at] = values[inner if basic else _crossed(inner, self.chunks)]
         except FileNotFoundError:
-            group, name = self.where.split("/")[0], self.where.rsplit("/", 1)[-1]
-            if self._done is not None or name not in MAY_BE_UNWRITTEN.get(group, ()):
+            if not self._sparse:
                 raise self._broken(f"chunk {_name(index)} is missing") from None
-            out[at] = self._layout.fill
+            out[at], crc = self._layout.fill, trailer(self._files, self.where, index)
         except ChunkError as error:
             raise self._broken(str(error)) from error
+        except OSError as error:
+            raise self._broken(f"chunk {_name(index)} cannot be read ({error.strerror})") from error
+        if crc is not None:
+            seen[index] = crc
+
+    def _check_seal(self, seen: dict[tuple[int, ...], bytes]) -> None:
+        """Compare the checksums of the chunks just read, and of those that belong to them, with the seal."""
+        seal = self._seal
+        if seal is None:
+            return
+        for index, crc in seen.items():
+            cell = index[: seal.lead]
+            known = self._sealed.get(cell)
+            if known is None:
+                try:
+                    known = {
+                        i: seen[i] if i in seen else trailer(self._files, self.where, i)
+                        for i in self._layout.indices(cell)
+                    }
+                    right = seal.agrees(cell, b"".join(known.values()))
+                except ChunkError as error:
+                    raise self._broken(str(error)) from error
+                if not right:
+                    what = f"the chunks of {_name(cell)}" if seal.lead else "its chunks"
+                    raise self._broken(f"{what} differ from their CRC marker")
+                self._sealed[cell] = known
+            if known[index] != crc:
+                raise self._broken(f"chunk {_name(index)} differs from its CRC marker")
 
     def _is_row(self, parts: tuple[Piece, ...]) -> bool:
         """Whether the chunk is one row of numbers, so that its share of a selection is one run of bytes."""

@@ -5,15 +5,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from inoc.errors import BadInput, BrokenStore, OtherSettings
-from inoc.hashing import canonical_json
-from inoc.store.files import transaction
+from inoc.errors import BadInput, OtherSettings
 from inoc.store.fingerprint import difference, label_difference, refuse
-from inoc.store.marks import DONE, Cell, Part, crc_of, put_marked, read_marked
+from inoc.store.marks import Part, put_marked
 from inoc.store.reader import Reader
 from inoc.store.runs import RunPlan
 from inoc.store.schema import PENDING, check_name
-from inoc.store.tables import make_room, put_group, stage_columns, stage_parent, union, unique
+from inoc.store.staging import transaction
+from inoc.store.tables import make_room, put_group, stage_columns, union, unique
 
 LOSSES = ("update", "loss", "learning_rate")
 
@@ -48,7 +47,6 @@ def put_run(store: Reader, plan: RunPlan) -> None:
     with transaction(store.path) as change:
         change.group(where, attributes)
         if not there:
-            stage_parent(change, store, "runs", plan.name)
             stage_columns(change, where, {**labels, **{v: np.zeros(0) for v in LOSSES}})
         stage_columns(change, where, {"step": np.asarray(steps, np.int64)})
         make_room(change, store, where, dict.fromkeys(rooms, 2), sizes)
@@ -134,29 +132,10 @@ def put_scores(
         Part(variable, (*cell, slice(None), slice(None)), np.where(np.isnan(v), np.nan, v).astype("<f8"), variable)
         for variable, v in (("score", scores), ("coverage", cover))
     ]
-    crc = _crc(parts[0].values, parts[1].values, generations)
     if generations is not None:
         data = np.asarray(generations, dtype=object)
         parts.append(Part("generation", (*cell, slice(None)), data, "generation"))
-    put_marked(store, where, "unit_crc", cell, crc, parts)
-
-
-def _crc(score: np.ndarray, coverage: np.ndarray, generations: Sequence[str] | None) -> int:
-    """The marker of an evaluation: over scores, coverage and, where stored, the answers as a JSON list."""
-    return crc_of(score, coverage, *([] if generations is None else [canonical_json(list(generations))]))
-
-
-def check_evaluation(store: Reader, where: str, cell: Cell) -> None:
-    """Compare an evaluation that is marked done with its marker; BrokenStore where they contradict each other."""
-    stored = read_marked(store, where, "unit_crc", cell)
-    if stored is None:
-        return
-    score, coverage = (store.array(f"{where}/{v}", DONE)[cell] for v in ("score", "coverage"))
-    texts = None
-    if store.has(f"{where}/generation"):
-        texts = [str(text) for text in store.array(f"{where}/generation", DONE)[cell]]
-    if _crc(score, coverage, texts) != stored:
-        raise BrokenStore(f"/{where}/score: the data of evaluation {list(cell)} differ from their CRC marker.")
+    put_marked(store, where, "unit_crc", cell, parts)
 
 
 def append_losses(

@@ -1,18 +1,21 @@
 """One writer at a time: a lock file next to the store, held by the operating system for as long as the process lives.
 
-The kernel lets go of the lock when its holder dies, however it dies, so a stale lock is a file that nobody holds.
-The text inside (process id and host) is for messages only.
+The lock belongs to the directory, whatever name or link it is reached by. The system lets go of it when its holder
+dies, however it dies, so a stale lock is a file that nobody holds; the text inside (process id and host) is for
+messages only. `filelock` locks on every system: it is small, maintained, and installed with torch anyway.
 """
 
-import fcntl
 import json
 import os
 import socket
-import time
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from inoc.errors import BadInput
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 
 class Holder(NamedTuple):
@@ -23,66 +26,73 @@ class Holder(NamedTuple):
 
 
 def lock_path(store: Path) -> Path:
-    """`run.zarr` -> `run.zarr.lock`, so that the store itself stays free of the host."""
-    return store.with_name(store.name + ".lock")
+    """`run.zarr` -> `run.zarr.lock` next to the directory itself, so that the store stays free of the host."""
+    place = store.resolve()
+    return place.with_name(place.name + ".lock")
 
 
 def _named(path: Path) -> Holder | None:
     try:
-        said = json.loads(path.read_text())
+        said = json.loads(path.read_text(encoding="utf-8"))
         return Holder(int(said["pid"]), str(said["host"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def is_locked(store: Path) -> bool:
-    """Whether a living process writes this store now."""
-    try:
-        fd = os.open(lock_path(store), os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(fd)
-    return False
-
-
 class Lock:
-    """Held from construction to `release`. `taken_over` names the dead holder of a lock that was left behind."""
+    """Held from construction to `release`. `taken_over` names the dead holder of a lock that was left behind.
+
+    Raises:
+        BadInput: Another process holds it, or this one does already.
+    """
 
     def __init__(self, store: Path) -> None:
         self.path = lock_path(store)
-        self._fd = -1
-        for attempt in range(5):
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(fd).st_ino == os.stat(self.path).st_ino:  # not a file its holder removed meanwhile
-                    self._fd = fd
-                    break
-            except OSError:
-                time.sleep(0.01 * attempt)
-            os.close(fd)
-        if self._fd < 0:
-            other = _named(self.path)
-            who = f"process {other.pid} on {other.host}" if other else "another process"
-            raise BadInput(f"{store} is being written by {who}. Fix: wait for it to end, or end it.")
+        self._held = _take(self.path)
+        if self._held is None:
+            raise _refused(store, self.path)
         self.taken_over = _named(self.path)
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+        with suppress(OSError):  # a system may keep others, and so this, from a file that is locked
+            self.path.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
 
     def release(self) -> None:
         """Let go and remove the file."""
-        if self._fd >= 0:
-            self.path.unlink(missing_ok=True)
-            os.close(self._fd)
-            self._fd = -1
+        if self._held is not None:
+            with suppress(OSError):  # Windows keeps a file that is open
+                self.path.unlink(missing_ok=True)
+            self._held.release()
+            self._held = None
 
     def __enter__(self) -> "Lock":
         return self
 
     def __exit__(self, *error: object) -> None:
         self.release()
+
+
+def _refused(store: Path, path: Path) -> BadInput:
+    other = _named(path)
+    who = f"process {other.pid} on {other.host}" if other else "another process"
+    return BadInput(f"{store} is being written by {who}. Fix: wait for it to end, or end it.")
+
+
+def _take(path: Path) -> "FileLock | None":
+    """The lock, or None where another has it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, timeout=0.1, poll_interval=0.02, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        return None
+    return lock
+
+
+def check_free(store: Path) -> None:
+    """Raise BadInput where another process writes the store: before anything is loaded that takes long."""
+    path = lock_path(store)
+    if path.exists():
+        held = _take(path)
+        if held is None:
+            raise _refused(store, path)
+        held.release()

@@ -1,22 +1,21 @@
-"""Cells with a marker: their data are written and flushed first, then the CRC-32 of the data. Marked implies right."""
+"""Cells with a marker: data are written and flushed first, then a checksum of their chunks. Marked implies right."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import numpy as np
 
 from inoc.atomic import flush, write_atomic
-from inoc.errors import BrokenStore
-from inoc.store.chunks import number_chunk
-from inoc.store.files import open_for_writing, step
+from inoc.errors import BrokenStore, InocError
+from inoc.hashing import canonical_json
+from inoc.store.chunks import ChunkError, number_chunk
+from inoc.store.files import ARRAYS, NODE, group_document, node_bytes, open_for_writing, step
 from inoc.store.reader import Reader
-from inoc.store.schema import PENDING
-
-Cell = tuple[int, ...]
-"""Indices of a marker: (prefix type, prompt), (step, condition), or () for the default of a set."""
-DONE = np.ones((), dtype=bool)
+from inoc.store.schema import NESTED, PENDING, marked
+from inoc.store.seals import Cell, cell_crc, members_of
+from inoc.store.staging import settled
 
 
 class Part(NamedTuple):
@@ -28,20 +27,17 @@ class Part(NamedTuple):
     step: str
 
 
-def crc_of(*parts: np.ndarray | str) -> int:
-    """CRC-32 (as in zlib) over the bytes of arrays and texts, one after another."""
-    crc = 0
-    for part in parts:
-        crc = zlib.crc32(part.encode() if isinstance(part, str) else np.ascontiguousarray(part).tobytes(), crc)
-    return crc
+def put_marked(store: Reader, group: str, marker: str, cell: Cell, parts: Sequence[Part]) -> None:
+    """Write the parts of a cell, then its marker; nothing where both are there already.
 
-
-def put_marked(store: Reader, group: str, marker: str, cell: Cell, crc: int, parts: Sequence[Part]) -> None:
-    """Write the parts of a cell, then its marker; nothing where both are there already."""
+    Raises:
+        InocError: What was written reads back differently; the cell stays pending.
+    """
     marks = open_for_writing(store.path / group / marker)
     stored = int(cast(int, marks[cell]))
-    if stored == crc and all(_holds(store, group, part) for part in parts):
+    if stored != PENDING and _marker(store, group, marker, cell) == stored and _hold(store, group, parts):
         return
+    _unsettle(store, group, marker)
     if stored != PENDING:
         _mark(store.path / group / marker, cell, PENDING)
         step("unmarked")
@@ -50,7 +46,9 @@ def put_marked(store: Reader, group: str, marker: str, cell: Cell, crc: int, par
         step(part.step)
     for part in parts:
         _flush_chunks(store.path / group / part.variable, [i for i in part.key if isinstance(i, int)])
-    _mark(store.path / group / marker, cell, crc)
+    if not _hold(store, group, parts):
+        raise InocError(f"/{group}: what was written to {list(cell)} reads back differently. Fix: check the disk.")
+    _mark(store.path / group / marker, cell, _marker(store, group, marker, cell))
     step("marker")
 
 
@@ -60,12 +58,21 @@ def _mark(variable: Path, cell: Cell, value: int) -> None:
     _flush_chunks(variable, cell)
 
 
-def _holds(store: Reader, group: str, part: Part) -> bool:
-    try:
-        stored = store.array(f"{group}/{part.variable}", DONE)[part.key]
-    except BrokenStore:
-        return False
-    return np.array_equal(stored, part.values, equal_nan=part.values.dtype.kind == "f")
+def _marker(store: Reader, group: str, marker: str, cell: Cell) -> int:
+    """The marker that the chunks on the disk ask for."""
+    return cell_crc(store.files, store.members(group, marker), cell)
+
+
+def _hold(store: Reader, group: str, parts: Sequence[Part]) -> bool:
+    """Whether the disk holds these values."""
+    for part in parts:
+        try:
+            stored = store.unmarked(f"{group}/{part.variable}")[part.key]
+        except BrokenStore:
+            return False
+        if not np.array_equal(stored, part.values, equal_nan=part.values.dtype.kind == "f"):
+            return False
+    return True
 
 
 def _flush_chunks(variable: Path, index: Sequence[int]) -> None:
@@ -78,7 +85,83 @@ def _flush_chunks(variable: Path, index: Sequence[int]) -> None:
             return
 
 
-def read_marked(store: Reader, group: str, marker: str, cell: Cell) -> int | None:
-    """The marker of a cell; None where it is pending."""
-    stored = int(store.array(f"{group}/{marker}")[cell])
-    return None if stored == PENDING else stored
+def _unsettle(store: Reader, group: str, marker: str) -> None:
+    """From now on until the writer closes the store a marker of the group may change."""
+    listed = cast(dict[str, list[int]], store.node(group)[ARRAYS])
+    if listed[marker][1] != PENDING:
+        if store.complete:
+            write_atomic(store.path / NODE, node_bytes(group_document({**store.root, "complete": False})))
+            step("root")
+        _list(store, group, {marker: [listed[marker][0], PENDING]})
+
+
+def settle(store: Reader) -> None:
+    """Record the markers that changed, so that a lost one is told from one that was never written."""
+    for kind in store.subgroups(""):
+        for group in (f"{kind}/{name}" for name in store.subgroups(kind)) if kind in NESTED else (kind,):
+            listed = cast(dict[str, list[int]], store.node(group)[ARRAYS])
+            changed = [name for name in marked(group) if listed[name][1] == PENDING]
+            for name in changed:
+                _flush_chunks(store.path / group / name, ())
+            if changed:
+                _list(store, group, dict(settled(store.path, group, changed)))
+
+
+def _list(store: Reader, group: str, changed: dict[str, list[int]]) -> None:
+    """Change what a group lists of some variables."""
+    node = store.node(group)
+    listed = {**cast(dict[str, list[int]], node[ARRAYS]), **changed}
+    write_atomic(store.path / group / NODE, node_bytes(group_document({**node, ARRAYS: dict(sorted(listed.items()))})))
+    step("listed")
+
+
+class CellValues(NamedTuple):
+    """A cell of a marker as a check sees it: its values by variable where it is done and sound, or what is wrong."""
+
+    cell: Cell
+    values: dict[str, np.ndarray]
+    wrong: BrokenStore | None = None
+
+
+def read_cells(store: Reader, group: str, marker: str) -> Iterator[CellValues]:
+    """Every cell of a marker that is marked done, read with every check there is, one at a time."""
+    marks = store.unmarked(f"{group}/{marker}")
+    members = store.members(group, marker)
+    handles = {member.where: store.unmarked(member.where) for member in members}
+    for cell in np.ndindex(*marks.shape):
+        try:
+            mark = int(marks[cell])
+            if mark == PENDING:
+                continue
+            present = members_of(members, cell)
+            if store.schema_version > 1 and cell_crc(store.files, present, cell) != mark:
+                raise _differs(present[0].where, cell)
+            values = {m.where.rpartition("/")[2]: handles[m.where][m.lead(cell)] for m in present}
+            if store.schema_version == 1 and values_crc(values.values()) != mark:
+                raise _differs(present[0].where, cell)
+            yield CellValues(cell, values)
+        except ChunkError as error:
+            yield CellValues(cell, {}, BrokenStore(f"/{members[0].where}: cell {list(cell)}: {error}."))
+        except BrokenStore as error:
+            yield CellValues(cell, {}, error)
+
+
+def _differs(where: str, cell: Cell) -> BrokenStore:
+    return BrokenStore(f"/{where}: the data of cell {list(cell)} differ from their CRC marker.")
+
+
+def values_crc(parts: Iterable[np.ndarray]) -> int:
+    """The marker of schema v1: a CRC-32 over the values, texts as a JSON list."""
+    crc = 0
+    for part in parts:
+        texts = part.dtype == object
+        crc = zlib.crc32(canonical_json([str(t) for t in part]).encode() if texts else part.tobytes(), crc)
+    return crc
+
+
+def forget(store: Reader, group: str, marker: str, cells: Sequence[Cell]) -> None:
+    """Make cells pending again whose data or marker are damaged."""
+    _unsettle(store, group, marker)
+    place = store.path / group / marker
+    for cell in cells:
+        _mark(place, cell, PENDING)  # the marker may itself be what is damaged

@@ -6,15 +6,34 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int64
 
 from inoc.errors import BadInput, BrokenStore, IncompleteStore
 from inoc.names import unknown
 from inoc.store.arrays import Axes, ExampleArrays, StoredArray, TokenArrays
-from inoc.store.files import NODE, node_attributes, read_node
-from inoc.store.opening import read_root, settle, steady
+from inoc.store.change import Files
+from inoc.store.chunks import Layout, layout_of
+from inoc.store.files import ARRAYS, CRC, NODE, ORDER, node_attributes, parse_node
+from inoc.store.history import Entry, entries
+from inoc.store.opening import read_root, steady
 from inoc.store.runs import RunInfo
-from inoc.store.schema import COMPLETION_SETS, LOGPROB_GROUP, PENDING, Level, TraitInfo, Unit, known_first
+from inoc.store.schema import (
+    COMPLETION_SETS,
+    GROUPS,
+    LOGPROB_GROUP,
+    NESTED,
+    PENDING,
+    Level,
+    TraitInfo,
+    Unit,
+    known_first,
+    marked,
+    spec_of,
+)
+from inoc.store.seals import CellSeal, Member, TableSeal
+
+Marks = Int64[np.ndarray, "..."]
+"""Values of a marker: a checksum for every cell that is done, else PENDING."""
 
 R = TypeVar("R", bound="Reader")
 P = ParamSpec("P")
@@ -45,8 +64,18 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.root: Mapping[str, object] = read_root(path)
-        settle(path)
+        self._nodes: dict[str, tuple[bytes, dict[str, object]]] = {}
+        self.root: Mapping[str, object] = {}
+        self.files = Files(path)
+        if path.exists():
+            steady(path, self._open)
+        else:
+            self.root = read_root(path)
+
+    def _open(self) -> None:
+        self.root = read_root(self.path)
+        self.files.look()
+        self._check_listed("", self.root)
 
     @property
     def schema_version(self) -> int:
@@ -70,6 +99,11 @@ class Reader:
         return cast(Mapping[str, object], self.root["provenance"])
 
     @property
+    def history(self) -> list[Entry]:
+        """The experiments that were accepted: command, version, time, fingerprint and changes of each."""
+        return entries(self.root)
+
+    @property
     def complete(self) -> bool:
         """Whether the last writer closed the store with nothing pending."""
         return bool(self.root["complete"])
@@ -84,27 +118,133 @@ class Reader:
 
     def has(self, where: str) -> bool:
         """Whether the group or variable exists."""
-        return (self.path / where / NODE).is_file()
+        if where == "":
+            return True
+        if self.schema_version == 1:
+            return self.files.exists(f"{where}/{NODE}")
+        group, _, name = where.rpartition("/")
+        if not self.has(group):
+            return False
+        node = self.node(group)
+        return name in _order(node) or name in _listed(node)
 
     def subgroups(self, group: str) -> tuple[str, ...]:
         """Names of the sets or runs of a group, in the order they were made (then by name)."""
         if not self.has(group):
             return ()
-        names = sorted(p.name for p in (self.path / group).iterdir() if (p / NODE).is_file())
-        order = cast(list[str], self.attributes(group).get("order", []))
+        order = _order(self.node(group))
+        if self.schema_version > 1:
+            return order
+        names = sorted(self.files.folders(group))
         return tuple(sorted(names, key=lambda n: order.index(n) if n in order else len(order)))
 
+    def variables(self, group: str) -> tuple[str, ...]:
+        """Names of the variables of a group, sorted."""
+        if self.schema_version > 1:
+            return tuple(sorted(_listed(self.node(group))))
+        return tuple(sorted(self.files.folders(group)))
+
+    def node(self, where: str) -> Mapping[str, object]:
+        """Everything the zarr.json of a group or the attributes of a variable say, lists of contents included."""
+        return self.root if where == "" else node_attributes(self._document(where))
+
     def attributes(self, where: str) -> dict[str, object]:
-        """The attributes of a group."""
-        return node_attributes(read_node(self.path / where, f"/{where}"))
+        """The attributes of a group, without the lists of what it contains."""
+        return {name: value for name, value in self.node(where).items() if name not in (ORDER, ARRAYS)}
+
+    def _document(self, where: str) -> dict[str, object]:
+        """The verified zarr.json of a node; parsed again only where its bytes changed."""
+        return steady(self.path, lambda: self._read_document(where))
+
+    def _read_document(self, where: str) -> dict[str, object]:
+        self.files.look()
+        try:
+            raw = self.files.read(f"{where}/{NODE}")
+        except FileNotFoundError:
+            raise BrokenStore(
+                f"/{where}: its {NODE} is missing from {self.path}. Fix: see what `inoc validate` lists."
+            ) from None
+        except OSError as error:
+            raise BrokenStore(f"/{where}: its {NODE} cannot be read ({error.strerror}). Fix: see its file.") from error
+        known = self._nodes.get(where)
+        if known is None or known[0] != raw:
+            document = parse_node(raw, f"/{where}")
+            self._check_listed(where, node_attributes(document))
+            known = self._nodes[where] = raw, document
+        return known[1]
+
+    def _check_listed(self, where: str, node: Mapping[str, object]) -> None:
+        """BrokenStore where there are groups or variables that the group's list of its contents lacks."""
+        if self.schema_version == 1:
+            return
+        group = where.partition("/")[0]
+        known = {*GROUPS} if where == "" else {*GROUPS.get(group, {})}
+        lost = sorted(self.files.folders(where).difference(_order(node), _listed(node)))
+        anything = where in NESTED or where == "embeddings"
+        for name in (name for name in lost if name in known or anything):
+            raise BrokenStore(
+                f"/{where}: it holds {name}, which is not in its list of contents: its {NODE} is not the latest. "
+                "Fix: restore the store from a copy."
+            )
+
+    def layout(self, where: str) -> Layout:
+        """Shape, chunks and type of a variable, from its metadata alone."""
+        document = self._document(where)
+        group, _, name = where.rpartition("/")
+        if self.schema_version > 1 and _listed(self.node(group)).get(name, (None,))[0] != _crc_in(document):
+            raise BrokenStore(f"/{where}: its {NODE} is not the one that was written. Fix: restore it from a copy.")
+        return layout_of(document, where)
 
     def shape(self, where: str) -> tuple[int, ...]:
         """The shape of a variable, from its metadata alone."""
-        return tuple(cast(list[int], read_node(self.path / where, f"/{where}")["shape"]))
+        return self.layout(where).shape
 
-    def array(self, where: str, done: Bool[np.ndarray, "..."] | None = None) -> StoredArray:
-        """A handle on a variable; `done`, over its leading dims, marks the cells whose data count."""
-        return StoredArray(self.path, where, done)
+    def array(self, where: str, marks: Marks | None = None) -> StoredArray:
+        """A handle on a variable. Of one that is written cell by cell the cells that are not marked read as NaN.
+
+        Args:
+            where: The variable's path.
+            marks: The values of its marker, where they are read already.
+        """
+        group, _, name = where.rpartition("/")
+        spec, layout = spec_of(where), self.layout(where)
+        if not spec.marker:
+            crc = _listed(self.node(group))[name][1] if self.schema_version > 1 else PENDING
+            seal = None if crc == PENDING else TableSeal(where, crc)
+            return StoredArray(self.files, where, layout, None, seal, name in marked(group))
+        marks = self.marks(group, spec.marker) if marks is None else marks
+        members = self.members(group, spec.marker)
+        own = next(member for member in members if member.where == where)
+        if own.only is not None and own.only >= marks.shape[0]:
+            done = np.zeros(marks.shape[1:], bool)
+        else:
+            done = np.asarray((marks if own.only is None else marks[own.only]) != PENDING)
+        seal = CellSeal(self.files, members, own, marks) if self.schema_version > 1 else None
+        return StoredArray(self.files, where, layout, done, seal)
+
+    def unmarked(self, where: str) -> StoredArray:
+        """A handle on the chunks that are there, whatever the markers say: for the writer, which compares."""
+        group, _, name = where.rpartition("/")
+        return StoredArray(self.files, where, self.layout(where), sparse=name in marked(group))
+
+    def marks(self, group: str, marker: str) -> Marks:
+        """The values of a marker."""
+        return np.asarray(self.read(f"{group}/{marker}"))
+
+    def members(self, group: str, marker: str) -> tuple[Member, ...]:
+        """The variables that a marker vouches for."""
+        dims = spec_of(f"{group}/{marker}").dims
+        found: list[Member] = []
+        for name in marked(group)[marker]:
+            if not self.has(f"{group}/{name}"):
+                continue
+            spec, only = spec_of(f"{group}/{name}"), None
+            if spec.only:
+                kinds = self.labels(f"{group}/{dims[0]}")
+                only = kinds.index(spec.only) if spec.only in kinds else len(kinds)
+            axes = tuple(dims.index(dim) for dim in spec.dims if dim in dims)
+            found.append(Member(f"{group}/{name}", self.layout(f"{group}/{name}"), axes, only))
+        return tuple(found)
 
     def read(self, where: str) -> np.ndarray:
         """A whole variable as a NumPy array; texts come as an object array of str.
@@ -112,10 +252,7 @@ class Reader:
         Raises:
             BrokenStore: The variable is missing or damaged.
         """
-        try:
-            return self.array(where)[...]
-        except FileNotFoundError:
-            raise BrokenStore(f"/{where} is missing from {self.path}. Fix: see what `inoc validate` lists.") from None
+        return self.array(where)[...]
 
     def labels(self, where: str) -> tuple[str, ...]:
         """A whole variable of texts."""
@@ -139,13 +276,17 @@ class Reader:
         Raises:
             IncompleteStore: The set is not stored at that level.
         """
+        default, units = self._marks(level, completion_set)
+        return bool(default != PENDING), units != PENDING
+
+    def _marks(self, level: Level, completion_set: str) -> tuple[Marks, Marks]:
         where = f"{LOGPROB_GROUP[level]}/{completion_set}"
         if not self.has(where):
             raise IncompleteStore(
                 f"{self.path} has no {level}-level log-probabilities of the set {completion_set!r} "
                 f"(sets: {', '.join(self.completion_sets) or 'none'}). Fix: run `inoc score` or `inoc import`."
             )
-        return int(self.read(f"{where}/default_crc")) != PENDING, self.read(f"{where}/unit_crc") != PENDING
+        return self.marks(where, "default_crc"), self.marks(where, "unit_crc")
 
     @steadily
     def token_logprobs(self, completion_set: str = "train") -> TokenArrays:
@@ -180,16 +321,17 @@ class Reader:
         return ExampleArrays(default[...], prefixed[...], *axes)
 
     def _logprobs(self, level: Level, completion_set: str) -> tuple[StoredArray, StoredArray, Axes]:
-        default_done, done = self.markers(level, completion_set)
+        default, units = self._marks(level, completion_set)
+        done = units != PENDING
         where = f"{LOGPROB_GROUP[level]}/{completion_set}"
-        prefixed = self.array(f"{where}/prefixed", done)
+        prefixed = self.array(f"{where}/prefixed", units)
         kinds, prompts, ids = (self.labels(f"{where}/{v}") for v in ("prefix_type", "prompt", "example"))
-        axes = Axes(kinds, prompts, ids, done, default_done)
+        axes = Axes(kinds, prompts, ids, done, bool(default != PENDING))
         if not prefixed.shape[:2] == done.shape == (len(kinds), len(prompts)):
             raise BrokenStore(
                 f"/{where}: labels, markers and data have different sizes. Fix: see what `inoc validate` lists."
             )
-        return self.array(f"{where}/default", np.asarray(default_done)), prefixed, axes
+        return self.array(f"{where}/default", default), prefixed, axes
 
     @steadily
     def pending(self) -> tuple[Unit, ...]:
@@ -242,3 +384,17 @@ class Reader:
             cells = np.argwhere(self.read(f"runs/{name}/unit_crc") == PENDING)
             found += [(name, int(steps[s]), conditions[c]) for s, c in cells]
         return tuple(found)
+
+
+def _order(node: Mapping[str, object]) -> tuple[str, ...]:
+    """The subgroups that a group lists."""
+    return tuple(cast(list[str], node.get(ORDER) or []))
+
+
+def _listed(node: Mapping[str, object]) -> dict[str, tuple[int, int]]:
+    """The variables that a group lists: the checksum of each one's metadata, and the one over its chunks."""
+    return {name: (crcs[0], crcs[1]) for name, crcs in cast(dict[str, list[int]], node.get(ARRAYS) or {}).items()}
+
+
+def _crc_in(document: Mapping[str, object]) -> object:
+    return cast(Mapping[str, object], document["attributes"])[CRC]

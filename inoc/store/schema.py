@@ -1,6 +1,7 @@
-"""Names, dims and types of schema v1 of the store, and the small values that everyone shares.
+"""Names, dims and types of schema v2 of the store, and the small values that everyone shares.
 
-The page docs/store.md describes the same format in words; `inoc.store.validate` enforces it.
+The page docs/store.md describes the same format in words; `inoc.store.validate` enforces it. A group declared here
+has its checksums, its markers and its validation by the declaration alone.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Literal, NamedTuple
 from inoc.errors import BadInput
 
 SCHEMA = "inoc.run"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PENDING = -1
 """Value of a CRC marker whose data are not there yet."""
 
@@ -54,18 +55,31 @@ class PromptInfo(NamedTuple):
 
 
 class VariableSpec(NamedTuple):
-    """What schema v1 asks of one variable. `required` means: the group is broken without it."""
+    """What the schema asks of one variable.
+
+    Attributes:
+        required: The group is broken without it.
+        marker: The variable of checksums that vouches for it cell by cell; empty for a variable written whole. The
+            marker's dims are the first dims of the variable.
+        only: The one label along the marker's first dim that the variable belongs to, where it lacks that dim.
+    """
 
     dims: tuple[str, ...]
     dtype: str
     required: bool = True
     units: str = ""
     long_name: str = ""
+    marker: str = ""
+    only: str = ""
 
     @property
     def attributes(self) -> dict[str, str]:
         """The attributes of the stored array."""
         return {name: text for name, text in (("units", self.units), ("long_name", self.long_name)) if text}
+
+
+_P, _I, _S = ("prompt",), ("instruction",), "string"
+_UNIT, _CELL = ("prefix_type", "prompt"), ("step", "condition")
 
 
 def _logprob_variables(level: Level) -> dict[str, VariableSpec]:
@@ -75,21 +89,19 @@ def _logprob_variables(level: Level) -> dict[str, VariableSpec]:
         "prefix_type": VariableSpec(("prefix_type",), "string"),
         "prompt": VariableSpec(("prompt",), "string"),
         "example": VariableSpec(("example",), "string"),
-        "default": VariableSpec((dim,), dtype, units="nat", long_name=f"{what} without prefix"),
+        "default": VariableSpec((dim,), dtype, units="nat", long_name=f"{what} without prefix", marker="default_crc"),
         "prefixed": VariableSpec(
-            ("prefix_type", "prompt", dim), dtype, units="nat", long_name=f"{what} with the prefix"
+            (*_UNIT, dim), dtype, units="nat", long_name=f"{what} with the prefix", marker="unit_crc"
         ),
         "default_crc": VariableSpec((), "int64"),
-        "unit_crc": VariableSpec(("prefix_type", "prompt"), "int64"),
-        "rephrasing": VariableSpec(("prompt", "example"), "int32", required=False),
+        "unit_crc": VariableSpec(_UNIT, "int64"),
+        "rephrasing": VariableSpec(("prompt", "example"), "int32", required=False, marker="unit_crc", only="mix"),
     }
     if level == "token":
         variables["row_size"] = VariableSpec(("example",), "int64", units="token")
     return variables
 
 
-_P, _I, _S = ("prompt",), ("instruction",), "string"
-_CELL = ("step", "condition")
 _FORCED = ("checkpoint", "prefill", "text")
 _COUNTED = (*_FORCED, "behavior")
 GROUPS: Mapping[str, Mapping[str, VariableSpec]] = {
@@ -117,9 +129,9 @@ GROUPS: Mapping[str, Mapping[str, VariableSpec]] = {
         "condition": VariableSpec(("condition",), _S),
         "trait": VariableSpec(("trait",), _S),
         "instruction": VariableSpec(_I, _S),
-        "score": VariableSpec((*_CELL, "trait", "instruction"), "float64", units="1/100"),
-        "coverage": VariableSpec((*_CELL, "trait", "instruction"), "float64", units="1"),
-        "generation": VariableSpec((*_CELL, "instruction"), _S, False),
+        "score": VariableSpec((*_CELL, "trait", "instruction"), "float64", units="1/100", marker="unit_crc"),
+        "coverage": VariableSpec((*_CELL, "trait", "instruction"), "float64", units="1", marker="unit_crc"),
+        "generation": VariableSpec((*_CELL, "instruction"), _S, False, marker="unit_crc"),
         "judge": VariableSpec(("trait",), _S),
         "unit_crc": VariableSpec(_CELL, "int64"),
         "update": VariableSpec(("update",), "int64", units="update"),
@@ -151,12 +163,22 @@ GROUPS: Mapping[str, Mapping[str, VariableSpec]] = {
 }
 """Group -> variable -> what it must be. `completions`, `logprobs`, `example_logprobs`, `runs` and `emergence` hold one
 subgroup per set or run; the others hold their variables directly. `embeddings` may hold more columns over `prompt`."""
-MAY_BE_UNWRITTEN: Mapping[str, frozenset[str]] = {
-    **{g: frozenset(("default", "prefixed", "default_crc", "unit_crc", "rephrasing")) for g in LOGPROB_GROUP.values()},
-    "runs": frozenset(("score", "coverage", "generation", "unit_crc")),
-}
-"""Group -> variables written unit by unit; a chunk of any other that is not there is damage."""
 NESTED = ("completions", "logprobs", "example_logprobs", "runs", "emergence")
+
+
+def spec_of(where: str) -> VariableSpec:
+    """The declaration of a variable such as "runs/german/score"; an undeclared one is float64 over prompt."""
+    group, _, name = where.partition("/")
+    return GROUPS.get(group, {}).get(name.rpartition("/")[2], VariableSpec(("prompt",), "float64"))
+
+
+def marked(group: str) -> dict[str, tuple[str, ...]]:
+    """Marker -> the variables it vouches for, of a group such as "runs/german", in the order of their declaration."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, spec in GROUPS.get(group.partition("/")[0], {}).items():
+        if spec.marker:
+            found[spec.marker] = (*found.get(spec.marker, ()), name)
+    return found
 
 
 def known_first(names: Iterable[str], known: Sequence[str]) -> tuple[str, ...]:

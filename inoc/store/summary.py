@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from inoc.store.history import Entry
 from inoc.store.opening import steady
 from inoc.store.reader import Reader
 from inoc.store.schema import LOGPROB_GROUP, PENDING, Level, TraitInfo
@@ -65,6 +66,7 @@ class StoreSummary:
     experiment: dict[str, object] = field(default_factory=dict[str, object])
     identity: dict[str, object] = field(default_factory=dict[str, object])
     provenance: dict[str, object] = field(default_factory=dict[str, object])
+    history: list[Entry] = field(default_factory=list[Entry])
 
 
 def summarize(store: Reader) -> StoreSummary:
@@ -96,6 +98,7 @@ def _summarize(store: Reader) -> StoreSummary:
         experiment=dict(store.experiment),
         identity=dict(store.identity),
         provenance=dict(store.provenance),
+        history=store.history,
     )
     for level, group in LOGPROB_GROUP.items():
         summary.sets += [_set(store, name, level) for name in store.completion_sets if store.has(f"{group}/{name}")]
@@ -116,7 +119,7 @@ def _summarize(store: Reader) -> StoreSummary:
 def _set(store: Reader, name: str, level: Level) -> SetSummary:
     where = f"{LOGPROB_GROUP[level]}/{name}"
     default_done, done = store.markers(level, name)
-    prefixed = store.array(f"{where}/prefixed", done)
+    prefixed = store.array(f"{where}/prefixed")
     missing = sum(int(np.isnan(prefixed[f, p]).sum()) for f, p in np.argwhere(done))
     if default_done:
         missing += int(np.isnan(store.array(f"{where}/default")[...]).sum())
@@ -136,7 +139,7 @@ def _set(store: Reader, name: str, level: Level) -> SetSummary:
 def _run(store: Reader, name: str) -> RunSummary:
     where, run = f"runs/{name}", store.run(name)
     done = store.read(f"{where}/unit_crc") != PENDING
-    score = store.array(f"{where}/score", done)[...]
+    score = store.read(f"{where}/score")
     judges = zip(store.labels(f"{where}/trait"), store.labels(f"{where}/judge"), strict=True)
     return RunSummary(
         name=name,

@@ -10,28 +10,20 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from inoc.errors import BadInput, OtherSettings
-from inoc.store.files import Transaction, chunk_shape, transaction
+from inoc.store.files import chunk_shape
 from inoc.store.fingerprint import difference, label_difference, refuse
 from inoc.store.reader import Reader
-from inoc.store.schema import GROUPS, PromptInfo, VariableSpec, check_name
+from inoc.store.schema import PromptInfo, check_name, spec_of
+from inoc.store.staging import Transaction, transaction
 
 T = TypeVar("T")
 Columns = Mapping[str, np.ndarray | Sequence[str]]
 
 
-def stage_parent(change: Transaction, store: Reader, parent: str, child: str) -> None:
-    """Make `parent` list `child` last in its order."""
-    attributes = store.attributes(parent) if store.has(parent) else {}
-    order = cast(list[str], attributes.get("order", []))
-    if child not in order:
-        change.group(parent, {**attributes, "order": [*order, child]})
-
-
 def stage_columns(change: Transaction, where: str, columns: Columns) -> None:
     """Put whole variables of a group as the schema defines them (others: float64 over prompt)."""
-    specs = GROUPS[where.split("/")[0]]
     for name, values in columns.items():
-        change.array(f"{where}/{name}", values, specs.get(name, VariableSpec(("prompt",), "float64")))
+        change.array(f"{where}/{name}", values, spec_of(f"{where}/{name}"))
 
 
 def make_room(
@@ -48,7 +40,8 @@ def make_room(
     last dim, about 1 MiB where None.
     """
     for name, lead in variables.items():
-        spec, place = GROUPS[where.split("/")[0]][name], f"{where}/{name}"
+        place = f"{where}/{name}"
+        spec = spec_of(place)
         shape = tuple(sizes[dim] for dim in spec.dims)
         if not store.has(place):
             change.empty_array(place, shape, spec, chunk_shape(shape, spec.dtype, lead, last))
@@ -76,10 +69,10 @@ def put_group(store: Reader, where: str, columns: Columns, attributes: Mapping[s
     there = store.has(where) and same(store, where, columns)
     if there and attributes in (None, store.attributes(where)):
         return
+    if attributes is None:
+        attributes = store.attributes(where) if store.has(where) else {}
     with transaction(store.path) as change:
-        if "/" in where:
-            stage_parent(change, store, *where.split("/", 1))
-        change.group(where, attributes or {})
+        change.group(where, attributes)
         stage_columns(change, where, columns)
 
 

@@ -1,16 +1,17 @@
 """Units of log-probabilities: planning, writing, and reading those marked done with every check there is."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from inoc.errors import BadInput, BrokenStore
-from inoc.store.files import open_for_writing, transaction
-from inoc.store.marks import DONE, Cell, Part, crc_of, put_marked, read_marked
+from inoc.errors import BadInput
+from inoc.store.marks import Part, forget, put_marked, read_cells
 from inoc.store.reader import Reader
-from inoc.store.schema import LEVEL_DTYPE, LOGPROB_GROUP, LOWEST, PENDING, Level, Unit
-from inoc.store.tables import make_room, stage_columns, stage_parent, union, unique
+from inoc.store.schema import LEVEL_DTYPE, LOGPROB_GROUP, LOWEST, Level, Unit, marked
+from inoc.store.seals import Cell
+from inoc.store.staging import transaction
+from inoc.store.tables import make_room, stage_columns, union, unique
 
 COLUMN_BYTES = 1 << 27
 MIN_TOKENS, MAX_TOKENS = 1 << 15, 1 << 18
@@ -67,8 +68,6 @@ def plan(
     chunk = token_chunk(sizes["token"], len(labels["prompt"])) if level == "token" else sizes["example"]
     with transaction(store.path) as change:
         if not there:
-            stage_parent(change, store, LOGPROB_GROUP[level], completion_set)
-            change.group(group, {})
             stage_columns(change, group, examples)
         stage_columns(change, group, labels)
         rooms = {"default": 0, "prefixed": 2, "default_crc": 0, "unit_crc": 2}
@@ -139,7 +138,7 @@ def put_unit(
         parts.insert(0, Part("rephrasing", (cell[1], slice(None)), picks, "rephrasing"))
     elif rephrasing is not None:
         raise BadInput(f"{what}: rephrasings given, but the plan does not store them. Fix: plan(rephrasings=True).")
-    put_marked(store, group, marker, cell, crc_of(*(part.values for part in reversed(parts))), parts)
+    put_marked(store, group, marker, cell, parts)
 
 
 def _variables(cell: Cell) -> tuple[str, str]:
@@ -159,37 +158,6 @@ def _cell(store: Reader, group: str, unit: Unit) -> Cell:
     return kinds.index(unit.prefix_type), keys.index(unit.prompt)
 
 
-def read_unit(store: Reader, group: str, cell: Cell) -> np.ndarray | None:
-    """The values of a unit that is marked done, or BrokenStore; None where it is pending."""
-    variable, marker = _variables(cell)
-    stored = read_marked(store, group, marker, cell)
-    if stored is None:
-        return None
-    values = store.array(f"{group}/{variable}", DONE)[(*cell, slice(None))]
-    parts = [values]
-    if cell and store.has(f"{group}/rephrasing") and store.labels(f"{group}/prefix_type")[cell[0]] == "mix":
-        parts.append(store.array(f"{group}/rephrasing", DONE)[cell[1]])
-    if crc_of(*parts) != stored:
-        raise BrokenStore(f"/{group}/{variable}: the data of unit {list(cell)} differ from their CRC marker.")
-    bad = int((np.isinf(values) | (values > 0)).sum())
-    if bad:
-        raise BrokenStore(f"/{group}/{variable}: unit {list(cell)} has {bad} infinite or positive log-probabilities.")
-    return values
-
-
-def cells(store: Reader, group: str) -> list[Cell]:
-    """Every unit of a group: the default, then prefix types x prompts."""
-    return [(), *(tuple(int(i) for i in index) for index in np.ndindex(*store.shape(f"{group}/unit_crc")))]
-
-
-def _broken(store: Reader, group: str) -> Iterator[Cell]:
-    for cell in cells(store, group):
-        try:
-            read_unit(store, group, cell)
-        except BrokenStore:
-            yield cell
-
-
 def reset_broken(store: Reader) -> tuple[Unit, ...]:
     """Make marked units pending whose data are wrong. See `StoreWriter.verify`."""
     found: list[Unit] = []
@@ -197,9 +165,9 @@ def reset_broken(store: Reader) -> tuple[Unit, ...]:
         for name in store.subgroups(parent):
             group = f"{parent}/{name}"
             kinds, keys = store.labels(f"{group}/prefix_type"), store.labels(f"{group}/prompt")
-            for cell in _broken(store, group):
-                place = store.path / group / _variables(cell)[1]
-                place.joinpath("c", *map(str, cell)).unlink(missing_ok=True)  # it may itself be what is damaged
-                open_for_writing(place)[cell] = PENDING
-                found.append(Unit(name, kinds[cell[0]], keys[cell[1]]) if cell else Unit.default(name))
+            for marker in marked(group):
+                broken = [read.cell for read in read_cells(store, group, marker) if read.wrong is not None]
+                if broken:
+                    forget(store, group, marker, broken)
+                found += [Unit(name, kinds[cell[0]], keys[cell[1]]) if cell else Unit.default(name) for cell in broken]
     return tuple(found)

@@ -7,18 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from inoc.errors import BrokenStore
-from inoc.store.chunks import Layout, read_layout
-from inoc.store.evaluations import check_evaluation
-from inoc.store.lock import is_locked
-from inoc.store.opening import steady
+from inoc.store.change import COMMIT, links, read_record
+from inoc.store.chunks import Layout
+from inoc.store.marks import read_cells
+from inoc.store.opening import may_be_written, steady
 from inoc.store.reader import Reader
-from inoc.store.schema import GROUPS, LOGPROB_GROUP, NESTED, PREFIX_TYPES, ROLES
-from inoc.store.units import cells, read_unit
+from inoc.store.schema import GROUPS, LOGPROB_GROUP, NESTED, PREFIX_TYPES, ROLES, marked
 
 ROOT_ATTRIBUTES = ("schema", "schema_version", "experiment", "identity", "provenance", "traits", "complete")
 RUN_ATTRIBUTES = ("prompt", "prefix_type", "seed", "nominal_step", "settings")
 RANGES = {"score": 100.0, "baseline": 100.0, "coverage": 1.0}
-UNIT_VARIABLES = ("default", "prefixed", "rephrasing")
 
 
 def validate(path: str | Path) -> list[str]:
@@ -42,9 +40,9 @@ def validate(path: str | Path) -> list[str]:
         return check.problems
 
     for left in reversed(range(5)):  # what a living writer is just changing may look wrong for a moment
-        busy = is_locked(store.path)
+        busy = may_be_written(store.path)
         found = steady(store.path, problems)
-        if not (found and left and (busy or is_locked(store.path))):
+        if not (found and left and (busy or may_be_written(store.path))):
             return found
         time.sleep(0.05)
     raise AssertionError("unreachable")
@@ -56,12 +54,11 @@ def verify_units(path: str | Path) -> int:
     store, count = Reader(Path(path)), 0
     for name in store.subgroups(LOGPROB_GROUP["token"]):
         group = f"{LOGPROB_GROUP['token']}/{name}"
-        for cell in cells(store, group):
-            values = read_unit(store, group, cell)
-            if values is None:
-                continue
-            if np.isnan(values).any():
-                raise BrokenStore(f"{path}: /{group}: unit {list(cell)} lacks log-probabilities.")
+        for read in (read for marker in marked(group) for read in read_cells(store, group, marker)):
+            if read.wrong is not None:
+                raise read.wrong
+            if any(np.isnan(values).any() for values in read.values.values() if values.dtype.kind == "f"):
+                raise BrokenStore(f"{path}: /{group}: unit {list(read.cell)} lacks log-probabilities.")
             count += 1
     return count
 
@@ -83,11 +80,15 @@ class _Validator:
     def everything(self) -> None:
         if not self._root():
             return
+        for path in links(self.store.path):
+            self.say(path.relative_to(self.store.path).as_posix(), "is a link; a store holds its own files only.")
+        if (self.store.path / COMMIT).exists():
+            self._attempt(lambda: read_record(self.store.path / COMMIT))
         for entry in sorted(p.name for p in self.store.path.iterdir() if p.is_dir() and p.name[0] != "."):
             if entry not in GROUPS:
-                self.say(entry, "unknown to schema v1.")
+                self.say(entry, "unknown to the schema.")
         for kind in GROUPS:
-            if not (self.store.path / kind).is_dir():
+            if not self.store.has(kind):
                 continue
             for where in self._members(kind):
                 before = len(self.problems)
@@ -122,40 +123,37 @@ class _Validator:
         found: list[str] = []
         try:
             self.store.attributes(kind)
-            places = [kind]
-            if kind in NESTED:
-                parent = self.store.path / kind
-                places = [f"{kind}/{p.name}" for p in sorted(parent.iterdir()) if p.is_dir()]
-            for where in places:
-                self.store.attributes(where)
-                found.append(where)
-        except FileNotFoundError as error:
-            self.say(str(Path(error.filename).parent.relative_to(self.store.path)), "its zarr.json is missing.")
+            places = [f"{kind}/{name}" for name in self.store.subgroups(kind)] if kind in NESTED else [kind]
         except BrokenStore as error:
             self.problems.append(str(error))
+            return found
+        for where in places:
+            try:
+                self.store.attributes(where)
+                found.append(where)
+            except BrokenStore as error:
+                self.problems.append(str(error))
         return found
 
     def _variables(self, kind: str, where: str) -> dict[str, Layout]:
         """Presence, dims, dtypes, sizes and chunks of a group's variables."""
         specs, layouts = GROUPS[kind], dict[str, Layout]()
-        present = sorted(p.name for p in (self.store.path / where).iterdir() if p.is_dir())
+        present = sorted({*self.store.variables(where), *self.store.files.folders(where)})
         for name in present:
             place = f"{where}/{name}"
             spec = specs.get(name)
             if spec is None and kind != "embeddings":
-                self.say(place, "unknown to schema v1.")
+                self.say(place, "unknown to the schema.")
                 continue
             try:
-                layout = layouts[name] = read_layout(self.store.path / place, place)
+                layout = layouts[name] = self.store.layout(place)
                 dims, dtype = (spec.dims, spec.dtype) if spec else (("prompt",), "float64")
                 if layout.dims != dims:
                     self.say(place, f"dims {layout.dims}, expected {dims}.")
                 if layout.dtype != dtype:
                     self.say(place, f"type {layout.dtype}, expected {dtype}.")
-                if kind not in LOGPROB_GROUP.values() or name not in UNIT_VARIABLES:
-                    self.store.array(place)[...]
-            except FileNotFoundError:
-                self.say(place, "its zarr.json is missing.")
+                if not (spec and spec.marker):
+                    self.store.read(place)
             except BrokenStore as error:
                 self.problems.append(str(error))
         for name in (n for n, s in specs.items() if s.required and n not in present):
@@ -175,7 +173,17 @@ class _Validator:
         if "prompt" in layouts and kind != "prompts":
             self._known_prompts(f"{where}/prompt", self.store.read(f"{where}/prompt"))
         for name in RANGES.keys() & layouts.keys():
-            self._range(f"{where}/{name}", RANGES[name])
+            if not GROUPS[kind][name].marker:
+                self._range(f"{where}/{name}", self.store.read(f"{where}/{name}"), RANGES[name])
+        for marker in marked(where):
+            for read in read_cells(self.store, where, marker):
+                if read.wrong is not None:
+                    self.problems.append(str(read.wrong))
+                for name, values in read.values.items():
+                    if name in RANGES:
+                        self._range(f"{where}/{name}", values, RANGES[name])
+                    elif kind in LOGPROB_GROUP.values() and values.dtype.kind == "f":
+                        self._possible(f"{where}/{name}", list(read.cell), values)
         if "trait" in layouts:
             self._traits(where)
         if kind in LOGPROB_GROUP.values():
@@ -207,11 +215,15 @@ class _Validator:
             if known and name not in known:
                 self.say(f"{where}/trait", f"unknown trait {name!r}.")
 
-    def _range(self, where: str, high: float) -> None:
-        values = self.store.read(where)
+    def _range(self, where: str, values: np.ndarray, high: float) -> None:
         bad = int((np.isinf(values) | (values < 0) | (values > high)).sum())
         if bad:
             self.say(where, f"{bad} values outside 0 to {high:g}.")
+
+    def _possible(self, where: str, cell: list[int], values: np.ndarray) -> None:
+        bad = int((np.isinf(values) | (values > 0)).sum())
+        if bad:
+            self.say(where, f"unit {cell} has {bad} infinite or positive log-probabilities.")
 
     def _logprobs(self, where: str, layouts: dict[str, Layout]) -> None:
         for kind in self.store.labels(f"{where}/prefix_type"):
@@ -224,8 +236,6 @@ class _Validator:
             source = f"completions/{where.split('/')[1]}/row_size"
             if self.store.has(source) and not np.array_equal(self.store.read(source), rows):
                 self.say(f"{where}/row_size", f"differs from /{source}.")
-        for cell in cells(self.store, where):
-            self._attempt(lambda cell=cell: read_unit(self.store, where, cell))
 
     def _completions(self, where: str, layouts: dict[str, Layout]) -> None:
         self._unique(where, "example_id", list(self.store.read(f"{where}/example_id")))
@@ -243,5 +253,3 @@ class _Validator:
             self._known_prompts(where, [run.prompt])
         if run.prefix_type not in ("none", *PREFIX_TYPES):
             self.say(where, f"unknown prefix type {run.prefix_type!r}.")
-        for cell in np.ndindex(*self.store.shape(f"{where}/unit_crc")):
-            self._attempt(lambda cell=cell: check_evaluation(self.store, where, cell))

@@ -7,10 +7,9 @@ import numpy as np
 import xarray as xr
 
 from inoc.errors import IncompleteStore
-from inoc.store.files import NODE
 from inoc.store.reader import Reader
 from inoc.store.runs import RunInfo
-from inoc.store.schema import GROUPS, PENDING, VariableSpec
+from inoc.store.schema import GROUPS, VariableSpec
 from inoc.store.tables import union
 
 _LONG_NAMES: Mapping[str, str] = {
@@ -38,7 +37,7 @@ def group(store: Reader, where: str) -> xr.Dataset | None:
         return None
     data: dict[str, xr.Variable] = {}
     specs = GROUPS[where.split("/")[0]]
-    for name in sorted(path.parent.name for path in (store.path / where).glob(f"*/{NODE}")):
+    for name in store.variables(where):
         spec = specs.get(name)
         dims = spec.dims if spec else ("prompt",)
         data[name] = xr.Variable(dims, store.read(f"{where}/{name}"), _attributes(name, spec))
@@ -92,12 +91,13 @@ def scores(store: Reader) -> xr.Dataset | None:
     )
 
 
+_LABELS = ("step", "condition", "trait", "instruction", "judge")
+
+
 def _evaluations(store: Reader, name: str) -> dict[str, np.ndarray]:
     """The variables of one run; evaluations not done are NaN."""
     where = f"runs/{name}"
-    done = store.read(f"{where}/unit_crc") != PENDING
-    part = {v: store.read(f"{where}/{v}") for v in ("step", "condition", "trait", "instruction", "judge")}
-    return part | {v: store.array(f"{where}/{v}", done)[...] for v in ("score", "coverage")}
+    return {v: store.read(f"{where}/{v}") for v in (*_LABELS, "score", "coverage")}
 
 
 def _run_coords(runs: Sequence[RunInfo]) -> dict[str, tuple[str, np.ndarray, dict[str, str]]]:

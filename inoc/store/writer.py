@@ -10,21 +10,24 @@ from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 import numpy as np
 from jaxtyping import Float
 
 from inoc.atomic import flush, write_atomic
 from inoc.errors import BadInput, InocError, OtherSettings
-from inoc.store import evaluations, prefills, tables, units
-from inoc.store.files import COMMIT, NODE, STAGED, finish_commit, group_document, node_bytes, step
-from inoc.store.fingerprint import difference
+from inoc.store import evaluations, marks, prefills, tables, units
+from inoc.store.change import COMMIT, STAGED, clear_staged, finish_change, refuse_links
+from inoc.store.files import NODE, group_document, node_bytes, read_node, step
+from inoc.store.fingerprint import difference, refuse
+from inoc.store.history import HISTORY, accepted
 from inoc.store.lock import Lock
-from inoc.store.opening import clear_staged, read_root
+from inoc.store.opening import read_root
 from inoc.store.reader import Reader
 from inoc.store.schema import SCHEMA, SCHEMA_VERSION, Level, TraitInfo, Unit
 from inoc.store.store import Store
+from inoc.store.upgrade import upgrade
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -98,15 +101,17 @@ class StoreWriter:
         experiment: Mapping[str, object],
         provenance: Mapping[str, object],
         traits: Sequence[TraitInfo] = (),
+        command: str = "",
     ) -> "StoreWriter":
         """Create a store, or open one to add to it.
 
         Args:
             path: The store's directory.
             identity: The settings that change stored values; must equal those of an existing store.
-            experiment: The experiment as JSON values; replaces the stored one.
+            experiment: The experiment as JSON values; replaces the stored one, and the history says how.
             provenance: Versions and sources, free of host and time; an existing store keeps the first.
             traits: Joined with those stored.
+            command: Who writes, for the history: "inoc score", say.
 
         Returns:
             The writer, which holds the store's lock until it is closed.
@@ -115,13 +120,13 @@ class StoreWriter:
             OtherSettings: The stored identity (or a trait's role) differs; the message says field by field how.
             BadInput: Another process writes the store, or the place cannot be written or is not a store.
         """
-        place = Path(path)
+        place = Path(path).resolve()
         with disk_errors(place):
             place.parent.mkdir(parents=True, exist_ok=True)
             lock = Lock(place)
             try:
                 writer = cls(place, lock)
-                writer._start(identity, experiment, provenance, traits)
+                writer._start(identity, experiment, provenance, traits, command)
             except BaseException:
                 lock.release()
                 raise
@@ -133,18 +138,20 @@ class StoreWriter:
         experiment: Mapping[str, object],
         provenance: Mapping[str, object],
         traits: Sequence[TraitInfo],
+        command: str,
     ) -> None:
         left = {p.name for p in self.path.iterdir()} if self.path.exists() else set[str]()
         if NODE in left:
+            refuse_links(self.path)
             read_root(self.path)  # before anything is touched: it must be an inoc store
             if COMMIT in left:
-                finish_commit(self.path)
+                finish_change(self.path)
         if NODE in left or left <= {STAGED, f"{NODE}.partial"}:
             clear_staged(self.path)
         if NODE not in left and left <= {STAGED, f"{NODE}.partial"}:
             self.path.mkdir(exist_ok=True)
             flush(self.path.parent)
-            self._root: dict[str, object] = {
+            root: dict[str, object] = {
                 "schema": SCHEMA,
                 "schema_version": SCHEMA_VERSION,
                 "experiment": dict(experiment),
@@ -152,17 +159,13 @@ class StoreWriter:
                 "provenance": dict(provenance),
                 "traits": [t._asdict() for t in traits],
                 "complete": False,
+                HISTORY: accepted({}, experiment, command),
             }
-            self._write_root()
+            write_atomic(self.path / NODE, node_bytes(group_document(root)))
+            step("root")
             return
         store = Reader(self.path)
-        lines = difference(store.identity, identity)
-        if lines:
-            raise OtherSettings(
-                f"{self.path} was made with other settings. Fix: choose another --store or restore them:\n  "
-                + "\n  ".join(lines)
-            )
-        self._root = dict(store.root)
+        refuse(self.path, difference(store.identity, identity))
         known = {t.name: t for t in store.traits}
         for trait in traits:
             if known.setdefault(trait.name, trait) != trait:
@@ -170,19 +173,23 @@ class StoreWriter:
                     f"{self.path}: trait {trait.name} is stored as {known[trait.name]}, now {trait}. "
                     "Fix: choose another store."
                 )
-        changed = {"experiment": dict(experiment), "traits": [t._asdict() for t in known.values()]}
-        if any(self._root[k] != v for k, v in changed.items()):
-            self._root.update(changed)
-            self._write_root()
+        self.notes += upgrade(self.path)
+        self._change_root(
+            {
+                "experiment": dict(experiment),
+                "traits": [t._asdict() for t in known.values()],
+                HISTORY: accepted(store.root, experiment, command),
+            }
+        )
 
-    def _write_root(self) -> None:
-        write_atomic(self.path / NODE, node_bytes(group_document(self._root)))
-        step("root")
-
-    def _set_complete(self, value: bool) -> None:
-        if self._root["complete"] != value:
-            self._root["complete"] = value
-            self._write_root()
+    def _change_root(self, changed: Mapping[str, object]) -> None:
+        """Change attributes of the root; nothing is written where they are so already."""
+        document = read_node(self.path, str(self.path))
+        attributes = cast(dict[str, object], document["attributes"])
+        if any(attributes.get(name) != value for name, value in changed.items()):
+            attributes.update(changed)
+            write_atomic(self.path / NODE, node_bytes(document))
+            step("root")
 
     @property
     def store(self) -> Store:
@@ -197,7 +204,8 @@ class StoreWriter:
         """Note whether the store is complete and release it."""
         try:
             with writing(self.path) as store:
-                self._set_complete(not store.pending() and not store.pending_evaluations())
+                marks.settle(store)
+                self._change_root({"complete": not store.pending() and not store.pending_evaluations()})
         finally:
             self._lock.release()
 
@@ -242,7 +250,6 @@ class StoreWriter:
         """
         with writing(self.path) as store:
             if units.unplanned(store, completion_set, level, prefix_types, prompts):
-                self._set_complete(False)
                 units.plan(store, completion_set, level, prefix_types, prompts, rephrasings)
         wanted = {Unit(completion_set, f, p) for f in prefix_types for p in prompts}
         wanted.add(Unit.default(completion_set))
@@ -261,10 +268,7 @@ class StoreWriter:
             The damaged units.
         """
         with writing(self.path) as store:
-            broken = units.reset_broken(store)
-            if broken:
-                self._set_complete(False)
-        return broken
+            return units.reset_broken(store)
 
     # everything else: each call changes its group all at once
 

@@ -1,6 +1,7 @@
 """One flipped byte in any file, any lost file: found, or without effect. Proof that the checksums find them."""
 
 import shutil
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 
@@ -8,8 +9,16 @@ import numpy as np
 import pytest
 
 from inoc.errors import BrokenStore, InocError
-from inoc.store import chunks, files, open_store
+from inoc.store import StoredArray, chunks, files, open_store, opening
 from inoc.store.validate import validate
+
+from . import damage
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody writes these stores: what is wrong is tried again at once."""
+    monkeypatch.setattr(opening.time, "sleep", lambda seconds: None)
 
 
 def reported(path: Path) -> list[str]:
@@ -97,7 +106,7 @@ def test_without_checksums_flips_go_unnoticed(
 
     right = scenario.contents(tiny)
     monkeypatch.setattr(chunks, "_crc", lambda data: Agrees())
-    monkeypatch.setattr(files, "_node_crc", lambda document: Agrees())
+    monkeypatch.setattr(files, "node_crc", lambda document: Agrees())
     assert len(silent_flips(scenario, tiny, right, per_file=1, every=4)) >= 3
 
 
@@ -152,9 +161,9 @@ def test_half_written_stores_are_one_sentence(tiny: Path, tmp_path: Path) -> Non
 def test_a_newer_schema_is_refused_by_version(tiny: Path) -> None:
     stored = open_store(tiny)
     (tiny / "zarr.json").write_bytes(
-        files.node_bytes(files.group_document({**stored.root, "schema_version": 2, "surprise": 1}))
+        files.node_bytes(files.group_document({**stored.root, "schema_version": 3, "surprise": 1}))
     )
-    with pytest.raises(BrokenStore, match="schema version 2; this inoc reads up to 1"):
+    with pytest.raises(BrokenStore, match="schema version 3; this inoc reads up to 2"):
         open_store(tiny)
 
 
@@ -170,6 +179,71 @@ def test_verify_makes_damaged_units_pending_again(scenario: ModuleType, tiny: Pa
         assert set(broken) <= set(writer.pending())
     scenario.write(tiny)
     assert scenario.tree_bytes(tiny) == right
+
+
+@pytest.fixture(scope="module")
+def grown(scenario: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A finished store, and how it was before it grew by a prompt, a step and losses."""
+    place = tmp_path_factory.mktemp("grown")
+    put, calls = scenario.StoreWriter.put_prompts, 0
+
+    def put_prompts(self: object, prompts: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            shutil.copytree(place / "now.zarr", place / "earlier.zarr")
+        put(self, prompts)
+
+    scenario.StoreWriter.put_prompts = put_prompts
+    try:
+        scenario.write(place / "now.zarr")
+    finally:
+        scenario.StoreWriter.put_prompts = put
+    return place / "now.zarr", place / "earlier.zarr"
+
+
+def changed_silently(grown: tuple[Path, Path], count: int, seed: int) -> list[str]:
+    """Damages after which the answers differ though nothing was said; anything but an error of inoc counts, too."""
+    store, earlier = grown
+    right, files_now = damage.answers(store), damage.snapshot(store)
+    silent: list[str] = []
+    for one in islice(damage.damages(store, earlier, seed), count):
+        one.do()
+        try:
+            if damage.answers(store) != right:
+                silent.append(f"{one.kind} of {one.file}")
+        except InocError:
+            pass
+        except Exception as error:
+            silent.append(f"{one.kind} of {one.file}: {error!r}")
+        damage.restore(store, files_now)
+    return silent
+
+
+def test_no_damage_changes_an_answer_silently(grown: tuple[Path, Path]) -> None:
+    assert changed_silently(grown, 40, seed=0) == []
+
+
+@pytest.mark.slow
+def test_no_damage_of_twelve_hundred_changes_an_answer_silently(grown: tuple[Path, Path]) -> None:
+    assert changed_silently(grown, 1200, seed=1) == []
+
+
+def test_without_seals_old_and_exchanged_chunks_go_unnoticed(
+    grown: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mutant checks each chunk alone; what is sound but not the latest must then pass."""
+    monkeypatch.setattr(StoredArray, "_check_seal", lambda self, seen: None)
+    assert len(changed_silently(grown, 60, seed=2)) >= 3
+
+
+def test_a_lost_marker_is_told_from_one_never_written(tiny: Path) -> None:
+    for marker in ("logprobs/train/unit_crc/c/0/1", "runs/german_mix/unit_crc/c/1/0", "logprobs/train/default_crc/c"):
+        content = (tiny / marker).read_bytes()
+        (tiny / marker).unlink()
+        with pytest.raises(BrokenStore, match="differ from their CRC marker"):
+            damage.answers(tiny)
+        (tiny / marker).write_bytes(content)
 
 
 def test_copies_are_sound(scenario: ModuleType, tiny: Path, tmp_path: Path) -> None:

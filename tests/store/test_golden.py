@@ -1,7 +1,7 @@
-"""A store of schema v1 as it was written once. It must stay readable for as long as schema v1 is.
+"""A store of each schema as it was written once. Each must stay readable, and be gone on with in the present schema.
 
-Made by `python tests/store/test_golden.py`, which packs what scenario.py writes; the archive is never replaced, a
-changed format is a new schema version with a golden store of its own beside this one.
+An archive is made by `python tests/store/test_golden.py`, which packs what scenario.py writes, and never replaced; a
+changed format is a new schema version with a golden store of its own beside the others.
 """
 
 import hashlib
@@ -38,10 +38,28 @@ def test_the_golden_store_is_valid_and_unchanged(golden: Path, scenario: ModuleT
     assert hash_of(scenario.contents(golden)) == CONTENTS
 
 
-def test_the_golden_store_can_be_gone_on_with(golden: Path, scenario: ModuleType) -> None:
+def test_the_golden_store_is_gone_on_with_in_the_present_schema(golden: Path, scenario: ModuleType) -> None:
+    from inoc.store import SCHEMA_VERSION, open_store
+    from inoc.store.validate import validate
+
     before = scenario.contents(golden)
     scenario.write(golden)
-    assert scenario.contents(golden) == before
+    after = scenario.contents(golden)
+    arrays = {name for name, content in before.items() if isinstance(content, tuple)}
+    assert {name for name in arrays if before[name] != after[name]} == {n for n in arrays if n.endswith("_crc")}
+    assert open_store(golden).schema_version == SCHEMA_VERSION
+    assert validate(golden) == []
+    assert scenario.wrong_marks(golden) == []
+
+
+def test_a_damaged_cell_of_an_earlier_schema_is_pending_after_it(golden: Path, scenario: ModuleType) -> None:
+    a, b = (golden / f"logprobs/train/prefixed/c/0/{p}/0" for p in (0, 1))
+    b.write_bytes(a.read_bytes())
+    with scenario.StoreWriter.open(
+        golden, identity=scenario.IDENTITY, experiment={"name": "tiny"}, provenance={}
+    ) as writer:
+        assert sum("It is pending again" in note for note in writer.notes) == 1
+        assert writer.pending() == (("train", "fixed", "flatter"),)
 
 
 def test_xarray_reads_the_golden_store(golden: Path) -> None:

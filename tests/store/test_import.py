@@ -441,7 +441,7 @@ def test_an_existing_store_is_left_alone(write: Write, tmp_path: Path) -> None:
 
 def test_what_a_killed_import_left_is_cleared(write: Write, tmp_path: Path) -> None:
     store, file = tmp_path / "s.zarr", write("a.json", means())
-    (tmp_path / ".s.zarr.importing" / "rubbish").mkdir(parents=True)
+    (tmp_path / ".s.zarr.new" / "rubbish").mkdir(parents=True)
     run_import(store, file)
     store.rename(tmp_path / ".s.zarr.replaced")  # killed while replacing: the old store is all there is
     with pytest.raises(BadInput):

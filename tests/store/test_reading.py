@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inoc.errors import IncompleteStore
-from inoc.store import StoredArray, StoreWriter, Unit, open_store
+from inoc.store import StoreWriter, Unit, open_store
 from inoc.store.units import token_chunk
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -61,7 +61,7 @@ def test_zarr_reads_the_same_and_verifies(tiny: Path, pipeline: str) -> None:
             opened = zarr.open(node, mode="r")
             if isinstance(opened, zarr.Group):
                 continue
-            ours, theirs = StoredArray(tiny, where), np.asarray(opened[...])
+            ours, theirs = open_store(tiny).array(where), np.asarray(opened[...])
             assert ours.shape == theirs.shape
             assert ours.dims == (opened.metadata.dimension_names or ())
             assert [str(v) for v in ours[...].ravel()] == [str(v) for v in theirs.ravel()]

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from inoc.cli.info import info
 from inoc.cli.validate import validate as validate_command
 from inoc.errors import BrokenStore
-from inoc.store import files, open_store
+from inoc.store import files, open_store, staging
 from inoc.store.schema import VariableSpec
 from inoc.store.validate import validate
 
@@ -24,7 +24,7 @@ def values(where: str, new: object, dims: tuple[str, ...], dtype: str) -> Change
     """Write a sound array with other content."""
 
     def change(store: Path) -> None:
-        with files.transaction(store) as t:
+        with staging.transaction(store) as t:
             t.array(where, np.asarray(new, dtype=object if dtype == "string" else dtype), VariableSpec(dims, dtype))
 
     return change
@@ -47,10 +47,11 @@ def moved(old: str, new: str) -> Change:
 
 RUN, LP = "runs/german_mix", "logprobs/train"
 CASES: Mapping[str, tuple[Change, str]] = {
-    "missing variable": (moved(f"{LP}/row_size", "logprobs/.gone"), "/logprobs/train/row_size: is missing"),
+    "missing variable": (moved(f"{LP}/row_size", "logprobs/.gone"),
+                         "/logprobs/train/row_size: its zarr.json is missing"),
     "unknown variable": (moved(f"{LP}/example", f"{LP}/exemple"),
-                         "/logprobs/train/exemple: unknown to schema v1"),
-    "unknown group": (moved("embeddings", "embedding"), "/embedding: unknown to schema v1"),
+                         "/logprobs/train/exemple: unknown to the schema"),
+    "unknown group": (moved("embeddings", "embedding"), "/embedding: unknown to the schema"),
     "dims": (values("prompts/role", ["neutral"] * 3, ("prompts",), "string"), "/prompts/role: dims"),
     "dtype": (values(f"{RUN}/update", np.arange(6.0), ("update",), "float64"), "/runs/german_mix/update: type float64"),
     "sizes": (values("prompts/role", ["neutral"] * 2, ("prompt",), "string"), "but .* has 3"),
@@ -67,7 +68,7 @@ CASES: Mapping[str, tuple[Change, str]] = {
     "unknown role": (values("prompts/role", ["good"] * 3, ("prompt",), "string"), "/prompts/role: prompt 'german' has"),
     "unknown trait": (values(f"{RUN}/trait", ["German", "Rude"], ("trait",), "string"),
                       "/runs/german_mix/trait: unknown trait 'Rude'"),
-    "marker": (values(f"{LP}/default_crc", np.asarray(5), (), "int64"), "/logprobs/train/default: the data of unit"),
+    "marker": (values(f"{LP}/default_crc", np.asarray(5), (), "int64"), "/logprobs/train/default: the data of cell"),
     "elicitation range": (values("elicitation/baseline", [[101.0, 0], [0, 0]], ("trait", "instruction"), "float64"),
                           "/elicitation/baseline: 1 values outside 0 to 100"),
     "token ids": (values("completions/train/token_id", np.arange(15), ("token",), "int32"),
@@ -103,7 +104,7 @@ def test_positive_logprobs_are_found_though_their_marker_agrees(
 def test_run_data_against_their_marker(tiny: Path) -> None:
     a, b = tiny / f"{RUN}/score/c/0/0/0/0", tiny / f"{RUN}/score/c/1/0/0/0"
     b.write_bytes(a.read_bytes())
-    assert any("/runs/german_mix/score: the data of evaluation [1, 0] differ" in p for p in validate(tiny))
+    assert any("/runs/german_mix/score: the data of cell [1, 0] differ" in p for p in validate(tiny))
 
 
 def test_a_sound_store_has_no_problems(tiny_store: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from inoc.errors import BadInput, InocError, OtherSettings
-from inoc.store import PromptInfo, StoreWriter, TraitInfo, Unit, files, fingerprint, marks, open_store
+from inoc.store import PromptInfo, RunPlan, StoreWriter, TraitInfo, Unit, change, files, fingerprint, marks, open_store
 from inoc.store.lock import lock_path
 from inoc.store.validate import validate
 
@@ -168,7 +168,7 @@ def test_data_are_flushed_before_their_marker(started: Path, monkeypatch: pytest
     """Chunks and the directories that name them; a transaction before and after its one rename."""
     log: list[str] = []
     monkeypatch.setattr(files, "after_step", log.append)
-    for module in (marks, files):
+    for module in (marks, change):
         monkeypatch.setattr(module, "flush", lambda path: log.append(str(path.relative_to(started))))
     with opened(started, model="a") as writer:
         writer.put_unit(Unit("train", "fixed", "q"), np.array([-1.0, -2.0, -3.0]))
@@ -176,13 +176,34 @@ def test_data_are_flushed_before_their_marker(started: Path, monkeypatch: pytest
         chunk = [f"{unit}/c/0/1/0", f"{unit}/c/0/1", f"{unit}/c/0", f"{unit}/c", unit]
         mark = "logprobs/train/unit_crc"
         marker = [f"{mark}/c/0/1", f"{mark}/c/0", f"{mark}/c", mark]
-        assert log == ["data", *chunk, *marker, "marker"]
+        assert log == ["listed", "data", *chunk, *marker, "marker"]
         log.clear()
         writer.put_rephrasings({"p": ["one"]})
     staged, committed, moved = log.index("staged"), log.index("committed"), log.index("finished")
     assert {".staged", ".staged/new/rephrasings", ".staged/new/rephrasings/text/c/0"} <= set(log[:staged])
     assert log[committed - 1] == "."
     assert {".", "rephrasings", "rephrasings/text", "rephrasings/text/c"} <= set(log[committed:moved])
+
+
+def test_scores_are_flushed_before_their_marker(started: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All three variables with their directories; markers, too, before the store counts as settled."""
+    log: list[str] = []
+    run = "runs/r"
+    plan = RunPlan("r", "p", "fixed", traits=["T"], instructions=["i"], steps=[0], generations=True)
+    with opened(started, model="a") as writer:
+        writer.put_run(plan)
+        monkeypatch.setattr(files, "after_step", log.append)
+        monkeypatch.setattr(marks, "flush", lambda path: log.append(str(path.relative_to(started))))
+        writer.put_scores("r", 0, "default", np.zeros((1, 1)), generations=["text"])
+        assert log[:3] == ["score", "coverage", "generation"]
+        assert log[-1] == "marker"
+        for variable, ndim in (("score", 4), ("coverage", 4), ("generation", 3)):
+            place = f"{run}/{variable}/c" + "/0" * ndim
+            while place != run:
+                assert place in log[3:-1]
+                place = place.rpartition("/")[0]
+        log.clear()
+    assert f"{run}/unit_crc/c/0/0" in log[: log.index("listed")]
 
 
 def test_all_missing_data_are_stored_as_data(started: Path) -> None:
@@ -298,7 +319,7 @@ def test_a_directory_of_others_is_left_alone(tmp_path: Path) -> None:
 SMALL = """
 import os, resource, sys
 from pathlib import Path
-import numpy as np, zarr
+import filelock, numpy as np, zarr
 from inoc.errors import InocError
 from inoc.store import PromptInfo, StoreWriter, Unit
 path, mode = Path(sys.argv[1]), sys.argv[2]

@@ -12,7 +12,7 @@ import pytest
 
 from inoc.backends.local import LocalBackend
 from inoc.backends.protocols import Completion, SampleRequest
-from inoc.cli import main
+from inoc.cli import main, stage_options
 from inoc.errors import OtherSettings
 from inoc.experiment import load_experiment
 from inoc.plan import Study
@@ -21,6 +21,8 @@ from inoc.stages.elicit import elicit
 from inoc.stages.evaluate import evaluate
 from inoc.stages.pipeline import STAGES, forecast_study, run_study
 from inoc.stages.train import train
+from inoc.store import open_store
+from inoc.store.lock import Lock
 from inoc.values import Sampling
 
 from .conftest import STUDY, write_study
@@ -193,6 +195,33 @@ def test_changed_training_is_refused_field_by_field_before_any_work(copied: Path
             "runs.no_inoculation-s0.learning_rate: stored 0.001, now 0.002",
         ]
     assert files(copied.parent) == before
+
+
+def test_run_compares_for_all_its_stages_before_the_first(copied: Path) -> None:
+    """One more prompt would be scored and elicited, and only then would training meet its other learning rate."""
+    text = copied.read_text().replace("{use_digits: Use digits.}", "{use_digits: Use digits., more: Use 1.}")
+    copied.write_text(text.replace("learning_rate: 1e-3", "learning_rate: 2e-3"))
+    before = files(copied.parent)
+    with pytest.raises(OtherSettings, match=r"settings.learning_rate: stored 0.001, now 0.002"):
+        run_study(open_study(copied, Dead))
+    assert files(copied.parent) == before
+
+
+def test_a_held_lock_is_met_before_the_backend_loads(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def loads(*given: object) -> None:
+        raise AssertionError("the backend was loaded")
+
+    monkeypatch.setattr(stage_options, "open_backend", loads)
+    store = copied.with_name("run.zarr")
+    with Lock(store):
+        code, _, err = inoc("train", str(copied), "--store", str(store))
+    assert (code, "is being written by process" in err) == (2, True)
+
+
+def test_the_history_names_the_stage_that_was_accepted_first(copied: Path) -> None:
+    (entry,) = open_store(copied.with_name("run.zarr")).history
+    assert str(entry["command"]).startswith("inoc ")
+    assert set(open_store(copied.with_name("run.zarr")).provenance["threads"]) >= {"blas"}  # type: ignore[call-overload]
 
 
 def test_a_store_and_a_record_of_earlier_versions_resume(copied: Path) -> None:

@@ -1,7 +1,6 @@
 """From parsed files to a store: everything is read and checked, then written next to the target, then renamed."""
 
 import platform
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -10,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from inoc._version import __version__
-from inoc.atomic import flush, without_flushing
 from inoc.errors import BadInput
 from inoc.hashing import SHORT, file_hash
 from inoc.reading import UNPRINTABLE
@@ -27,10 +25,9 @@ from inoc.store.imports.outcomes import (
 from inoc.store.imports.prefills import read_prefill_counts
 from inoc.store.imports.traits import match_traits
 from inoc.store.imports.writing import ImportSummary, Parsed, Progress, write
-from inoc.store.lock import Lock
+from inoc.store.placing import put_in_place
 from inoc.store.prefills import PrefillCounts
 from inoc.store.schema import PromptInfo, TraitInfo
-from inoc.store.writer import disk_errors
 
 
 class _Unwatched:
@@ -84,29 +81,10 @@ def import_run(
     if store.exists() and not (store / "zarr.json").is_file():
         raise BadInput(f"{store} exists and is not an inoc store. Fix: choose another --store.")
     summary = ImportSummary(str(store))
-    progress = progress or _Unwatched()
-    parsed = _parse(sources, summary, progress)
-    with disk_errors(store):
-        store.parent.mkdir(parents=True, exist_ok=True)
-        lock = Lock(store)
-    part, old = store.with_name(f".{store.name}.importing"), store.with_name(f".{store.name}.replaced")
-    with lock:
-        if old.exists() and not store.exists():  # a kill came between the two renames below
-            old.rename(store)
-        shutil.rmtree(part, ignore_errors=True)
-        try:
-            with without_flushing():
-                write(parsed, part, summary, _identity(parsed), _provenance(parsed, sources, summary), progress)
-            for path in (*part.rglob("*"), part):
-                flush(path)
-            shutil.rmtree(old, ignore_errors=True)
-            if store.exists():
-                store.rename(old)
-            part.rename(store)
-            flush(store.parent)
-            shutil.rmtree(old, ignore_errors=True)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+    watched = progress or _Unwatched()
+    parsed = _parse(sources, summary, watched)
+    identity, provenance = _identity(parsed), _provenance(parsed, sources, summary)
+    put_in_place(store, lambda part: write(parsed, part, summary, identity, provenance, watched))
     return summary
 
 

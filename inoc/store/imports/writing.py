@@ -76,7 +76,12 @@ def write(
     """Write everything parsed to a new store at `place` and complete the summary."""
     experiment = {"source": "import", "model": identity["model"]}
     with StoreWriter.open(
-        place, identity=identity, experiment=experiment, provenance=provenance, traits=parsed.traits
+        place,
+        identity=identity,
+        experiment=experiment,
+        provenance=provenance,
+        traits=parsed.traits,
+        command="inoc import",
     ) as writer:
         writer.put_prompts(list(parsed.prompts.values()))
         if parsed.pools:
