@@ -34,7 +34,7 @@ def run_study(study: Study, stages: Sequence[Stage] = STAGES, watcher: Watcher =
     again; what was done before an error is kept.
 
     Raises:
-        OtherSettings: A setting differs from what the store was made with, for whichever stage; nothing is done then.
+        OtherSettings: A setting of any stage differs from what the store was made with; nothing is done then.
     """
     if (study.store / "zarr.json").exists():
         refuse_changes(study, stages)

@@ -24,7 +24,7 @@ from inoc.store.files import open_regular
 CRC_BYTES = 4
 MAX_SIZE = 1 << 48
 UNWRITTEN = b"none"
-"""Stands for the checksum of a chunk that is not written."""
+"""In place of the checksum of a chunk that is not written."""
 NUMBER_CODECS = ["bytes", "crc32c"]
 TEXT_CODECS = ["vlen-utf8", "crc32c"]
 
