@@ -30,7 +30,7 @@ def trailers(files: Files, where: str, layout: Layout, lead: Sequence[int] = ())
 
 
 def table_crc(where: str, found: bytes) -> int:
-    """What a group records of a variable that is written whole; the name is in it, so that equal ones are told apart."""
+    """What a group records of a variable that is written whole; with its name, so that equal ones are told apart."""
     return zlib.crc32(found, zlib.crc32(where.encode()))
 
 
