@@ -109,15 +109,18 @@ def work(jobs: "Queue[Job | None]", results: "Queue[Entry]", deadline: float) ->
             results.put({**entry, "result": {"passed": "survived", "failed": "killed"}.get(found, found)})
 
 
-def sampled(files: Mapping[str, Judged], per_file: int, seed: int) -> Iterator[tuple[Entry, Mutant]]:
-    """A seeded sample of the mutants of every file; a larger one holds the smaller."""
+def sampled(
+    files: Mapping[str, Judged], per_file: int, seed: int, memory: Mapping[str, Entry]
+) -> Iterator[tuple[Entry, Mutant]]:
+    """A seeded sample of the mutants of every file, where a larger one holds the smaller, and known survivors."""
     for file, (room, _) in files.items():
         source = (ROOT / file).read_bytes()
         chosen = mutants(source)
         random.Random(f"{seed}/{file}").shuffle(chosen)
-        for one in sorted(chosen[:per_file], key=lambda mutant: mutant.line):
+        for place, one in enumerate(chosen):
             entry: Entry = {"file": file, "room": room, "line": one.line, "before": one.before, "after": one.after}
-            yield {**entry, "crc": zlib.crc32(source)}, one
+            if place < per_file or memory.get(key(entry), {}).get("result") == "survived":
+                yield {**entry, "crc": zlib.crc32(source)}, one
 
 
 def main() -> None:
@@ -132,7 +135,7 @@ def main() -> None:
     memory: dict[str, Entry] = json.loads(MEMORY.read_text()) if MEMORY.exists() else {}
     equivalent = {key(one): one["reason"] for one in tomllib.loads((HERE / "equivalent.toml").read_text())["mutant"]}
     waiting: list[Job] = []
-    for entry, mutant in sampled(files, given.per_file, given.seed):
+    for entry, mutant in sampled(files, given.per_file, given.seed, memory):
         old = memory.get(key(entry), {})
         done = old.get("crc") == entry["crc"] and old["result"] in ("killed", "timeout")
         if not done and key(entry) not in equivalent:

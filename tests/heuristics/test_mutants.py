@@ -74,6 +74,7 @@ def view(oracle_stores) -> View:
     return View(oracle_stores["holes"][0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", dict.fromkeys(name for name, _ in PLANTED))
 def test_every_mutant_is_caught(name, mutants, view):
     planted = [what for of, what in PLANTED if of == name]
