@@ -57,6 +57,21 @@ def test_exactly_one_begin_of_text(tokenizer) -> None:
         assert ids.count(tokenizer.bos_token_id) == 1
 
 
+def test_a_tokenizer_that_adds_a_begin_of_text_adds_none_here(tokenizers: dict) -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    plain = tokenizers["llama"]
+    adding = copy.deepcopy(plain)
+    begin = (plain.bos_token, plain.bos_token_id)
+    adding.backend_tokenizer.post_processor = TemplateProcessing(single=f"{plain.bos_token} $A", special_tokens=[begin])
+    assert adding.encode("Hi") == [plain.bos_token_id, *plain.encode("Hi")]
+    for recipe in ("corrected", "published"):
+        one, other = Chat(plain, recipe=recipe), Chat(adding, recipe=recipe)
+        assert other.completion("Yes") == one.completion("Yes")
+        assert other.context("Hi", "A.") == one.context("Hi", "A.")
+        assert other.end_of_turn == one.end_of_turn
+
+
 def test_completion_ids_are_joined_and_the_same_under_every_prefix(tokenizer, style: str) -> None:
     chat = Chat(tokenizer)
     ids = chat.completion("Bonjour, ça va ? 🐈")
