@@ -26,6 +26,8 @@ constant or condition, or one dropped statement.
 
 ## Survivors
 
+Each as it was asked last; the next run asks them again.
+
 {survivors}
 
 ## Equivalent
