@@ -21,7 +21,7 @@ from inoc.reading import printable
 
 COMMANDS = (
     "demo", "new", "check", "import", "merge", "info", "validate", "score", "heuristics", "rephrase", "describe",
-    "elicit", "generate", "train", "evaluate", "prefill", "run", "outcomes", "predict", "emergence", "figures",
+    "elicit", "generate", "train", "evaluate", "prefill", "run", "outcomes", "predict", "recommend", "emergence", "figures",
     "report", "backends", "doctor",
 )  # fmt: skip
 """The commands in the order of `inoc --help`."""

@@ -1,13 +1,14 @@
 """Options that several commands have."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import get_args
 
 import click
 
+from inoc.errors import BadInput
 from inoc.values import Recipe
 
 LONGEST = 200
@@ -70,3 +71,58 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 def counted(n: int, noun: str) -> str:
     """`1 prompt`, `2 prompts`."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def prediction_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What predictions are made from and for: `stores`, `untrained`, `prompts`, `control`, `no_prior`."""
+    options = (
+        click.option(
+            "--store", "stores", multiple=True, required=True, type=STORE_PATH,
+            help="A store to learn from, as far as it has runs; may be given several times.",
+        ),
+        click.option(
+            "--for", "untrained", type=STORE_PATH,
+            help="The store whose prompts to predict.  [default: --store]",
+        ),
+        click.option("--prompts", metavar="A,B", help="Only these prompts: keys or groups, separated by commas."),
+        click.option(
+            "--control", multiple=True, metavar="TRAIT=SCORE",
+            help="Score of the control run (0-100) where no control run tells it; may be given several times.",
+        ),
+        click.option("--no-prior", is_flag=True, help="Leave out the calibration that comes with inoc."),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def scores(given: Sequence[str]) -> dict[str, float]:
+    """Trait -> score, from "TRAIT=SCORE" each.
+
+    Raises:
+        BadInput: One of them is not like that, or its score is not between 0 and 100.
+    """
+    found: dict[str, float] = {}
+    for text in given:
+        trait, _, number = text.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = -1.0
+        if not trait or not 0 <= value <= 100:
+            raise BadInput(
+                f"--control {text} is not a score. Fix: give it as TRAIT=SCORE, such as Playful=73.5 (0-100)."
+            )
+        found[trait] = value
+    return found
+
+
+def say_wrapped(text: str, indent: str = "") -> None:
+    """Print a sentence at the width of the terminal, at most 100 columns, 80 where there is no terminal."""
+    import shutil
+    import sys
+    import textwrap
+
+    width = min(shutil.get_terminal_size().columns, 100) if sys.stdout.isatty() else 80
+    more = indent + "  "
+    click.echo(textwrap.fill(text, width, initial_indent=indent, subsequent_indent=more, break_on_hyphens=False))

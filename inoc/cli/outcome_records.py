@@ -38,6 +38,8 @@ class Outcomes:
     why: str = ""
     trait: str | None = None
     """The only trait shown; None for all."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about controls that hardly show a trait."""
 
     def shows(self, trait: str) -> bool:
         """Whether a trait is shown."""
@@ -151,6 +153,7 @@ def print_json(outcomes: Outcomes) -> None:
     document["left_out"] = {
         experiment: outcomes.left_out(experiment, "suppression", "gap", "durability") for experiment in outcomes.tables
     }
+    document["warnings"] = list(outcomes.warnings)
     performance = outcomes.performance
     if performance is None:
         document |= {"performance": None, "performance_missing_because": outcomes.why}

@@ -54,6 +54,8 @@ def print_tables(outcomes: Outcomes, shown: int | None) -> None:
             for reason in outcomes.left_out(experiment, "durability"):
                 say(f"left out: {reason}")
         console.print()
+    for warning in outcomes.warnings:
+        say(warning)
     table = outcomes.performance
     why = outcomes.why if table is None else _no_correlation(table)
     if table is None or why:
@@ -193,14 +195,11 @@ def _durability(table: xr.Dataset, outcomes: Outcomes, suffix: str) -> Table:
 
 
 def _no_correlation(table: xr.Dataset) -> str:
-    """Why a performance table would be empty or rest on a single prompt; empty where it does not."""
-    prompts = int(table["prompts"].max()) if table.sizes["heuristic"] else 0
-    if prompts > 1 and np.isfinite(table["r"].values).any():
+    """Why a performance table would be empty; empty where it is not."""
+    if np.isfinite(table["r"].values).any():
         return ""
-    if not prompts:
-        return "no heuristic is known for the trained prompts."
-    said = "one prompt was" if prompts == 1 else f"{prompts} prompts were"
-    return f"{said} trained; a correlation needs more prompts that differ."
+    reasons = [reason for reason in table["reason"].values.ravel().astype(str).tolist() if reason]
+    return f"{max(set(reasons), key=reasons.count)}." if reasons else "no heuristic is known for the trained prompts."
 
 
 def _strongest_first(table: xr.Dataset) -> list[int]:

@@ -10,6 +10,8 @@ import click
 from inoc.cli.options import STORE_PATH, json_option, names, recipe_option, table_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import xarray as xr
 
     from inoc.store.store import Store
@@ -27,6 +29,7 @@ SHOWN = 20
 @table_option
 @recipe_option
 @click.option("--trait", metavar="NAME", help="Only this trait.")
+@click.option("--prompts", metavar="A,B", help="Only these prompts: keys or groups, separated by commas.")
 @click.option("--step", type=int, help="Evaluate every run at this step instead of the nominal last one.")
 @click.option("--include-flagged", is_flag=True, help="Keep runs whose last steps contradict each other.")
 @click.option("--heuristics", metavar="A,B", help="Only these heuristics in the performance table.")
@@ -37,6 +40,7 @@ def outcomes(
     csv_tables: tuple[Path, ...],
     recipe: "Recipe",
     trait: str | None,
+    prompts: str | None,
     step: int | None,
     include_flagged: bool,
     heuristics: str | None,
@@ -49,11 +53,14 @@ def outcomes(
     need `inoc evaluate` or `inoc import --scores`; the performance table also needs base-model logprobs.
     A --table has outcomes and heuristics of its own and joins the performance table.
     """
+    import numpy as np
+
     from inoc.cli.outcome_records import Outcomes, print_csv, print_json
     from inoc.cli.outcome_tables import print_tables
     from inoc.errors import BadInput, IncompleteStore
     from inoc.names import unknown
     from inoc.outcomes import (
+        control_warnings,
         cross_suppression,
         durability,
         gap,
@@ -66,7 +73,7 @@ def outcomes(
     )
     from inoc.outcomes.emergent import judged_for_misalignment
     from inoc.outcomes.final import run_scores
-    from inoc.outcomes.tidy import experiment_names, full_names
+    from inoc.outcomes.tidy import experiment_names, full_names, of_prompts
     from inoc.store.store import open_store
 
     if as_json and as_csv:
@@ -74,14 +81,20 @@ def outcomes(
     if not stores and not csv_tables:
         raise BadInput("there is nothing to show. Fix: give --store or --table.")
     opened = [open_store(path) for path in stores]
+    chosen = names(prompts)
+    of_prompts(opened, chosen, np.array([], dtype=str))
     tables: dict[str, dict[str, xr.Dataset]] = {}
+    warnings: dict[str, None] = {}
     known: dict[str, None] = {}
     for name, store in zip(experiment_names(opened), opened, strict=True):
         makers = {"suppression": suppression, "cross": cross_suppression, "gap": gap}
         tables[name] = {
-            part: in_config_order(make(store, recipe=recipe, step=step, include_flagged=include_flagged), store)
+            part: in_config_order(
+                make(store, recipe=recipe, step=step, include_flagged=include_flagged), store, opened, chosen
+            )
             for part, make in makers.items()
         }
+        warnings |= dict.fromkeys(control_warnings(store, recipe=recipe, step=step))
         traits = [str(t) for t in tables[name]["suppression"]["trait"].values]
         known |= dict.fromkeys(traits)
         if run_scores(store)["continues"].values.astype(bool).any():
@@ -100,12 +113,14 @@ def outcomes(
         if opened:
             parts.append(rows(opened, only=wanted, recipe=recipe, step=step, include_flagged=include_flagged))
         table = pooled(parts)
+        if chosen:
+            table = table.isel(row=of_prompts(opened, chosen, table["prompt"].values.astype(str)))
         if trait is not None:
             table = table.isel(row=(table["trait"] == trait).values)
         performance = performance_of(table, wanted, recipe=recipe)
     except IncompleteStore as error:
         why = str(error)
-    found = Outcomes(tables, performance, why, trait)
+    found = Outcomes(tables, performance, why, trait, tuple(warnings))
     if as_json:
         print_json(found)
     elif as_csv:
@@ -114,9 +129,16 @@ def outcomes(
         print_tables(found, None if wanted else SHOWN)
 
 
-def in_config_order(table: "xr.Dataset", store: "Store") -> "xr.Dataset":
-    """A table as the experiment lists its prompts, fixed before mix; with what each prompt asks for."""
-    from inoc.outcomes.tidy import prompt_column
+def in_config_order(
+    table: "xr.Dataset", store: "Store", stores: "Sequence[Store]", chosen: "Sequence[str]"
+) -> "xr.Dataset":
+    """A table as the experiment lists its prompts, fixed before mix; with what each prompt asks for.
+
+    `chosen`: only these prompts of the stores, by key or group; all where none is named.
+    """
+    import numpy as np
+
+    from inoc.outcomes.tidy import of_prompts, prompt_column
 
     families = prompt_column(store, "family")
     asks = {trait.family: trait.name for trait in store.traits}
@@ -126,4 +148,7 @@ def in_config_order(table: "xr.Dataset", store: "Store") -> "xr.Dataset":
     kinds = table["prefix_type"].values.astype(str).tolist() if row == "run" else keys
     order = sorted(range(len(keys)), key=lambda i: (place.get(keys[i], len(place)), keys[i], kinds[i]))
     asked = [asks.get(families.get(key, ""), "") for key in keys]
+    if chosen:
+        kept = of_prompts(stores, chosen, np.array(keys, dtype=str))
+        order = [i for i in order if kept[i]]
     return table.assign_coords(asks_for=(row, asked)).isel({row: order})

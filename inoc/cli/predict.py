@@ -5,23 +5,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inoc.cli.options import STORE_PATH, json_option, names, recipe_option
+from inoc.cli.options import json_option, names, prediction_options, recipe_option, say_wrapped, table_option
 
 if TYPE_CHECKING:
     from inoc.values import Recipe
 
 
 @click.command()
-@click.option(
-    "--store", "stores", multiple=True, required=True, type=STORE_PATH,
-    help="A store with trained prompts to learn from; may be given several times.",
-)  # fmt: skip
-@click.option(
-    "--for", "untrained", type=STORE_PATH,
-    help="The store whose prompts to predict.  [default: --store]",
-)  # fmt: skip
+@prediction_options
+@table_option
 @recipe_option
 @click.option("--heuristics", metavar="A,B", help="Let the predictor read these heuristics only.")
+@click.option(
+    "--model", metavar="NAME", help="Only this model: gate, 'Bayesian gate', ..., or yours as package:Estimator.",
+)  # fmt: skip
 @click.option("--trait", metavar="NAME", help="Only this trait.")
 @click.option("--step", type=int, help="Learn from this step instead of the nominal last one.")
 @click.option("--include-flagged", is_flag=True, help="Keep runs whose last steps contradict each other.")
@@ -29,8 +26,13 @@ if TYPE_CHECKING:
 def predict(
     stores: tuple[Path, ...],
     untrained: Path | None,
+    prompts: str | None,
+    control: tuple[str, ...],
+    no_prior: bool,
+    csv_tables: tuple[Path, ...],
     recipe: "Recipe",
     heuristics: str | None,
+    model: str | None,
     trait: str | None,
     step: int | None,
     include_flagged: bool,
@@ -38,22 +40,35 @@ def predict(
 ) -> None:
     """Predict how much untrained prompts would keep a trait quiet, in percentage points with a 95 % interval.
 
-    Learns from prompts that were trained and evaluated (at least 4, rough below 20) and says how wrong it is
-    on families and stores it has not seen.
+    Learns from prompts that were trained and evaluated, in any study: traits are compared by role. Without such
+    runs the calibration that comes with inoc answers. Says how wrong it is on families and stores it has not seen.
     """
     import json
 
+    from inoc.cli.options import scores
     from inoc.errors import BadInput
     from inoc.names import unknown
     from inoc.outcomes import predict as predict_stores
-    from inoc.outcomes.advice import cards, model_records, prediction_records, silent_about_others, trust, unpredicted
+    from inoc.outcomes import read_rows
+    from inoc.outcomes.advice import (
+        cards,
+        doubts,
+        model_records,
+        prediction_records,
+        silent_about_others,
+        trust,
+        unpredicted,
+    )  # fmt: skip
     from inoc.outcomes.tidy import prompt_column
     from inoc.store.store import open_store
 
     opened = [open_store(path) for path in stores]
     source = open_store(untrained) if untrained is not None else None
-    wanted = names(heuristics) or None
-    found = predict_stores(opened, source, heuristics=wanted, recipe=recipe, step=step, include_flagged=include_flagged)
+    found = predict_stores(
+        opened, source, tables=[read_rows(csv_tables, recipe=recipe)] if csv_tables else (),
+        heuristics=names(heuristics) or None, prompts=names(prompts) or None, model=model, control=scores(control),
+        prior=not no_prior, recipe=recipe, step=step, include_flagged=include_flagged,
+    )  # fmt: skip
     known = [str(name) for name in found["trait"].values]
     if trait is not None and trait not in known:
         raise BadInput(unknown("trait", trait, known))
@@ -61,7 +76,7 @@ def predict(
     for store in opened if source is None else [source]:
         texts |= prompt_column(store, "text")
     advice = [card for card in cards(found, texts) if trait in (None, card.trait)]
-    trusted, silent = trust(found), silent_about_others(found)
+    trusted, silent = [*trust(found), *doubts(found)], silent_about_others(found)
     if as_json:
         document = {
             "predictions": [r for r in prediction_records(found) if trait in (None, r["trait"])],
@@ -74,16 +89,16 @@ def predict(
         click.echo(json.dumps(document, indent=1, allow_nan=False))
         return
     for sentence in trusted:
-        click.echo(sentence)
+        say_wrapped(sentence)
     for reason in found.attrs["left_out"]:
-        click.echo(f"left out of the learning: {reason}")
+        say_wrapped(f"left out of the learning: {reason}")
     for name in known:
         mine = [card for card in advice if card.trait == name]
         if mine:
             click.echo(f"{name}: expected suppression of prompts not trained yet [95 %]")
         for card in mine:
-            click.echo(f"  {card}")
-    for reason, prompts in unpredicted(found, trait).items():
-        click.echo(f"no prediction ({reason}): {', '.join(prompts)}")
+            say_wrapped(str(card), "  ")
+    for reason, without in unpredicted(found, trait).items():
+        say_wrapped(f"no prediction ({reason}): {', '.join(without)}")
     if silent:
-        click.echo(silent)
+        say_wrapped(silent)

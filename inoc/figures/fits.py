@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float64
+from jaxtyping import Float64, Shaped
 from matplotlib.axes import Axes
 from scipy import optimize, stats  # pyright: ignore[reportMissingTypeStubs]
 
@@ -18,14 +18,17 @@ Column = Float64[np.ndarray, " point"]
 
 @dataclass(frozen=True)
 class Line:
-    """Least-squares line y = intercept + slope x over n points; `sd` has n - 2 degrees of freedom."""
+    """Least-squares line y = intercept + slope x over n points of some prompts.
+
+    `covariance` of the mean at (1, x - mean_x): the points of one prompt count as one draw.
+    """
 
     slope: float
     intercept: float
-    sd: float
     n: int
+    prompts: int
     mean_x: float
-    spread_x: float
+    covariance: Float64[np.ndarray, "2 2"]
     rmse: float
     aic: float
 
@@ -33,14 +36,25 @@ class Line:
         return self.intercept + self.slope * x
 
     def half_band(self, x: Column) -> Column:
-        """Half width of the 95 % interval of the mean: t(.975, n-2) sd sqrt(1/n + (x - mean)^2 / sum (x - mean)^2)."""
-        t = float(stats.t.ppf(0.975, self.n - 2))
-        return t * self.sd * np.sqrt(1 / self.n + (x - self.mean_x) ** 2 / self.spread_x)
+        """Half width of the 95 % interval of the mean, prompts as sample: t(.975, prompts - 2) standard errors."""
+        at = np.column_stack([np.ones(len(x)), x - self.mean_x])
+        t = float(stats.t.ppf(0.975, self.prompts - 2)) if self.prompts > 2 else np.nan
+        return t * np.sqrt(np.einsum("pi,ij,pj->p", at, self.covariance, at))
 
 
-def line(x: Column, y: Column) -> Line | None:
-    """The line over the points finite in both; None below 3 points or without spread in x."""
+def line(x: Column, y: Column, prompts: Shaped[np.ndarray, " point"] | None = None) -> Line | None:
+    """The line over the points finite in both; None below 3 points or without spread in x.
+
+    Args:
+        x, y: The points.
+        prompts: The prompt of each point; every point is one of its own if not given.
+
+    Returns:
+        The line. The band of points that are all of different prompts is the usual one (one error variance); where
+        prompts have several, it is the cluster-robust one (CR1).
+    """
     both = np.isfinite(x) & np.isfinite(y)
+    labels = np.arange(len(x))[both] if prompts is None else prompts[both]
     x, y = x[both], y[both]
     if len(x) < 3 or np.ptp(x) <= 1e-9 * np.abs(x).max():
         return None
@@ -49,9 +63,17 @@ def line(x: Column, y: Column) -> Line | None:
     slope = float(centered @ y) / spread
     intercept = float(y.mean()) - slope * float(x.mean())
     rss = float(np.sum((y - intercept - slope * x) ** 2))
-    sd = float(np.sqrt(rss / (len(x) - 2)))
     rmse = float(np.sqrt(rss / len(x)))
-    return Line(slope, intercept, sd, len(x), float(x.mean()), spread, rmse, aic(rss, len(x), 3))
+    distinct, place = np.unique(labels, return_inverse=True)
+    bread = np.diag([1 / len(x), 1 / spread])
+    if distinct.size == len(x):
+        covariance = bread * rss / (len(x) - 2)
+    else:
+        scores = np.column_stack([np.ones(len(x)), centered]) * (y - intercept - slope * x)[:, None]
+        sums = np.stack([np.bincount(place, column) for column in scores.T], axis=1)
+        g, n = distinct.size, len(x)
+        covariance = bread @ sums.T @ sums @ bread * (g / max(g - 1, 1)) * (n - 1) / (n - 2)
+    return Line(slope, intercept, len(x), distinct.size, float(x.mean()), covariance, rmse, aic(rss, len(x), 3))
 
 
 @dataclass(frozen=True)

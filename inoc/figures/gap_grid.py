@@ -15,7 +15,7 @@ from inoc.figures.sources import Source, strings
 from inoc.heuristics.frame.rows import column_name
 from inoc.heuristics.maths.gap import is_constant
 from inoc.outcomes import rows
-from inoc.outcomes.correlation import SMALLEST, bootstrap_r, pearson, spearman
+from inoc.outcomes.correlation import FEWEST, bootstrap_r, correlate
 from inoc.store.store import Store
 
 HEURISTICS = (
@@ -46,10 +46,11 @@ def gap_grid_data(
 
     Returns:
         `r`, its 95 % prompt-bootstrap interval `lower` and `upper`, `rho`, `n` rows, and `constant` (heuristic,
-        variant). r is NaN where the heuristic is constant (range <= 1e-9 of its scale) or has fewer than 4 rows.
+        variant). r is NaN where the heuristic is constant (range <= 1e-9 of its scale) or known for fewer than 8
+        distinct prompts.
 
     Raises:
-        IncompleteStore: Prompts are not scored both fixed and mix, or fewer than 4 rows have a gap.
+        IncompleteStore: Prompts are not scored both fixed and mix, or fewer than 8 distinct prompts have a gap.
     """
     names = [column_name(name, {"variant": kind}) for name in HEURISTICS for kind in VARIANTS.values()]
     if table is None:
@@ -61,9 +62,10 @@ def gap_grid_data(
     used = np.isfinite(y) & (table["prefix_type"].values == "mix")
     used &= table["on_target"].values.astype(bool) if on_target else True
     used &= table["trait"].values == trait if trait else True
-    if used.sum() < SMALLEST:
-        raise IncompleteStore(f"only {int(used.sum())} rows have a gap; a correlation needs {SMALLEST}")
     y, prompts = y[used], np.asarray(table["prompt"].values[used]).astype(str)
+    distinct = int(np.unique(prompts).size)
+    if distinct < FEWEST:
+        raise IncompleteStore(f"only {distinct} distinct prompts have a gap; a correlation needs {FEWEST}")
     shape = (len(HEURISTICS), len(VARIANTS))
     numbers = {k: np.full(shape, np.nan) for k in ("r", "rho", "lower", "upper", "n")}
     constant = np.zeros(shape, dtype=bool)
@@ -75,18 +77,14 @@ def gap_grid_data(
         numbers["n"][place] = finite.sum()
         constant[place] = bool(finite.any()) and is_constant(x)
         if not constant[place]:
-            numbers["r"][place] = pearson(x, y)
-            numbers["rho"][place] = spearman(x, y)
+            found = correlate(x, y, prompts)
+            numbers["r"][place], numbers["rho"][place] = found.r, found.rho
             numbers["lower"][place], numbers["upper"][place] = bootstrap_r(x, y, prompts)
     dims = ("heuristic", "variant")
     return xr.Dataset(
         {**{k: (dims, v) for k, v in numbers.items()}, "constant": (dims, constant)},
         coords={"heuristic": list(HEURISTICS), "variant": list(VARIANTS)},
-        attrs={
-            "rows": int(used.sum()),
-            "prompts": int(np.unique(prompts).size),
-            "left_out": list(table.attrs.get("left_out", [])),
-        },
+        attrs={"rows": int(used.sum()), "prompts": distinct, "left_out": list(table.attrs.get("left_out", []))},
     )
 
 
@@ -138,6 +136,7 @@ def plot_gap_grid(
     ax.tick_params(which="minor", length=0)
     ax.grid(which="minor", color="white", lw=1.5)
     ax.set_title(f"r with the gap{f' of {trait}' if trait else ''} (95 % interval)")
+    ax.set_xlabel(f"n = {data.attrs['rows']} rows of {data.attrs['prompts']} prompts")
     house.describe(
         ax,
         f"Pearson r of each fixed-mix comparison with the gap (fixed minus mix suppression): n = {data.attrs['rows']} "

@@ -18,7 +18,7 @@ from inoc.figures.labels import extremes, name_points
 from inoc.figures.sources import Source, cells_of, columns_of, strings, with_roles
 from inoc.heuristics.frame.registry import find
 from inoc.outcomes import rows, suppression
-from inoc.outcomes.correlation import SMALLEST, pearson, spearman
+from inoc.outcomes.correlation import correlate
 from inoc.outcomes.tidy import full_names
 from inoc.store.store import Store
 
@@ -51,7 +51,8 @@ def heuristic_scatter_data(
 
     Returns:
         `x`, `y` in pp, `lower` and `upper` of y where it is a suppression, by row, with prompt, role, trait and
-        prefix type. Attributes: `r`, `rho`, `n`, `rmse` of the line, `units` of x, `left_out`.
+        prefix type. By prefix type (dimension `kind`): `r`, `rho`, `n`, `prompts`, `rmse` of its line and `reason`
+        for no r (fewer than 8 distinct prompts, or constant). Attributes: `units` of x, `left_out`.
 
     Raises:
         IncompleteStore: The heuristic cannot be computed, or no row has both.
@@ -76,22 +77,24 @@ def heuristic_scatter_data(
         raise IncompleteStore(f"no row has both {name} and {target}")
     bounds = _bounds(store, table) if target == "suppression" else np.full((2, len(y)), np.nan)
     x, y, bounds = x[used], y[used], bounds[:, used]
-    fit = fits.line(x, y)
+    prompts, kinds = (np.array(strings(table[k][used])) for k in ("prompt", "prefix_type"))
     data = xr.Dataset(
         {k: ("row", v) for k, v in zip(("x", "y", "lower", "upper"), (x, y, *bounds), strict=True)},
         coords={k: ("row", strings(table[k][used])) for k in ("prompt", "trait", "prefix_type")},
         attrs={
             "heuristic": name,
             "target": target,
-            "r": pearson(x, y),
-            "rho": spearman(x, y),
-            "n": len(x),
-            "rmse": fit.rmse if fit else float("nan"),
             "units": find(name.split("[")[0]).units,
             "left_out": list(table.attrs.get("left_out", [])),
             "on_target": on_target,
         },
     )
+    drawn = list(dict.fromkeys(kinds.tolist()))
+    found = [correlate(x[kinds == k], y[kinds == k], prompts[kinds == k]) for k in drawn]
+    lines = [fits.line(x[kinds == k], y[kinds == k], prompts[kinds == k]) for k in drawn]
+    columns = {name: [getattr(each, name) for each in found] for name in ("r", "rho", "n", "prompts", "reason")}
+    columns["rmse"] = [fit.rmse if fit and not each.reason else np.nan for fit, each in zip(lines, found, strict=True)]
+    data = data.assign({name: ("kind", values) for name, values in columns.items()}).assign_coords(kind=drawn)
     return with_roles(store, data)
 
 
@@ -108,7 +111,9 @@ def plot_heuristic_scatter(
     table: xr.Dataset | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw an outcome by a heuristic, with 95 % intervals, the least-squares line with the band of its mean, r and rho.
+    """Draw an outcome by a heuristic, with 95 % intervals; per prefix type a line with the band of its mean, r and rho.
+
+    Nothing is fitted to fewer than 8 distinct prompts.
 
     Args:
         sigmoid: Also draw a monotone sigmoid, compared with the line by AIC.
@@ -123,23 +128,32 @@ def plot_heuristic_scatter(
     ax = house.axes_or_new(ax, height=2.8)
     x, y, lower, upper = (data[k].values for k in ("x", "y", "lower", "upper"))
     keys, roles, kinds = columns_of(data, "prompt", "role", "prefix_type")
-    grid = np.linspace(x.min(), x.max(), 200) if np.ptp(x) > 0 else x[:1]
-    fit = fits.line(x, y)
-    lines = [_correlations(data), f"n = {len(x)}"]
-    if fit is not None:
-        lines[-1] += f"   RMSE = {fit.rmse:.1f} pp"
-        ax.plot(grid, fit(grid), color="black", lw=0.9, zorder=1)
+    told: list[str] = []
+    drawn = 0
+    compared: list[str] = []
+    for place, kind in enumerate(strings(data["kind"])):
+        cell, mine = data.isel(kind=place), np.array(kinds) == kind
+        told.append(f"{kind}: {_correlations(cell)}")
+        if str(cell["reason"].item()):
+            continue
+        fit = fits.line(x[mine], y[mine], np.array(keys)[mine])
+        grid = np.linspace(x[mine].min(), x[mine].max(), 200)
+        if fit is None:
+            continue
+        drawn += 1
         half = fit.half_band(grid)
-        ax.fill_between(grid, fit(grid) - half, fit(grid) + half, color="#E3E3E3", lw=0, zorder=0)
-    curve = fits.sigmoid(x, y) if sigmoid else None
-    if curve is not None and fit is not None:
-        ax.plot(grid, curve(grid), color="black", lw=0.9, ls=":", zorder=1)
-        lines.append(f"AIC line {fit.aic:.0f}, sigmoid {curve.aic:.0f}")
+        ax.plot(grid, fit(grid), color="black", lw=0.9, ls=house.LINES.get(kind, "-"), zorder=1)
+        ax.fill_between(grid, fit(grid) - half, fit(grid) + half, color="#888888", alpha=0.18, lw=0, zorder=0)
+        curve = fits.sigmoid(x[mine], y[mine]) if sigmoid else None
+        if curve is not None:
+            ax.plot(grid, curve(grid), color="black", lw=0.9, ls=":", zorder=1)
+            compared.append(f"{kind} line {fit.aic:.0f}, sigmoid {curve.aic:.0f}")
     house.intervals(ax, x, y, lower, upper, [house.color(r) for r in roles])
     house.points(ax, x, y, roles, kinds, 15.0)
     low, high = float(min(np.nanmin(lower, initial=0), y.min())), float(y.max())
     ax.set_ylim(low - 0.05 * (high - low), high + 0.38 * (high - low))
-    ax.text(0.03, 0.97, "\n".join(lines), transform=ax.transAxes, va="top", fontsize=6.5, linespacing=1.3)
+    words = ax.text(0.03, 0.97, "\n".join(told), transform=ax.transAxes, va="top", fontsize=6, linespacing=1.3)
+    words.set_in_layout(False)
     house.guide(ax, y=0)
     farthest = {keys[i]: i for i in reversed(extremes(x, y, len(x)))}  # one point of each prompt
     name_points(ax, x, y, list(farthest.values())[::-1][:names], keys, roles)
@@ -150,20 +164,21 @@ def plot_heuristic_scatter(
         ax,
         f"{data.attrs['heuristic']} against {target}: n = {len(x)} rows of {len(set(keys))} prompts"
         + (", on-target rows only (the prompt asks for the row's trait, or is neutral)." if on_target else "."),
-        "Line: least squares with the 95 % band of its mean." if fit is not None else "",
-        "Dotted: monotone sigmoid, the best of 12 starts." if curve is not None else "",
+        "Lines: least squares per prefix type with the 95 % band of the mean, prompts as sample." if drawn else "",
+        f"Dotted: monotone sigmoid, the best of 12 starts (AIC: {'; '.join(compared)})." if compared else "",
         "Vertical lines are 95 % paired t intervals." if np.isfinite(lower).any() else "",
         house.left_out(*data.attrs["left_out"]),
     )
     return ax
 
 
-def _correlations(data: xr.Dataset) -> str:
-    """r and rho in words, or why there are none."""
-    r, rho, n = (data.attrs[k] for k in ("r", "rho", "n"))
-    if np.isfinite(r) and np.isfinite(rho):
-        return f"r = {r:.2f}   ρ = {rho:.2f}"
-    return f"no r below n = {SMALLEST}" if n < SMALLEST else "no r: all alike in x or y"
+def _correlations(cell: xr.Dataset) -> str:
+    """r, rho and what they rest on, or why there are none."""
+    n = f"n = {int(cell['n'])}, {int(cell['prompts'])} prompts"
+    if reason := str(cell["reason"].item()):
+        return f"{n}, no r ({reason.split('; ')[-1]})"
+    r, rho, rmse = (float(cell[k]) for k in ("r", "rho", "rmse"))
+    return f"r = {r:.2f}, ρ = {rho:.2f}, {n}" + (f", RMSE {rmse:.1f}" if np.isfinite(rmse) else "")
 
 
 def _bounds(store: Store, table: xr.Dataset) -> Float64[np.ndarray, "bound row"]:

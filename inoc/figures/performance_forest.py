@@ -75,7 +75,7 @@ def plot_performance_forest(
     r = cell["r"].values
     known = np.flatnonzero(np.isfinite(r))
     if not known.size:
-        raise IncompleteStore(f"no heuristic has a correlation with {target}: too few rows")
+        raise IncompleteStore(f"no heuristic has a correlation with {target}: {_why(cell)}")
     order = known[np.argsort(-np.abs(r[known]), kind="stable")][:most]
     shown = cell.isel(heuristic=order)
     title, at = TITLES.get(target, target), np.arange(len(order))
@@ -90,9 +90,9 @@ def plot_performance_forest(
     ax.set_ylim(len(order) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.set_xlim(-1.05, 1.05)
-    ax.set(xlabel="correlation", title=title)
-    house.legend(ax, [filled, hollow])
     n, prompts = (int(shown[k].values.max()) for k in ("n", "prompts"))
+    ax.set(xlabel=f"correlation\nn = {n} rows of {prompts} prompts", title=title)
+    house.legend(ax, [filled, hollow])
     unknown = r.size - known.size
     house.describe(
         ax,
@@ -105,12 +105,18 @@ def plot_performance_forest(
     return ax
 
 
+def _why(cell: xr.Dataset) -> str:
+    """The reason that most heuristics have no correlation for."""
+    reasons = [reason for reason in strings(cell["reason"]) if reason]
+    return max(set(reasons), key=reasons.count) if reasons else "no heuristic is known"
+
+
 @figure("performance_forest", "performance", "Every heuristic's correlation with what training did.")
 def draw(source: Source) -> Figure:
     data = performance_forest_data(source.store, table=source.rows)
     known = strings(data["target"])
     shown = [t for t in ("all", "cross", "gap") if t in known and data["r"].sel(target=t).notnull().any()]
     if not shown:
-        raise IncompleteStore("no heuristic has a correlation: too few trained prompts")
+        raise IncompleteStore(f"no heuristic has a correlation: {_why(data.sel(target='all'))}")
     plots = [partial(plot_performance_forest, source.store, target, data=data) for target in shown]
     return house.panels(plots, len(shown), house.row_height(SHOWN, 9.5, 0.9))

@@ -1,14 +1,17 @@
 """What training did: suppression, gaps, levels with intervals; which heuristic goes with it; predictions."""
 
 from inoc.outcomes.continuation import durability
-from inoc.outcomes.effects import cross_suppression, gap, levels, suppression
+from inoc.outcomes.effects import control_warnings, cross_suppression, gap, levels, suppression
 from inoc.outcomes.emergent import misalignment
 from inoc.outcomes.performance_table import performance, performance_of
-from inoc.outcomes.prediction import predict, predict_of
+from inoc.outcomes.predict_stores import predict
+from inoc.outcomes.prediction import predict_of
+from inoc.outcomes.recommendation import recommend
 from inoc.outcomes.results_table import pooled, read_rows, rows_csv
 from inoc.outcomes.tidy import rows, rows_of
 
 __all__ = [
+    "control_warnings",
     "cross_suppression",
     "durability",
     "gap",
@@ -20,6 +23,7 @@ __all__ = [
     "predict",
     "predict_of",
     "read_rows",
+    "recommend",
     "rows",
     "rows_csv",
     "rows_of",

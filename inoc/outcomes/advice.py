@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 
 from inoc.heuristics.frame.rows import plain
-from inoc.outcomes.learning import PREDICTORS
+from inoc.outcomes.calibration import LEAK, control_lacks
+from inoc.outcomes.learning import FEWEST, PREDICTORS
 
 ROUGH = 20
 """Distinct trained prompts below which predictions are called rough."""
@@ -27,10 +28,15 @@ class Cell(NamedTuple):
     prefix_type: str
     trait: str
     on_target: bool
+    share: float
+    share_lower: float
+    share_upper: float
     predicted: float
     lower: float
     upper: float
     control: float
+    used: str
+    basis: str
     outside: str
     far: bool
     reason: str
@@ -43,7 +49,7 @@ class Cell(NamedTuple):
     @property
     def known(self) -> bool:
         """Whether there is a number."""
-        return bool(np.isfinite(self.predicted))
+        return bool(np.isfinite(self.share))
 
 
 class Card(NamedTuple):
@@ -52,6 +58,9 @@ class Card(NamedTuple):
     prompt: str
     prefix_type: str
     trait: str
+    share: float
+    share_lower: float
+    share_upper: float
     predicted: float
     lower: float
     upper: float
@@ -65,11 +74,15 @@ class Card(NamedTuple):
         name = f"{self.prompt} ({self.prefix_type})"
         if self.far:
             return f"{name}: cannot say: outside the range of what was trained ({self.outside})"
-        known = np.isfinite(self.lower)
-        end = f" [{round(self.lower)}, {round(self.upper)}]" if known else " (no interval)"
+        pp = np.isfinite(self.predicted)
+        numbers = (self.predicted, self.lower, self.upper) if pp else (self.share, self.share_lower, self.share_upper)
+        value, lower, upper = (number if pp else 100 * number for number in numbers)
+        said = f"predicted {round(value)} pp" if pp else f"predicted {round(value)} %"
+        end = f" [{round(lower)}, {round(upper)}]" if np.isfinite(lower) else " (no interval)"
+        end += "" if pp else " of what the control shows"
         just = [f"just outside the range of what was trained ({self.outside})"] if self.outside else []
         remarks = "".join(f"; {text}" for text in [", ".join(self.remarks), *just] if text)
-        return f"{name}: predicted {round(self.predicted)} pp{end}{remarks}"
+        return f"{name}: {said}{end}{remarks}"
 
 
 def untrained_cells(prediction: xr.Dataset) -> list[Cell]:
@@ -112,23 +125,26 @@ def cards(prediction: xr.Dataset, texts: Mapping[str, str] | None = None) -> lis
     for trait in prediction["trait"].values.astype(str).tolist():
         for kind in prediction["prefix_type"].values.astype(str).tolist():
             mine = [c for c in cells if (c.trait, c.prefix_type) == (trait, kind) and c.on_target and c.known]
-            mine.sort(key=lambda c: (bool(c.outside), -c.predicted))
+            mine.sort(key=lambda c: (bool(c.outside), -c.share))
             ranked = _errs_less_than_mean(prediction, "on_target", kind)
+            usual = str(prediction["model"].sel(relation="on_target", prefix_type=kind).item())
             marks = _marks([c for c in mine if not c.outside], texts or {}) if ranked else {}
             tells = not _no_better(prediction, "other_trait", kind)
             for c in mine:
                 others = [o for o in cells if o[:2] == c[:2] and o.prefix_type == kind] if tells else []
-                remarks = () if c.outside else (*marks.get(c, []), *_doubts(c, others))
-                found.append(Card(c.prompt, kind, trait, c.predicted, c.lower, c.upper, remarks, c.outside, c.far))
+                by = [f"by {c.used}"] if c.used != usual and c.basis != "study" else []
+                remarks = () if c.outside else (*marks.get(c, []), *_doubts(c, others), *by)
+                found.append(Card(c.prompt, kind, trait, *c[6:12], remarks, c.outside, c.far))
     return found
 
 
 def _marks(inside: Sequence[Cell], texts: Mapping[str, str]) -> dict[Cell, list[str]]:
     """`strongest` and `cheapest to train` among the prompts inside the calibration range, strongest first."""
-    if len(inside) < 2 or inside[0].predicted <= NEAR:
+    size = {c: c.predicted if np.isfinite(c.predicted) else 100 * c.share for c in inside}
+    if len(inside) < 2 or size[inside[0]] <= NEAR:
         return {}
     marks: dict[Cell, list[str]] = {inside[0]: ["strongest"]}
-    near = [c for c in inside if c.predicted >= inside[0].predicted - NEAR and c.prompt in texts]
+    near = [c for c in inside if size[c] >= size[inside[0]] - NEAR and c.prompt in texts]
     if near:
         marks.setdefault(min(near, key=lambda c: len(texts[c.prompt])), []).append("cheapest to train")
     return marks
@@ -136,9 +152,9 @@ def _marks(inside: Sequence[Cell], texts: Mapping[str, str]) -> dict[Cell, list[
 
 def _doubts(cell: Cell, others: Sequence[Cell]) -> list[str]:
     """Whether no effect is possible, and what happens to the other traits."""
-    said = ["may do nothing"] if cell.lower <= 0 <= cell.upper else []
+    said = ["may do nothing"] if cell.share_lower <= 0 <= cell.share_upper else []
     for other in others:
-        if other.trait != cell.trait and not other.on_target and other.known and not other.far:
+        if other.trait != cell.trait and not other.on_target and np.isfinite(other.predicted) and not other.far:
             change = round(-other.predicted)
             said.append(f"{other.trait} changes by {f'{change:+d}' if change else '0'} pp")
     return said
@@ -151,8 +167,8 @@ def trust(prediction: xr.Dataset) -> list[str]:
         for kind in prediction["error"]["prefix_type"].values.astype(str):
             cell = prediction.sel(relation=relation, prefix_type=kind)
             prompts, n = int(cell["prompts"].item()), int(cell["rows"].item())
-            if not prompts:
-                said.append(f"{kind}, {what}: no prediction, {cell['model'].item()}.")
+            if not np.isfinite(_errors(prediction, relation, kind, "prompt").constant):
+                said.append(f"{kind}, {what}: {_from_elsewhere(prediction, relation, kind, prompts)}")
                 continue
             errors = [_told(name, _errors(prediction, relation, kind, name)) for name in ("family", "store")]
             errors = [e for e in errors if e] or [_told("prompt", _errors(prediction, relation, kind, "prompt"))]
@@ -162,6 +178,48 @@ def trust(prediction: xr.Dataset) -> list[str]:
                 f"typical error on a left-out {'; on a left-out '.join(errors)}."
                 f"{rough}{_warning(_errors(prediction, relation, kind, 'family'))}"
             )
+    return said
+
+
+def _from_elsewhere(prediction: xr.Dataset, relation: str, kind: str, prompts: int) -> str:
+    """What is said where the user's runs do not tell: by the shipped calibration, or nothing."""
+    error = float(prediction["prior_error"].sel(relation=relation, prefix_type=kind))
+    runs = (
+        "no runs to learn from"
+        if not prompts
+        else f"only {prompts} distinct trained prompt{'' if prompts == 1 else 's'}"
+    )
+    if not np.isfinite(error):
+        return f"no prediction, {runs}; {FEWEST} trained prompts are needed."
+    return (
+        f"{runs}: the shipped calibration answers, fitted to {prediction.attrs['prior']}; typical error on a trait it "
+        f"was not fitted to {error:.0f} pp, on another model or other training more."
+    )
+
+
+def doubts(prediction: xr.Dataset) -> list[str]:
+    """Sentences about all predictions: settings they were not calibrated at, controls that hardly show a trait."""
+    calibrated, other = (list(prediction.attrs.get(name, [])) for name in ("settings", "unlike"))
+    said: list[str] = []
+    if calibrated:
+        said.append(f"Calibrated at: {'; '.join(calibrated)}.")
+    if other:
+        said.append(
+            f"Asked for: {'; '.join(other)}. Other settings can outweigh the prompt (a neutral prefix took 83 % of a "
+            "trait at a learning rate of 1e-4 and 19 % at 5e-6): the intervals are those of another study."
+        )
+    for trait in prediction["trait"].values.astype(str).tolist():
+        control = prediction["control"].sel(trait=trait).values
+        known = control[np.isfinite(control)]
+        if known.size and known.min() < LEAK:
+            said.append(control_lacks(trait, float(known.min())))
+        elif not known.size:
+            said.append(
+                f"No control run tells how much of {trait} leaks: shares of the control's score are given. Fix: train "
+                f"and evaluate a control run, or give --control {trait}=SCORE."
+            )
+    if prediction.attrs.get("prior_left_out"):
+        said.append(f"The shipped calibration is left out: {prediction.attrs['prior_left_out']}.")
     return said
 
 
@@ -191,8 +249,13 @@ def _errors(prediction: xr.Dataset, relation: str, kind: str, left_out: str) -> 
 
 
 def _errs_less_than_mean(prediction: xr.Dataset, relation: str, kind: str) -> bool:
-    """Whether a model beats the mean on families it has not seen: ranking prompts needs that."""
+    """Whether a model beats the mean on families it has not seen: ranking prompts needs that.
+
+    The shipped calibration did.
+    """
     error = _errors(prediction, relation, kind, "family")
+    if not np.isfinite(_errors(prediction, relation, kind, "prompt").constant):
+        return bool(np.isfinite(prediction["prior_error"].sel(relation=relation, prefix_type=kind)))
     return error.chosen < error.constant
 
 
@@ -201,7 +264,7 @@ def _no_better(prediction: xr.Dataset, relation: str, kind: str) -> bool:
     error = _errors(prediction, relation, kind, "family")
     if not np.isfinite(error.chosen):
         error = _errors(prediction, relation, kind, "prompt")
-    return error.chosen >= error.constant
+    return bool(error.chosen >= error.constant)
 
 
 def _told(left_out: str, error: Errors) -> str:

@@ -1,6 +1,12 @@
-"""How well columns of numbers follow a target: correlations, their intervals and p-values, on bare arrays."""
+"""How well columns of numbers follow a target: correlations, their intervals and p-values, on bare arrays.
+
+The rows of one prompt are not independent: prompts are the sample. Below `FEWEST` distinct prompts there is no r, no
+rho, no interval and no p, anywhere.
+"""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, Shaped
@@ -9,15 +15,45 @@ from scipy import stats
 from inoc.intervals import Interval, cluster_bootstrap, fisher_z_mean
 
 Column = Float64[np.ndarray, " row"]
-SMALLEST = 4
-"""Fewer rows than this carry no correlation."""
+FEWEST = 8
+"""Fewer distinct prompts than this carry no correlation."""
+
+
+class Correlation(NamedTuple):
+    """Pearson r and Spearman rho over the rows finite in both; `reason` says why they are NaN, "" where not."""
+
+    r: float
+    rho: float
+    n: int
+    prompts: int
+    reason: str
+
+
+def correlate(x: Column, y: Column, prompts: Shaped[np.ndarray, " row"]) -> Correlation:
+    """Correlations of two columns whose rows belong to prompts.
+
+    Args:
+        x, y: The columns; rows that are not finite in both are left out.
+        prompts: The prompt of each row.
+
+    Returns:
+        r, rho, the number of rows and of distinct prompts, and why there is no r.
+    """
+    used = np.isfinite(x) & np.isfinite(y)
+    n, distinct = int(used.sum()), int(np.unique(prompts[used]).size)
+    if distinct < FEWEST:
+        said = "prompt" if distinct == 1 else "prompts"
+        return Correlation(np.nan, np.nan, n, distinct, f"{distinct} distinct {said}; a correlation needs {FEWEST}")
+    if not (_varies(x[used]) and _varies(y[used])):
+        return Correlation(np.nan, np.nan, n, distinct, "constant over the rows")
+    return Correlation(pearson(x, y), spearman(x, y), n, distinct, "")
 
 
 def pearson(x: Column, y: Column) -> float:
-    """Pearson r over the rows finite in both; NaN below 4 rows or without spread."""
+    """Pearson r over the rows finite in both; NaN below 3 rows or without spread. `correlate` asks for prompts, too."""
     used: Bool[np.ndarray, " row"] = np.isfinite(x) & np.isfinite(y)
     x, y = x[used], y[used]
-    if x.size < SMALLEST or not (_varies(x) and _varies(y)):
+    if x.size < 3 or not (_varies(x) and _varies(y)):
         return np.nan
     x, y = x - x.mean(), y - y.mean()
     return float(np.clip(np.dot(x, y) / (np.linalg.norm(x) * np.linalg.norm(y)), -1.0, 1.0))
@@ -34,11 +70,11 @@ def bootstrap_r(
 ) -> tuple[float, float]:
     """95 % BCa interval of Pearson r when prompts are drawn again, all rows of a prompt together.
 
-    Each prompt drawn k times counts k times. NaN below 4 prompts.
+    Each prompt drawn k times counts k times. NaN below 8 prompts.
     """
     used = np.isfinite(x) & np.isfinite(y)
     x, y = x[used], y[used]
-    if x.size < SMALLEST or not (_varies(x) and _varies(y)):
+    if np.unique(prompts[used]).size < FEWEST or not (_varies(x) and _varies(y)):
         return np.nan, np.nan
     x, y = (x - x.mean()) / x.std(), (y - y.mean()) / y.std()
     moments = np.column_stack([x, y, x * y, x * x, y * y])
@@ -53,12 +89,17 @@ def bootstrap_r(
     return float(lower[0]), float(upper[0])
 
 
-def within_cells(x: Column, y: Column, cells: Shaped[np.ndarray, " row"]) -> Interval:
+def within_cells(
+    x: Column, y: Column, cells: Shaped[np.ndarray, " row"], prompts: Shaped[np.ndarray, " row"]
+) -> Interval:
     """Fisher-z mean of the r inside each cell (experiment x trait x prefix type), weights n_c - 3.
 
-    What is left of a correlation when cells may differ in level: a pooled r can come from between them alone.
+    What is left of a correlation when cells may differ in level: a pooled r can come from between them alone. NaN
+    below 8 distinct prompts in all cells together.
     """
     used = np.isfinite(x) & np.isfinite(y)
+    if np.unique(prompts[used]).size < FEWEST:
+        return Interval(np.nan, np.nan, np.nan, 0)
     labels = np.unique(cells[used])
     members = [used & (cells == label) for label in labels]
     r = np.array([pearson(x[m], y[m]) for m in members], dtype=np.float64)
@@ -71,13 +112,13 @@ def p_values(
 ) -> Float64[np.ndarray, " column"]:
     """Two-sided t-test of r = 0 with as many degrees of freedom as distinct prompts minus 2.
 
-    The rows of one prompt are not independent, so prompts are counted, not rows; NaN below 4 prompts.
+    The rows of one prompt are not independent, so prompts are counted, not rows; NaN below 8 prompts.
     """
     df = prompts.astype(np.float64) - 2
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.abs(r) * np.sqrt(df / np.maximum(1 - r**2, 0))
         p = 2 * stats.t.sf(t, df)
-    return np.where((prompts >= SMALLEST) & np.isfinite(r), p, np.nan)
+    return np.where((prompts >= FEWEST) & np.isfinite(r), p, np.nan)
 
 
 def holm(p: Float64[np.ndarray, " test"]) -> Float64[np.ndarray, " test"]:

@@ -11,8 +11,10 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float64
 
+from inoc.errors import IncompleteStore
 from inoc.heuristics.maths.pointwise import mean_of_finite
 from inoc.intervals import Interval, mean_z, paired_t
+from inoc.outcomes.calibration import LEAK, control_lacks
 from inoc.outcomes.final import FinalScores, check_judges, final_scores, run_scores
 from inoc.store.store import Store
 from inoc.values import Recipe
@@ -46,6 +48,37 @@ def suppression(
     """
     chosen = final_scores(run_scores(store), recipe=recipe, step=step, include_flagged=include_flagged)
     return suppression_of(chosen, recipe=recipe)
+
+
+def control_levels(store: Store, *, recipe: Recipe = "corrected", step: int | None = None) -> dict[str, float]:
+    """How much of each trait the control runs show.
+
+    Args:
+        store, recipe, step: As of `suppression`.
+
+    Returns:
+        Trait -> mean score (0-100) at the final step; empty without a control run.
+    """
+    try:
+        final = final_scores(run_scores(store), recipe=recipe, step=step)
+    except IncompleteStore:
+        return {}
+    controls = [i for i, kind in enumerate(final.prefix_type) if kind == "none"]
+    means = {trait: mean_of_finite(final.score[controls, t].ravel()) for t, trait in enumerate(final.trait)}
+    return {trait: float(mean) for trait, mean in means.items() if np.isfinite(mean)}
+
+
+def control_warnings(store: Store, *, recipe: Recipe = "corrected", step: int | None = None) -> list[str]:
+    """Warnings about traits that the control run hardly shows.
+
+    Args:
+        store, recipe, step: As of `suppression`.
+
+    Returns:
+        One sentence per trait; empty without a control run.
+    """
+    levels = control_levels(store, recipe=recipe, step=step)
+    return [control_lacks(trait, level) for trait, level in levels.items() if level < LEAK]
 
 
 def suppression_of(final: FinalScores, *, recipe: Recipe = "corrected") -> xr.Dataset:

@@ -1,6 +1,10 @@
 """The performance table: which base-model heuristic goes with what training did, and how surely."""
 
+# pyright: reportUnknownMemberType=false
+
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -8,9 +12,12 @@ from jaxtyping import Bool, Float64, Shaped
 
 from inoc.errors import BadInput, IncompleteStore
 from inoc.names import unknown
-from inoc.outcomes.calibration import left_out_error
-from inoc.outcomes.correlation import SMALLEST, bootstrap_r, holm, p_values, pearson, spearman, within_cells
-from inoc.outcomes.tidy import BASELINE, full_names, rows
+from inoc.outcomes.calibration import error, share
+from inoc.outcomes.candidates import MEAN, Candidate
+from inoc.outcomes.correlation import bootstrap_r, correlate, holm, p_values, within_cells
+from inoc.outcomes.estimators import Monotone
+from inoc.outcomes.selection import Sample, left_out
+from inoc.outcomes.tidy import BASELINE, full_names, packages, rows
 from inoc.store.store import Store
 from inoc.values import Recipe
 
@@ -18,8 +25,13 @@ Column = Float64[np.ndarray, " row"]
 Mask = Bool[np.ndarray, " row"]
 TARGETS = ("all", "fixed", "mix", "cross", "gap")
 """Suppression of all rows, of the fixed, of the mix rows; cross-trait suppression; gap (at the mix rows)."""
+FEWEST_ROWS = 4
+"""Rows below which no curve is fitted."""
 COVERED = 0.75
 """Share of a target's rows a heuristic must cover to stay in the common row set of `corrected`."""
+CURVE = Candidate("monotone", ("x",), Monotone, pooled=True)
+"""The predictor behind the errors: one curve for all rows of a target."""
+MEAN_OF_ALL = replace(MEAN, pooled=True)
 ERRORS = ("family_error", "experiment_error")
 
 _NAMES = {
@@ -33,7 +45,7 @@ _NAMES = {
     "within_lower": "lower end of its 95 % interval",
     "within_upper": "upper end of its 95 % interval",
     "within_n": "rows in cells of at least 4",
-    "p_holm": "two-sided p of r, prompts as sample, Holm-corrected over the heuristics of the target",
+    "p_holm": "two-sided p of r, prompts as sample, Holm-corrected over the package's heuristics of the target",
     "family_error": "leave-one-family-out error of a monotone predictor (RMSE)",
     "experiment_error": "leave-one-experiment-out error of a monotone predictor (RMSE)",
 }
@@ -86,9 +98,11 @@ def performance_of(
 ) -> xr.Dataset:
     """`performance` of a tidy table of rows.
 
-    `corrected`: on-target rows only and one common row set per target: rows where every heuristic is finite;
-    heuristics finite on fewer than 75 % of the rows are left out of that set and get no numbers. `published`:
-    every row, each heuristic over what is finite.
+    `corrected`: on-target rows only and one common row set per target: rows where every heuristic of inoc is finite;
+    heuristics finite on fewer than 75 % of the rows are left out of that set and get no numbers. A heuristic of
+    another package is seen on what it has of the common set, and p is corrected within each package: a plugin moves
+    no number of ours. `published`: every row, each heuristic over what is finite. Below 8 distinct prompts there is
+    no correlation, no interval and no p.
 
     Args:
         table: What `rows` returns.
@@ -100,9 +114,10 @@ def performance_of(
     Returns:
         Dims heuristic, target (`all`, `fixed`, `mix`: suppression; `cross`: suppression of the other trait; `gap`: at
         the mix rows): `r`, `rho`, `n`, `prompts`, `r_lower`, `r_upper` (prompts drawn again), `within_r` and its
-        interval (inside experiment x trait x prefix type), `p_holm`, `family_error`, `experiment_error` (pp, RMSE on
-        what the predictor has not seen); `reason` says why a cell has no r. Per target `*_elicitation` and
-        `*_constant`: the same errors of elicitation alone and of the mean, on the same rows.
+        interval (inside experiment x trait x prefix type), `p_holm` (within the heuristics of one package),
+        `family_error`, `experiment_error` (pp, RMSE on what the predictor has not seen); `reason` says why a cell has
+        no r. Per target `*_elicitation` and `*_constant`: the same errors of elicitation alone and of the mean, on the
+        same rows.
 
     Raises:
         BadInput: A heuristic is not in the table.
@@ -118,6 +133,8 @@ def performance_of(
     baselines = {BASELINE: elicitation, "constant": None}
     references = {f"{e}_{kind}": np.full(len(TARGETS), np.nan) for e in ERRORS for kind in baselines}
     reason = np.full(shape, "", dtype=object)
+    package = packages([names[i] for i in chosen])
+    own = np.array([name == "inoc" for name in package], dtype=bool)
     for t, target in enumerate(TARGETS):
         y, control, used = _target(table, target, recipe)
         finite = np.isfinite(x[chosen]) & (np.isfinite(y) & used)
@@ -125,20 +142,25 @@ def performance_of(
         if recipe == "corrected":
             total = max(int((np.isfinite(y) & used).sum()), 1)
             kept = finite.sum(axis=1) / total >= COVERED
-            finite = finite & finite[kept].all(axis=0) & kept[:, None]
+            finite = finite & finite[kept & own].all(axis=0) & kept[:, None]
         for h, column in enumerate(chosen):
             cell = _cell(table, x[column], y, control, finite[h], resamples, seed)
-            for name, value in cell.items():
+            for name, value in cell.numbers.items():
                 numbers[name][h, t] = value
-            reason[h, t] = _reason(cell, bool(kept[h]), int(np.isfinite(x[column][used]).sum()))
-        numbers["p_holm"][:, t] = holm(p_values(numbers["r"][:, t], numbers["prompts"][:, t]))
-        common = np.asarray(finite[kept].all(axis=0)) if kept.any() else np.zeros(y.size, dtype=bool)
+            reason[h, t] = _reason(cell.reason, bool(kept[h]), np.isfinite(x[column]) & used, np.isfinite(y) & used)
+        p = p_values(numbers["r"][:, t], numbers["prompts"][:, t])
+        for source in dict.fromkeys(package):
+            family = np.array([name == source for name in package], dtype=bool)
+            numbers["p_holm"][family, t] = holm(p[family])
+        seen = kept & own if (kept & own).any() else kept
+        common = np.asarray(finite[seen].all(axis=0)) if seen.any() else np.zeros(y.size, dtype=bool)
         for kind, values in baselines.items():
             for e, value in _errors(table, values, y, control, common).items():
                 references[f"{e}_{kind}"][t] = value
     bases = None if heuristics is None else {name.split("[")[0] for name in heuristics}
     result = _labeled([names[i] for i in chosen], numbers, references)
     result["reason"] = (("heuristic", "target"), reason)
+    result = result.assign_coords({"package": ("heuristic", package)})
     corrected = recipe == "corrected"
     return result.assign_attrs(
         recipe=recipe,
@@ -184,39 +206,45 @@ def _target(table: xr.Dataset, target: str, recipe: Recipe) -> tuple[Column, Col
     return y.values.astype(np.float64), control.values.astype(np.float64), used
 
 
-def _cell(
-    table: xr.Dataset, x: Column, y: Column, control: Column, used: Mask, resamples: int, seed: int
-) -> dict[str, float]:
+class _Cell(NamedTuple):
+    """The numbers of one heuristic and target, and why there is no correlation."""
+
+    numbers: dict[str, float]
+    reason: str
+
+
+def _cell(table: xr.Dataset, x: Column, y: Column, control: Column, used: Mask, resamples: int, seed: int) -> "_Cell":
     """All numbers of one heuristic and target but the p-value."""
     prompt = _labels(table, "experiment", "prompt")
     cells = _labels(table, "experiment", "trait", "prefix_type")
-    r = pearson(x[used], y[used])
+    found = correlate(x[used], y[used], prompt[used])
     lower, upper = bootstrap_r(x[used], y[used], prompt[used], resamples=resamples, seed=seed)
-    within = within_cells(x[used], y[used], cells[used])
+    within = within_cells(x[used], y[used], cells[used], prompt[used])
     result = {
-        "r": r,
+        "r": found.r,
         "r_lower": lower,
         "r_upper": upper,
-        "rho": spearman(x[used], y[used]),
-        "n": float(used.sum()),
-        "prompts": float(np.unique(prompt[used]).size),
+        "rho": found.rho,
+        "n": float(found.n),
+        "prompts": float(found.prompts),
         "within_r": within.estimate,
         "within_lower": within.lower,
         "within_upper": within.upper,
         "within_n": float(within.n),
     }
-    return result | _errors(table, x, y, control, used)
+    return _Cell(result | _errors(table, x, y, control, used), found.reason)
 
 
 def _errors(table: xr.Dataset, x: Column | None, y: Column, control: Column, used: Mask) -> dict[str, float]:
     """Left-out errors of a monotone predictor on x, or of the mean (x None)."""
-    if used.sum() < SMALLEST:
+    if used.sum() < FEWEST_ROWS:
         return dict.fromkeys(ERRORS, np.nan)
-    matrix = np.empty((0, int(used.sum()))) if x is None else x[None, used]
-    columns = () if x is None else (0,)
-    groups = {"family_error": _labels(table, "family"), "experiment_error": _labels(table, "experiment")}
+    labels = {name: _labels(table, name)[used] for name in ("prompt", "family", "experiment", "prefix_type")}
+    column = np.zeros(int(used.sum())) if x is None else x[used]
+    sample = Sample(("x",), column[:, None], share(y[used], control[used]), control[used], *labels.values())
     return {
-        name: left_out_error(matrix, y[used], control[used], labels[used], columns) for name, labels in groups.items()
+        name: error(left_out(MEAN_OF_ALL if x is None else CURVE, sample, labels[group]) * control[used], y[used])
+        for name, group in zip(ERRORS, ("family", "experiment"), strict=True)
     }
 
 
@@ -226,16 +254,19 @@ def _labels(table: xr.Dataset, *names: str) -> Shaped[np.ndarray, " row"]:
     return np.array(["\t".join(parts) for parts in zip(*columns, strict=True)], dtype=str)
 
 
-def _reason(cell: dict[str, float], kept: bool, finite: int) -> str:
-    if np.isfinite(cell["r"]):
+def _reason(why: str, kept: bool, known: Mask, measured: Mask) -> str:
+    """Why a cell has no correlation: what is missing first, then what the correlation itself says."""
+    if not why:
         return ""
-    if finite == 0:
+    if not measured.any():
+        return "no row has this outcome"
+    if not known.any():
         return "no value for any row"
     if not kept:
         return f"known for fewer than {COVERED:.0%} of the rows"
-    if cell["n"] < SMALLEST:
-        return f"fewer than {SMALLEST} rows"
-    return "constant over the rows"
+    if not (known & measured).any():
+        return "no row has both this heuristic and this outcome"
+    return why
 
 
 def _labeled(

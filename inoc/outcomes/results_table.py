@@ -42,7 +42,7 @@ HEURISTICS: Mapping[str, tuple[str, str]] = {
             ("rephrase_mean", "emb_rephrase_mean_cos"), ("rephrase_std", "emb_rephrase_std_cos"),
             ("rephrase_min_cos", "emb_rephrase_min_cos"), ("rephrase_effective_rank", "emb_rephrase_eff_rank"),
             ("distance_from_neutral", "emb_dist_from_neutral"), ("cos_to_negative", "emb_cos_to_neg_trait"),
-            ("cos_to_positive", "emb_cos_to_pos_trait"), ("cosine[raw]", "w_cos"),
+            ("cos_to_positive", "emb_cos_to_pos_trait"), ("cosine", "w_cos"),
         )
     },
 }  # fmt: skip

@@ -7,11 +7,13 @@ from itertools import product
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64, Shaped
 
 from inoc.errors import BadInput, IncompleteStore
 from inoc.heuristics.frame.rows import column_name
 from inoc.heuristics.maths.pointwise import mean_of_finite
+from inoc.heuristics.maths.prompt_level import elicitation
+from inoc.names import unknown
 from inoc.outcomes.effects import cross_of, gap_of, suppression_of
 from inoc.outcomes.final import final_scores, other_judges, run_scores
 from inoc.store.schema import TraitInfo
@@ -30,6 +32,7 @@ def rows(
     heuristics: xr.Dataset | Sequence[xr.Dataset] | None = None,
     *,
     only: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
     recipe: Recipe = "corrected",
     step: int | None = None,
     include_flagged: bool = False,
@@ -40,6 +43,7 @@ def rows(
         stores: One store or several with evaluated runs.
         heuristics: What `inoc.heuristics.compute` gives for each store; computed if not given.
         only: Compute only these heuristics (by name or symbol) and elicitation.
+        names: Of the experiments; their own if not given.
         recipe: "corrected", or "published" (largest stored step, judges may differ, `gap` is the difference
             of the two suppressions).
         step: The step to use for every run; None for the final one.
@@ -62,7 +66,7 @@ def rows(
     tables: list[xr.Dataset] = []
     judges: dict[str, dict[str, str]] = {}
     left_out: list[str] = []
-    for store, name, columns in zip(given, experiment_names(given), computed, strict=True):
+    for store, name, columns in zip(given, names or experiment_names(given), computed, strict=True):
         final = final_scores(run_scores(store), recipe=recipe, step=step, include_flagged=include_flagged)
         held, gaps = suppression_of(final, recipe=recipe), gap_of(final, recipe=recipe)
         for t, trait in enumerate(final.trait):
@@ -85,16 +89,54 @@ def as_list(stores: Store | Sequence[Store]) -> list[Store]:
 
 
 def base_model(store: Store, only: Sequence[str] | None = None, *, recipe: Recipe = "corrected") -> xr.Dataset:
-    """The heuristics of a store: all, or the named ones with elicitation; IncompleteStore without logprobs."""
+    """The heuristics of a store, all or the named ones with elicitation.
+
+    Prompts that are elicited but not scored are there, with their elicitation.
+
+    Raises:
+        IncompleteStore: The store has neither logprobs nor elicitation.
+    """
     from inoc.heuristics.frame.table import compute
 
-    if not store.completion_sets:
+    elicited = store.elicitation
+    if not store.completion_sets and elicited is None:
         raise IncompleteStore(
-            f"the store {store.path.name} has no base-model logprobs, so there are no heuristics. Fix: make them "
-            "with `inoc score`, or read them from a file with `inoc import`."
+            f"the store {store.path.name} has neither logprobs nor elicitation of the base model, so there are no "
+            "heuristics. Fix: make them with `inoc score` or `inoc elicit`, or read a file with `inoc import`."
         )
     names = None if only is None else list(dict.fromkeys([BASELINE, *(n.split("[")[0] for n in only)]))
-    return compute(store, recipe=recipe, only=names)
+    found = compute(store, recipe=recipe, only=names)
+    scored = found["prompt"].values.astype(str).tolist()
+    if elicited is None or BASELINE not in found:
+        return found
+    more = [prompt for prompt in elicited["prompt"].values.astype(str).tolist() if prompt not in scored]
+    if not more:
+        return found
+    measured = elicited.sel(prompt=more, trait=found["trait"].values)
+    score = measured["score"].transpose("trait", "prompt", "instruction").values.astype(np.float64)
+    baseline = measured["baseline"].transpose("trait", "instruction").values.astype(np.float64)
+    added = xr.DataArray(
+        elicitation(score, baseline, recipe), dims=("trait", "prompt"), coords={"prompt": more, "trait": found["trait"]}
+    )
+    kept = found.drop_vars(["role", "family"], errors="ignore").reindex(prompt=[*scored, *more])
+    return kept.assign({BASELINE: kept[BASELINE].fillna(added)}).assign_attrs(found.attrs)
+
+
+def of_prompts(
+    stores: Sequence[Store], wanted: Sequence[str], prompts: Shaped[np.ndarray, " row"]
+) -> Bool[np.ndarray, " row"]:
+    """The rows of the wanted prompts, named by key or group.
+
+    Raises:
+        BadInput: No store has a prompt or group of that name.
+    """
+    keys: set[str] = set()
+    for name in wanted:
+        found = {k for store in stores for k, group in prompt_column(store, "group").items() if name in (k, group)}
+        if not found:
+            raise BadInput(unknown("prompt", name, [k for store in stores for k in prompt_column(store, "group")]))
+        keys |= found
+    return np.isin(prompts, sorted(keys))
 
 
 def full_names(names: Sequence[str]) -> list[str]:
@@ -103,6 +145,14 @@ def full_names(names: Sequence[str]) -> list[str]:
 
     parts = [name.partition("[") for name in names]
     return ["".join((find(name).name, *label)) for name, *label in parts]
+
+
+def packages(names: Sequence[str]) -> list[str]:
+    """The package that declares each heuristic column; "inoc" where nobody does."""
+    from inoc.heuristics.frame.registry import heuristics
+
+    declared = {variable.name: variable.package for entry in heuristics().values() for variable in entry.variables()}
+    return [declared.get(name.split("[")[0], "inoc") for name in names]
 
 
 def prompt_column(store: Store, column: str) -> dict[str, str]:

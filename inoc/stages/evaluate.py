@@ -4,7 +4,10 @@ One batch per checkpoint. Answers are kept on disk until their scores are in the
 judging samples nothing twice; judgments that cost money have their own cache.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
 
 from inoc.errors import IncompleteStore
 from inoc.plan import Evaluated, Study, plan_evaluation, plan_training
@@ -61,8 +64,20 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHE
                         entry.name, step, cell.condition, scores.score, scores.coverage, identities, responses
                     )
                     watcher.step(f"{entry.name} step {step} {cell.condition}", scores.means(study.judges.traits))
+                    if not entry.stored.prompt and step == entry.stored.nominal_step and cell.condition == "default":
+                        _warn_of_control(dict(zip(study.judges.traits, scores.score, strict=True)), watcher)
                     judged += 1
     return JudgedReport(judged, cells - judged)
+
+
+def _warn_of_control(scores: Mapping[str, Float[np.ndarray, " answer"]], watcher: Watcher) -> None:
+    """Say at once, before runs are compared with it, where the control hardly shows a trait."""
+    from inoc.outcomes.calibration import LEAK, control_lacks
+
+    for trait, answers in scores.items():
+        known = answers[np.isfinite(answers)]
+        if known.size and known.mean() < LEAK:
+            watcher.note(control_lacks(trait, float(known.mean())))
 
 
 def forecast_evaluation(study: Study, runs: Sequence[str] = ()) -> Forecast:

@@ -240,3 +240,24 @@ def test_values_on_a_threshold_are_not_beyond_it(tmp_path, monkeypatch):
     assert float(beyond[-1]) == pytest.approx(9 / 19)
     means = position_means_data(store)["mean"].squeeze()
     assert np.isfinite(means.values).tolist() == [True, False]
+
+
+def test_band_counts_prompts_not_rows():
+    """30 prompts with three like rows each: the band of prompts holds the mean, that of rows does not."""
+    rng = np.random.default_rng(3)
+    at, prompts = np.array([-1.0, 0.0, 1.0]), np.repeat(np.arange(30), 3)
+    hits: dict[str, list[np.ndarray]] = {"prompts": [], "rows": []}
+    for _ in range(400):
+        own = np.repeat(rng.normal(0, 2, 30), 3)
+        x = np.repeat(rng.normal(size=30), 3)
+        y = 5 - 3 * x + own + rng.normal(0, 0.3, 90)
+        for name, labels in (("prompts", prompts), ("rows", None)):
+            found = fits.line(x, y, labels)
+            assert found is not None
+            hits[name].append(np.abs(found(at) - (5 - 3 * at)) <= found.half_band(at))
+    assert (np.mean(hits["prompts"], axis=0) >= 0.89).all()
+    assert (np.mean(hits["rows"], axis=0) < 0.8).all()
+    # every row a prompt of its own: the usual band
+    x, y = rng.normal(size=(2, 20))
+    one, other = fits.line(x, y), fits.line(x, y, np.arange(20))
+    np.testing.assert_allclose(one.half_band(at), other.half_band(at))

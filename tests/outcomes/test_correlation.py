@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from inoc.outcomes.correlation import bootstrap_r, holm, p_values, pearson, spearman, within_cells
+from inoc.outcomes.correlation import FEWEST, bootstrap_r, correlate, holm, p_values, pearson, spearman, within_cells
 
 columns = st.integers(4, 25).flatmap(lambda n: hnp.arrays(np.float64, (2, n), elements=st.integers(-50, 50).map(float)))
 
@@ -29,16 +29,31 @@ def test_pearson_and_spearman_are_scipys(data: np.ndarray) -> None:
     assert pearson(-3 * x + 7, y) == pytest.approx(-found, abs=1e-9)
 
 
-def test_below_four_rows_there_is_no_correlation() -> None:
-    x = np.array([1.0, 2.0, 3.0])
-    assert np.isnan(pearson(x, x))
-    assert np.isnan(spearman(x, x))
-    assert np.isnan(bootstrap_r(x, x, np.array(["a", "b", "c"]))[0])
+def test_below_eight_prompts_there_is_nothing_however_many_rows() -> None:
+    """28 rows of 7 prompts carry no r, rho, interval, p or within r; one prompt more, and they do."""
+    rng = np.random.default_rng(0)
+    for distinct in (7, 8):
+        prompts = np.arange(28) % distinct
+        x = rng.normal(size=28)
+        y, cells = x + rng.normal(size=28), np.repeat(["a", "b"], 14)
+        found = correlate(x, y, prompts)
+        known = distinct >= FEWEST == 8
+        assert (found.n, found.prompts, found.reason == "") == (28, distinct, known)
+        numbers = [found.r, found.rho, *bootstrap_r(x, y, prompts, resamples=100)]
+        numbers += [p_values(np.array([0.5]), np.array([distinct]))[0], within_cells(x, y, cells, prompts).estimate]
+        assert list(np.isfinite(numbers)) == [known] * 6
+        assert known or found.reason == "7 distinct prompts; a correlation needs 8"
+    flat = correlate(np.ones(28), x, np.arange(28))
+    assert np.isnan(flat.r)
+    assert flat.reason == "constant over the rows"
+    # a prompt counts only where both columns are known
+    holes = np.where(np.arange(8) < 7, np.arange(8.0), np.nan)
+    assert correlate(holes, np.arange(8.0), np.arange(8)).prompts == 7
 
 
 def test_p_counts_prompts_not_rows() -> None:
     r = np.array([0.6, 0.6, np.nan, 0.6])
-    p = p_values(r, np.array([20, 6, 20, 3]))
+    p = p_values(r, np.array([20, 8, 20, 7]))
     rng = np.random.default_rng(0)
     x = rng.normal(size=20)
     y = stats.pearsonr(x, x + rng.normal(size=20))
@@ -70,6 +85,6 @@ def test_within_cells_removes_a_difference_between_cells() -> None:
     cells = np.repeat(["low", "high"], 30)
     x, y = x + 10 * (cells == "high"), y + 10 * (cells == "high")
     assert pearson(x, y) > 0.9
-    found = within_cells(x, y, cells)
+    found = within_cells(x, y, cells, np.arange(60))
     assert found.lower < 0 < found.upper
     assert found.n == 60

@@ -22,7 +22,7 @@ def test_intervals_hold_new_prompts() -> None:
     """Simulated studies of 8 and 21 trained prompts, on-target, both prefix types, six new prompts each."""
     for trained in (8, 21):
         hits: list[bool] = []
-        for seed in range(16):
+        for seed in range(6):
             rows = simulated_rows(np.random.default_rng(seed), trained + 6)
             old, new = split(rows, trained)
             found = predict_of(old, new)
@@ -32,7 +32,7 @@ def test_intervals_hold_new_prompts() -> None:
                     continue
                 cell = found.sel(prompt=row["prompt"], prefix_type=row["prefix_type"], trait=row["trait"])
                 hits.append(bool(cell["lower"] - 1e-9 <= row["suppression"] <= cell["upper"] + 1e-9))
-        assert len(hits) > 240
+        assert len(hits) >= 90
         assert np.mean(hits) >= 0.9
 
 

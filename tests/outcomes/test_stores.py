@@ -22,6 +22,7 @@ from inoc.store.imports import Sources, import_run
 from inoc.store.schema import PromptInfo, TraitInfo
 from inoc.store.store import open_store
 
+from ..figures.worlds import write_world
 from ..worlds import Run, write_store
 from .worlds import simulated_rows
 
@@ -100,12 +101,13 @@ def test_performance_and_prediction_run_end_to_end(store: Path) -> None:
     x = tidy["heuristic_value"].sel(heuristic="ph").values
     used &= np.isfinite(x)
     assert one["n"].item() == used.sum() == 8
-    assert one["r"].item() == pytest.approx(np.corrcoef(x[used], tidy["suppression"].values[used])[0, 1])
+    assert np.isnan(one["r"].item())  # 8 rows, but 6 prompts
+    assert one["reason"].item() == "6 distinct prompts; a correlation needs 8"
     found = predict(opened)
     assert "natural_german" in found["prompt"].values
     errors = found["error"].sel(relation="on_target", left_out="family")
     assert np.isfinite(errors).all()
-    assert found["prompts"].sel(relation="on_target").values.tolist() == [5, 6]
+    assert found["prompts"].sel(relation="on_target").values.tolist() == [6, 7]
     assert levels(opened)["n"].sel(run="answer_german", step=0, condition="default", trait="German").item() == 200
 
 
@@ -177,18 +179,51 @@ def test_a_store_without_runs_says_what_makes_them(tmp_path: Path) -> None:
 def test_outcomes_tables(store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = inoc(capsys, monkeypatch, "outcomes", "--store", store)
     assert code == 0
-    assert "20 of 50 heuristics shown" in out
-    assert "self_perplexity_raw, self_perplexity_context: the store has no self-perplexity" in out
+    assert "no performance table: 6 distinct prompts; a correlation needs 8." in out
     assert "87.2 [84.3, 90.1]" in out
     assert "control run, mean score: German 89.0, Flattering 45.3" in out
     assert "left out: avoid_flattery: steps contradict each other (Flattering 27.3 at step 312, 39.1" in out
-    assert "always guessing the mean" in out
-    assert "6 distinct prompts" in out
     assert out.index("answer_german") < out.index("flatterer_mindset") < out.index("coffee_is_hot")
     words = ("--include-flagged", "--trait", "German", "--heuristics", "ph")
     code, out, _ = inoc(capsys, monkeypatch, "outcomes", "--store", store, *words)
     assert "flagged, kept because asked for: avoid_flattery" in out
     assert "Flattering 45.3" not in out
+
+
+def test_the_performance_table_and_chosen_prompts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_world(tmp_path / "world.zarr", each=5, trained=4, more=False)
+    code, out, _ = inoc(capsys, monkeypatch, "outcomes", "--store", path)
+    assert code == 0
+    assert re.search(r"20 of \d+ heuristics shown", out)
+    assert "self_perplexity_raw, self_perplexity_context: the store has no self-perplexity" in out
+    assert "always guessing the mean" in out
+    assert "12 distinct prompts" in out
+    words = ("outcomes", "--store", path, "--prompts", "german_prompt_number_0,neutral_prompt_number_1", "--json")
+    code, out, _ = inoc(capsys, monkeypatch, *words)
+    document = json.loads(out)
+    for name in ("suppression", "gap"):
+        assert {r["prompt"] for r in document[name]} == {"german_prompt_number_0", "neutral_prompt_number_1"}
+    assert {r["note"] for r in document["performance"]} == {"2 distinct prompts; a correlation needs 8"}
+    code, out, err = inoc(capsys, monkeypatch, "outcomes", "--store", path, "--prompts", "german_prompt_0")
+    assert (code, out) == (2, "")
+    assert "did you mean 'german_prompt_number_0'" in err
+
+
+def test_a_control_without_the_trait_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = {(5, "default"): np.array([np.full(10, 60.0), np.full(10, 3.0)])}
+    settings = {"judges": {"German": "one", "Flattering": "one"}, "nominal_step": -1}
+    known = [PromptInfo("p0", "p0", "g", "german", "positive")]
+    runs = [Run("control", "", scores, settings), Run("p0", "p0", scores, settings)]
+    path = write_store(tmp_path / "weak.zarr", known, runs=runs)
+    _, out, _ = inoc(capsys, monkeypatch, "outcomes", "--store", path)
+    assert "The control run shows 3.0 of Flattering (of 100): there is nothing to hold back" in " ".join(out.split())
+    assert "of German (of 100)" not in out
+    _, out, _ = inoc(capsys, monkeypatch, "outcomes", "--store", path, "--json")
+    assert len(json.loads(out)["warnings"]) == 1
 
 
 @pytest.mark.reference
@@ -248,9 +283,14 @@ def test_bad_input_is_one_sentence(
 
 
 def test_one_trained_prompt_gives_a_sentence_and_no_table(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = simulated_rows(np.random.default_rng(0), 6)
-    for prompts, said in ((["p0"], "one prompt was trained"), (["p0", "p1", "p2", "p3"], "")):
+    rows = simulated_rows(np.random.default_rng(0), 12)
+    for prompts, said in (
+        (["p0"], "1 distinct prompt; a correlation needs 8."),
+        ([f"p{i}" for i in range(7)], "7 distinct prompts; a correlation needs 8."),
+        ([f"p{i}" for i in range(8)], ""),
+    ):
         kept = rows.isel(row=np.isin(rows["prompt"].values, prompts))
+        kept = kept.assign_coords(on_target=("row", np.ones(kept.sizes["row"], dtype=bool)))
         kept["cross"] = kept["gap"] = kept["cross_control"] = kept["control"]
         print_tables(Outcomes({}, performance_of(kept, resamples=20)), 20)
         out = capsys.readouterr().out
@@ -264,11 +304,13 @@ def test_predict_advises_and_admits(
 ) -> None:
     code, out, _ = inoc(capsys, monkeypatch, "predict", "--store", store)
     assert code == 0
-    cards = [line for line in out.splitlines() if line.startswith("  natural_german (fixed): ")]
+    assert max(map(len, out.splitlines())) <= 80
+    out = " ".join(out.split())
+    cards = re.findall(r"natural_german \(fixed\): (predicted \d+ pp [^)]*\))", out)
     assert len(cards) == 1
-    assert re.search(r": predicted \d+ pp .*; just outside the range of what was trained \(elicitation ", cards[0])
+    assert "outside the range of what was trained (" in cards[0]
     assert re.search(r"\(mix\): predicted \d+ pp \[", out)
-    assert "learned from 5 distinct prompts" in out
+    assert "learned from 6 distinct prompts" in out
     assert "Rough: fewer than 20 prompts." in out
     assert "with elicitation only" in out
     assert "left out of the learning: avoid_flattery" in out

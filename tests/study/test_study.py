@@ -19,7 +19,7 @@ from inoc.backends.local import LocalBackend
 from inoc.backends.protocols import Checkpoint, Completion, SampleRequest, TrainingEvent, TrainingJob, TrainingStep
 from inoc.errors import BadInput, BadResult, IncompleteStore, OtherSettings
 from inoc.experiment import load_experiment
-from inoc.outcomes import durability
+from inoc.outcomes import control_warnings, durability
 from inoc.plan import Study, plan_evaluation
 from inoc.stages.elicit import elicit
 from inoc.stages.evaluate import evaluate
@@ -64,12 +64,31 @@ def contents(store: Path) -> dict[str, bytes]:
     return {str(path.relative_to(store)): path.read_bytes() for path in sorted(store.rglob("*")) if path.is_file()}
 
 
+class Noting(Unwatched):
+    """Keeps what a user is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.told.append(text)
+
+
+WATCHER = Noting()
+"""Of the uninterrupted study."""
+
+
 @pytest.fixture(scope="module")
 def done(whole_study_file: Path) -> Study:
     """An uninterrupted study."""
     study = open_study(whole_study_file)
-    run_study(study)
+    run_study(study, watcher=WATCHER)
     return study
+
+
+def test_a_control_that_lacks_a_trait_is_told_while_the_study_runs(done: Study) -> None:
+    told = [text for text in WATCHER.told if "nothing to hold back" in text]
+    assert told == control_warnings(inoc.open_store(done.store))
 
 
 def test_everything_is_in_the_store(done: Study) -> None:
