@@ -91,7 +91,7 @@ def plot_performance_forest(
     ax.tick_params(axis="y", length=0)
     ax.set_xlim(-1.05, 1.05)
     n, prompts = (int(shown[k].values.max()) for k in ("n", "prompts"))
-    ax.set(xlabel=f"correlation\nn = {n} rows of {prompts} prompts", title=title)
+    ax.set(xlabel=f"correlation\nn = {n}, {prompts} prompts", title=title)
     house.legend(ax, [filled, hollow])
     unknown = r.size - known.size
     house.describe(
