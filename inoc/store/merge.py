@@ -203,7 +203,7 @@ class _Merged:
         self.runs.add(store, (name,), (info, labels, texts))
         steps, marks = store.read(f"{where}/step"), store.marks(where, "unit_crc")
         values = [store.read(f"{where}/{v}") for v in ("score", "coverage", *(["generation"] if texts else []))]
-        for s, c in cast("list[list[int]]", np.argwhere(marks != PENDING).tolist()):
+        for s, c in np.argwhere(marks != PENDING).tolist():
             self.evaluations.add(store, (name, int(steps[s]), labels[0][c]), tuple(v[s, c] for v in values))
         for update, *row in zip(
             *(store.read(f"{where}/{v}") for v in ("update", "loss", "learning_rate")), strict=True
