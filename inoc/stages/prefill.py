@@ -55,7 +55,7 @@ def prefill(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHED
     records = {run.name: trained(study, run.name) for run in chosen}
     store = existing(study)
     waiting = [run for run in chosen if not _stored(store, study, run.name)]
-    with open_writer(study, store, watcher) as writer:
+    with open_writer(study, store, watcher, "prefill") as writer:
         watcher.begin("prefilling", len(waiting) * len(prefills_of(study).levels))
         for run in waiting:
             writer.put_prefill_counts(run.name, _measure(study, run, records[run.name], watcher))
