@@ -30,10 +30,10 @@ class EmergenceRows:
 
 def emergence_rows(store: Store) -> EmergenceRows:
     """Every behavior at the last checkpoint of its run, forecast to twice its updates."""
-    from inoc.emergence import cases, estimate, forecast
-
     if not store.emergence:
         return EmergenceRows([], "")
+    from inoc.emergence import cases, estimate, forecast
+
     try:
         table = cases(store.emergence)
         ahead = forecast(table, to=2 * int(table["checkpoint"].values[-1]))
