@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64
+from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingTypeStubs]
 
 from inoc.emergence.laplace import find_mode, log_joint
 from inoc.emergence.processes import KERNEL_AND_MEAN, PRIORS, Cells, Flags, Settings, Theta, latent_of
@@ -158,7 +159,7 @@ def fit(cells: Cells, settings: Settings | None = None, posterior: Posterior = "
     p, checkpoints = len(PRIORS), len(cells.time)
     z = random.normal(size=(THETAS, DRAWS, checkpoints * len(cells.prefill)))
     t = _student(p, seed)
-    with jax.enable_x64(True):
+    with threadpool_limits(1, user_api="blas"), jax.enable_x64(True):  # BLAS threads cost three times the work here
         units, covariance, value = _mode(settings, cells)
         if posterior == "laplace":
             t[:] = 0
