@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from inoc.backends.protocols import Checkpoint, Completion, Sampler
-from inoc.errors import BadResult
+from inoc.errors import BadInput, BadResult
+from inoc.hashing import content_hash
 from inoc.plan import Study, Texts
 from inoc.plan.identity import answers_identity
 from inoc.plan.texts import sample_requests
@@ -41,8 +42,10 @@ def kept_answers(texts: Texts, checkpoint: Checkpoint | None = None) -> tuple[An
         return None
     head, *rows = read_rows(texts.file)
     mark, n = answers_identity(texts.hash, checkpoint), len(texts.questions)
-    if head != {"asked": mark, "n": n} or len(rows) != n:
+    if (head.get("asked"), head.get("n")) != (mark, n):
         return None
+    if head.get("content") != content_hash(rows):
+        raise BadInput(f"{texts.file} is damaged: it differs from its own hash. Fix: delete it to sample again.")
     return tuple(Answer(str(row["text"]), str(row["finish"])) for row in rows)
 
 
@@ -52,7 +55,8 @@ def keep_answers(
     """Write the answers to what `sample_requests` asked into the files of the groups, all or none."""
     for texts, answers in zip(groups, collect_answers(study, groups, completions), strict=True):
         mark = answers_identity(texts.hash, checkpoint)
-        write_rows(texts.file, [{"asked": mark, "n": len(answers)}, *(a._asdict() for a in answers)])
+        rows = [answer._asdict() for answer in answers]
+        write_rows(texts.file, [{"asked": mark, "n": len(rows), "content": content_hash(rows)}, *rows])
 
 
 def collect_answers(

@@ -9,10 +9,12 @@ import pytest
 
 import inoc
 from inoc.backends.local import LocalBackend
+from inoc.backends.protocols import AdapterSettings, Checkpoint
 from inoc.errors import BadInput
 from inoc.experiment import load_experiment
-from inoc.plan import Study
+from inoc.plan import Study, plan_evaluation
 from inoc.stages.evaluate import evaluate
+from inoc.stages.sampling import kept_answers, sample
 from inoc.stages.train import train
 from inoc.stages.trained import read_record
 
@@ -126,3 +128,21 @@ def test_an_update_without_a_checkpoint_is_not_the_base_model(trained: Path) -> 
     assert record.at(0) is None
     with pytest.raises(BadInput, match="kept no checkpoint of update 1"):
         record.at(1)
+
+
+def test_kept_answers_are_compared_with_their_hash(trained: Path) -> None:
+    """Answers wait on disk between sampling and judging: a changed letter is not judged."""
+    study = open_study(trained)
+    (entry,) = plan_evaluation(study, study.runs([RUN])[0], 3)
+    cell = next(cell for cell in entry.cells if cell.step == 3)
+    point = Checkpoint(3, str(checkpoint(trained)), AdapterSettings())
+    (answers,) = sample(study, [cell.texts], point)
+    assert kept_answers(cell.texts, point) == answers
+    whole = cell.texts.file.read_text()
+    lines = whole.splitlines(keepends=True)
+    for damaged in (whole.replace('"text": "', '"text": "x', 1), "".join(lines[:-1]), "".join([*lines, lines[-1]])):
+        cell.texts.file.write_text(damaged)
+        with pytest.raises(BadInput, match="is damaged"):
+            kept_answers(cell.texts, point)
+    cell.texts.file.write_text(whole)
+    assert kept_answers(cell.texts, point) == answers
