@@ -9,6 +9,7 @@ from typing import get_args
 import click
 
 from inoc.errors import BadInput
+from inoc.reading import printable
 from inoc.values import Recipe
 
 LONGEST = 200
@@ -125,4 +126,6 @@ def say_wrapped(text: str, indent: str = "") -> None:
 
     width = min(shutil.get_terminal_size().columns, 100) if sys.stdout.isatty() else 80
     more = indent + "  "
-    click.echo(textwrap.fill(text, width, initial_indent=indent, subsequent_indent=more, break_on_hyphens=False))
+    click.echo(
+        textwrap.fill(printable(text), width, initial_indent=indent, subsequent_indent=more, break_on_hyphens=False)
+    )

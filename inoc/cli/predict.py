@@ -95,7 +95,7 @@ def predict(
     for name in known:
         mine = [card for card in advice if card.trait == name]
         if mine:
-            click.echo(f"{name}: expected suppression of prompts not trained yet [95 %]")
+            say_wrapped(f"{name}: expected suppression of prompts not trained yet [95 %]")
         for card in mine:
             say_wrapped(str(card), "  ")
     for reason, without in unpredicted(found, trait).items():
