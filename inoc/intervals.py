@@ -5,8 +5,6 @@ that return an `Interval` take the values of one estimate; `mean_interval` and `
 at once. SciPy is imported when first needed, since the heuristics command starts without it.
 """
 
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-
 from functools import lru_cache
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -196,7 +194,7 @@ def _bca_levels(
 ) -> tuple[Float64[np.ndarray, " value"], Float64[np.ndarray, " value"]]:
     """The two quantile levels of the BCa interval, per value."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        from scipy.special import ndtr, ndtri
+        from scipy.special import ndtr, ndtri  # pyright: ignore[reportMissingTypeStubs]
 
         below = np.nanmean((values < whole) + 0.5 * (values == whole), axis=0)
         bias = ndtri(below)

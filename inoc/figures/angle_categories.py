@@ -1,7 +1,5 @@
 """Mean angle of each category of prompt pairs with its prompt-bootstrap interval."""
 
-# pyright: reportUnknownMemberType=false
-
 from functools import partial
 
 import numpy as np
@@ -44,8 +42,8 @@ def angle_categories_data(store: Store, *, tokenwise: bool = False, heuristics: 
     return xr.Dataset(
         {
             "mean": table[f"{base}_mean"],
-            "lower": bounds.sel(bound="lower", drop=True),
-            "upper": bounds.sel(bound="upper", drop=True),
+            "lower": bounds.loc[{"bound": "lower"}].drop_vars("bound"),
+            "upper": bounds.loc[{"bound": "upper"}].drop_vars("bound"),
             "n": table[f"{base}_n"],
         },
         attrs={"prompts": table.sizes["prompt"]},
@@ -75,11 +73,11 @@ def plot_angle_categories(
         'SVD, 2 dims'
     """
     data = angle_categories_data(store, tokenwise=tokenwise, heuristics=heuristics)
-    data = data.sel(representation=choose(data, "representation", representation))
+    data = data.loc[{"representation": choose(data, "representation", representation)}]
     ax = house.axes_or_new(ax, height=2.0)
     kinds, names = strings(data["prefix_type"]), strings(data["category"])
     for k, kind in enumerate(kinds):
-        cell = data.sel(prefix_type=kind)
+        cell = data.loc[{"prefix_type": kind}]
         at = np.arange(len(names)) + (k - (len(kinds) - 1) / 2) * 0.28
         ax.hlines(at, cell["lower"].values, cell["upper"].values, color="black", lw=0.8)
         face, marker = "black" if kind == "fixed" else "white", house.MARKERS.get(kind, "D")

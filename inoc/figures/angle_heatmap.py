@@ -1,7 +1,5 @@
 """All angles between prompts, sorted by role and by closeness to the other trait."""
 
-# pyright: reportUnknownMemberType=false
-
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -40,10 +38,12 @@ def angle_heatmap_data(
     """
     name = variable("angle", tokenwise)
     table = heuristics_of(store, heuristics, [name])
-    angle = table[name].sel(
-        prefix_type=choose(table, "prefix_type", prefix_type),
-        representation=choose(table, "representation", representation),
-    )
+    angle = table[name].loc[
+        {
+            "prefix_type": choose(table, "prefix_type", prefix_type),
+            "representation": choose(table, "representation", representation),
+        }
+    ]
     angle = angle.transpose("prompt", "other_prompt")
     angle = angle.drop_vars([c for c in ("role", "family") if c in angle.coords])
     data = with_roles(store, xr.Dataset({"angle": angle}))

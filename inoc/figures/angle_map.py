@@ -1,7 +1,5 @@
 """Each prompt by its mean angle to the negative and to the positive prompts."""
 
-# pyright: reportUnknownMemberType=false
-
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -62,10 +60,12 @@ def plot_angle_map(
         >>> ax = inoc.plot_angle_map(store, names=4)
     """
     data = angle_map_data(store, tokenwise=tokenwise, heuristics=heuristics)
-    cell = data.sel(
-        prefix_type=choose(data, "prefix_type", prefix_type),
-        representation=choose(data, "representation", representation),
-    )
+    cell = data.loc[
+        {
+            "prefix_type": choose(data, "prefix_type", prefix_type),
+            "representation": choose(data, "representation", representation),
+        }
+    ]
     x, y = (cell[k].values.astype(np.float64) for k in ("to_negative", "to_positive"))
     shown = np.isfinite(x) & np.isfinite(y)
     if not shown.any():

@@ -1,7 +1,5 @@
 """The register of figures: each module of the package declares with `@figure` what `inoc figures` draws from it."""
 
-# pyright: reportUnknownMemberType=false
-
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Q1: signed coordinates of the first two components against the suppression of each trait."""
 
-# pyright: reportUnknownMemberType=false
-
 from functools import partial
 
 import numpy as np
@@ -44,7 +42,7 @@ def component_suppression_data(
         IncompleteStore: No scored prompt has a suppression.
     """
     data = spectrum_data(store, kind, tokenwise=tokenwise, heuristics=heuristics)
-    data = data.sel(component=[1, 2]).transpose("prefix_type", "component", "trait", "prompt")
+    data = data.loc[{"component": [1, 2]}].transpose("prefix_type", "component", "trait", "prompt")
     if not np.isfinite(data["suppression"].values).any():
         raise IncompleteStore("no scored prompt has a suppression. Fix: run `inoc train` and `inoc evaluate`.")
     dims = ("prefix_type", "component", "trait")
@@ -87,7 +85,7 @@ def plot_component_suppression(
     """
     data = component_suppression_data(store, kind, tokenwise=tokenwise, heuristics=heuristics)
     chosen = choose(data, "trait", trait)
-    cell = data.sel(component=component, trait=chosen).transpose("prefix_type", "prompt")
+    cell = data.loc[{"component": component, "trait": chosen}].transpose("prefix_type", "prompt")
     x, y = (cell[name].values.astype(np.float64) for name in ("coordinate", "suppression"))
     shown = np.isfinite(x) & np.isfinite(y)
     f, p = np.nonzero(shown)
@@ -100,7 +98,7 @@ def plot_component_suppression(
     ax.margins(x=0.12)
     house.guide(ax, x=0, y=0)
     name_points(ax, x[shown], y[shown], extremes(x[shown], y[shown], 5), keys, roles)
-    share = 100 * float(data["share"].sel(component=component).isel(prefix_type=0))
+    share = 100 * float(data["share"].loc[{"component": component}].isel(prefix_type=0))
     ax.set_xlabel(f"{WORDS[kind]}{component} ({share:.1f} % of the {SHARED[kind]}, {kinds[0]})")
     ax.set_ylabel(f"{chosen} suppression (pp)")
     house.legend(ax, [*house.prefix_handles(kinds), *house.role_handles(roles)])

@@ -1,7 +1,5 @@
 """Q2: the suppression of the other trait against angles that may predict it."""
 
-# pyright: reportUnknownMemberType=false
-
 from functools import partial
 
 import numpy as np
@@ -59,7 +57,7 @@ def cross_angle_data(
         for f, kind in enumerate(kinds):
             trait, runs = other.get(role), cells.get((key, kind))
             if trait and runs:
-                cell = held.isel(run=runs[-1]).sel(trait=trait)
+                cell = held.isel(run=runs[-1]).loc[{"trait": trait}]
                 ends[:, f, p] = [float(cell[part]) for part in ("mean", "lower", "upper")]
     angle = table[name].transpose("predictor", "prefix_type", "prompt").values.astype(np.float64)
     if not (np.isfinite(ends[0]) & np.isfinite(angle).any(axis=0)).any():
@@ -106,7 +104,7 @@ def plot_cross_angle(
         >>> ax = inoc.plot_cross_angle(store, "angle_from_pca_axis")
     """
     data = cross_angle_data(store, tokenwise=tokenwise, heuristics=heuristics)
-    cell = data.sel(predictor=choose(data, "predictor", predictor))
+    cell = data.loc[{"predictor": choose(data, "predictor", predictor)}]
     x, y = cell["angle"].values, cell["other_suppression"].values
     lower, upper = cell["lower"].values, cell["upper"].values
     shown = np.isfinite(x) & np.isfinite(y)

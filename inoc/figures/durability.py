@@ -1,7 +1,5 @@
 """Durability: what further training leaves of a suppression, and how the trait comes back."""
 
-# pyright: reportUnknownMemberType=false
-
 from functools import partial
 from pathlib import Path
 
@@ -121,7 +119,7 @@ def plot_durability_curve(
     """
     data = durability_data(store) if data is None else data
     chosen = choose(data, "trait", trait)
-    cell = data.sel(trait=chosen)
+    cell = data.loc[{"trait": chosen}]
     ax = house.axes_or_new(ax)
     steps = cell["step"].values.astype(float)
     names, roles, kinds = columns_of(cell, "name", "role", "prefix_type")

@@ -1,7 +1,5 @@
 """Elicitation: how far each prompt alone brings out a trait in the base model."""
 
-# pyright: reportUnknownMemberType=false
-
 from functools import partial
 
 import numpy as np
@@ -55,7 +53,7 @@ def plot_elicitation(
     """
     table = elicitation_data(store, heuristics=heuristics)
     chosen = choose(table, "trait", trait)
-    cell = table.sel(trait=chosen)
+    cell = table.loc[{"trait": chosen}]
     keys, roles = columns_of(cell, "prompt", "role")
     values, bounds, n = (cell[f"elicitation{part}"].values for part in ("", "_ci", "_n"))
     missing = int((~np.isfinite(values)).sum())

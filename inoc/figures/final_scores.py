@@ -1,7 +1,5 @@
 """Bars per prompt: the final score or the suppression of one trait, fixed solid and mix hatched."""
 
-# pyright: reportUnknownMemberType=false
-
 from functools import partial
 from typing import Literal
 
@@ -88,7 +86,7 @@ def plot_final_scores(
     """
     data = final_scores_data(store) if data is None else data
     chosen = choose(data, "trait", trait)
-    cell = data.sel(trait=chosen)
+    cell = data.loc[{"trait": chosen}]
     values, bounds = cell[quantity].values, cell[f"{quantity}_ci"].values
     prompts, kinds, roles = columns_of(cell, "run_prompt", "prefix_type", "role")
     known = [i for i in house.by_role(roles, values) if np.isfinite(values[i])]

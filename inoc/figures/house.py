@@ -33,6 +33,7 @@ from matplotlib.ticker import Formatter, LogFormatterMathtext
 
 from inoc.errors import IncompleteStore
 from inoc.figures.docstrings import complete_docstring
+from inoc.figures.panel import Panel
 from inoc.reading import printable
 
 Column = Float64[np.ndarray, " point"]
@@ -111,11 +112,11 @@ def draws(data: FunctionType) -> Callable[[Callable[Inputs, Axes]], Callable[Inp
     return decorate
 
 
-def axes_or_new(ax: Axes | None, width: float = COLUMN, height: float = 2.6) -> Axes:
+def axes_or_new(ax: Axes | None, width: float = COLUMN, height: float = 2.6) -> Panel:
     """The axes given, or those of a new figure (inches)."""
-    if ax is not None:
-        return ax
-    return plt.figure(figsize=(width, height), layout="constrained").add_subplot()
+    if ax is None:
+        ax = plt.figure(figsize=(width, height), layout="constrained").add_subplot()
+    return cast(Panel, ax)
 
 
 def figure_of(ax: Axes) -> Figure:

@@ -1,7 +1,5 @@
 """Leak grid: how strongly every trained run shows a trait under each prompt at evaluation."""
 
-# pyright: reportUnknownMemberType=false
-
 from functools import partial
 
 import numpy as np
@@ -50,7 +48,7 @@ def leak_grid_data(store: Store) -> xr.Dataset:
             name = runs[g] if condition == "default" else grid
             if name not in names:
                 continue
-            cell = scores["score"].sel(run=name, condition=condition).transpose("step", "trait", "instruction")
+            cell = scores["score"].loc[{"run": name, "condition": condition}].transpose("step", "trait", "instruction")
             filled = np.flatnonzero(np.isfinite(cell.values).any(axis=(1, 2)))
             for t in range(len(traits)) if filled.size else ():
                 table[g, c, t] = tuple(mean_z(cell.values[filled[-1], t].astype(np.float64)))
@@ -63,7 +61,7 @@ def leak_grid_data(store: Store) -> xr.Dataset:
             "run": runs,
             "condition": conditions,
             "trait": traits,
-            "role": ("run", roles_of(store, strings(scores["run_prompt"].sel(run=grids)))),
+            "role": ("run", roles_of(store, strings(scores["run_prompt"].loc[{"run": grids}]))),
             "condition_role": ("condition", roles_of(store, conditions)),
         },
     )
@@ -86,7 +84,7 @@ def plot_leak_grid(
     """
     data = leak_grid_data(store) if data is None else data
     chosen = choose(data, "trait", trait)
-    cell = data.sel(trait=chosen).transpose("run", "condition")
+    cell = data.loc[{"trait": chosen}].transpose("run", "condition")
     mean = cell["mean"].values
     half = ((cell["upper"] - cell["lower"]) / 2).values
     rows, columns = mean.shape

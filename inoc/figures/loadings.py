@@ -1,7 +1,5 @@
 """Which examples carry a component, and how unevenly; which token positions do."""
 
-# pyright: reportUnknownMemberType=false
-
 import numpy as np
 import xarray as xr
 from jaxtyping import Float64
@@ -52,7 +50,7 @@ def loadings_data(
     """
     name = variable(kind, tokenwise)
     table = heuristics_of(store, heuristics, [name])
-    coordinates = table[name].sel(prefix_type=choose(table, "prefix_type", prefix_type))
+    coordinates = table[name].loc[{"prefix_type": choose(table, "prefix_type", prefix_type)}]
     matrix = difference(store, prefix_type, level="token" if tokenwise else "example")
     keys, places = strings(table["prompt"]), {key: i for i, key in enumerate(strings(matrix["prompt"]))}
     total = np.zeros((components, matrix.shape[1]))

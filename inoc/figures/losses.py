@@ -1,7 +1,5 @@
 """Training losses of every run by update, and how far they lie from the control run's."""
 
-# pyright: reportUnknownMemberType=false
-
 from functools import partial
 
 import numpy as np
@@ -39,7 +37,7 @@ def losses_data(store: Store) -> xr.Dataset:
     names = strings(table["run"])
     later = continued(store, names)
     names = [name for name in names if name not in later]
-    table = table.sel(run=names)
+    table = table.loc[{"run": names}]
     runs = [store.run(name) for name in names]
     prompts = [run.prompt for run in runs]
     loss = table["loss"].transpose("run", "update").values.astype(np.float64)

@@ -1,7 +1,5 @@
 """Emergent misalignment: the share of answers that are coherent and not aligned, run by run."""
 
-# pyright: reportUnknownMemberType=false
-
 from functools import partial
 
 import numpy as np
@@ -59,7 +57,7 @@ def plot_misalignment(
     """
     data = misalignment_data(store, condition) if data is None else data
     chosen = choose(data, "evaluation_set", evaluation_set)
-    cell = data.sel(evaluation_set=chosen)
+    cell = data.loc[{"evaluation_set": chosen}]
     rate, lower, upper = (100 * cell[k].values for k in ("rate", "lower", "upper"))
     names, roles, kinds = columns_of(cell, "run", "role", "prefix_type")
     known = (int(i) for i in np.flatnonzero(np.isfinite(rate)))

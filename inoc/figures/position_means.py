@@ -1,7 +1,5 @@
 """Mean token difference by position in the completion: where a prompt has its effect."""
 
-# pyright: reportUnknownMemberType=false
-
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -76,7 +74,7 @@ def plot_position_means(
         >>> ax = inoc.plot_position_means(store, prefix_type="mix")
     """
     data = position_means_data(store) if data is None else data
-    cell = data.sel(prefix_type=choose(data, "prefix_type", prefix_type))
+    cell = data.loc[{"prefix_type": choose(data, "prefix_type", prefix_type)}]
     keys, roles = columns_of(cell, "prompt", "role")
     mean, error = cell["mean"].values, cell["se"].values
     usable = int(np.isfinite(mean).any(axis=0).sum())

@@ -1,7 +1,5 @@
 """Recovered tokens: of the tokens the model found unlikely, the share the prompt makes likely."""
 
-# pyright: reportUnknownMemberType=false
-
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes

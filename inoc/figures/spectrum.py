@@ -55,7 +55,7 @@ def spectrum_data(
     except IncompleteStore:
         found = None
     if found is not None:
-        cells, mean = cells_of(found), found["mean"].sel(trait=traits).values
+        cells, mean = cells_of(found), found["mean"].loc[{"trait": traits}].values
         for p, k in np.ndindex(held.shape[:2]):
             if at := cells.get((keys[p], kinds[k])):
                 held[p, k] = mean[at].mean(axis=0)
@@ -104,8 +104,8 @@ def plot_spectrum(
         'fixed: ph'
     """
     data = spectrum_data(store, kind, tokenwise=tokenwise, heuristics=heuristics)
-    cell = data.sel(prefix_type=choose(data, "prefix_type", prefix_type))
-    x, y = (cell["coordinate"].sel(component=c).values.astype(np.float64) for c in components)
+    cell = data.loc[{"prefix_type": choose(data, "prefix_type", prefix_type)}]
+    x, y = (cell["coordinate"].loc[{"component": c}].values.astype(np.float64) for c in components)
     keys, roles = columns_of(cell, "prompt", "role")
     ax = house.axes_or_new(ax, height=2.9)
     order, note, title = extremes(x, y, len(x), roles), "", f"{prefix_type}: {color}"
@@ -116,7 +116,7 @@ def plot_spectrum(
         values, label = cell["ph"].values.astype(np.float64), "ph (nats per token)"
         if color == "suppression":
             chosen = choose(data, "trait", trait)
-            values = cell["suppression"].sel(trait=chosen).values.astype(np.float64)
+            values = cell["suppression"].loc[{"trait": chosen}].values.astype(np.float64)
             title, label = f"{title} of {chosen}", f"{chosen} suppression (pp)"
         known = np.isfinite(values)
         if not known.any():
@@ -137,7 +137,7 @@ def plot_spectrum(
     name_points(ax, x, y, order[:names], keys, roles)
     unit = house.units(data.attrs["units"])
     for c, put in zip(components, (ax.set_xlabel, ax.set_ylabel), strict=True):
-        share = 100 * float(cell["share"].sel(component=c))
+        share = 100 * float(cell["share"].loc[{"component": c}])
         put(f"{WORDS[kind]}{c}, {share:.1f} % of the {SHARED[kind]}\n({unit})")
     ax.set_title(title)
     house.describe(
@@ -157,14 +157,14 @@ def draw(source: Source, kind: Kind, tokenwise: bool = False) -> Figure:
     data = spectrum_data(source.store, kind, tokenwise=tokenwise, heuristics=source.heuristics)
     (kinds,) = columns_of(data, "prefix_type")
     plot = partial(plot_spectrum, source.store, kind, tokenwise=tokenwise, heuristics=source.heuristics)
-    held = data["suppression"].sel(prefix_type=kinds[0])
+    held = data["suppression"].loc[{"prefix_type": kinds[0]}]
     plots = [
         *(partial(plot, "role", prefix_type=k) for k in kinds),
         partial(plot, "ph", prefix_type=kinds[0], names=6),
         *(
             partial(plot, "suppression", prefix_type=kinds[0], trait=trait)
             for trait in source.traits
-            if held.sel(trait=trait).notnull().any()
+            if held.loc[{"trait": trait}].notnull().any()
         ),
     ]
     return house.panels(plots, 2, 2.7)

@@ -1,7 +1,5 @@
 """How token differences are distributed, prompt by prompt: histogram, or share of tokens beyond a size (CCDF)."""
 
-# pyright: reportUnknownMemberType=false
-
 from functools import partial
 from typing import Literal
 
@@ -86,7 +84,7 @@ def plot_token_differences(
         >>> ax = inoc.plot_token_differences(store, "histogram")
     """
     data = token_differences_data(store) if data is None else data
-    cell = data.sel(prefix_type=choose(data, "prefix_type", prefix_type))
+    cell = data.loc[{"prefix_type": choose(data, "prefix_type", prefix_type)}]
     keys, roles = columns_of(cell, "prompt", "role")
     ax = house.axes_or_new(ax, height=2.7)
     tails = what == "ccdf"

@@ -1,7 +1,5 @@
 """Training curves: the mean score of every run by step."""
 
-# pyright: reportUnknownMemberType=false
-
 from functools import partial
 
 import xarray as xr
@@ -37,8 +35,8 @@ def training_curves_data(store: Store) -> xr.Dataset:
     table = levels(store)
     later = continued(store, strings(table["run"]))
     own = [c for c in strings(table["condition"]) if c in CONDITIONS]
-    table = table.sel(run=[name for name in strings(table["run"]) if name not in later])
-    table = with_roles(store, table.sel(condition=own) if own else table, "run_prompt")
+    table = table.loc[{"run": [name for name in strings(table["run"]) if name not in later]}]
+    table = with_roles(store, table.loc[{"condition": own}] if own else table, "run_prompt")
     n = table["n"].values
     table.attrs = {
         "n": int(n.max(initial=0)), "missing": int((n == 0).sum()), "cells": n.size, "continued": len(later)
@@ -73,7 +71,7 @@ def plot_training_curves(
     """
     data = training_curves_data(store) if data is None else data
     chosen = choose(data, "trait", trait)
-    cell = data.sel(trait=chosen, condition=choose(data, "condition", condition))
+    cell = data.loc[{"trait": chosen, "condition": choose(data, "condition", condition)}]
     ax = house.axes_or_new(ax, height=3.0)
     steps = cell["step"].values.astype(float)
     names, roles, kinds = columns_of(cell, "run", "role", "prefix_type")

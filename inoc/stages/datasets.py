@@ -1,4 +1,3 @@
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 """Completion sets that are made once: written as JSONL with a record of where they came from."""
 
 import json
@@ -45,7 +44,7 @@ def write_set(name: str, path: Path, examples: Sequence[Example], record: Mappin
 def from_dataset(experiment: Experiment, name: str, source: Dataset) -> Generated:
     """Copy a split of a dataset, from a folder or the hub, into the completion set's file."""
     try:
-        import datasets
+        import datasets  # pyright: ignore[reportMissingTypeStubs]
     except ImportError:
         raise BackendUnavailable(
             f"completion set {name} names a dataset. Fix: pip install -e '.[datasets]' in inoc's clone."
@@ -54,7 +53,7 @@ def from_dataset(experiment: Experiment, name: str, source: Dataset) -> Generate
     place = str(folder) if folder.is_dir() else source.name
     datasets.disable_progress_bars()
     try:
-        table = datasets.load_dataset(place, split=source.split, revision=source.revision)
+        table = datasets.load_dataset(place, split=source.split, revision=source.revision)  # pyright: ignore[reportUnknownMemberType]
     except ConnectionError as error:
         raise BackendUnavailable(f"dataset {source.name}: the hub cannot be reached ({error}).") from None
     except (ValueError, OSError) as error:  # datasets' own errors for an unknown name, split or format
@@ -64,7 +63,7 @@ def from_dataset(experiment: Experiment, name: str, source: Dataset) -> Generate
     if missing:
         raise BadInput(f"dataset {source.name}: {unknown('column', missing[0], table.column_names)}")
     system = experiment.model.system_prompt
-    rows = [_example(i, cast(Mapping[str, object], row), source, system) for i, row in enumerate(table)]
+    rows = [_example(i, cast(Mapping[str, object], row), source, system) for i, row in enumerate(table)]  # pyright: ignore[reportUnknownVariableType]
     record = {"dataset": source.model_dump(), "revision": source.revision, "rows_read": len(rows)}
     return write_set(name, experiment.completion_path(name), rows, record)
 

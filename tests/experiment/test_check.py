@@ -1,11 +1,14 @@
 """Every problem of an experiment file in one go, each with its line and its mend."""
 
+import io
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
+from inoc.cli import main
 from inoc.errors import BadInput
 from inoc.experiment import check_experiment, load_experiment
 from inoc.experiment.yaml_file import parse_yaml
@@ -237,23 +240,27 @@ def test_the_studies_prompts_are_complete() -> None:
     assert misaligned.placement == "system"
 
 
-def test_new_then_check_then_refuse_to_overwrite(tmp_path: Path) -> None:
-    def inoc(*args: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from inoc.cli import main; main()", *args]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+def test_new_then_check_then_refuse_to_overwrite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def inoc(*args: str) -> tuple[int, str, str]:
+        out, err = io.StringIO(), io.StringIO()
+        monkeypatch.setattr(sys, "argv", ["inoc", *args])
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
+            main()
+        return int(end.value.code or 0), out.getvalue(), err.getvalue()
 
-    assert inoc("new", "study.yaml").returncode == 0
-    checked = inoc("check", "study.yaml")
-    assert checked.returncode == 0, checked.stdout
-    assert "study.yaml: ok; 5 prompts" in checked.stdout
-    again = inoc("new", "study.yaml")
-    assert again.returncode == 2
-    assert "exists" in again.stderr
-    assert "Traceback" not in again.stderr
+    monkeypatch.chdir(tmp_path)
+    assert inoc("new", "study.yaml")[0] == 0
+    code, out, _ = inoc("check", "study.yaml")
+    assert code == 0, out
+    assert "study.yaml: ok; 5 prompts" in out
+    code, _, err = inoc("new", "study.yaml")
+    assert code == 2
+    assert "exists" in err
+    assert "Traceback" not in err
     (tmp_path / "study.yaml").write_text("name: a b\n")
-    broken = inoc("check", "study.yaml", "--json")
-    assert broken.returncode == 2
-    assert '"line": 1' in broken.stdout
+    code, out, _ = inoc("check", "study.yaml", "--json")
+    assert code == 2
+    assert '"line": 1' in out
 
 
 @pytest.mark.parametrize(

@@ -197,10 +197,9 @@ def test_nobody_there(tmp_path: Path) -> None:
     found = json.loads(out)
     assert not found["ok"]
     assert not found["reachable"]
-    assert found["check_seconds"] < 5
     assert found["error"].startswith("nothing answers at http://127.0.0.1:9/v1")
     assert err.splitlines()[-1] == f"inoc: {found['error']}"
-    assert "run this again" in process(tmp_path)[1].splitlines()[-1]
+    assert "run this again" in found["advice"]
 
 
 def test_a_server_without_the_model(right: CompletionsServer, tmp_path: Path) -> None:

@@ -5,9 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from inoc.report import write_report
 from inoc.store import PromptInfo, open_store
 
 from ..worlds import Completions, Run, write_store
+from .browser import Browser, lacking
 
 HOSTILE = (
     "<script>alert(1)</script> & <b>bold</b>",
@@ -117,66 +116,6 @@ def wide_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train = Completions(sizes, default, prefixed, {"token_ids": np.arange(n) % 256})
     write_store(place / "store.zarr", prompts, {"train": train})
     return write_report(open_store(place / "store.zarr"), place / "report.html").path
-
-
-def lacking(what: str) -> NoReturn:
-    """Skip, or fail where the environment promises a browser."""
-    if os.environ.get("INOC_BROWSER"):
-        pytest.fail(f"INOC_BROWSER promises a browser with axe-core: {what}")
-    pytest.skip(what)
-
-
-class Browser:
-    """Chromium with a profile of its own; `open` a page in a width and color scheme."""
-
-    def __init__(self, profile: Path) -> None:
-        names = ("chromium", "chromium-browser", "google-chrome")
-        chromium = next(filter(None, map(shutil.which, names)), None)
-        driver = shutil.which("chromedriver")
-        if find_spec("selenium") is None:
-            lacking("selenium is not installed (pip install selenium)")
-        if not chromium or not driver:
-            lacking("no chromium and chromedriver here (Debian: apt-get install chromium chromium-driver)")
-        from selenium import webdriver
-        from selenium.webdriver.chrome.service import Service
-
-        options = webdriver.ChromeOptions()
-        options.binary_location = chromium
-        for flag in (
-            "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-dev-shm-usage",
-            f"--user-data-dir={profile}",
-        ):  # fmt: skip
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=Service(driver))
-
-    def open(self, page: Path, width: int = 1200, dark: bool = False) -> None:
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-        self.driver.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride",
-            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},
-        )
-        self.driver.get(page.as_uri())
-        self.wait("return !document.querySelector('.plot') || !!document.querySelector('.plot svg, .plot p')")
-
-    def wait(self, condition: str) -> None:
-        from selenium.webdriver.support.ui import WebDriverWait
-
-        WebDriverWait(self.driver, 20).until(lambda driver: driver.execute_script(condition))
-
-    def run(self, script: str, *arguments: object) -> object:
-        return self.driver.execute_script(script, *arguments)
-
-    def choose(self, element: str, value: str) -> None:
-        from selenium.webdriver.common.by import By
-
-        options = self.driver.find_elements(By.CSS_SELECTOR, f"#{element} option")
-        next(option for option in options if option.get_attribute("value") == value).click()
-
-    def messages(self) -> list[str]:
-        return [str(entry["message"]) for entry in self.driver.get_log("browser")]
 
 
 @pytest.fixture(scope="session")

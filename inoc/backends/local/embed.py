@@ -1,4 +1,3 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """Text embeddings from the language model itself: mean of the last hidden state over tokens, unit length."""
 
 from collections.abc import Sequence
@@ -32,4 +31,4 @@ def _embed_batch(engine: Engine, rows: list[TokenIds], width: int) -> Float32[np
     lengths = torch.tensor([len(row) for row in rows], device=hidden.device)
     own = torch.arange(width, device=hidden.device)[None] < lengths[:, None]
     mean = (hidden * own[..., None]).sum(1) / lengths[:, None]
-    return (mean / mean.norm(dim=1, keepdim=True)).cpu().numpy()
+    return (mean / mean.norm(dim=1, keepdim=True)).cpu().numpy()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]

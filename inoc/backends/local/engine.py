@@ -1,4 +1,3 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """A loaded model and what is done with it: hidden states, logits of chosen rows, adapters switched on and off."""
 
 import warnings
@@ -37,7 +36,7 @@ class Engine:
         use_onednn(model)
         self.model = model
         self.decoder: torch.nn.Module = model.base_model
-        self.text_config = model.config.get_text_config()
+        self.text_config = model.config.get_text_config()  # pyright: ignore[reportUnknownMemberType]
         self.softcap: float | None = getattr(self.text_config, "final_logit_softcapping", None)
         self.full_attention = _only_full_attention(model)
         """Every layer attends to all before it: its cache can be shared, widened and sampled in slots."""
@@ -119,9 +118,9 @@ class Engine:
         try:
             if self.peft is None:
                 with without_peft_deprecation():
-                    self.peft = peft.PeftModel.from_pretrained(self.model, str(directory), adapter_name=name)
+                    self.peft = peft.PeftModel.from_pretrained(self.model, str(directory), adapter_name=name)  # pyright: ignore[reportUnknownMemberType]
             else:
-                self.peft.load_adapter(str(directory), adapter_name=name)
+                self.peft.load_adapter(str(directory), adapter_name=name)  # pyright: ignore[reportUnknownMemberType]
         except (ValueError, RuntimeError, KeyError) as error:
             raise BadInput(f"the adapter '{location}' does not fit the model: {first_line(error)}") from None
         self.model.eval()
@@ -146,7 +145,7 @@ class Engine:
 
 
 def _only_full_attention(model: PreTrainedModel) -> bool:
-    config = model.config.get_text_config()
+    config = model.config.get_text_config()  # pyright: ignore[reportUnknownMemberType]
     if getattr(model, "_is_stateful", False):
         return False
     kinds = getattr(config, "layer_types", None)

@@ -1,4 +1,3 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """From a model's directory to a model in memory."""
 
 from collections.abc import Generator
@@ -52,7 +51,7 @@ def load_model(directory: Path, dtype: str, options: Options) -> PreTrainedModel
         arguments["device_map"] = options.device_map or device
     with quiet():
         try:
-            model = transformers.AutoModelForCausalLM.from_pretrained(directory, **arguments)
+            model = transformers.AutoModelForCausalLM.from_pretrained(directory, **arguments)  # pyright: ignore[reportUnknownMemberType]
         except ImportError as error:
             raise BackendUnavailable(
                 f"the model in '{directory}' needs a package that is missing ({first_line(error)}). Fix: install it."

@@ -1,4 +1,3 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """Sampling with a key/value cache; a finished row's place is refilled while the others continue.
 
 A token is the inverse of the cumulative distribution at a uniform number from the request's own stream, keyed by
@@ -186,7 +185,7 @@ def next_tokens(
         cumulative = probabilities.cumsum(-1)
         drawn = torch.tensor(uniform, dtype=torch.float64, device=cumulative.device)[:, None] * cumulative[:, -1:]
         tokens = torch.searchsorted(cumulative, drawn, right=True)[:, 0].to(logits.device)
-    return tokens.tolist(), logprobs.gather(1, tokens[:, None])[:, 0].tolist()
+    return tokens.tolist(), logprobs.gather(1, tokens[:, None])[:, 0].tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 def keep_top(

@@ -1,4 +1,3 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """log p(completion | context) by token: shared context computed once, output layer only where needed."""
 
 import logging
@@ -107,9 +106,9 @@ def score_batch(engine: Engine, batch: Batch, shared: SharedCache | None) -> lis
             first = len(request.context) - 1 - skip
             where.append(row * width + np.arange(first, first + len(request.completion)))
         device = engine.device
-        inputs = torch.from_numpy(ids).to(device)
+        inputs = torch.from_numpy(ids).to(device)  # pyright: ignore[reportUnknownMemberType]
         positions = torch.arange(skip, skip + width, device=device)[None].expand(rows, -1)
-        asked = torch.from_numpy(np.concatenate(where)).to(device)
+        asked = torch.from_numpy(np.concatenate(where)).to(device)  # pyright: ignore[reportUnknownMemberType]
         targets = torch.tensor([token for request in batch.requests for token in request.completion], device=device)
         if engine.projects_rows:
             hidden = engine.hidden(inputs, positions, None if shared is None else widened(shared, rows))
@@ -130,7 +129,7 @@ def widened(shared: SharedCache, rows: int) -> DynamicCache:
     """A new cache that begins with the shared tokens in every row; using it does not change `shared`."""
     cache = DynamicCache()
     for layer, (keys, values) in enumerate(shared):
-        cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), layer)
+        cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), layer)  # pyright: ignore[reportUnknownMemberType]
     return cache
 
 

@@ -1,4 +1,3 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """A key/value cache of fixed rows, each at its own length, so that finished rows can be refilled."""
 
 from typing import Protocol, cast, runtime_checkable
@@ -65,7 +64,7 @@ class SlotLayer(DynamicLayer):
     values: torch.Tensor
 
     def __init__(self, slots: Slots, like: FilledLayer) -> None:
-        super().__init__()
+        super().__init__()  # pyright: ignore[reportUnknownMemberType]
         _, heads, _, features = like.keys.shape
         self.slots = slots
         self.keys = like.keys.new_zeros(slots.rows, heads, slots.capacity, features)

@@ -1,4 +1,3 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 """The processes of one training: what each computes, and what they sum. A single process is a team of one."""
 
 from collections.abc import Generator, Sequence
@@ -37,7 +36,7 @@ class Team:
         if self.size == 1:
             return value
         total = torch.tensor([value], dtype=torch.float64, device=current_device())
-        dist.all_reduce(total)
+        dist.all_reduce(total)  # pyright: ignore[reportUnknownMemberType]
         return float(total)
 
     def add_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
@@ -47,7 +46,7 @@ class Team:
         for bucket in _buckets(parameters):
             grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in bucket]
             flat = torch.cat([grad.flatten() for grad in grads])
-            dist.all_reduce(flat)
+            dist.all_reduce(flat)  # pyright: ignore[reportUnknownMemberType]
             start = 0
             for parameter in bucket:
                 parameter.grad = flat[start : start + parameter.numel()].view_as(parameter)

@@ -1,4 +1,3 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """What a training keeps on disk: its manifest, its checkpoints, and the state it resumes from.
 
     <directory>/manifest.json        what is trained: job hash, base model, adapter settings, optimizer
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 
 from inoc.atomic import write_folder
 from inoc.backends.manifest import MANIFEST, Manifest, seal, verify, write_json
