@@ -4,15 +4,12 @@ Places are chosen when the figure is drawn, at its real size: each name takes th
 or none. Names come in order of importance. What found no place is counted (`hidden`).
 """
 
-# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float64
 from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
@@ -20,6 +17,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox, BboxBase, IdentityTransform
 
 from inoc.figures import house
+from inoc.figures.panel import Panel
 
 Column = Float64[np.ndarray, " point"]
 RINGS = (5.0, 9.0, 14.0, 20.0, 27.0)
@@ -31,7 +29,7 @@ SIZE = 6.0
 class _Names(Artist):
     """Names that are placed again at every draw."""
 
-    def __init__(self, ax: Axes, texts: list[Text], zorder: int) -> None:
+    def __init__(self, ax: Panel, texts: list[Text], zorder: int) -> None:
         super().__init__()
         self.set_zorder(zorder)
         self.set_in_layout(False)
@@ -61,7 +59,7 @@ class PointLabels(_Names):
 
     def __init__(
         self,
-        ax: Axes,
+        ax: Panel,
         at: Float64[np.ndarray, "name 2"],
         names: Sequence[str],
         colors: Sequence[str],
@@ -136,7 +134,7 @@ class End(NamedTuple):
 class EndLabels(_Names):
     """Names right of the axes at the ends of lines, pushed apart at every draw; names without room are hidden."""
 
-    def __init__(self, ax: Axes, ends: Sequence[End]) -> None:
+    def __init__(self, ax: Panel, ends: Sequence[End]) -> None:
         texts = [
             ax.text(
                 1.05, 0.5, end.name, transform=ax.transAxes, fontsize=SIZE, color=end.color, va="center",
@@ -166,7 +164,7 @@ class EndLabels(_Names):
 
 
 def curves(
-    ax: Axes,
+    ax: Panel,
     x: Column,
     lines: Float64[np.ndarray, "run point"],
     names: Sequence[str],
@@ -191,7 +189,7 @@ def curves(
 
 
 def name_points(
-    ax: Axes,
+    ax: Panel,
     x: Column,
     y: Column,
     order: Sequence[int],

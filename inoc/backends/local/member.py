@@ -1,4 +1,3 @@
-# pyright: reportUnknownMemberType=false
 """One process of a data-parallel training, started by `parallel.py`: an order on stdin, reports on stdout."""
 
 import logging

@@ -1,4 +1,3 @@
-# pyright: reportUnknownMemberType=false
 """VllmBackend: vLLM's engine in this process. Importing this module imports neither vLLM nor torch."""
 
 from collections.abc import Iterator, Mapping, Sequence
