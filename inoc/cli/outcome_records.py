@@ -158,7 +158,7 @@ def print_json(outcomes: Outcomes) -> None:
     else:
         baselines = [str(name) for name in performance if str(name).endswith(("_elicitation", "_constant"))]
         document["baselines"] = [
-            {"target": t, **{name: plain(performance[name].loc[{"target": t}].values) for name in baselines}}
+            {"target": t, **{name: plain(performance[name].sel(target=t).values) for name in baselines}}  # pyright: ignore[reportUnknownMemberType]
             for t in TARGETS
         ]
         document |= {name: performance.attrs[name] for name in ("absent", "recipe", "rows")}

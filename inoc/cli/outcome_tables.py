@@ -116,7 +116,7 @@ def _cells(table: xr.Dataset, outcomes: Outcomes, title: str) -> Table:
     out = _table(title, (*about, *(column for t in traits for column in (t, "n"))))
     for i in range(table.sizes[row]):
         part = table.isel({row: i})
-        if np.isfinite(part["mean"].loc[{"trait": traits}].values).any():
+        if np.isfinite(part["mean"].sel(trait=traits).values).any():  # pyright: ignore[reportUnknownMemberType]
             out.add_row(*_label(part, seed), *(text for t in traits for text in _value(part.loc[{"trait": t}])))
     return out
 
@@ -139,7 +139,7 @@ def _controls(table: xr.Dataset, outcomes: Outcomes) -> str:
     """The level everything is measured from."""
     found: list[str] = []
     for t in table["trait"].values.astype(str):
-        scores = table["control"].loc[{"trait": t}].values
+        scores = table["control"].sel(trait=t).values  # pyright: ignore[reportUnknownMemberType]
         if outcomes.shows(t) and np.isfinite(scores).any():
             found.append(f"{t} {np.nanmean(scores):.1f}")
     return f"control run, mean score: {', '.join(found) or 'none'}"
@@ -200,7 +200,7 @@ def _no_correlation(table: xr.Dataset) -> str:
 
 
 def _strongest_first(table: xr.Dataset) -> list[int]:
-    strength = np.nan_to_num(np.abs(table["r"].loc[{"target": "all"}].values), nan=-1.0)
+    strength = np.nan_to_num(np.abs(table["r"].sel(target="all").values), nan=-1.0)  # pyright: ignore[reportUnknownMemberType]
     known = np.asarray(np.isfinite(table["r"].values).any(axis=1))
     return [i for i in np.argsort(-strength, kind="stable").tolist() if known[i]]
 
@@ -222,7 +222,7 @@ def _performance(table: xr.Dataset, order: Sequence[int]) -> Table:
             _number(cell["within_r"], 2),
             _number(cell["p_holm"], 3),
             _number(cell["family_error"]),
-            *(_number(row["r"].loc[{"target": target}], 2) for target in TARGETS[1:]),
+            *(_number(row["r"].sel(target=target), 2) for target in TARGETS[1:]),  # pyright: ignore[reportUnknownMemberType]
         )
     return out
 
@@ -239,7 +239,7 @@ def _under_performance(table: xr.Dataset) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for i, name in enumerate(table["heuristic"].values.astype(str)):
         if not np.isfinite(table["r"].values[i]).any():
-            reasons.setdefault(str(table["reason"].loc[{"target": "all"}].values[i]), []).append(str(name))
+            reasons.setdefault(str(table["reason"].sel(target="all").values[i]), []).append(str(name))  # pyright: ignore[reportUnknownMemberType]
     for line in table.attrs.get("absent", []):
         name, _, reason = str(line).partition(": ")
         reasons.setdefault(reason, []).append(name)

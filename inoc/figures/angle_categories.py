@@ -42,8 +42,8 @@ def angle_categories_data(store: Store, *, tokenwise: bool = False, heuristics: 
     return xr.Dataset(
         {
             "mean": table[f"{base}_mean"],
-            "lower": bounds.loc[{"bound": "lower"}].drop_vars("bound"),
-            "upper": bounds.loc[{"bound": "upper"}].drop_vars("bound"),
+            "lower": bounds.sel(bound="lower").drop_vars("bound"),  # pyright: ignore[reportUnknownMemberType]
+            "upper": bounds.sel(bound="upper").drop_vars("bound"),  # pyright: ignore[reportUnknownMemberType]
             "n": table[f"{base}_n"],
         },
         attrs={"prompts": table.sizes["prompt"]},

@@ -38,14 +38,10 @@ def angle_heatmap_data(
     """
     name = variable("angle", tokenwise)
     table = heuristics_of(store, heuristics, [name])
-    angle = table[name].loc[
-        {
-            "prefix_type": choose(table, "prefix_type", prefix_type),
-            "representation": choose(table, "representation", representation),
-        }
-    ]
+    kind, representation = choose(table, "prefix_type", prefix_type), choose(table, "representation", representation)
+    angle = table[name].sel(prefix_type=kind, representation=representation)  # pyright: ignore[reportUnknownMemberType]
     angle = angle.transpose("prompt", "other_prompt")
-    angle = angle.drop_vars([c for c in ("role", "family") if c in angle.coords])
+    angle = angle.drop_vars([c for c in ("role", "family") if c in angle.coords])  # pyright: ignore[reportUnknownMemberType]
     data = with_roles(store, xr.Dataset({"angle": angle}))
     cosine = np.cos(np.radians(np.nan_to_num(angle.values.astype(np.float64), nan=90.0)))
     leading = np.linalg.eigh((cosine + cosine.T) / 2)[1][:, -1]
@@ -89,7 +85,7 @@ def plot_angle_heatmap(
             ax.axhline(i - 0.5, color="black", lw=0.6)
             ax.axvline(i - 0.5, color="black", lw=0.6)
     bar = house.colorbar(ax, shown, "angle (degrees)", shrink=0.6, pad=0.015, aspect=30)
-    bar.set_ticks([0, 45, 90, 135, 180])
+    bar.set_ticks([0, 45, 90, 135, 180])  # pyright: ignore[reportUnknownMemberType]
     ax.set_title(f"{prefix_type}, {representation}{', tokenwise' if tokenwise else ''}")
     missing = int(np.isnan(values).sum())
     house.describe(

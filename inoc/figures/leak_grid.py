@@ -48,7 +48,7 @@ def leak_grid_data(store: Store) -> xr.Dataset:
             name = runs[g] if condition == "default" else grid
             if name not in names:
                 continue
-            cell = scores["score"].loc[{"run": name, "condition": condition}].transpose("step", "trait", "instruction")
+            cell = scores["score"].sel(run=name, condition=condition).transpose("step", "trait", "instruction")  # pyright: ignore[reportUnknownMemberType]
             filled = np.flatnonzero(np.isfinite(cell.values).any(axis=(1, 2)))
             for t in range(len(traits)) if filled.size else ():
                 table[g, c, t] = tuple(mean_z(cell.values[filled[-1], t].astype(np.float64)))
@@ -61,7 +61,7 @@ def leak_grid_data(store: Store) -> xr.Dataset:
             "run": runs,
             "condition": conditions,
             "trait": traits,
-            "role": ("run", roles_of(store, strings(scores["run_prompt"].loc[{"run": grids}]))),
+            "role": ("run", roles_of(store, strings(scores["run_prompt"].sel(run=grids)))),  # pyright: ignore[reportUnknownMemberType]
             "condition_role": ("condition", roles_of(store, conditions)),
         },
     )

@@ -113,7 +113,7 @@ def _why(cell: xr.Dataset) -> str:
 def draw(source: Source) -> Figure:
     data = performance_forest_data(source.store, table=source.rows)
     known = strings(data["target"])
-    shown = [t for t in ("all", "cross", "gap") if t in known and data["r"].loc[{"target": t}].notnull().any()]
+    shown = [t for t in ("all", "cross", "gap") if t in known and data["r"].sel(target=t).notnull().any()]  # pyright: ignore[reportUnknownMemberType]
     if not shown:
         raise IncompleteStore(f"no heuristic has a correlation: {_why(data.sel(target='all'))}")
     plots = [partial(plot_performance_forest, source.store, target, data=data) for target in shown]
