@@ -1,5 +1,7 @@
 """Every number of `inoc outcomes` as records, printed as one JSON document or one long CSV table."""
 
+# pyright: reportUnknownMemberType=false
+
 import csv
 import json
 import sys
@@ -88,7 +90,7 @@ def _effects(outcomes: Outcomes, experiment: str, name: str, table: xr.Dataset) 
         asked = str(part["asks_for"].item())
         for t in table["trait"].values.astype(str).tolist():
             if outcomes.shows(t) and (name != "cross" or t == asked):
-                cell = part.loc[{"trait": t}]
+                cell = part.sel(trait=t)
                 yield {
                     **_label(name, experiment, part),
                     "step": int(part["step"]) if row == "run" else None,
@@ -103,7 +105,7 @@ def _performance(table: xr.Dataset) -> Iterator[Record]:
     bounds = {"r": ("r_lower", "r_upper"), "within_r": ("within_lower", "within_upper")}
     for heuristic in table["heuristic"].values.astype(str).tolist():
         for target in TARGETS:
-            cell = table.loc[{"heuristic": heuristic, "target": target}]
+            cell = table.sel(heuristic=heuristic, target=target)
             for quantity in QUANTITIES:
                 yield {
                     "table": "performance",
@@ -124,7 +126,7 @@ def _durability(outcomes: Outcomes, experiment: str, table: xr.Dataset) -> Itera
         note = "; ".join(f"{word}{part[name].item()}" for word, name in about if part[name].item())
         for t in table["trait"].values.astype(str).tolist():
             for step in table["step"].values.tolist() if outcomes.shows(t) else ():
-                cell = part.loc[{"step": step, "trait": t}]
+                cell = part.sel(step=step, trait=t)
                 for quantity in ("before", *DURABLE) if step == 0 else DURABLE:
                     numbers = _numbers(cell, quantity, f"{quantity}_lower", f"{quantity}_upper")
                     if numbers["value"] is not None:
@@ -158,7 +160,7 @@ def print_json(outcomes: Outcomes) -> None:
     else:
         baselines = [str(name) for name in performance if str(name).endswith(("_elicitation", "_constant"))]
         document["baselines"] = [
-            {"target": t, **{name: plain(performance[name].sel(target=t).values) for name in baselines}}  # pyright: ignore[reportUnknownMemberType]
+            {"target": t, **{name: plain(performance[name].sel(target=t).values) for name in baselines}}
             for t in TARGETS
         ]
         document |= {name: performance.attrs[name] for name in ("absent", "recipe", "rows")}

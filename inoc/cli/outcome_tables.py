@@ -1,5 +1,8 @@
 """The readable tables of `inoc outcomes`."""
 
+# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -116,8 +119,8 @@ def _cells(table: xr.Dataset, outcomes: Outcomes, title: str) -> Table:
     out = _table(title, (*about, *(column for t in traits for column in (t, "n"))))
     for i in range(table.sizes[row]):
         part = table.isel({row: i})
-        if np.isfinite(part["mean"].sel(trait=traits).values).any():  # pyright: ignore[reportUnknownMemberType]
-            out.add_row(*_label(part, seed), *(text for t in traits for text in _value(part.loc[{"trait": t}])))
+        if np.isfinite(part["mean"].sel(trait=traits).values).any():
+            out.add_row(*_label(part, seed), *(text for t in traits for text in _value(part.sel(trait=t))))
     return out
 
 
@@ -129,7 +132,7 @@ def _cross(table: xr.Dataset, outcomes: Outcomes, title: str) -> Table:
         part = table.isel(run=i)
         asked = str(part["asks_for"].item())
         if asked and outcomes.shows(asked):
-            cell = part.loc[{"trait": asked}]
+            cell = part.sel(trait=asked)
             if np.isfinite(cell["mean"].item()):
                 out.add_row(*_label(part, seed), str(cell["other"].item()), *_value(cell))
     return out
@@ -139,7 +142,7 @@ def _controls(table: xr.Dataset, outcomes: Outcomes) -> str:
     """The level everything is measured from."""
     found: list[str] = []
     for t in table["trait"].values.astype(str):
-        scores = table["control"].sel(trait=t).values  # pyright: ignore[reportUnknownMemberType]
+        scores = table["control"].sel(trait=t).values
         if outcomes.shows(t) and np.isfinite(scores).any():
             found.append(f"{t} {np.nanmean(scores):.1f}")
     return f"control run, mean score: {', '.join(found) or 'none'}"
@@ -200,7 +203,7 @@ def _no_correlation(table: xr.Dataset) -> str:
 
 
 def _strongest_first(table: xr.Dataset) -> list[int]:
-    strength = np.nan_to_num(np.abs(table["r"].sel(target="all").values), nan=-1.0)  # pyright: ignore[reportUnknownMemberType]
+    strength = np.nan_to_num(np.abs(table["r"].sel(target="all").values), nan=-1.0)
     known = np.asarray(np.isfinite(table["r"].values).any(axis=1))
     return [i for i in np.argsort(-strength, kind="stable").tolist() if known[i]]
 
@@ -212,7 +215,7 @@ def _performance(table: xr.Dataset, order: Sequence[int]) -> Table:
     out = _table(title, (*columns, *(f"r {target}" for target in TARGETS[1:])))
     for i in order:
         row = table.isel(heuristic=i)
-        cell = row.loc[{"target": "all"}]
+        cell = row.sel(target="all")
         out.add_row(
             str(row["heuristic"].item()),
             _with_interval(cell["r"], cell["r_lower"], cell["r_upper"], 2),
@@ -222,14 +225,14 @@ def _performance(table: xr.Dataset, order: Sequence[int]) -> Table:
             _number(cell["within_r"], 2),
             _number(cell["p_holm"], 3),
             _number(cell["family_error"]),
-            *(_number(row["r"].sel(target=target), 2) for target in TARGETS[1:]),  # pyright: ignore[reportUnknownMemberType]
+            *(_number(row["r"].sel(target=target), 2) for target in TARGETS[1:]),
         )
     return out
 
 
 def _under_performance(table: xr.Dataset) -> list[str]:
     """The baselines, how many prompts there are, and the heuristics without a number."""
-    whole = table.loc[{"target": "all"}]
+    whole = table.sel(target="all")
     elicitation, constant = (_number(whole[f"family_error_{kind}"]) for kind in ("elicitation", "constant"))
     said = [f"error on a new family with elicitation only: {elicitation} pp; always guessing the mean: {constant} pp."]
     prompts = int(whole["prompts"].max())
@@ -239,7 +242,7 @@ def _under_performance(table: xr.Dataset) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for i, name in enumerate(table["heuristic"].values.astype(str)):
         if not np.isfinite(table["r"].values[i]).any():
-            reasons.setdefault(str(table["reason"].sel(target="all").values[i]), []).append(str(name))  # pyright: ignore[reportUnknownMemberType]
+            reasons.setdefault(str(table["reason"].sel(target="all").values[i]), []).append(str(name))
     for line in table.attrs.get("absent", []):
         name, _, reason = str(line).partition(": ")
         reasons.setdefault(reason, []).append(name)

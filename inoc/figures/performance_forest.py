@@ -1,5 +1,7 @@
 """The performance table as a forest plot: correlation of every heuristic with a target, with its interval."""
 
+# pyright: reportUnknownMemberType=false
+
 from functools import partial
 
 import numpy as np
@@ -69,7 +71,7 @@ def plot_performance_forest(
         5
     """
     data = performance_forest_data(store, heuristics=heuristics) if data is None else data
-    cell = data.loc[{"target": choose(data, "target", target)}]
+    cell = data.sel(target=choose(data, "target", target))
     r = cell["r"].values
     known = np.flatnonzero(np.isfinite(r))
     if not known.size:
@@ -113,7 +115,7 @@ def _why(cell: xr.Dataset) -> str:
 def draw(source: Source) -> Figure:
     data = performance_forest_data(source.store, table=source.rows)
     known = strings(data["target"])
-    shown = [t for t in ("all", "cross", "gap") if t in known and data["r"].sel(target=t).notnull().any()]  # pyright: ignore[reportUnknownMemberType]
+    shown = [t for t in ("all", "cross", "gap") if t in known and data["r"].sel(target=t).notnull().any()]
     if not shown:
         raise IncompleteStore(f"no heuristic has a correlation: {_why(data.sel(target='all'))}")
     plots = [partial(plot_performance_forest, source.store, target, data=data) for target in shown]
