@@ -18,6 +18,7 @@ import numpy as np
 from inoc import atomic
 from inoc.errors import InocError
 from inoc.store import PromptInfo, RunPlan, StoreWriter, TraitInfo, Unit, files, marks, open_store, units
+from inoc.store.change import COMMIT
 from inoc.store.validate import validate
 
 ROWS = np.array([3, 0, 5, 1, 7])
@@ -125,7 +126,7 @@ def contents(path: Path) -> dict[str, object]:
     found: dict[str, object] = {"": dict(stored.root)}
     for node in sorted(p.parent for p in path.rglob("zarr.json")):
         where = str(node.relative_to(path))
-        if where == ".":
+        if where == "." or where.startswith(COMMIT):  # what it changes shows through the reader
             continue
         if json.loads((node / "zarr.json").read_bytes())["node_type"] == "group":
             found[where] = dict(stored.node(where))
