@@ -72,11 +72,12 @@ def check_surprisal(counts, folder):
     """The surprisal of the longest prefill under the first checkpoint, by a naive loop over the merged model."""
     from peft import PeftModel
 
-    record = json.loads(next((folder / "s.work").rglob("no_inoculation-s0/trained.json")).read_text())
+    path = next((folder / "s.work").rglob("no_inoculation-s0/trained.json"))
+    record = json.loads(path.read_text())
     first = min(record["checkpoints"], key=lambda c: c["step"])
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "model")
     base = transformers.AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32)
-    model = PeftModel.from_pretrained(base, first["location"]).eval()
+    model = PeftModel.from_pretrained(base, path.parent / first["location"]).eval()
     for i in range(4):
         if not np.isfinite(counts["surprisal"].values[0, 2, i, 0]):
             continue
