@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from inoc.cli import main
 from inoc.errors import BadInput
 from inoc.outcomes import predict, recommend
 from inoc.outcomes.candidates import candidates, named
@@ -23,6 +22,7 @@ from inoc.outcomes.shipped import shipped
 from inoc.store.schema import PromptInfo, TraitInfo
 from inoc.store.store import open_store
 
+from ..command_line import run_inoc
 from ..figures.worlds import write_world
 from ..worlds import Completions, Run, write_store
 
@@ -61,15 +61,6 @@ def base_store(path: Path, *, logprobs: bool = True, control: bool = False, elic
     runs = [Run("control", "", scores, settings)] if control else []
     elicitation = {"prompts": keys, "score": score, "baseline": baseline}
     return write_store(path, known, sets, traits=OTHER, elicitation=elicitation, runs=runs)
-
-
-def inoc(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["inoc", *map(str, words)])
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as left:
-        main()
-    out, err = capsys.readouterr()
-    return int(left.value.code or 0), out, err
 
 
 # standings and plans
@@ -126,28 +117,26 @@ def test_the_plan_starts_with_a_neutral_fixed_run(tmp_path: Path) -> None:
 # stores of every kind
 
 
-def test_no_runs_another_trait_pair(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_runs_another_trait_pair(tmp_path: Path) -> None:
     path = base_store(tmp_path / "base.zarr")
-    code, out, _ = inoc(capsys, monkeypatch, "predict", "--store", path)
+    code, out, _ = run_inoc("predict", "--store", path)
     said = " ".join(out.split())
     assert code == 0
     assert max(map(len, out.splitlines())) <= 80
     assert "no runs to learn from: the shipped calibration answers" in said
     assert "of what the control shows" in said
     assert "give --control Playful=SCORE" in said
-    code, out, _ = inoc(capsys, monkeypatch, "predict", "--store", path, "--control", "Playful=80", "--json")
+    code, out, _ = run_inoc("predict", "--store", path, "--control", "Playful=80", "--json")
     document = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     told = [r for r in document["predictions"] if r["trait"] == "Playful"]
     assert all(r["predicted"] == pytest.approx(80 * r["share"]) for r in told)
     assert {r["basis"] for r in told} == {"study"}
     assert all(r["predicted"] is None for r in document["predictions"] if r["trait"] == "French")
-    code, out, err = inoc(capsys, monkeypatch, "predict", "--store", path, "--no-prior")
+    code, out, err = run_inoc("predict", "--store", path, "--no-prior")
     assert (code, out) == (3, "")
     assert "leave out --no-prior" in err
     for wrong in ("Playful", "Playful=101", "=3", "Playful=x", "Playful=nan"):
-        code, out, err = inoc(capsys, monkeypatch, "predict", "--store", path, "--control", wrong)
+        code, out, err = run_inoc("predict", "--store", path, "--control", wrong)
         assert (code, out) == (2, "")
         assert "Fix: give it as TRAIT=SCORE" in err
 
@@ -158,14 +147,12 @@ def test_a_control_run_alone_gives_pp(tmp_path: Path) -> None:
         np.testing.assert_allclose(found["predicted"].sel(trait=trait), level * found["share"].sel(trait=trait))
 
 
-def test_elicitation_alone_is_enough(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_elicitation_alone_is_enough(tmp_path: Path) -> None:
     path = base_store(tmp_path / "elicited.zarr", logprobs=False)
     found = predict(open_store(path))
     assert set(found["used"].values.ravel()) == {"shipped curve of elicitation"}
     assert np.isfinite(found["share"].values).all()
-    code, out, _ = inoc(capsys, monkeypatch, "recommend", "--store", path, "--train", 2)
+    code, out, _ = run_inoc("recommend", "--store", path, "--train", 2)
     assert code == 0
     assert "% of the control's score" in " ".join(out.split())
     assert "none: no untrained prompt is scored" in " ".join(out.split())
@@ -186,11 +173,9 @@ def test_learned_and_shipped_stores_together(world: Path, tmp_path: Path) -> Non
     assert set(found["basis"].values[asked]) <= {"family", "study"}
 
 
-def test_recommendations_of_a_trained_store(
-    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_recommendations_of_a_trained_store(world: Path, tmp_path: Path) -> None:
     picture = tmp_path / "front.png"
-    code, out, _ = inoc(capsys, monkeypatch, "recommend", "--store", world, "--train", 2, "--figure", picture)
+    code, out, _ = run_inoc("recommend", "--store", world, "--train", 2, "--figure", picture)
     assert code == 0
     assert max(map(len, out.splitlines())) <= 80
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -198,7 +183,7 @@ def test_recommendations_of_a_trained_store(
     assert "Flattering held back (more is better) and German lost" in said
     assert "front: best trade-offs" in said
     assert "Runs that would narrow these answers most" in said
-    _, out, _ = inoc(capsys, monkeypatch, "recommend", "--store", world, "--json", "--prompts", "g")
+    _, out, _ = run_inoc("recommend", "--store", world, "--json", "--prompts", "g")
     document = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     measured = [r for r in document["prompts"] if r["measured"]]
     assert len(measured) == 24  # 12 prompts, fixed and mix

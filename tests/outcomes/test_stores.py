@@ -4,14 +4,12 @@ import csv
 import io
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from inoc.cli import main
 from inoc.cli.outcome_records import Outcomes
 from inoc.cli.outcome_tables import print_tables
 from inoc.errors import BadInput, IncompleteStore
@@ -22,6 +20,7 @@ from inoc.store.imports import Sources, import_run
 from inoc.store.schema import PromptInfo, TraitInfo
 from inoc.store.store import open_store
 
+from ..command_line import run_inoc
 from ..figures.worlds import write_world
 from ..worlds import Run, write_store
 from .worlds import simulated_rows
@@ -43,16 +42,6 @@ def store(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     import_run(sources, path)
     return path
-
-
-def inoc(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object) -> tuple[int, str, str]:
-    """Run the command line in this process: exit code, stdout, stderr."""
-    monkeypatch.setattr(sys, "argv", ["inoc", *map(str, words)])
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as left:
-        main()
-    out, err = capsys.readouterr()
-    return int(left.value.code or 0), out, err
 
 
 def small_store(path: Path, *, judge: str = "judge one", prompts: int = 2) -> Path:
@@ -176,8 +165,8 @@ def test_a_store_without_runs_says_what_makes_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.reference
-def test_outcomes_tables(store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    code, out, _ = inoc(capsys, monkeypatch, "outcomes", "--store", store)
+def test_outcomes_tables(store: Path) -> None:
+    code, out, _ = run_inoc("outcomes", "--store", store)
     assert code == 0
     assert "no performance table: 6 distinct prompts; a correlation needs 8." in out
     assert "87.2 [84.3, 90.1]" in out
@@ -185,56 +174,50 @@ def test_outcomes_tables(store: Path, capsys: pytest.CaptureFixture[str], monkey
     assert "left out: avoid_flattery: steps contradict each other (Flattering 27.3 at step 312, 39.1" in out
     assert out.index("answer_german") < out.index("flatterer_mindset") < out.index("coffee_is_hot")
     words = ("--include-flagged", "--trait", "German", "--heuristics", "ph")
-    code, out, _ = inoc(capsys, monkeypatch, "outcomes", "--store", store, *words)
+    code, out, _ = run_inoc("outcomes", "--store", store, *words)
     assert "flagged, kept because asked for: avoid_flattery" in out
     assert "Flattering 45.3" not in out
 
 
-def test_the_performance_table_and_chosen_prompts(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_performance_table_and_chosen_prompts(tmp_path: Path) -> None:
     path = write_world(tmp_path / "world.zarr", each=5, trained=4, more=False)
-    code, out, _ = inoc(capsys, monkeypatch, "outcomes", "--store", path)
+    code, out, _ = run_inoc("outcomes", "--store", path)
     assert code == 0
     assert re.search(r"20 of \d+ heuristics shown", out)
     assert "self_perplexity_raw, self_perplexity_context: the store has no self-perplexity" in out
     assert "always guessing the mean" in out
     assert "12 distinct prompts" in out
     words = ("outcomes", "--store", path, "--prompts", "german_prompt_number_0,neutral_prompt_number_1", "--json")
-    code, out, _ = inoc(capsys, monkeypatch, *words)
+    code, out, _ = run_inoc(*words)
     document = json.loads(out)
     for name in ("suppression", "gap"):
         assert {r["prompt"] for r in document[name]} == {"german_prompt_number_0", "neutral_prompt_number_1"}
     assert {r["note"] for r in document["performance"]} == {"2 distinct prompts; a correlation needs 8"}
-    code, out, err = inoc(capsys, monkeypatch, "outcomes", "--store", path, "--prompts", "german_prompt_0")
+    code, out, err = run_inoc("outcomes", "--store", path, "--prompts", "german_prompt_0")
     assert (code, out) == (2, "")
     assert "did you mean 'german_prompt_number_0'" in err
 
 
-def test_a_control_without_the_trait_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_control_without_the_trait_is_said(tmp_path: Path) -> None:
     scores = {(5, "default"): np.array([np.full(10, 60.0), np.full(10, 3.0)])}
     settings = {"judges": {"German": "one", "Flattering": "one"}, "nominal_step": -1}
     known = [PromptInfo("p0", "p0", "g", "german", "positive")]
     runs = [Run("control", "", scores, settings), Run("p0", "p0", scores, settings)]
     path = write_store(tmp_path / "weak.zarr", known, runs=runs)
-    _, out, _ = inoc(capsys, monkeypatch, "outcomes", "--store", path)
+    _, out, _ = run_inoc("outcomes", "--store", path)
     assert "The control run shows 3.0 of Flattering (of 100): there is nothing to hold back" in " ".join(out.split())
     assert "of German (of 100)" not in out
-    _, out, _ = inoc(capsys, monkeypatch, "outcomes", "--store", path, "--json")
+    _, out, _ = run_inoc("outcomes", "--store", path, "--json")
     assert len(json.loads(out)["warnings"]) == 1
 
 
 @pytest.mark.reference
-def test_outcomes_json_and_csv_say_the_same(
-    store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_outcomes_json_and_csv_say_the_same(store: Path) -> None:
     words = ("outcomes", "--store", store, "--heuristics", "ph,elicitation")
-    code, out, _ = inoc(capsys, monkeypatch, *words, "--json")
+    code, out, _ = run_inoc(*words, "--json")
     assert code == 0
     document = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-    code, out, _ = inoc(capsys, monkeypatch, *words, "--csv")
+    code, out, _ = run_inoc(*words, "--csv")
     table = list(csv.DictReader(io.StringIO(out)))
     assert code == 0
     for name in ("suppression", "cross", "gap", "performance"):
@@ -251,32 +234,28 @@ def test_outcomes_json_and_csv_say_the_same(
     assert all("contradict" in r["note"] for r in missing)
 
 
-def test_a_store_without_logprobs_still_gives_suppression(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_without_logprobs_still_gives_suppression(tmp_path: Path) -> None:
     path = small_store(tmp_path / "one.zarr")
-    code, out, _ = inoc(capsys, monkeypatch, "outcomes", "--store", path)
+    code, out, _ = run_inoc("outcomes", "--store", path)
     assert code == 0
     assert "no performance table" in out
     expected = suppression(open_store(path))["mean"].sel(run="p0", trait="German").item()
     assert f"{expected:.1f} [" in out
-    code, out, _ = inoc(capsys, monkeypatch, "outcomes", "--store", path, "--json")
+    code, out, _ = run_inoc("outcomes", "--store", path, "--json")
     assert json.loads(out)["performance"] is None
 
 
-def test_bad_input_is_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
     path = small_store(tmp_path / "one.zarr")
-    code, out, err = inoc(capsys, monkeypatch, "outcomes", "--store", path, "--trait", "german")
+    code, out, err = run_inoc("outcomes", "--store", path, "--trait", "german")
     assert (code, out) == (2, "")
     assert "did you mean 'German'?" in err
-    code, out, err = inoc(capsys, monkeypatch, "outcomes", "--store", path, "--step", 9)
+    code, out, err = run_inoc("outcomes", "--store", path, "--step", 9)
     assert (code, out) == (2, "")
     assert "use one of the stored steps 5" in err
-    code, out, err = inoc(capsys, monkeypatch, "outcomes", "--store", tmp_path / "none.zarr")
+    code, out, err = run_inoc("outcomes", "--store", tmp_path / "none.zarr")
     assert (code, out) == (2, "")
-    code, out, err = inoc(capsys, monkeypatch, "outcomes", "--store", write_store(tmp_path / "e.zarr", traits=[]))
+    code, out, err = run_inoc("outcomes", "--store", write_store(tmp_path / "e.zarr", traits=[]))
     assert (code, out) == (3, "")
     assert "inoc train" in err
     assert "Traceback" not in err
@@ -299,10 +278,8 @@ def test_one_trained_prompt_gives_a_sentence_and_no_table(capsys: pytest.Capture
 
 
 @pytest.mark.reference
-def test_predict_advises_and_admits(
-    store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code, out, _ = inoc(capsys, monkeypatch, "predict", "--store", store)
+def test_predict_advises_and_admits(store: Path) -> None:
+    code, out, _ = run_inoc("predict", "--store", store)
     assert code == 0
     assert max(map(len, out.splitlines())) <= 80
     out = " ".join(out.split())
@@ -314,7 +291,7 @@ def test_predict_advises_and_admits(
     assert "Rough: fewer than 20 prompts." in out
     assert "with elicitation only" in out
     assert "left out of the learning: avoid_flattery" in out
-    code, out, _ = inoc(capsys, monkeypatch, "predict", "--store", store, "--trait", "German", "--json")
+    code, out, _ = run_inoc("predict", "--store", store, "--trait", "German", "--json")
     document = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert {r["trait"] for r in document["predictions"]} == {"German"}
     assert all(r["predicted"] is not None or r["reason"] for r in document["predictions"])
@@ -325,26 +302,22 @@ def test_predict_advises_and_admits(
 
 
 @pytest.mark.reference
-def test_predict_for_another_store(
-    store: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_predict_for_another_store(store: Path, folder: Path, tmp_path: Path) -> None:
     sources = Sources(
         [folder / "logprobs_by_example.json"], prompts=folder / "prompts.json", elicitation=folder / "elicitation.json"
     )
     other = tmp_path / "untrained.zarr"
     import_run(sources, other)
-    code, out, err = inoc(capsys, monkeypatch, "predict", "--store", store, "--for", other, "--json")
+    code, out, err = run_inoc("predict", "--store", store, "--for", other, "--json")
     assert code == 0, err
     prompts = {r["prompt"] for r in json.loads(out)["predictions"]}
     assert len(prompts) == 48  # nothing is trained there
-    code, out, err = inoc(capsys, monkeypatch, "predict", "--store", other)
+    code, out, err = run_inoc("predict", "--store", other)
     assert (code, out) == (3, "")
 
 
-def test_predict_refuses_few_prompts(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_predict_refuses_few_prompts(tmp_path: Path) -> None:
     path = small_store(tmp_path / "one.zarr", prompts=3)
-    code, out, err = inoc(capsys, monkeypatch, "predict", "--store", path)
+    code, out, err = run_inoc("predict", "--store", path)
     assert (code, out) == (3, "")
     assert "Traceback" not in err

@@ -1,42 +1,29 @@
 """`inoc demo`, `inoc rephrase` and `inoc describe` as a user calls them."""
 
-import io
 import json
-import sys
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import inoc
-from inoc.cli import main
 from inoc.experiment import read_pool
 
+from ..command_line import run_inoc
 from .conftest import STUDY, write_study
-
-
-def call(*arguments: str) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of `inoc` with these arguments."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["inoc", *arguments])
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
-            main()
-    return int(end.value.code or 0), out.getvalue(), err.getvalue()
 
 
 def test_demo_scores_the_study_of_its_folder_and_resumes(tmp_path: Path) -> None:
     """A smaller study in the demo's place, as for a user who has changed the copied file."""
     write_study(tmp_path, STUDY).rename(tmp_path / "testbed.yaml")
-    code, out, err = call("demo", "--out", str(tmp_path), "--scores-only")
+    code, out, err = run_inoc("demo", "--out", str(tmp_path), "--scores-only")
     assert code == 0, err
     assert inoc.open_store(tmp_path / "testbed.zarr").pending() == ()
     assert "$ inoc heuristics --store" in out
     assert "$ inoc outcomes" not in out
     assert "say_a" in out
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "testbed.zarr").rglob("c/*")}
-    code, _, err = call("demo", "--out", str(tmp_path), "--scores-only")
+    code, _, err = run_inoc("demo", "--out", str(tmp_path), "--scores-only")
     assert code == 0, err
     assert times == {path: path.stat().st_mtime_ns for path in times}, "nothing is computed again"
 
@@ -44,7 +31,7 @@ def test_demo_scores_the_study_of_its_folder_and_resumes(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_demo_as_shipped(tmp_path: Path) -> None:
     """The README's first command; what it says comes out of it."""
-    code, out, err = call("demo", "--out", str(tmp_path / "demo"))
+    code, out, err = run_inoc("demo", "--out", str(tmp_path / "demo"))
     assert code == 0, err
     store = inoc.open_store(tmp_path / "demo" / "testbed.zarr")
     assert len(store.prompts["prompt"]) == 23, "the demo scores 23 prompts"
@@ -62,7 +49,7 @@ def test_rephrase_makes_the_missing_pools_and_reports_on_all(study_file: Path) -
     folder = study_file.parent / "pools"
     (folder / "say_a.jsonl").unlink()
     before = (folder / "use_digits.jsonl").read_bytes()
-    code, out, err = call("rephrase", str(study_file), "--with", "templates")
+    code, out, err = run_inoc("rephrase", str(study_file), "--with", "templates")
     assert code == 0, err
     pool = read_pool(folder / "say_a.jsonl")
     assert len(set(pool)) == 3
@@ -72,7 +59,7 @@ def test_rephrase_makes_the_missing_pools_and_reports_on_all(study_file: Path) -
         ["say_a", "3", "of", "3"],
         ["use_digits", "3", "of", "3"],
     ]
-    code, out, err = call("rephrase", str(study_file), "--with", "templates", "--json", "--prompts", "use_digits")
+    code, out, err = run_inoc("rephrase", str(study_file), "--with", "templates", "--json", "--prompts", "use_digits")
     assert code == 0, err
     (entry,) = json.loads(out)
     assert (entry["key"], entry["asked"], entry["distinct"]) == ("use_digits", 3, 3)
@@ -82,10 +69,10 @@ def test_rephrase_refuses_what_it_cannot_do(study_file: Path, monkeypatch: pytes
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     (study_file.parent / "pools" / "say_a.jsonl").unlink()
-    code, _, err = call("rephrase", str(study_file), "--prompts", "say_b", "--with", "templates")
+    code, _, err = run_inoc("rephrase", str(study_file), "--prompts", "say_b", "--with", "templates")
     assert code == 2
     assert "unknown prompt or group 'say_b'. Fix: did you mean 'say_a'?" in err
-    code, _, err = call("rephrase", str(study_file), "--with", "some-chat-model")
+    code, _, err = run_inoc("rephrase", str(study_file), "--with", "some-chat-model")
     assert code == 2
     assert "OPENAI_API_KEY is not set" in err
     assert not (study_file.parent / "pools" / "say_a.jsonl").exists()
@@ -93,14 +80,14 @@ def test_rephrase_refuses_what_it_cannot_do(study_file: Path, monkeypatch: pytes
 
 def test_describe_stores_self_perplexity_and_embeddings(study_file: Path) -> None:
     store = str(study_file.with_name("run.zarr"))
-    code, out, err = call("describe", str(study_file), "--store", store, "--no-embeddings", "--json")
+    code, out, err = run_inoc("describe", str(study_file), "--store", store, "--no-embeddings", "--json")
     assert code == 0, err
     assert json.loads(out) == {"store": store, "prompts": 2}
     first = inoc.open_store(store)
     assert first.self_perplexity is not None
     assert first.embeddings is None
     assert np.isfinite(first.self_perplexity["context"]).all()
-    code, out, err = call("describe", str(study_file), "--store", store)
+    code, out, err = run_inoc("describe", str(study_file), "--store", store)
     assert code == 0, err
     assert out == f"{store}: 2 prompts described.\n"
     table = inoc.open_store(store).embeddings

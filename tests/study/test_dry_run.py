@@ -1,18 +1,15 @@
 """`--dry-run` of every stage: the same JSON, nothing sent, nothing written; and changes are refused before any work."""
 
-import io
 import json
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
 from inoc.backends.local import LocalBackend
 from inoc.backends.protocols import Completion, SampleRequest
-from inoc.cli import main, stage_options
+from inoc.cli import stage_options
 from inoc.errors import OtherSettings
 from inoc.experiment import load_experiment
 from inoc.plan import Study
@@ -25,6 +22,7 @@ from inoc.store import open_store
 from inoc.store.lock import Lock
 from inoc.values import Sampling
 
+from ..command_line import run_inoc
 from .conftest import STUDY, write_study
 
 EXPECTED = {
@@ -62,15 +60,6 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def inoc(*arguments: str) -> tuple[int, str, str]:
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["inoc", *arguments])
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
-            main()
-    return int(end.value.code or 0), out.getvalue(), err.getvalue()
-
-
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of a study that has run."""
@@ -101,7 +90,7 @@ def test_every_stage_says_what_it_would_do_and_does_nothing(study_file: Path) ->
 @pytest.mark.parametrize("command", [*EXPECTED, "run"])
 def test_every_command_has_it_with_one_shape(copied: Path, command: str) -> None:
     before = files(copied.parent)
-    code, out, err = inoc(command, str(copied), "--store", str(copied.with_name("run.zarr")), "--dry-run", "--json")
+    code, out, err = run_inoc(command, str(copied), "--store", str(copied.with_name("run.zarr")), "--dry-run", "--json")
     assert code == 0, err
     documents = json.loads(out)
     for document in documents if command == "run" else [documents]:
@@ -115,7 +104,7 @@ def test_every_command_has_it_with_one_shape(copied: Path, command: str) -> None
 
 def test_rephrase_counts_texts(study_file: Path) -> None:
     (study_file.parent / "pools" / "say_a.jsonl").write_text('{"text": "One a."}\n')
-    code, out, err = inoc("rephrase", str(study_file), "--dry-run", "--json")
+    code, out, err = run_inoc("rephrase", str(study_file), "--dry-run", "--json")
     assert code == 0, err
     rows = json.loads(out)["rows"]
     assert [(row["name"], row["total"], row["done"]) for row in rows] == [("say_a", 3, 1), ("use_digits", 3, 3)]
@@ -176,7 +165,7 @@ def test_changed_judges_and_instructions_are_refused_before_any_work(
         assert f"elicitation.{line}" in str(refused.value)
         assert f"runs.say_a-mix-s0.{line}" in str(again.value)
     assert files(copied.with_name("run.zarr")) == before
-    code, _, err = inoc("elicit", str(copied), "--store", str(copied.with_name("run.zarr")), "--dry-run")
+    code, _, err = run_inoc("elicit", str(copied), "--store", str(copied.with_name("run.zarr")), "--dry-run")
     assert (code, "elicitation." in err) == (4, True)
 
 
@@ -214,7 +203,7 @@ def test_a_held_lock_is_met_before_the_backend_loads(copied: Path, monkeypatch: 
     monkeypatch.setattr(stage_options, "open_backend", loads)
     store = copied.with_name("run.zarr")
     with Lock(store):
-        code, _, err = inoc("train", str(copied), "--store", str(store))
+        code, _, err = run_inoc("train", str(copied), "--store", str(store))
     assert (code, "is being written by process" in err) == (2, True)
 
 

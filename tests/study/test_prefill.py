@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import inoc
-from inoc.cli import main
 
+from ..command_line import run_inoc
 from .conftest import STUDY, write_study
 
 pytestmark = pytest.mark.torch
@@ -19,14 +19,6 @@ PREFILLED = STUDY.replace(
 )
 
 
-def run(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
-    monkeypatch.setattr("sys.argv", ["inoc", *arguments])
-    with pytest.raises(SystemExit) as end:
-        main()
-    out, err = capsys.readouterr()
-    return int(end.value.code or 0), out, err
-
-
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     path = write_study(tmp_path, PREFILLED)
@@ -34,15 +26,15 @@ def study(tmp_path, monkeypatch):
     return path
 
 
-def test_prefills_of_a_run(study, tmp_path, monkeypatch, capsys):
+def test_prefills_of_a_run(study, tmp_path):
     common = ("study.yaml", "--store", "s.zarr")
-    assert run(monkeypatch, capsys, "train", *common, "--runs", "no_inoculation-s0")[0] == 0
-    code, out, err = run(monkeypatch, capsys, "prefill", *common, "--runs", "no_inoculation-s0", "--dry-run", "--json")
+    assert run_inoc("train", *common, "--runs", "no_inoculation-s0")[0] == 0
+    code, out, err = run_inoc("prefill", *common, "--runs", "no_inoculation-s0", "--dry-run", "--json")
     assert code == 0, err
     (row,) = json.loads(out)["rows"]
     assert (row["total"], row["done"]) == (2 * 3 * 8, 0)
     assert not (tmp_path / "s.zarr" / "emergence").exists()
-    code, _, err = run(monkeypatch, capsys, "prefill", *common, "--runs", "no_inoculation-s0")
+    code, _, err = run_inoc("prefill", *common, "--runs", "no_inoculation-s0")
     assert code == 0, err
     counts = inoc.open_store("s.zarr").emergence["no_inoculation-s0"]
     assert counts.sizes == {"checkpoint": 2, "prefill": 3, "text": 4, "behavior": 2}
@@ -55,15 +47,15 @@ def test_prefills_of_a_run(study, tmp_path, monkeypatch, capsys):
     # a second call measures nothing, and answers on disk are not sampled again
     files = sorted((tmp_path / "s.work" / "samples" / "prefills").rglob("*.jsonl"))
     times = [file.stat().st_mtime_ns for file in files]
-    code, out, _ = run(monkeypatch, capsys, "prefill", *common, "--runs", "no_inoculation-s0", "--json")
+    code, out, _ = run_inoc("prefill", *common, "--runs", "no_inoculation-s0", "--json")
     assert json.loads(out)["already"] == 1
     assert [file.stat().st_mtime_ns for file in files] == times
     # other settings are refused with exit code 4
     study.write_text(PREFILLED.replace("threshold: 10", "threshold: 20"))
-    code, _, err = run(monkeypatch, capsys, "prefill", *common, "--runs", "no_inoculation-s0")
+    code, _, err = run_inoc("prefill", *common, "--runs", "no_inoculation-s0")
     assert code == 4
     assert "threshold" in err
-    code, out, err = run(monkeypatch, capsys, "emergence", "s.zarr", "--json")
+    code, out, err = run_inoc("emergence", "s.zarr", "--json")
     assert code == 0, err
     assert set(json.loads(out)["behaviors"][0]["estimates"]) == {"importance", "jensen", "distinct_texts"}
 
@@ -103,10 +95,10 @@ def check_surprisal(counts, folder):
         ("levels: [0, 9]", "leave room"),
     ],
 )
-def test_bad_settings(study, monkeypatch, capsys, change, sentence):
+def test_bad_settings(study, change, sentence):
     name = change.split(":")[0]
     old = {"levels": "levels: [0, 1, 3]", "n": "n: 8", "source": "source: run"}[name]
     study.write_text(PREFILLED.replace(f", {old}" if name == "n" else old, f", {change}" if name == "n" else change))
-    code, _, err = run(monkeypatch, capsys, "prefill", "study.yaml", "--store", "s.zarr", "--dry-run")
+    code, _, err = run_inoc("prefill", "study.yaml", "--store", "s.zarr", "--dry-run")
     assert code == 2, err
     assert sentence in err
