@@ -57,7 +57,7 @@ def sealed(fields: Mapping[str, object]) -> str:
 
 def read_sealed(path: Path) -> Mapping[str, object]:
     """The fields of a record; BadInput for a file that differs from its hash, or has none."""
-    content = _read_object(path)
+    content = read_object(path)
     fields = {name: value for name, value in content.items() if name != "sha256"}
     try:
         whole = content.get("sha256") == _own_hash(fields)
@@ -105,7 +105,7 @@ def verify(folder: Path, content: str | None = None) -> Manifest | None:
     if not path.exists() and content is None:
         return None
     try:
-        plain = _read_object(path)
+        plain = read_object(path)
         if content is None and "files" not in plain:
             return plain
         manifest = _Manifest.model_validate(plain)
@@ -177,7 +177,7 @@ def _plain(name: str) -> bool:
     return bool(name) and name[0] != "." and name != MANIFEST and not re.search(r"[/\\:\x00]", name)
 
 
-def _read_object(path: Path) -> dict[str, object]:
+def read_object(path: Path) -> dict[str, object]:
     """A JSON object; BadInput for anything else."""
     content = read_json(path, f"{RESTORE}.")
     if not isinstance(content, dict):

@@ -6,7 +6,6 @@ nothing that was finished.
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -35,7 +34,7 @@ from inoc.stages.opening import existing, open_writer
 from inoc.stages.progress import UNWATCHED, Watcher
 from inoc.stages.sampling import sample
 from inoc.stages.trained import Trained, read_record
-from inoc.stages.work import read_rows, write_rows
+from inoc.stages.work import keep_rows, kept_rows
 from inoc.store.fingerprint import difference, refuse
 from inoc.store.prefills import PrefillCounts
 from inoc.store.store import Store
@@ -152,23 +151,14 @@ def _forced_logprobs(
     ]
     file = study.work / "samples" / "prefills" / run / f"{name}-logprobs.jsonl"
     mark = answers_identity(content_hash([[r.context, r.completion] for r in requests]), checkpoint)
-    kept = _kept(file, mark, len(requests))
+    kept = kept_rows(file, mark, len(requests))
     if kept is not None:
-        return kept
+        return [list(cast("Sequence[float]", row["logprobs"])) for row in kept]
     scorer = capable(study.backend, Scorer, "score")
     found: dict[int, list[float]] = {
         int(result.id): [0.0, *accumulate(float(value) for value in result.logprobs)]
         for result in check_scores(requests, scorer.score(requests))
     }
     rows = [found[i] for i in range(len(requests))]
-    write_rows(file, [{"asked": mark, "n": len(rows)}, *({"logprobs": list(row)} for row in rows)])
+    keep_rows(file, mark, [{"logprobs": list(row)} for row in rows])
     return rows
-
-
-def _kept(file: Path, mark: str, n: int) -> list[list[float]] | None:
-    if not file.exists():
-        return None
-    head, *rows = read_rows(file)
-    if head != {"asked": mark, "n": n} or len(rows) != n:
-        return None
-    return [list(cast("Sequence[float]", row["logprobs"])) for row in rows]

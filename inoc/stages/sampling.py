@@ -4,13 +4,12 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from inoc.backends.protocols import Checkpoint, Completion, Sampler
-from inoc.errors import BadInput, BadResult
-from inoc.hashing import content_hash
+from inoc.errors import BadResult
 from inoc.plan import Study, Texts
 from inoc.plan.identity import answers_identity
 from inoc.plan.texts import sample_requests
 from inoc.stages.capable import capable
-from inoc.stages.work import read_rows, write_rows
+from inoc.stages.work import keep_rows, kept_rows
 
 
 class Answer(NamedTuple):
@@ -38,15 +37,8 @@ def sample(
 
 def kept_answers(texts: Texts, checkpoint: Checkpoint | None = None) -> tuple[Answer, ...] | None:
     """The answers in a group's file; None where it holds none to these very questions and settings."""
-    if not texts.file.exists():
-        return None
-    head, *rows = read_rows(texts.file)
-    mark, n = answers_identity(texts.hash, checkpoint), len(texts.questions)
-    if (head.get("asked"), head.get("n")) != (mark, n):
-        return None
-    if head.get("content") != content_hash(rows):
-        raise BadInput(f"{texts.file} is damaged: it differs from its own hash. Fix: delete it to sample again.")
-    return tuple(Answer(str(row["text"]), str(row["finish"])) for row in rows)
+    rows = kept_rows(texts.file, answers_identity(texts.hash, checkpoint), len(texts.questions))
+    return None if rows is None else tuple(Answer(str(row["text"]), str(row["finish"])) for row in rows)
 
 
 def keep_answers(
@@ -54,9 +46,7 @@ def keep_answers(
 ) -> None:
     """Write the answers to what `sample_requests` asked into the files of the groups, all or none."""
     for texts, answers in zip(groups, collect_answers(study, groups, completions), strict=True):
-        mark = answers_identity(texts.hash, checkpoint)
-        rows = [answer._asdict() for answer in answers]
-        write_rows(texts.file, [{"asked": mark, "n": len(rows), "content": content_hash(rows)}, *rows])
+        keep_rows(texts.file, answers_identity(texts.hash, checkpoint), [answer._asdict() for answer in answers])
 
 
 def collect_answers(

@@ -1,12 +1,13 @@
 """Files of the work folder: what is costly to make is kept there, whole or not at all, until it is in the store."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 from inoc.atomic import write_atomic
 from inoc.errors import BadInput, InocError
+from inoc.hashing import content_hash
 from inoc.reading import read_json_lines
 from inoc.store.lock import Lock
 from inoc.values import Json
@@ -33,6 +34,27 @@ def read_rows(path: Path) -> tuple[Mapping[str, Json], ...]:
         return tuple(cast("Mapping[str, Json]", row) for _, row in read_json_lines(path))
     except BadInput as error:
         raise BadInput(f"{path} is damaged: {error} Fix: delete it and run the same command again.") from None
+
+
+def keep_rows(path: Path, asked: str, rows: Sequence[Mapping[str, Json]]) -> None:
+    """Keep the answers to what was asked (a hash of it), with a hash of their own."""
+    write_rows(path, [{"asked": asked, "n": len(rows), "content": content_hash(rows)}, *rows])
+
+
+def kept_rows(path: Path, asked: str, n: int) -> tuple[Mapping[str, Json], ...] | None:
+    """The `n` answers to what was asked that `keep_rows` wrote; None where the file holds none to this very question.
+
+    Raises:
+        BadInput: The file is damaged.
+    """
+    if not path.exists():
+        return None
+    head, *rows = read_rows(path)
+    if (head.get("asked"), head.get("n")) != (asked, n):
+        return None
+    if head.get("content") != content_hash(rows):
+        raise BadInput(f"{path} is damaged: it differs from its own hash. Fix: delete it to sample again.")
+    return tuple(rows)
 
 
 def one_at_a_time(path: Path) -> Lock:

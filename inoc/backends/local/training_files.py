@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 
 from inoc.atomic import write_folder
-from inoc.backends.manifest import MANIFEST, Manifest, seal, verify, write_json
+from inoc.backends.manifest import MANIFEST, Manifest, read_object, seal, verify, write_json
 from inoc.backends.model_files import weights_hash
 from inoc.backends.protocols import Checkpoint, TrainingJob, TrainingStep
 from inoc.errors import BadInput, OtherSettings
@@ -60,7 +60,7 @@ def claim(directory: Path, manifest: Manifest) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "manifest.json"
     if path.is_file():
-        found = read_json(path)
+        found = read_object(path)
         differing = [
             f"{field}: {found.get(field)!r} there, {manifest.get(field)!r} now"
             for field in sorted({*found, *manifest})
@@ -75,15 +75,6 @@ def claim(directory: Path, manifest: Manifest) -> None:
         write_json(path, manifest)
     for left in directory.glob(".writing-*"):
         shutil.rmtree(left)
-
-
-def read_json(path: Path) -> dict[str, object]:
-    try:
-        return cast(dict[str, object], json.loads(path.read_text()))
-    except (OSError, ValueError) as error:
-        raise BadInput(
-            f"'{path}' cannot be read ({error}). Fix: delete the training's directory to start over."
-        ) from None
 
 
 def save_checkpoint(job: TrainingJob, step: int, fill: Callable[[Path], None], manifest: Manifest) -> None:
@@ -166,5 +157,5 @@ def load_state(
         for key, value in weights.items():
             value.copy_(saved[key])
     optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
-    rows = cast(list[dict[str, float]], read_json(folder / "state.json")["steps"])
+    rows = cast(list[dict[str, float]], read_object(folder / "state.json")["steps"])
     return [TrainingStep(int(row["step"]), row["loss"], row["learning_rate"], row["grad_norm"]) for row in rows]
