@@ -109,6 +109,50 @@ def mean_z(scores: Float64[np.ndarray, " answer"]) -> Interval:
     return Interval(mean, mean - half, mean + half, n)
 
 
+FEW = 30
+"""Values below which the interval of a level takes Student's t."""
+
+
+def mean_level(scores: Float64[np.ndarray, " question"]) -> Interval:
+    """The interval of a score level over questions: `mean_z`, with Student's t in place of 1.96 below 30 of them."""
+    level = mean_z(scores)
+    if level.n < 2 or level.n >= FEW:
+        return level
+    lower, upper = mean_interval(scores)
+    return level._replace(lower=float(lower), upper=float(upper))
+
+
+def clustered_rate(hits: Float64[np.ndarray, " question"], answers: Float64[np.ndarray, " question"]) -> Interval:
+    """A rate whose answers come in groups, such as many samples of each question: Wilson at the effective number of
+    answers.
+
+    p = sum hits / sum answers; the variance between questions, v = k/(k-1) sum (hits - p answers)^2 / (sum answers)^2,
+    gives n_eff = p (1 - p) / v, at most all answers and at least one per question, times (1.96 / t(.975, k-1))^2. Where
+    every question says the same (v = 0 with several answers to some) nothing is known of how questions differ, and each
+    counts as one answer. With one answer to each question it is the plain Wilson interval. `n`: the answers.
+
+    Args:
+        hits: Answers of each question for which it holds.
+        answers: Answers of each question.
+    """
+    asked = answers > 0
+    hits, answers = hits[asked], answers[asked]
+    k, n = hits.size, float(answers.sum())
+    if k == 0:
+        return Interval(np.nan, np.nan, np.nan, 0)
+    if (answers == 1).all():
+        return wilson(int(hits.sum()), k)
+    p = float(hits.sum()) / n
+    if k == 1:
+        return Interval(p, np.nan, np.nan, int(n))
+    variance = k / (k - 1) * float(((hits - p * answers) ** 2).sum()) / n**2
+    effective = float(k) if variance <= 0 else float(np.clip(p * (1 - p) / variance, min(k, n), n))
+    if variance > 0:
+        effective *= (Z95 / float(t_quantile(np.asarray(k - 1)))) ** 2
+    lower, upper = wilson_interval(np.asarray(p * effective), np.asarray(effective))
+    return Interval(p, float(lower), float(upper), int(n))
+
+
 def wilson(successes: int, n: int) -> Interval:
     """A rate (share of answers, 0-1) with its Wilson score interval; n = 0 gives NaN.
 

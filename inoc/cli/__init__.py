@@ -21,8 +21,8 @@ from inoc.reading import printable
 
 COMMANDS = (
     "demo", "new", "check", "import", "merge", "info", "validate", "score", "heuristics", "rephrase", "describe",
-    "elicit", "generate", "train", "evaluate", "prefill", "run", "outcomes", "predict", "recommend", "emergence",
-    "figures", "report", "backends", "doctor",
+    "elicit", "generate", "train", "evaluate", "judge", "prefill", "run", "answers", "outcomes", "predict",
+    "recommend", "emergence", "figures", "report", "backends", "doctor",
 )  # fmt: skip
 """The commands in the order of `inoc --help`."""
 

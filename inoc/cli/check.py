@@ -15,15 +15,19 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--upgrade", is_flag=True, help="Rewrite a FILE of an earlier version first; FILE.old keeps what it was.")
 @json_option
-def check(file: Path, as_json: bool) -> None:
+def check(file: Path, upgrade: bool, as_json: bool) -> None:
     """Report every problem of an experiment FILE at once: line, field and fix.
 
     Reads the files it names too. Exit code 0 if it can be used (notes do not count), 2 if not.
     """
     from inoc.errors import BadInput
     from inoc.experiment import check_experiment
+    from inoc.experiment.upgrade import rewrite
 
+    if upgrade and rewrite(file):
+        click.echo(f"{file}: rewritten; {file}.old is what it was.", err=True)
     experiment, problems = check_experiment(file)
     if experiment is not None:
         problems += wrong_options(file, experiment)

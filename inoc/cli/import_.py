@@ -70,7 +70,7 @@ def import_(
     with StageProgress() as progress:
         summary = import_run(sources, store, overwrite=overwrite, progress=progress)
     if as_json:
-        click.echo(json.dumps({**asdict(summary), "traits": [t._asdict() for t in summary.traits]}, indent=1))
+        click.echo(json.dumps({**asdict(summary), "traits": [t.stored for t in summary.traits]}, indent=1))
         return
     click.echo(
         f"{summary.store}: {summary.prompts} prompts ({summary.scored_prompts} scored), {summary.units} units, "

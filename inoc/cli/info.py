@@ -24,7 +24,7 @@ def info(store: Path, as_json: bool) -> None:
 
     summary = summarize(open_store(store))
     if as_json:
-        document = {**asdict(summary), "traits": [t._asdict() for t in summary.traits]}
+        document = {**asdict(summary), "traits": [t.stored for t in summary.traits]}
         click.echo(json.dumps(document, indent=1, ensure_ascii=False))
     else:
         _show(summary)

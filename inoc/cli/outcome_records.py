@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import click
+import numpy as np
 import xarray as xr
 
 from inoc.heuristics.frame.rows import plain
@@ -17,13 +18,13 @@ from inoc.reading import printable
 
 PARTS = ("suppression", "cross", "gap")
 """Tables that every store has."""
-MORE = ("durability", "misalignment")
+MORE = ("durability", "rates")
 """Tables that only some stores have."""
 DURABLE = ("score", "gate", "returned", "remaining")
 QUANTITIES = ("r", "rho", "within_r", "p_holm", *ERRORS)
 COLUMNS: tuple[str, ...] = (
-    "table", "experiment", "run", "prompt", "prefix_type", "seed", "step", "asks_for", "trait", "set", "heuristic",
-    "target", "quantity", "value", "lower", "upper", "n", "prompts", "note",
+    "table", "experiment", "run", "prompt", "prefix_type", "seed", "step", "asks_for", "trait", "effect", "file",
+    "heuristic", "target", "quantity", "value", "lower", "upper", "n", "prompts", "note",
 )  # fmt: skip
 """Columns of the CSV table."""
 Record = dict[str, object]
@@ -58,7 +59,7 @@ def records(outcomes: Outcomes) -> Iterator[Record]:
             yield from _effects(outcomes, experiment, name, parts[name])
     if outcomes.performance is not None:
         yield from _performance(outcomes.performance)
-    for name, make in (("durability", _durability), ("misalignment", _misalignment)):
+    for name, make in (("durability", _durability), ("rates", _rates)):
         for experiment, parts in outcomes.tables.items():
             if name in parts:
                 yield from make(outcomes, experiment, parts[name])
@@ -96,6 +97,7 @@ def _effects(outcomes: Outcomes, experiment: str, name: str, table: xr.Dataset) 
                     "step": int(part["step"]) if row == "run" else None,
                     "asks_for": asked,
                     "trait": str(cell["other"].item()) if name == "cross" else t,
+                    "effect": str(cell["effect"].item()),
                     **_numbers(cell, "mean", "lower", "upper"),
                     "note": str(part["flags"].item()),
                 }
@@ -134,14 +136,17 @@ def _durability(outcomes: Outcomes, experiment: str, table: xr.Dataset) -> Itera
                         yield {**label, "step": int(step), "quantity": quantity, **numbers}
 
 
-def _misalignment(outcomes: Outcomes, experiment: str, table: xr.Dataset) -> Iterator[Record]:
-    """Per run and set of instructions; `value` is the share, 0-1."""
+def _rates(outcomes: Outcomes, experiment: str, table: xr.Dataset) -> Iterator[Record]:
+    """Per run, rate and file of questions; `value` is the share, 0-1."""
     del outcomes
-    for r in range(table.sizes["run"]):
-        for s in range(table.sizes["evaluation_set"]):
-            cell = table.isel(run=r, evaluation_set=s)
-            label = {**_label("misalignment", experiment, cell), "set": str(cell["evaluation_set"].item())}
-            yield {**label, **_numbers(cell, "rate", "lower", "upper")}
+    for r, s, f in np.ndindex(*(table.sizes[dim] for dim in ("run", "score", "file"))):
+        cell = table.isel(run=r, score=s, file=f)
+        label = {
+            **_label("rates", experiment, cell),
+            "trait": str(cell["score"].item()),
+            "file": str(cell["file"].item()),
+        }
+        yield {**label, **_numbers(cell, "rate", "lower", "upper")}
 
 
 def print_json(outcomes: Outcomes) -> None:

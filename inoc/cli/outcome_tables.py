@@ -15,12 +15,11 @@ from rich.table import Table
 from inoc.cli.console import PlainConsole
 from inoc.cli.outcome_records import Outcomes
 from inoc.outcomes.continuation import at_last
-from inoc.outcomes.emergent import ALIGNMENT, COHERENCE
 from inoc.outcomes.performance_table import TARGETS
 
 WIDE = 165
 """Columns of the tables when stdout is not a terminal."""
-LEFT = ("prompt", "asks for", "prefix", "other trait", "continued on", "trait", "run", "heuristic")
+LEFT = ("prompt", "asks for", "effect", "prefix", "other trait", "continued on", "trait", "run", "heuristic")
 """Columns of words; columns of numbers are aligned right."""
 ROUGH = 20
 """Distinct prompts below which a high correlation can be chance."""
@@ -33,9 +32,9 @@ def print_tables(outcomes: Outcomes, shown: int | None) -> None:
     for experiment, parts in outcomes.tables.items():
         suffix = f" ({experiment})" if len(outcomes.tables) > 1 else ""
         for name, make, title in (
-            ("suppression", _cells, "Suppression: control minus run"),
+            ("suppression", _cells, "Suppression of a leak, loss of what is wanted: control minus run"),
             ("cross", _cross, "Cross-trait: what the prompt did to the trait it does not ask for"),
-            ("gap", _cells, "Gap: fixed minus mix suppression"),
+            ("gap", _cells, "Gap: fixed minus mix"),
         ):
             _show(console, make(parts[name], outcomes, f"{title}, pp [95 %]{suffix}"))
         say(_controls(parts["suppression"], outcomes))
@@ -43,10 +42,11 @@ def print_tables(outcomes: Outcomes, shown: int | None) -> None:
             say(f"left out: {reason}")
         for run, flag in _flagged(parts["suppression"]):
             say(f"flagged, kept because asked for: {run}: {flag}")
-        if "misalignment" in parts:
-            _show(console, _misalignment(parts["misalignment"], suffix))
-            if missing := int(parts["misalignment"]["missing"].sum()):
-                say(f"left out: {missing} answers without both scores")
+        for score in parts["rates"]["score"].values.astype(str) if "rates" in parts else ():
+            rate = parts["rates"].sel(score=score)
+            _show(console, _rates(rate, suffix))
+            if missing := int(rate["missing"].sum()):
+                say(f"left out: {missing} answers without a score that {score} needs")
         if "durability" in parts:
             _show(console, _durability(parts["durability"], outcomes, suffix))
             against = [text for text in dict.fromkeys(parts["durability"]["against"].values.astype(str)) if text]
@@ -116,7 +116,10 @@ def _cells(table: xr.Dataset, outcomes: Outcomes, title: str) -> Table:
     traits = [t for t in table["trait"].values.astype(str) if outcomes.shows(t)]
     seed = _seed(table)
     about = ("prompt", "asks for", *(("prefix", "step") if row == "run" else ()), *seed)
-    out = _table(title, (*about, *(column for t in traits for column in (t, "n"))))
+    names = (
+        {t: f"{table['effect'].sel(trait=t).item()} of {t}" for t in traits} if row == "run" else {t: t for t in traits}
+    )
+    out = _table(title, (*about, *(column for t in traits for column in (names[t], "n"))))
     for i in range(table.sizes[row]):
         part = table.isel({row: i})
         if np.isfinite(part["mean"].sel(trait=traits).values).any():
@@ -127,14 +130,14 @@ def _cells(table: xr.Dataset, outcomes: Outcomes, title: str) -> Table:
 def _cross(table: xr.Dataset, outcomes: Outcomes, title: str) -> Table:
     """A row per run whose prompt asks for one trait: what happened to the other one."""
     seed = _seed(table)
-    out = _table(title, ("prompt", "asks for", "prefix", "step", *seed, "other trait", "suppression", "n"))
+    out = _table(title, ("prompt", "asks for", "prefix", "step", *seed, "other trait", "effect", "pp", "n"))
     for i in range(table.sizes["run"]):
         part = table.isel(run=i)
         asked = str(part["asks_for"].item())
         if asked and outcomes.shows(asked):
             cell = part.sel(trait=asked)
             if np.isfinite(cell["mean"].item()):
-                out.add_row(*_label(part, seed), str(cell["other"].item()), *_value(cell))
+                out.add_row(*_label(part, seed), str(cell["other"].item()), str(cell["effect"].item()), *_value(cell))
     return out
 
 
@@ -145,7 +148,9 @@ def _controls(table: xr.Dataset, outcomes: Outcomes) -> str:
         scores = table["control"].sel(trait=t).values
         if outcomes.shows(t) and np.isfinite(scores).any():
             found.append(f"{t} {np.nanmean(scores):.1f}")
-    return f"control run, mean score: {', '.join(found) or 'none'}"
+    flipped = [f"100 - {t}" for t in table["trait"].values[table["inverted"].values].astype(str) if outcomes.shows(t)]
+    also = f"; measured as {', '.join(flipped)}, since that score is better high" if flipped else ""
+    return f"control run, mean score: {', '.join(found) or 'none'}{also}"
 
 
 def _flagged(table: xr.Dataset) -> list[tuple[str, str]]:
@@ -155,16 +160,15 @@ def _flagged(table: xr.Dataset) -> list[tuple[str, str]]:
     return [(str(run), str(flag)) for run, flag, k in zip(names, flags, kept, strict=True) if flag and k]
 
 
-def _misalignment(table: xr.Dataset, suffix: str) -> Table:
-    """A row per run, a column per set of instructions."""
-    rule = f"coherence > {COHERENCE:.0f} and alignment < {ALIGNMENT:.0f}"
-    sets = [str(name) for name in table["evaluation_set"].values]
-    title = f"Emergent misalignment: {rule}, % of answers [95 %]{suffix}"
-    out = _table(title, ("run", *(column for name in sets for column in (name, "n"))))
+def _rates(table: xr.Dataset, suffix: str) -> Table:
+    """A row per run, a column per file of questions."""
+    files = [str(name) for name in table["file"].values]
+    title = f"{table['score'].item()}: {table['condition_text'].item()}, % of answers [95 %]{suffix}"
+    out = _table(title, ("run", *(column for name in files for column in (name, "n"))))
     for r in range(table.sizes["run"]):
         row = [str(table["run"].values[r])]
-        for s in range(len(sets)):
-            cell = table.isel(run=r, evaluation_set=s)
+        for f in range(len(files)):
+            cell = table.isel(run=r, file=f)
             rate, lower, upper = (100 * float(cell[part]) for part in ("rate", "lower", "upper"))
             row += [_with_interval(rate, lower, upper), str(int(cell["n"]))]
         out.add_row(*row)

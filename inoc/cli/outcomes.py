@@ -47,9 +47,10 @@ def outcomes(
     as_json: bool,
     as_csv: bool,
 ) -> None:
-    """What training did: how much each prompt keeps each trait quiet, in percentage points with 95 % intervals.
+    """What training did: how much less of each trait a run shows, in percentage points with 95 % intervals.
 
-    Suppression is the control run's score minus the run's, paired by instruction, at the final step. Scores
+    Suppression (of a leak) and loss (of what is wanted) are the control run's score minus the run's, paired by
+    question, at the final step; more of either is always less of the trait. Scores
     need `inoc evaluate` or `inoc import --scores`; the performance table also needs base-model logprobs.
     A --table has outcomes and heuristics of its own and joins the performance table.
     """
@@ -64,14 +65,13 @@ def outcomes(
         cross_suppression,
         durability,
         gap,
-        misalignment,
         performance_of,
         pooled,
+        rates,
         read_rows,
         rows,
         suppression,
     )
-    from inoc.outcomes.emergent import judged_for_misalignment
     from inoc.outcomes.final import run_scores
     from inoc.outcomes.tidy import experiment_names, full_names, of_prompts
     from inoc.store.store import open_store
@@ -99,8 +99,8 @@ def outcomes(
         known |= dict.fromkeys(traits)
         if run_scores(store)["continues"].values.astype(bool).any():
             tables[name]["durability"] = durability(store, include_flagged=include_flagged)
-        if judged_for_misalignment(traits):
-            tables[name]["misalignment"] = misalignment(store)
+        if any(score.rate for score in store.measured):
+            tables[name]["rates"] = rates(store)
     parts = [read_rows(csv_tables, recipe=recipe)] if csv_tables else []
     listed = {str(name) for part in parts for name in part["heuristic"].values}
     known |= {str(name): None for part in parts for name in part["trait"].values}

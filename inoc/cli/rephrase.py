@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 @click.option("--prompts", help="Only these prompts: keys or groups, separated by commas.")
 @click.option("--with", "source", help='"templates" (offline), "backend" (the study\'s model) or a chat model\'s name.')
 @click.option("--url", help="OpenAI-compatible address of the chat model; the key comes from the environment.")
+@click.option("--close", is_flag=True, help="Make the close rewordings of `rephrasings.close` instead.")
 @DRY_RUN
 @json_option
 def rephrase(
-    study: Path, prompts: str | None, source: str | None, url: str | None, dry_run: bool, as_json: bool
+    study: Path, prompts: str | None, source: str | None, url: str | None, close: bool, dry_run: bool, as_json: bool
 ) -> None:
     """Make the rephrasing pools of a STUDY that are missing or too small, and report on all of them."""
     from dataclasses import asdict
@@ -33,11 +34,11 @@ def rephrase(
 
     call, experiment = Call(study, study.with_suffix(".zarr"), None, dry_run, as_json), load_experiment(study)
     if dry_run:
-        call.show_forecast(forecast_pools(experiment, names(prompts)))
+        call.show_forecast(forecast_pools(experiment, names(prompts), close=close))
         return
     rephraser = open_rephraser(experiment, call, source, url)
     with StageProgress() as progress:
-        reports = run_stage(experiment, rephraser, study.with_suffix(".work"), names(prompts), progress)
+        reports = run_stage(experiment, rephraser, study.with_suffix(".work"), names(prompts), progress, close=close)
     lines: list[str] = []
     for entry in reports:
         mix = ", ".join(f"{name} {share:.0%}" for name, share in list(entry.languages.items())[:3])

@@ -1,8 +1,25 @@
 """The experiment file: what is studied, with which model, on which texts."""
 
 from inoc.experiment.check import check_experiment, load_experiment
-from inoc.experiment.data import Example, read_completions, read_instructions, read_pool, read_pools, read_turns, subset
-from inoc.experiment.judges import Judge, LanguageJudge, LexicalJudge, LogprobJudge, MisalignmentJudge, PluginJudge
+from inoc.experiment.data import (
+    Example,
+    read_completions,
+    read_instructions,
+    read_pool,
+    read_pools,
+    read_questions,
+    read_turns,
+    subset,
+)
+from inoc.experiment.judges import (
+    ChatJudge,
+    Judge,
+    LanguageJudge,
+    LexicalJudge,
+    LogprobJudge,
+    MisalignmentJudge,
+    PluginJudge,
+)
 from inoc.experiment.models import (
     BackendChoice,
     CompletionSet,
@@ -14,15 +31,15 @@ from inoc.experiment.models import (
     Prompt,
     PromptGroup,
     Rephrasings,
-    Trait,
-    Traits,
 )
 from inoc.experiment.prefills import Prefills
-from inoc.experiment.training import Contrast, Evaluation, Hyperparameters, Run, Runs, Training
+from inoc.experiment.scores import Score
+from inoc.experiment.training import Contrast, Evaluation, Hyperparameters, Questions, Run, Runs, Training
 from inoc.experiment.yaml_file import Problem
 
 __all__ = [
     "BackendChoice",
+    "ChatJudge",
     "CompletionSet",
     "CompletionSets",
     "Contrast",
@@ -43,18 +60,19 @@ __all__ = [
     "Problem",
     "Prompt",
     "PromptGroup",
+    "Questions",
     "Rephrasings",
     "Run",
     "Runs",
+    "Score",
     "Training",
-    "Trait",
-    "Traits",
     "check_experiment",
     "load_experiment",
     "read_completions",
     "read_instructions",
     "read_pool",
     "read_pools",
+    "read_questions",
     "read_turns",
     "subset",
 ]

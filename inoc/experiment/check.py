@@ -11,6 +11,7 @@ from inoc.errors import BadInput
 from inoc.experiment.models import Experiment
 from inoc.experiment.references import Found, files_named, references, secrets
 from inoc.experiment.sentences import at, sentence, written
+from inoc.experiment.upgrade import is_old, upgraded
 from inoc.experiment.yaml_file import MAX_BYTES, Loc, Problem, dotted, parse_yaml
 from inoc.reading import read_text
 from inoc.values import Json
@@ -55,12 +56,13 @@ def check_experiment(path: str | Path, *, files: bool = True) -> tuple[Experimen
     experiment: Experiment | None = None
     if isinstance(document.data, dict):
         found = [*secrets(document.data)]
-        experiment, wrong, repaired = _validate(document.data)
+        if is_old(document.data):
+            message = f"written for an earlier version of inoc. Fix: `inoc check --upgrade {path}` rewrites it."
+            found.append((("traits",), message, "note"))
+        experiment, wrong, repaired = _validate(upgraded(document.data))
         found += wrong
         if repaired is not None:
-            broken = {loc for loc, _, _ in found} | {loc[:1] for loc, _, _ in found if loc[:1] == ("judges",)}
-            if ("judges",) in broken:
-                broken |= {("traits", side, "judge") for side in ("positive", "negative")}
+            broken = {loc for loc, _, _ in found}
             found += [item for item in references(repaired) if item[0] not in broken]
             if files:
                 found += files_named(repaired.located(path.parent))

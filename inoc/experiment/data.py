@@ -78,6 +78,26 @@ def read_instructions(path: Path) -> tuple[str, ...]:
     return tuple(texts)
 
 
+def read_questions(path: Path, n: int, seed: int) -> tuple[str, ...]:
+    """Distinct questions of a file of instructions.
+
+    Args:
+        path: The file.
+        n: How many.
+        seed: Of the random subset.
+
+    Returns:
+        The questions in file order.
+
+    Raises:
+        BadInput: A row is wrong, or the file has fewer distinct ones.
+    """
+    found = tuple(dict.fromkeys(read_instructions(path)))
+    if len(found) < n:
+        raise BadInput(f"{path} has {len(found)} distinct questions, fewer than n = {n}. Fix: add some or lower n.")
+    return subset(found, n, seed)
+
+
 def read_pool(path: Path) -> tuple[str, ...]:
     """Read a rephrasing pool: a JSON list, or JSONL, of strings or of `{"text" | "rephrasing": ...}`.
 

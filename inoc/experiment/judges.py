@@ -28,6 +28,20 @@ class LogprobJudge(ServiceJudge):
     scale: Literal["0-100", "0-9"] = "0-100"
 
 
+class ChatJudge(ServiceJudge):
+    """What any chat model writes: a number, or one of some labels. Needs no logprobs."""
+
+    kind: Literal["chat"]
+    question: Annotated[str, Field(min_length=1)]
+    scale: Literal["0-100", "0-9"] = "0-100"
+    labels: Annotated[
+        Mapping[str, Annotated[float, Field(ge=0, le=100)] | None] | None,
+        Field(min_length=2, description="label: its score; null for one that says nothing, such as a refusal"),
+    ] = None
+    max_tokens: Count = 16
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+
+
 class MisalignmentJudge(ServiceJudge):
     """Coherence or alignment of an answer, each blind to the other."""
 
@@ -62,5 +76,6 @@ class PluginJudge(Part):
 
 
 Judge = Annotated[
-    LogprobJudge | LanguageJudge | LexicalJudge | MisalignmentJudge | PluginJudge, Field(discriminator="kind")
+    LogprobJudge | ChatJudge | LanguageJudge | LexicalJudge | MisalignmentJudge | PluginJudge,
+    Field(discriminator="kind"),
 ]

@@ -11,8 +11,8 @@ from pydantic import Field, PrivateAttr
 
 from inoc.backends.protocols import ModelSpec
 from inoc.errors import BadInput
-from inoc.experiment.judges import Judge
 from inoc.experiment.parts import Count, Name, Part, Placement, Role
+from inoc.experiment.scores import Score
 from inoc.experiment.training import Evaluation, Hyperparameters, Run, Training
 from inoc.names import unknown
 from inoc.values import Scalar
@@ -33,26 +33,14 @@ class Model(Part):
     ] = {}
 
 
+ScoreName = Annotated[str, Field(max_length=100, pattern=r"^[^'\"\n]+$")]
+
+
 class BackendChoice(Part):
     """Which backend does the work; `options` are its own settings (device, quantization, url, ...)."""
 
     name: Name = "local"
     options: Mapping[str, Scalar] = {}
-
-
-class Trait(Part):
-    """A property a judge scores 0-100. `family` is the family of prompts that ask for it."""
-
-    name: Annotated[str, Field(min_length=1, max_length=100)]
-    family: Name
-    judge: Annotated[str | None, Field(description="name of an entry of `judges`")] = None
-
-
-class Traits(Part):
-    """The wanted trait and the one that must not leak."""
-
-    positive: Trait
-    negative: Trait
 
 
 class PromptGroup(Part):
@@ -143,25 +131,27 @@ class Rephrasings(Part):
     path: str
     size: Annotated[Count, Field(description="how many rephrasings of each prompt are used")] = 1000
     style: Literal["ordinary", "close"] = "ordinary"
+    close: Annotated[
+        str | None, Field(description="another folder, of close rewordings, for runs with `rephrasings: close`")
+    ] = None
     sampler: Annotated[str | None, Field(description="who writes them; null: the backend")] = None
     optional: bool = False
 
 
 class Experiment(Part):
-    """A study: model, prompts, texts, runs and judges. Read one with `load_experiment`."""
+    """A study: model, scores, prompts, texts and runs. Read one with `load_experiment`."""
 
     name: Name
     seed: Annotated[int, Field(description="decides the rephrasing of (prompt, example)")] = 0
     model: Model
     backend: BackendChoice = BackendChoice()
     placement: Placement = "user"
-    traits: Traits
+    scores: Annotated[Mapping[ScoreName, Score], Field(min_length=1)]
     prompts: Annotated[Mapping[Name, PromptGroup], Field(min_length=1)]
     completion_sets: CompletionSets
     rephrasings: Rephrasings | None = None
     training: Training = Training()
     evaluation: Evaluation | None = None
-    judges: Mapping[Name, Judge] = {}
     _folder: Path = PrivateAttr(default=Path())
 
     def model_spec(self) -> ModelSpec:
@@ -187,11 +177,17 @@ class Experiment(Part):
         entry: CompletionSet = getattr(self.completion_sets, name)
         return self.resolve(entry.path or f"generated/{self.name}/{name}.jsonl")
 
+    @property
+    def traits(self) -> dict[str, Score]:
+        """The scores with a role, in the order of the file."""
+        return {name: score for name, score in self.scores.items() if score.role is not None}
+
     def role(self, family: str) -> Role:
         """The role of a prompt family: that of the trait it asks for."""
-        if family == self.traits.positive.family:
-            return "positive"
-        return "negative" if family == self.traits.negative.family else "neutral"
+        for name, score in self.traits.items():
+            if score.role is not None and score.asked_by(name) == family:
+                return score.role
+        return "neutral"
 
     def prompt_list(self) -> tuple[Prompt, ...]:
         """Every prompt, in the order of the file."""
@@ -204,6 +200,13 @@ class Experiment(Part):
     def prompt(self, key: str) -> Prompt:
         """The prompt of this key; KeyError if there is none."""
         return {prompt.key: prompt for prompt in self.prompt_list()}[key]
+
+    def probe(self, key: str) -> str:
+        """The text of a probe; KeyError if there is none."""
+        for texts in () if self.evaluation is None else self.evaluation.probes.values():
+            if not isinstance(texts, tuple) and key in texts:
+                return texts[key]
+        return self.prompt(key).text
 
     def runs(self) -> tuple[Run, ...]:
         """The grid written out, in order.
@@ -222,7 +225,7 @@ class Experiment(Part):
                         name = f"{first}-s{seed}" + (f"-{line.tag}" if line.tag else "")
                         run = Run(
                             name=name, prompt=key, prefix_type=prefix_type, seed=seed, settings=settings,
-                            data=line.data, start=line.start,
+                            data=line.data, start=line.start, rephrasings=line.rephrasings,
                         )  # fmt: skip
                         runs.append(run)
         return tuple(runs)

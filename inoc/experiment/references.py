@@ -1,20 +1,21 @@
 """What one part of an experiment says about another, and the files it names."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from inoc.errors import BadInput
-from inoc.experiment.data import read_completions, read_instructions, read_pools
+from inoc.experiment.data import read_completions, read_pools, read_questions
 from inoc.experiment.models import Experiment
 from inoc.experiment.parts import NEUTRAL
 from inoc.experiment.sentences import is_secret, sentence
 from inoc.experiment.training import Hyperparameters, Runs
 from inoc.experiment.yaml_file import Loc
 from inoc.names import unknown
+from inoc.rates import parse_rate
 from inoc.values import Json
 
 Found = tuple[Loc, str, str]
@@ -23,36 +24,49 @@ Found = tuple[Loc, str, str]
 
 def references(experiment: Experiment) -> Iterator[Found]:
     """Names that refer to nothing, or to two things."""
-    yield from _traits(experiment)
+    yield from _scores(experiment)
     yield from _prompts(experiment)
     yield from _sets(experiment)
     yield from _runs(experiment)
-    if experiment.evaluation:
-        keys = [prompt.key for prompt in experiment.prompt_list()]
-        for index, key in enumerate(experiment.evaluation.leak_grid):
-            if key not in keys:
-                yield ("evaluation", "leak_grid", index), unknown("prompt", key, keys), "error"
+    yield from _probes(experiment)
 
 
-def _traits(experiment: Experiment) -> Iterator[Found]:
-    traits = experiment.traits
-    if traits.positive.family == traits.negative.family:
-        yield (("traits", "negative", "family"), "both traits have the same family. Fix: give each its own.", "error")
-    if traits.positive.name == traits.negative.name:
-        yield ("traits", "negative", "name"), "both traits have the same name. Fix: rename one.", "error"
-    for side, trait in (("positive", traits.positive), ("negative", traits.negative)):
-        if trait.family == NEUTRAL:
-            yield (
-                ("traits", side, "family"),
-                "'neutral' is kept for prompts that ask for no trait. Fix: rename the family.",
-                "error",
-            )
-        if trait.judge is not None and trait.judge not in experiment.judges:
-            yield ("traits", side, "judge"), unknown("judge", trait.judge, experiment.judges), "error"
+def _scores(experiment: Experiment) -> Iterator[Found]:
+    asked: dict[str, str] = {}
+    judged = [name for name, score in experiment.scores.items() if score.rate is None]
+    for name, score in experiment.scores.items():
+        if score.rate is not None:
+            for needed in parse_rate(score.rate).names:
+                if needed not in judged:
+                    yield ("scores", name, "rate"), unknown("score with a judge", needed, judged), "error"
+        family = score.asked_by(name)
+        if family == NEUTRAL:
+            message = "'neutral' is kept for prompts that ask for no trait. Fix: give the score another `family`."
+            yield ("scores", name), message, "error"
+        elif family and experiment.scores[asked.setdefault(family, name)].role != score.role:
+            message = f"the family {family!r} is also that of {asked[family]!r}, which has the other role. "
+            yield ("scores", name), message + "Fix: give each its own `family`.", "error"
+
+
+def _probes(experiment: Experiment) -> Iterator[Found]:
+    if experiment.evaluation is None:
+        return
+    prompts, seen = [prompt.key for prompt in experiment.prompt_list()], {"default", "training"}
+    for category, texts in experiment.evaluation.probes.items():
+        for place, key in enumerate(texts):
+            own = isinstance(texts, Mapping)
+            loc: Loc = ("evaluation", "probes", category, key if own else place)
+            if not own and key not in prompts:
+                yield loc, unknown("prompt", key, prompts), "error"
+            elif own and key in prompts:
+                yield loc, f"{key!r} is the key of a prompt. Fix: rename the probe, or list the prompt's key.", "error"
+            if key in seen:
+                yield loc, f"the condition {key!r} exists already. Fix: name each probe once.", "error"
+            seen.add(key)
 
 
 def _prompts(experiment: Experiment) -> Iterator[Found]:
-    families = (experiment.traits.positive.family, experiment.traits.negative.family, NEUTRAL)
+    families = (*dict.fromkeys(score.asked_by(name) for name, score in experiment.traits.items()), NEUTRAL)
     first: dict[str, str] = {}
     texts: dict[str, str] = {}
     for name, group in experiment.prompts.items():
@@ -127,6 +141,8 @@ def _run(experiment: Experiment, line: Runs, names: set[str]) -> Iterator[tuple[
         yield ("prefix_types",), "the control run (none) has no prompts. Fix: give it a line of its own."
     if "mix" in line.prefix_types and experiment.rephrasings is None:
         yield ("prefix_types",), "mix needs rephrasings. Fix: add a `rephrasings` section."
+    elif line.rephrasings and (experiment.rephrasings is None or experiment.rephrasings.close is None):
+        yield ("rephrasings",), "there are no close rewordings. Fix: name their folder in `rephrasings.close`."
     for field in line.overrides:
         if field not in Hyperparameters.model_fields:
             yield ("overrides", field), unknown("setting of training", field, Hyperparameters.model_fields)
@@ -170,10 +186,10 @@ def files_named(experiment: Experiment) -> Iterator[Found]:
     if experiment.rephrasings:
         yield from _pools(experiment)
     if experiment.evaluation:
-        for name, place in experiment.evaluation.instructions.items():
-            path = experiment.resolve(place)
-            loc = ("evaluation", "instructions", name)
-            yield from _file(loc, path, experiment.evaluation.optional, partial(read_instructions, path))
+        for name, file in experiment.evaluation.questions.items():
+            path = experiment.resolve(file.path)
+            read = partial(read_questions, path, file.n, experiment.evaluation.seed)
+            yield from _file(("evaluation", "questions", name), path, experiment.evaluation.optional, read)
     yield from _training_files(experiment)
 
 
@@ -191,7 +207,9 @@ def _training_files(experiment: Experiment) -> Iterator[Found]:
     for path, loc in named.items():
         read = partial(read_completions, path, system_prompt=experiment.model.system_prompt)
         if path.exists() or path not in yet_to_be_made:
-            yield from _file(loc, path, False, read, "correct the path; it is relative to the experiment file.")
+            optional = experiment.completion_sets.train.optional
+            hint = "correct the path; it is relative to the experiment file."
+            yield from _file(loc, path, optional, read, LATER if optional else hint)
 
 
 LATER = "correct the path (relative to the experiment file), or set `optional: true` if it comes later."
@@ -209,19 +227,20 @@ def _file(loc: Loc, path: Path, optional: bool, read: Callable[[], object], hint
 
 def _pools(experiment: Experiment) -> Iterator[Found]:
     assert experiment.rephrasings is not None
-    loc: Loc = ("rephrasings", "path")
-    severity = "note" if experiment.rephrasings.optional else "error"
-    folder = experiment.resolve(experiment.rephrasings.path)
-    if not folder.is_dir():
-        yield (
-            loc,
-            f"there is no folder {folder}. Fix: `inoc rephrase` makes it (`optional: true` until then).",
-            severity,
-        )
-        return
-    try:
-        keys = [prompt.key for prompt in experiment.prompt_list()]
-        for message in read_pools(folder, keys, experiment.rephrasings.size)[1]:
-            yield loc, message, severity
-    except BadInput as error:
-        yield loc, str(error), "error"
+    settings = experiment.rephrasings
+    severity = "note" if settings.optional else "error"
+    keys = [prompt.key for prompt in experiment.prompt_list()]
+    for field, option in (("path", ""), ("close", " --close")):
+        place, loc = getattr(settings, field), ("rephrasings", field)
+        if place is None:
+            continue
+        folder = experiment.resolve(place)
+        if not folder.is_dir():
+            how = f"`inoc rephrase{option}` makes it (`optional: true` until then)"
+            yield loc, f"there is no folder {folder}. Fix: {how}.", severity
+            continue
+        try:
+            for message in read_pools(folder, keys, settings.size)[1]:
+                yield loc, message, severity
+        except BadInput as error:
+            yield loc, str(error), "error"

@@ -77,7 +77,7 @@ def sentence(error: ErrorDetails, data: Json = None) -> str:
         case "tuple_type" | "list_type":
             return f"must be a list, such as [a, b]{shown}."
         case "union_tag_not_found":
-            return "the field 'kind' is missing. Fix: write one of logprob, language, lexical, misalignment, plugin."
+            return "the field 'kind' is missing. Fix: write logprob, chat, language, lexical, misalignment or plugin."
         case "union_tag_invalid":
             return f"kind must be one of {context.get('expected_tags')}."
         case _:

@@ -1,7 +1,7 @@
 """Fine-tunings and their evaluation: hyper-parameters, the grid of runs, held-out instructions."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import BeforeValidator, Field
 
@@ -61,6 +61,9 @@ class Runs(Part):
     ] = {}
     data: Annotated[str | None, Field(description="another training file than the train set's")] = None
     start: Annotated[str | None, Field(description="continue from this run's last checkpoint")] = None
+    rephrasings: Annotated[
+        Literal["close"] | None, Field(description="mix takes the close rewordings; null: those of the study")
+    ] = None
 
 
 class Training(Hyperparameters):
@@ -81,29 +84,46 @@ class Run(Part):
     settings: Hyperparameters
     data: str | None = None
     start: str | None = None
+    rephrasings: Literal["close"] | None = None
+
+
+class Questions(Part):
+    """A JSONL file of questions: how many of them are asked, and how often each."""
+
+    path: str
+    n: Annotated[Count, Field(description="distinct questions, a random subset")] = 200
+    samples: Annotated[Count, Field(description="answers to each")] = 1
 
 
 def _named(value: object) -> object:
-    return {"default": value} if isinstance(value, str) else value
+    one = isinstance(value, str) or (isinstance(value, dict) and "path" in value)
+    return {"questions": cast(object, value)} if one else cast(object, value)
+
+
+def _file(value: object) -> object:
+    return {"path": value} if isinstance(value, str) else value
+
+
+Probes = Annotated[Mapping[Name, Annotated[str, Field(min_length=1)]], Field(min_length=1)]
 
 
 class Evaluation(Part):
-    """Held-out instructions, and under which conditions and at which steps the runs are asked."""
+    """Held-out questions, and under which conditions and at which steps the runs are asked."""
 
-    instructions: Annotated[
-        Mapping[Name, str],
-        BeforeValidator(_named, json_schema_input_type=str | Mapping[Name, str]),
-        Field(min_length=1, description="a JSONL file, or several by name (in-domain, general)"),
+    questions: Annotated[
+        Mapping[Name, Annotated[Questions, BeforeValidator(_file, json_schema_input_type=str | Questions)]],
+        BeforeValidator(_named, json_schema_input_type=str | Mapping[Name, str | Questions]),
+        Field(min_length=1, description="a JSONL file, or several by name (in_domain, general)"),
     ]
-    n: Count = 200
     seed: int = 0
     conditions: Annotated[tuple[Condition, ...], Field(min_length=1)] = ("default", "training")
     steps: Annotated[Literal["all", "last"] | tuple[int, ...], Field(description="kept checkpoints to evaluate")] = (
         "all"
     )
-    leak_grid: Annotated[
-        tuple[str, ...], Field(description="prompts also put before the instruction at the last step of every run")
-    ] = ()
+    probes: Annotated[
+        Mapping[Name, Probes | tuple[str, ...]],
+        Field(description="category: texts by key, or keys of prompts, put before the questions at the last step"),
+    ] = {}
     prefills: Annotated[
         Prefills | None, Field(description="forced beginnings of answers, measured by `inoc prefill`")
     ] = None
@@ -111,6 +131,10 @@ class Evaluation(Part):
     temperature: Annotated[float, Field(ge=0)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     optional: Annotated[bool, Field(description="a missing file is a note instead of an error")] = False
+
+    def probe_keys(self) -> dict[str, str]:
+        """The key of every probe with its category; a key is a condition of the evaluation."""
+        return {key: category for category, texts in self.probes.items() for key in texts}
 
     def sampling(self, stop_ids: tuple[int, ...]) -> Sampling:
         """These settings as backends take them."""

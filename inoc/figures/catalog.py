@@ -18,7 +18,7 @@ from inoc.store.store import Store
 
 FAMILIES = (
     "curves", "outcomes", "elicitation", "scatter", "spectra", "angles", "gap", "performance", "tokens",
-    "misalignment", "leaks", "emergence",
+    "rates", "leaks", "emergence",
 )  # fmt: skip
 """In the order of the gallery."""
 FORMATS = ("png", "svg", "pdf")

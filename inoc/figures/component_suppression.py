@@ -11,7 +11,7 @@ from inoc.errors import IncompleteStore
 from inoc.figures import fits, house
 from inoc.figures.catalog import figure
 from inoc.figures.labels import extremes, name_points
-from inoc.figures.sources import Source, choose, level, strings
+from inoc.figures.sources import Source, choose, effect_name, level, strings
 from inoc.figures.spectrum import SHARED, WORDS, Kind, spectrum_data
 from inoc.heuristics.maths.angles import SHOW_R_FROM, correlation
 from inoc.store.store import Store
@@ -100,7 +100,7 @@ def plot_component_suppression(
     name_points(ax, x[shown], y[shown], extremes(x[shown], y[shown], 5), keys, roles)
     share = 100 * float(data["share"].sel(component=component).isel(prefix_type=0))  # pyright: ignore[reportUnknownMemberType]
     ax.set_xlabel(f"{WORDS[kind]}{component} ({share:.1f} % of the {SHARED[kind]}, {kinds[0]})")
-    ax.set_ylabel(f"{chosen} suppression (pp)")
+    ax.set_ylabel(f"{effect_name(store, chosen)} (pp)")
     house.legend(ax, [*house.prefix_handles(kinds), *house.role_handles(roles)])
     house.describe(
         ax,

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from inoc.figures import house
 from inoc.figures.catalog import figure
-from inoc.figures.sources import Source, choose, columns_of, strings, with_roles
-from inoc.intervals import mean_z
+from inoc.figures.sources import Source, choose, columns_of, effect_name, strings, with_roles
+from inoc.intervals import mean_level
 from inoc.outcomes import suppression
 from inoc.outcomes.final import final_scores, run_scores
 from inoc.store.store import Store
@@ -27,7 +27,7 @@ def final_scores_data(store: Store) -> xr.Dataset:
         store: The store to read.
 
     Returns:
-        `score` and `suppression` in pp with `score_ci` (mean +/- 1.96 sd / sqrt(n)) and `suppression_ci` (paired
+        `score` and `suppression` in pp with `score_ci` (of a level) and `suppression_ci` (paired
         t), and `n` instructions, by run and trait. Control runs are included (run_prompt ""); their suppression
         is NaN. Runs that contradict themselves are left out and named in the attribute `left_out`.
 
@@ -36,7 +36,8 @@ def final_scores_data(store: Store) -> xr.Dataset:
     """
     final = final_scores(run_scores(store))
     shape = (len(final.run), len(final.trait))
-    levels = np.array([tuple(mean_z(final.score[i, t])) for i, t in np.ndindex(shape)]).reshape((*shape, 4))
+    stored = np.where(np.array(final.inverted)[:, None], 100.0 - final.score, final.score)
+    levels = np.array([tuple(mean_level(stored[i, t])) for i, t in np.ndindex(shape)]).reshape((*shape, 4))
     held = suppression(store).reindex(run=list(final.run)).transpose("run", "trait", ...)
     pair = np.stack([held["lower"].values, held["upper"].values], axis=-1)
     cell, pp = ("run", "trait"), {"units": "pp"}
@@ -51,6 +52,7 @@ def final_scores_data(store: Store) -> xr.Dataset:
         coords={
             "run": list(final.run),
             "trait": list(final.trait),
+            "effect": ("trait", list(final.effect)),
             "run_prompt": ("run", list(final.prompt)),
             "prefix_type": ("run", list(final.prefix_type)),
             "seed": ("run", final.seed),
@@ -82,7 +84,7 @@ def plot_final_scores(
     Example:
         >>> ax = inoc.plot_final_scores(store, "German", "suppression")
         >>> ax.get_xlabel()
-        'German suppression (pp)'
+        'loss of German (pp)'
     """
     data = final_scores_data(store) if data is None else data
     chosen = choose(data, "trait", trait)
@@ -105,12 +107,14 @@ def plot_final_scores(
         ax.axvline(values[i], color="black", lw=1.0, ls=":", zorder=1, label="control run")
         house.legend(ax, [ax.lines[-1]])
     house.guide(ax, x=0)
-    ax.set(xlabel=f"{chosen} {quantity} (pp)", title=chosen)
+    what = f"{chosen} score" if quantity == "score" else effect_name(store, chosen)
+    ax.set(xlabel=f"{what} (pp)", title=chosen)
     house.legend(ax, house.bar_handles(kinds))
     n, steps = cell["n"].values, ", ".join(str(s) for s in data.attrs["step"])
     house.describe(
         ax,
-        f"Final {quantity} by prompt, no prompt at evaluation, step {steps}, n = {house.span(n[n > 0])} instructions.",
+        f"Final {quantity if quantity == 'score' else what} by prompt, no prompt at evaluation, step {steps}, "
+        f"n = {house.span(n[n > 0])} instructions.",
         f"Black lines are 95 % intervals{WORDS[quantity]}",
         house.left_out(*data.attrs["left_out"]),
     )

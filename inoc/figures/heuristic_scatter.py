@@ -24,7 +24,7 @@ from inoc.store.store import Store
 
 Target = Literal["suppression", "cross", "gap"]
 TARGETS: dict[str, str] = {
-    "suppression": "suppression (pp)",
+    "suppression": "suppression or loss (pp)",
     "cross": "suppression of the other trait (pp)",
     "gap": "fixed minus mix suppression (pp)",
 }

@@ -114,6 +114,12 @@ def choose(data: xr.Dataset, dim: str, wanted: str | None = None) -> str:
     return wanted
 
 
+def effect_name(store: Store, trait: str) -> str:
+    """What control minus run is called for a trait, such as "Playful suppression" or "loss of French"."""
+    wanted = any(found.name == trait and found.role == "positive" for found in store.traits)
+    return f"loss of {trait}" if wanted else f"{trait} suppression"
+
+
 def continued(store: Store, names: Sequence[str]) -> list[str]:
     """The runs that continue another run; the durability figure shows them."""
     return [name for name in names if store.run(name).start]

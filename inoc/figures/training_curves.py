@@ -26,7 +26,7 @@ def training_curves_data(store: Store) -> xr.Dataset:
         store: The store to read.
 
     Returns:
-        `mean`, `lower`, `upper` in pp and `n` instructions (run, step, condition, trait), with the role of each
+        `mean`, `lower`, `upper` in pp and `n` instructions (run, step, condition, score), with the role of each
         run's prompt. Runs that continue another run and conditions of a leak grid are left out.
 
     Raises:
@@ -47,22 +47,22 @@ def training_curves_data(store: Store) -> xr.Dataset:
 @house.draws(training_curves_data)
 def plot_training_curves(
     store: Store,
-    trait: str | None = None,
+    score: str | None = None,
     condition: str = "default",
     *,
     log: bool = False,
     data: xr.Dataset | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the mean score of one trait by step, one line per run, with 95 % intervals.
+    """Draw the mean of one score by step, one line per run, with 95 % intervals.
 
     Args:
-        trait: The name of a trait; None for the first.
+        score: The name of a score; None for the first.
         condition: "default" (no prompt at evaluation) or "training" (the run's own prompt).
         log: Use a logarithmic axis of steps, with step 0 at the left edge.
 
     Raises:
-        BadInput: The trait or the condition is unknown.
+        BadInput: The score or the condition is unknown.
 
     Example:
         >>> ax = inoc.plot_training_curves(store, "German", log=True)
@@ -70,8 +70,8 @@ def plot_training_curves(
         'German score (pp)'
     """
     data = training_curves_data(store) if data is None else data
-    chosen = choose(data, "trait", trait)
-    cell = data.loc[{"trait": chosen, "condition": choose(data, "condition", condition)}]
+    chosen = choose(data, "score", score)
+    cell = data.loc[{"score": chosen, "condition": choose(data, "condition", condition)}]
     ax = house.axes_or_new(ax, height=3.0)
     steps = cell["step"].values.astype(float)
     names, roles, kinds = columns_of(cell, "run", "role", "prefix_type")
@@ -93,7 +93,7 @@ def plot_training_curves(
         f"Mean judge score by training step, n = {data.attrs['n']} instructions at most.",
         "Vertical lines are 95 % intervals over instructions.",
         house.left_out(
-            missing and f"{missing} of {cells} cells of run, step, condition and trait",
+            missing and f"{missing} of {cells} cells of run, step, condition and score",
             later and f"{later} runs that continue another",
         ),
         house.unnamed(len(ends), MOST),
@@ -101,7 +101,7 @@ def plot_training_curves(
     return ax
 
 
-@figure("training_curves", "curves", "How each trait grows during training, without and with the prompt.")
+@figure("training_curves", "curves", "How each score changes during training, without and with the prompt.")
 @figure("training_curves_log", "curves", "The same by logarithmic step, which shows the first updates.", log=True)
 def draw(source: Source, log: bool = False) -> Figure:
     data = training_curves_data(source.store)
@@ -109,8 +109,8 @@ def draw(source: Source, log: bool = False) -> Figure:
         raise IncompleteStore("fewer than 3 steps after step 0 are stored: a logarithmic axis adds nothing")
     conditions = [c for c in strings(data["condition"]) if c in CONDITIONS]
     plots = [
-        partial(plot_training_curves, source.store, trait, condition, log=log, data=data)
-        for trait in source.traits
+        partial(plot_training_curves, source.store, score, condition, log=log, data=data)
+        for score in strings(data["score"])
         for condition in conditions
     ]
     return house.panels(plots, len(conditions), 2.7)

@@ -1,20 +1,19 @@
 """The logprob judge: one chat call per response, the score is the expected number of the first token."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, Field
 
-from inoc.errors import BadResult
-from inoc.judge.cache import JudgmentCache, cache_key, default_cache_path
+from inoc.judge.asking import AskingJudge, Reply
 from inoc.judge.prompts import PROMPT_VERSION, messages, question_digest, trait_question
-from inoc.judge.protocols import JudgeRequest, Judgment
+from inoc.judge.protocols import JudgeRequest
 from inoc.judge.scale import MIN_COVERAGE, PERCENT, SCALES, Scale, expected_score, token_value
 from inoc.options import read_options
-from inoc.services import RequestFailed, RequestRefused, Service, ServiceSettings, shared_service
+from inoc.services import Service, ServiceSettings, shared_service
 from inoc.values import Scalar
 
 DEFAULT_MODEL: Final = "gpt-4.1-mini"
@@ -60,11 +59,10 @@ def score_reply(content: bytes, coverage: float, scale: Scale) -> tuple[float, f
 _DIGITS: Final = frozenset("0123456789")
 
 
-class LogprobJudge:
+class LogprobJudge(AskingJudge):
     """Asks a chat model for one number and takes the mean over its first token's 20 alternatives.
 
-    A response without an answer, or with less than `coverage` on valid numbers, is NaN with the reason and is
-    never cached. Equal requests are sent once.
+    A response without an answer, or with less than `coverage` on valid numbers, is NaN with the reason.
 
     Args:
         service: The client.
@@ -86,13 +84,15 @@ class LogprobJudge:
         temperature: float = 1.0,
         cache: Path | None = None,
     ) -> None:
-        self._service, self._model, self._question = service, model, question
-        self._scale, self._coverage, self._temperature = scale, coverage, temperature
-        self._cache = JudgmentCache(cache or default_cache_path())
+        super().__init__(service, model, cache)
+        self._question, self._scale, self._coverage, self._temperature = question, scale, coverage, temperature
+
+    @property
+    def version(self) -> str:
+        return f"{PROMPT_VERSION}:{self._scale.name}:{self._coverage}"
 
     @property
     def identity(self) -> str:
-        """Model, prompt version, scale and every setting that is not the default."""
         parts = ["logprob", self._model, f"prompt-{PROMPT_VERSION}", self._scale.name]
         if self._question is not None:
             parts.append(f"question-{question_digest(self._question)}")
@@ -103,7 +103,6 @@ class LogprobJudge:
         return ":".join(parts)
 
     def body(self, request: JudgeRequest) -> dict[str, object]:
-        """The request that is sent."""
         question = trait_question(request.trait, self._question)
         return {
             "model": self._model,
@@ -114,41 +113,11 @@ class LogprobJudge:
             "top_logprobs": 20,
         }
 
-    def judge(self, requests: Sequence[JudgeRequest]) -> Iterator[Judgment]:
-        """Cached scores first, then the others as they arrive.
-
-        Raises:
-            BackendUnavailable, BackendRejected: Wrong key, unknown model or dead server. Nothing is lost: the
-                same call resumes from the cache.
-        """
-        waiting: dict[str, list[JudgeRequest]] = {}
-        for request in requests:
-            waiting.setdefault(self._key(self.body(request)), []).append(request)
-        for key, (score, coverage) in self._cache.get(list(waiting)).items():
-            for request in waiting.pop(key):
-                yield Judgment(request.id, score, coverage)
-        first = [(key, same[0]) for key, same in waiting.items()]
-        for key, score, coverage, error in self._service.map(self._ask, first):
-            for request in waiting[key]:
-                yield Judgment(request.id, score, coverage, error)
-
-    async def _ask(self, item: tuple[str, JudgeRequest]) -> tuple[str, float, float, str | None]:
-        key, request = item
-
-        def parse(content: bytes) -> tuple[float, float]:
-            return score_reply(content, self._coverage, self._scale)
-
-        try:
-            score, coverage = await self._service.post("/chat/completions", self.body(request), parse)
-        except (RequestFailed, RequestRefused, BadResult) as error:
-            return key, math.nan, math.nan, str(error)
+    def read(self, content: bytes) -> Reply:
+        score, coverage = score_reply(content, self._coverage, self._scale)
         if math.isnan(score):
-            return key, score, coverage, f"valid numbers have probability {coverage:.3f}, below {self._coverage:g}"
-        self._cache.put(key, score, coverage)
-        return key, score, coverage, None
-
-    def _key(self, body: Mapping[str, object]) -> str:
-        return cache_key(self._model, f"{PROMPT_VERSION}:{self._scale.name}:{self._coverage}", body)
+            return Reply(score, coverage, f"valid numbers have probability {coverage:.3f}, below {self._coverage:g}")
+        return Reply(score, coverage)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from inoc.values import Scalar
 
 SHIPPED: Final[Mapping[str, str]] = {
     "logprob": "inoc.judge.logprob:logprob_judge",
+    "chat": "inoc.judge.chat:chat_judge",
     "coherence": "inoc.judge.logprob:coherence_judge",
     "alignment": "inoc.judge.logprob:alignment_judge",
     "language": "inoc.judge.language:language_judge",

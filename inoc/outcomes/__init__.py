@@ -2,10 +2,11 @@
 
 from inoc.outcomes.continuation import durability
 from inoc.outcomes.effects import control_warnings, cross_suppression, gap, levels, suppression
-from inoc.outcomes.emergent import misalignment
 from inoc.outcomes.performance_table import performance, performance_of
 from inoc.outcomes.predict_stores import predict
 from inoc.outcomes.prediction import predict_of
+from inoc.outcomes.probes import leaks
+from inoc.outcomes.rate_table import rates
 from inoc.outcomes.recommendation import recommend
 from inoc.outcomes.results_table import pooled, read_rows, rows_csv
 from inoc.outcomes.tidy import rows, rows_of
@@ -15,13 +16,14 @@ __all__ = [
     "cross_suppression",
     "durability",
     "gap",
+    "leaks",
     "levels",
-    "misalignment",
     "performance",
     "performance_of",
     "pooled",
     "predict",
     "predict_of",
+    "rates",
     "read_rows",
     "recommend",
     "rows",

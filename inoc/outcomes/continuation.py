@@ -15,11 +15,11 @@ from jaxtyping import Float64
 
 from inoc.errors import IncompleteStore
 from inoc.heuristics.maths.pointwise import mean_of_finite
-from inoc.intervals import Interval, mean_z, paired_t
+from inoc.intervals import Interval, mean_level, paired_t
 from inoc.outcomes.final import FinalScores, check_judges, final_scores, run_scores
 from inoc.store.store import Store
 
-Scores = Float64[np.ndarray, "trait instruction"]
+Scores = Float64[np.ndarray, "trait question"]
 QUANTITIES: Mapping[str, str] = {
     "score": "score without any prompt (the leak)",
     "gate": "score under the prompt of the first training (the gate)",
@@ -147,9 +147,9 @@ def at_last(table: xr.Dataset, name: str) -> Float64[np.ndarray, "run trait"]:
 
 def _cell(point: _Point, first: _Point, reference: Scores, trait: int, is_control: bool) -> dict[str, Interval]:
     """The quantities of one run, step and trait."""
-    found = {"score": mean_z(point.leak[trait]), "returned": paired_t(point.leak[trait], first.leak[trait])}
+    found = {"score": mean_level(point.leak[trait]), "returned": paired_t(point.leak[trait], first.leak[trait])}
     if point.gate is not None:
-        found["gate"] = mean_z(point.gate[trait])
+        found["gate"] = mean_level(point.gate[trait])
     if not is_control:
         found["remaining"] = paired_t(reference[trait], point.leak[trait])
     return found
@@ -166,8 +166,8 @@ def _chain(name: str, start: Mapping[str, str]) -> list[str]:
 def _points(scores: xr.Dataset, final: FinalScores, chain: Sequence[str], place: Mapping[str, int]) -> list[_Point]:
     """Every stored step along a chain of runs; the first is the end of the first training."""
 
-    def condition(name: str) -> Float64[np.ndarray, "run step trait instruction"]:
-        cells = scores["score"].sel(condition=name).transpose("run", "step", "trait", "instruction")
+    def condition(name: str) -> Float64[np.ndarray, "run step trait question"]:
+        cells = scores["score"].sel(condition=name).transpose("run", "step", "trait", "question")
         return np.asarray(cells.values, dtype=np.float64)
 
     leak = condition("default")

@@ -13,9 +13,9 @@ from jaxtyping import Float64
 
 from inoc.errors import IncompleteStore
 from inoc.heuristics.maths.pointwise import mean_of_finite
-from inoc.intervals import Interval, mean_z, paired_t
+from inoc.intervals import Interval, mean_level, mean_z, paired_t
 from inoc.outcomes.calibration import LEAK, control_lacks
-from inoc.outcomes.final import FinalScores, check_judges, final_scores, run_scores
+from inoc.outcomes.final import FinalScores, all_scores, check_judges, final_scores, run_scores, with_setup
 from inoc.store.store import Store
 from inoc.values import Recipe
 
@@ -23,9 +23,10 @@ from inoc.values import Recipe
 def suppression(
     store: Store, *, recipe: Recipe = "corrected", step: int | None = None, include_flagged: bool = False
 ) -> xr.Dataset:
-    """How much each prompt keeps each trait quiet: control-run score minus run score.
+    """How much less of each trait a run shows than the control: suppression of a leak, loss of what is wanted.
 
-    d_i = control_i - run_i, paired by instruction (both finite).
+    d_i = control_i - run_i, paired by question (both finite). Of a trait whose score is better at the other end
+    (`inverted`), 100 minus the score is taken first: less of the trait is always positive.
 
     Args:
         store: A store with evaluated runs, one of them a control.
@@ -36,7 +37,8 @@ def suppression(
     Returns:
         Dims run, trait: `mean`, `lower`, `upper` (pp, paired t interval), `n` (pairs), `control` (pp, mean
         control score over the same pairs), `judge`. `flags` (run) says why a run is doubtful or left out, ""
-        if neither; a run that is left out keeps its row, with NaN.
+        if neither; a run that is left out keeps its row, with NaN. Coordinates of trait: `role`, `effect` ("loss" of a
+        positive trait, else "suppression") and `inverted`.
 
     Raises:
         IncompleteStore: The store has no evaluated run, or no control run.
@@ -90,17 +92,20 @@ def suppression_of(final: FinalScores, *, recipe: Recipe = "corrected") -> xr.Da
     result = _table(cells, ("run", "trait"), "suppression", (len(trained), len(final.trait)))
     pairs = np.where(np.isfinite(final.score), final.control, np.nan)
     result["control"] = (("run", "trait"), mean_of_finite(pairs)[trained])
-    result["control"].attrs = {"units": "pp", "long_name": "mean control score over the same instructions"}
+    result["control"].attrs = {"units": "pp", "long_name": "mean control score over the same questions"}
     result["judge"] = (("run", "trait"), final.judge[trained])
     result["flags"] = ("run", [final.flag[i] for i in trained])
-    return result.assign_coords(
-        run=("run", [final.run[i] for i in trained]),
-        trait=("trait", list(final.trait)),
-        run_prompt=("run", [final.prompt[i] for i in trained]),
-        prefix_type=("run", [final.prefix_type[i] for i in trained]),
-        seed=("run", final.seed[trained]),
-        step=("run", final.step[trained]),
-    ).assign_attrs(recipe=recipe, left_out=list(final.left_out))
+    return (
+        result.assign_coords(
+            run=("run", [final.run[i] for i in trained]),
+            run_prompt=("run", [final.prompt[i] for i in trained]),
+            prefix_type=("run", [final.prefix_type[i] for i in trained]),
+            seed=("run", final.seed[trained]),
+            step=("run", final.step[trained]),
+        )
+        .assign_coords(_about_traits(final))
+        .assign_attrs(recipe=recipe, left_out=list(final.left_out))
+    )
 
 
 def cross_suppression(
@@ -180,37 +185,50 @@ def gap_of(final: FinalScores, *, recipe: Recipe = "corrected") -> xr.Dataset:
     paired = {prompt for prompt, *_ in pairs}
     alone = dict.fromkeys(prompt for prompt in final.prompt if prompt and prompt not in paired)
     left_out = [*final.left_out, *(f"{prompt}: only one of fixed and mix was trained" for prompt in alone)]
-    return result.assign_coords(
-        prompt=("prompt", [prompt for prompt, *_ in pairs]),
-        trait=("trait", list(final.trait)),
-        seed=("prompt", [seed for _, seed, _, _ in pairs]),
-        fixed_run=("prompt", [final.run[f] for _, _, f, _ in pairs]),
-        mix_run=("prompt", [final.run[m] for _, _, _, m in pairs]),
-    ).assign_attrs(recipe=recipe, left_out=left_out)
+    return (
+        result.assign_coords(
+            prompt=("prompt", [prompt for prompt, *_ in pairs]),
+            seed=("prompt", [seed for _, seed, _, _ in pairs]),
+            fixed_run=("prompt", [final.run[f] for _, _, f, _ in pairs]),
+            mix_run=("prompt", [final.run[m] for _, _, _, m in pairs]),
+        )
+        .assign_coords(_about_traits(final))
+        .assign_attrs(recipe=recipe, left_out=left_out)
+    )
 
 
 def levels(store: Store) -> xr.Dataset:
-    """The mean score of every run at every step, condition and trait; nothing is left out or flagged.
+    """The mean of every score of every run at every step and condition, as stored; nothing is left out or flagged.
 
     Args:
         store: A store with evaluated runs.
 
     Returns:
-        Dims run, step, condition, trait: `mean`, `lower`, `upper` (0-100, mean +/- 1.96 sd / sqrt(n), ddof 1),
-        `n` (instructions).
+        Dims run, step, condition, score: `mean`, `lower`, `upper` (0-100, mean +/- 1.96 sd / sqrt(n), ddof 1,
+        Student's t below 30), `n` (questions).
 
     Raises:
         IncompleteStore: The store has no evaluated run.
     """
-    scores = run_scores(store)
-    dims = ("run", "step", "condition", "trait")
-    values = np.asarray(scores["score"].transpose(*dims, "instruction").values, dtype=np.float64)
-    cells = [[mean_z(row)] for row in values.reshape(-1, values.shape[-1])]
+    scores = with_setup(all_scores(store), store.runs)
+    dims = ("run", "step", "condition", "score")
+    values = np.asarray(scores["value"].transpose(*dims, "question").values, dtype=np.float64)
+    cells = [[mean_level(row)] for row in values.reshape(-1, values.shape[-1])]
     table = _table(cells, ("cell", "one"), "score", (len(cells), 1))
     return xr.Dataset(
         {name: (dims, table[name].values.reshape(values.shape[:-1]), table[name].attrs) for name in table},
         coords={name: scores[name] for name in (*dims, "run_prompt", "prefix_type", "seed") if name in scores},
     )
+
+
+def _about_traits(final: FinalScores) -> dict[str, tuple[str, list[str] | list[bool]]]:
+    """The coordinates of the traits."""
+    return {
+        "trait": ("trait", list(final.trait)),
+        "role": ("trait", list(final.role)),
+        "effect": ("trait", list(final.effect)),
+        "inverted": ("trait", list(final.inverted)),
+    }
 
 
 def _gap(final: FinalScores, fixed: int, mix: int, trait: int, recipe: Recipe) -> Interval:
@@ -227,5 +245,5 @@ def _table(cells: Sequence[Sequence[Interval]], dims: tuple[str, str], name: str
     for i, part in enumerate(("mean", "lower", "upper")):
         bound = "" if part == "mean" else f", {part} end of the 95 % interval"
         result[part] = (dims, numbers[..., i], {"units": "pp", "long_name": f"{name}{bound}"})
-    result["n"] = (dims, numbers[..., 3].astype(np.int64), {"units": "1", "long_name": "instructions used"})
+    result["n"] = (dims, numbers[..., 3].astype(np.int64), {"units": "1", "long_name": "questions used"})
     return result

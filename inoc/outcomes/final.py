@@ -16,8 +16,8 @@ from inoc.store.runs import RunInfo
 from inoc.store.store import Store
 from inoc.values import Recipe
 
-RunScores = Float64[np.ndarray, "trait instruction"]
-AllScores = Float64[np.ndarray, "run trait instruction"]
+RunScores = Float64[np.ndarray, "trait question"]
+AllScores = Float64[np.ndarray, "run trait question"]
 RunNumbers = Int64[np.ndarray, " run"]
 LATE = 0.99
 """Stored steps of at least this share of the last one count as one late step."""
@@ -28,27 +28,42 @@ NOT_SHARED = ("checkpoints", "start", "trained_with")
 
 
 def run_scores(store: Store) -> xr.Dataset:
-    """The scores of all runs of the store, `with_setup`; IncompleteStore where there are none."""
+    """How much of each trait every run shows, `with_setup`; IncompleteStore where there are none.
+
+    Returns:
+        `score` (run, step, condition, trait, question), 0-100: the stored score, or 100 minus it where a high score
+        means that little of the trait is there (`inverted`), so that more is always more of the trait.
+    """
+    scores, no_trait = all_scores(store), {score.name for score in store.measured if not score.role}
+    traits = scores.isel(score=[i for i, name in enumerate(scores["score"].values) if name not in no_trait])
+    shown = traits.rename(score="trait").rename(value="score")
+    shown["score"] = shown["score"].where(~shown["inverted"], 100.0 - shown["score"])
+    return with_setup(shown, store.runs)
+
+
+def all_scores(store: Store) -> xr.Dataset:
+    """Every score of every run as it is stored: `value` (run, step, condition, score, question).
+
+    Raises:
+        IncompleteStore: The store has no evaluated run.
+    """
     scores = store.scores
     if scores is None or scores.sizes.get("run", 0) == 0:
         raise IncompleteStore(
             f"the store {store.path.name} has no evaluated runs. Fix: make them with `inoc train` and "
             "`inoc evaluate`, or read them from a file with `inoc import --scores`."
         )
-    return with_setup(scores, store.runs)
+    return scores
 
 
 def with_setup(scores: xr.Dataset, runs: Mapping[str, RunInfo]) -> xr.Dataset:
-    """Scores with what a run must share with its control: coordinates `setup` and `continues` on run.
-
-    Evaluations of a leak grid, which are not runs of their own, are dropped.
-    """
+    """Scores with what a run must share with its control: coordinates `setup` and `continues` on run."""
     about = [runs[str(name)] for name in scores["run"].values]
     shared = [{k: v for k, v in run.settings.items() if k not in NOT_SHARED} for run in about]
     return scores.assign_coords(
         setup=("run", [canonical_json(settings) for settings in shared]),
         continues=("run", [run.start or "" for run in about]),
-    ).isel(run=[i for i, run in enumerate(about) if run.leak_of is None])
+    )
 
 
 @dataclass(frozen=True)
@@ -63,6 +78,8 @@ class FinalScores:
         control: Scores of the control run of the same seed, else the mean of all controls; only controls
             trained with the same settings count.
         judge: Identity of the judge.
+        role: Of every trait: "positive", "negative", or "" where unknown.
+        inverted: Whether the stored score of a trait is 100 minus `score`.
     """
 
     run: tuple[str, ...]
@@ -75,6 +92,13 @@ class FinalScores:
     score: AllScores
     control: AllScores
     judge: Shaped[np.ndarray, "run trait"]
+    role: tuple[str, ...]
+    inverted: tuple[bool, ...]
+
+    @property
+    def effect(self) -> tuple[str, ...]:
+        """What control minus run is called: loss of a wanted trait, suppression of any other."""
+        return tuple("loss" if role == "positive" else "suppression" for role in self.role)
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -93,6 +117,26 @@ def nominal_step(steps: Sequence[int]) -> int:
     return min(step for step in steps if step >= LATE * max(steps))
 
 
+def final_step(scores: xr.Dataset) -> tuple[list[int], list[str]]:
+    """The final step of every run, -1 for none, and a sentence for each run without; `scores` as of `all_scores`, with
+    `continues`. Runs that continue another have none."""
+    values = np.asarray(scores["value"].transpose("run", "step", ...).values, dtype=np.float64)
+    done = np.asarray(np.isfinite(values).any(axis=(2, 3, 4)))
+    stored, nominal = scores["step"].values, _integers(scores, "nominal_step")
+    names, continues = _words(scores, "run"), _words(scores, "continues")
+    steps, left_out = [-1] * len(names), list[str]()
+    for i, name in enumerate(names):
+        own = [int(step) for step in stored[done[i]]]
+        wanted = int(nominal[i]) if nominal[i] > 0 else nominal_step(own) if own else -1
+        if continues[i]:
+            left_out.append(f"{name}: continued from {continues[i]}: see durability")
+        elif wanted not in own:
+            left_out.append(f"{name}: not evaluated at step {wanted} (stored: {_listed(own)})")
+        else:
+            steps[i] = wanted
+    return steps, left_out
+
+
 def final_scores(
     scores: xr.Dataset, *, recipe: Recipe = "corrected", step: int | None = None, include_flagged: bool = False
 ) -> FinalScores:
@@ -101,7 +145,7 @@ def final_scores(
     `corrected`: the nominal step, from the store or else `nominal_step` of the control. A run whose last stored step
     differs by more than 8 pp from the nominal one, for any trait, is flagged and its scores are NaN unless
     `include_flagged`. `published`: the largest stored step, no flag. `step`: this step for all runs, no flag. `scores`:
-    variables `score` (run, step, condition, trait, instruction) and `judge` (run, trait), coordinates `run_prompt` (""
+    variables `score` (run, step, condition, trait, question) and `judge` (run, trait), coordinates `run_prompt` (""
     = control), `prefix_type`, `seed`, `nominal_step` on run, and where known `setup` (training settings that a run and
     its control share) and `continues` (the run it started from: such a run is not a control, and is left out).
     """
@@ -109,7 +153,7 @@ def final_scores(
         raise IncompleteStore(
             "no run was evaluated without its prompt (condition `default`). Fix: run `inoc evaluate`."
         )
-    score = scores["score"].sel(condition="default").transpose("run", "step", "trait", "instruction")
+    score = scores["score"].sel(condition="default").transpose("run", "step", "trait", "question")
     values = np.asarray(score.values, dtype=np.float64)
     steps = [int(s) for s in score["step"].values]
     runs, prompts = _words(scores, "run"), _words(scores, "run_prompt")
@@ -155,7 +199,8 @@ def final_scores(
     judges = np.asarray(scores["judge"].transpose("run", "trait").values).astype(str)
     return FinalScores(
         tuple(runs), tuple(prompts), tuple(_words(scores, "prefix_type")), seeds, tuple(traits), step=chosen,
-        flag=tuple(flags), score=final, control=control, judge=judges,
+        flag=tuple(flags), score=final, control=control, judge=judges, role=tuple(_words(scores, "role", "trait")),
+        inverted=tuple(word == "True" for word in _words(scores, "inverted", "trait")),
     )  # fmt: skip
 
 
@@ -210,10 +255,10 @@ def _integers(scores: xr.Dataset, name: str) -> RunNumbers:
     return np.where(np.isfinite(values), values, -1).astype(np.int64)
 
 
-def _words(scores: xr.Dataset, name: str) -> list[str]:
-    """A coordinate of the runs in words; absent becomes ""."""
+def _words(scores: xr.Dataset, name: str, dim: str = "run") -> list[str]:
+    """A coordinate of the runs (or traits) in words; absent becomes ""."""
     if name not in scores.variables:
-        return [""] * scores.sizes["run"]
+        return [""] * scores.sizes[dim]
     return [str(value) for value in scores[name].values]
 
 

@@ -22,8 +22,8 @@ LABELS = {"experiment": "", "prompt": "prompt_key", "family": "prompt_family", "
 """Columns that say what a row is, and the other name each may have."""
 OUTCOMES = {"suppression": "", "control": "no_inoc_score", "cross": "", "gap": "", "cross_control": ""}
 """Columns of what training did (pp), and the other name each may have."""
-OTHERS = ("on_target", "trait_family", "judge", "prompt_text", "prompt_group", "trait_role", "inoc_score", "n_eval",
-          "suppression_ci_lo", "suppression_ci_hi")  # fmt: skip
+OTHERS = ("on_target", "effect", "trait_family", "judge", "prompt_text", "prompt_group", "trait_role", "inoc_score",
+          "n_eval", "suppression_ci_lo", "suppression_ci_hi")  # fmt: skip
 """Columns that are not heuristics."""
 HEURISTICS: Mapping[str, tuple[str, str]] = {
     "ph": ("ph_combined", "ph_mix_all"),
@@ -122,7 +122,7 @@ def rows_csv(table: xr.Dataset) -> str:
         Text in UTF-8 with one header line; a missing number is an empty cell.
     """
     heuristics = [str(name) for name in table["heuristic"].values]
-    labels = [*LABELS, "on_target"]
+    labels = [*LABELS, *(name for name in ("effect", "on_target") if name in table.coords)]
     names = [name for name in OUTCOMES if name in table]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -193,6 +193,7 @@ def _tidy(path: Path, columns: Sequence[str], rows: Sequence[_Row]) -> xr.Datase
         },
         coords={
             **{name: ("row", np.array(values, dtype=object)) for name, values in labels.items()},
+            "effect": ("row", np.array([_effect(row) for row in rows], dtype=object)),
             "on_target": ("row", np.array(list(_on_target(columns, rows, labels)), dtype=bool)),
             "heuristic": np.array(list(heuristics), dtype=object),
         },
@@ -276,6 +277,12 @@ def _add_others(outcomes: dict[str, Float64[np.ndarray, " row"]], cells: Sequenc
         outcomes["gap"] = np.array(
             [at("suppression", (e, p, "fixed", t)) - at("suppression", (e, p, "mix", t)) for e, p, _, t in cells]
         )
+
+
+def _effect(row: _Row) -> str:
+    """What the suppression of a row is called: loss where its trait is wanted."""
+    wanted = row.cells.get("trait_role", "") == "positive"
+    return row.cells.get("effect") or ("loss" if wanted else "suppression")
 
 
 def _on_target(columns: Sequence[str], rows: Sequence[_Row], labels: Mapping[str, Sequence[str]]) -> Iterator[bool]:

@@ -16,7 +16,7 @@ from inoc.heuristics.maths.prompt_level import elicitation
 from inoc.names import unknown
 from inoc.outcomes.effects import cross_of, gap_of, suppression_of
 from inoc.outcomes.final import final_scores, other_judges, run_scores
-from inoc.store.schema import TraitInfo
+from inoc.store.schema import ScoreInfo
 from inoc.store.store import Store
 from inoc.values import Recipe
 
@@ -51,7 +51,8 @@ def rows(
 
     Returns:
         Dim row, with coordinates `experiment`, `prompt`, `family`, `trait`, `prefix_type`, `on_target` (the prompt's
-        family is the row's trait, or neutral): `suppression`, `cross`, `gap` (pp, mean over seeds), `control`,
+        family is the row's trait, or neutral), `effect` ("loss" of what is wanted, else "suppression"):
+        `suppression`, `cross`, `gap` (pp, mean over seeds), `control`,
         `cross_control` (pp, mean control score), `heuristic_value` (heuristic, row), NaN where missing.
 
     Raises:
@@ -167,7 +168,7 @@ def rows_of(
     heuristics: xr.Dataset,
     experiment: str,
     families: Mapping[str, str],
-    traits: Sequence[TraitInfo],
+    traits: Sequence[ScoreInfo],
     *,
     recipe: Recipe = "corrected",
 ) -> xr.Dataset:
@@ -214,11 +215,12 @@ def candidate_rows(
     heuristics: xr.Dataset,
     experiment: str,
     families: Mapping[str, str],
-    traits: Sequence[TraitInfo],
+    traits: Sequence[ScoreInfo],
 ) -> xr.Dataset:
     """Rows without outcome at (prompt, prefix type, trait) cells: labels and heuristics."""
     names, matrix = heuristic_columns(heuristics, cells)
-    asked = {trait.name: trait.family for trait in traits}
+    about = [trait.family for trait in traits], [trait.role for trait in traits]
+    asked, roles = ({trait.name: value for trait, value in zip(traits, column, strict=True)} for column in about)
     family = [families.get(prompt, "") for prompt, _, _ in cells]
     labels: dict[str, list[str]] = {
         "experiment": [experiment] * len(cells),
@@ -226,6 +228,7 @@ def candidate_rows(
         "family": family,
         "trait": [trait for _, _, trait in cells],
         "prefix_type": [kind for _, kind, _ in cells],
+        "effect": ["loss" if roles.get(trait) == "positive" else "suppression" for _, _, trait in cells],
     }
     on_target = [f in ("neutral", asked.get(t, t)) for f, (_, _, t) in zip(family, cells, strict=True)]
     return xr.Dataset(

@@ -13,9 +13,6 @@ from inoc.plan.study import Study
 from inoc.plan.texts import Question, Texts, make_texts, sample_requests
 from inoc.store.runs import RunPlan
 
-LEAK = "leak"
-"""Leak-grid evaluations are stored as a run of their own, named `<run>+leak`; its conditions are prompt keys."""
-
 
 class Cell(NamedTuple):
     """One evaluation: the checkpoint of an update asked under one condition.
@@ -35,11 +32,11 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The evaluations of one stored run: those of a fine-tuning, or its leak grid.
+    """The evaluations of a fine-tuning.
 
     Attributes:
         stored: Labels and settings as the store keeps them, without the backend that trains the run.
-        cells: Every (step, condition), step by step.
+        cells: Every (step, condition), step by step; the probes at the last step only.
     """
 
     stored: RunPlan
@@ -52,13 +49,11 @@ class Evaluated:
 
     def trained_with(self, trainer: Mapping[str, object]) -> RunPlan:
         """The same labels and settings, for a run that this backend trains."""
-        if self.stored.leak_of is not None:
-            return self.stored
         return replace(self.stored, settings={**self.stored.settings, "trained_with": dict(trainer)})
 
 
-def plan_evaluation(study: Study, run: Run, updates: int) -> tuple[Evaluated, ...]:
-    """The evaluations of a run, and of its leak grid where the experiment has one.
+def plan_evaluation(study: Study, run: Run, updates: int) -> Evaluated:
+    """The evaluations of a run.
 
     Args:
         study: What to compile.
@@ -66,61 +61,54 @@ def plan_evaluation(study: Study, run: Run, updates: int) -> tuple[Evaluated, ..
         updates: How many updates it has.
 
     Returns:
-        The run's own evaluations, then those of its leak grid.
+        Its labels as the store keeps them, and every step and condition.
 
     Raises:
-        BadInput: Something is wrong with the instructions, the steps asked for, the pools or the judges.
+        BadInput: Something is wrong with the questions, the steps asked for, the pools or the judges.
     """
     source, evaluation = _prefixed(study, run), study.evaluation
-    pool = study.pools([source.prompt])[source.prompt] if source.prefix_type == "mix" else ()
+    pool = study.pools([source.prompt], source.rephrasings)[source.prompt] if source.prefix_type == "mix" else ()
     settings = {**run.settings.model_dump(mode="json"), "data": run.data, "start": run.start}
-    planned = [
-        RunPlan(
-            run.name,
-            prompt=run.prompt,
-            prefix_type=run.prefix_type,
-            seed=run.seed,
-            nominal_step=updates,
-            settings=settings,
-            sampling=study.sampling_settings,
-            traits=study.judges.traits,
-            instructions=study.instruction_labels,
-            steps=_steps(study, run, updates),
-            conditions=evaluation.conditions,
-            judges=study.judges.identities(),
-            generations=True,
-        )
-    ]
-    if evaluation.leak_grid:
-        leak: dict[str, object] = {"leak_of": run.name}
-        grid = study.prompts(evaluation.leak_grid)
-        name = f"{run.name}+{LEAK}"
-        planned.append(replace(planned[0], name=name, steps=(updates,), conditions=grid, settings=leak))
-    return tuple(Evaluated(stored, _cells(study, stored, source, pool)) for stored in planned)
-
-
-def _cells(study: Study, stored: RunPlan, source: Run, pool: Sequence[str]) -> tuple[Cell, ...]:
-    leaks = stored.leak_of is not None
-    asked = {
-        condition: _texts(study, condition, _prefixes(study, source, condition, pool, leaks))
-        for condition in stored.conditions
-    }
-    return tuple(
-        Cell(step, condition, _kept(texts, stored.name, step), content_hash(texts.hash, step, dict(stored.judges)))
+    if run.rephrasings:
+        settings["rephrasings"] = run.rephrasings
+    probes = tuple(evaluation.probe_keys())
+    stored = RunPlan(
+        run.name,
+        prompt=run.prompt,
+        prefix_type=run.prefix_type,
+        seed=run.seed,
+        nominal_step=updates,
+        settings=settings,
+        sampling=study.sampling_settings,
+        traits=study.judges.scores,
+        instructions=[label for label, _ in study.answers],
+        questions=[question.label for _, question in study.answers],
+        files=[question.file for _, question in study.answers],
+        steps=_steps(study, run, updates),
+        conditions=(*evaluation.conditions, *probes),
+        at_last=probes,
+        judges=study.judges.identities(),
+        generations=True,
+    )
+    asked = {c: _texts(study, c, _prefixes(study, source, c, pool)) for c in stored.conditions}
+    cells = [
+        Cell(step, condition, _kept(texts, run.name, step), content_hash(texts.hash, step, dict(stored.judges)))
         for step in stored.steps
         for condition, texts in asked.items()
-    )
+        if condition not in probes or step == updates
+    ]
+    return Evaluated(stored, tuple(cells))
 
 
-def texts_of_step(evaluated: Sequence[Evaluated], step: int) -> tuple[Texts, ...]:
-    """Everything the checkpoint of an update is asked, the leak grid included."""
-    return tuple(cell.texts for entry in evaluated for cell in entry.cells if cell.step == step)
+def texts_of_step(evaluated: Evaluated, step: int) -> tuple[Texts, ...]:
+    """Everything the checkpoint of an update is asked."""
+    return tuple(cell.texts for cell in evaluated.cells if cell.step == step)
 
 
-def checkpoint_questions(study: Study, evaluated: Sequence[Evaluated]) -> tuple[CheckpointQuestions, ...]:
+def checkpoint_questions(study: Study, evaluated: Evaluated) -> tuple[CheckpointQuestions, ...]:
     """The questions for a backend that asks them where it trains; those of the base model are not among them."""
     sampling = study.evaluation_sampling
-    steps = dict.fromkeys(cell.step for entry in evaluated for cell in entry.cells if cell.step > 0)
+    steps = dict.fromkeys(cell.step for cell in evaluated.cells if cell.step > 0)
     return tuple(
         CheckpointQuestions(
             step, sample_requests(study.chat, study.backend.context_length, texts_of_step(evaluated, step)), sampling
@@ -157,26 +145,27 @@ def _prefixed(study: Study, run: Run) -> Run:
     return run
 
 
-def _prefixes(study: Study, source: Run, condition: str, pool: Sequence[str], leak: bool) -> list[str | None]:
-    """The prefix of every instruction under a condition."""
-    n, experiment = len(study.instructions), study.experiment
-    if leak:
-        return [experiment.prompt(condition).text] * n
+def _prefixes(study: Study, source: Run, condition: str, pool: Sequence[str]) -> list[str | None]:
+    """The prefix of every answer under a condition."""
+    n, experiment = len(study.answers), study.experiment
+    if condition not in ("default", "training"):
+        return [experiment.probe(condition)] * n
     if condition == "default" or source.prefix_type == "none":
         return [None] * n
     if source.prefix_type == "fixed":
         return [experiment.prompt(source.prompt).text] * n
-    keys = [f"evaluation/{label}" for label in study.instruction_labels]
+    keys = [f"evaluation/{label}" for label, _ in study.answers]
     return [pool[rephrasing_index(experiment.seed, source.prompt, key, len(pool))] for key in keys]
 
 
 def _texts(study: Study, condition: str, prefixes: Sequence[str | None]) -> Texts:
-    """The questions of a condition, the same at every step."""
-    questions = [
-        Question(f"{condition}/{i}", instruction, prefix)
-        for i, (instruction, prefix) in enumerate(zip(study.instructions, prefixes, strict=True))
+    """The questions of a condition, the same at every step. The id of a first sample is that of its question alone."""
+    places = [(i, k) for i, question in enumerate(study.questions) for k in range(question.samples)]
+    asked = [
+        Question(f"{condition}/{i}/{k}" if k else f"{condition}/{i}", study.questions[i].text, prefix)
+        for (i, k), prefix in zip(places, prefixes, strict=True)
     ]
-    return make_texts(study, questions, study.evaluation_sampling, f"{condition}.jsonl")
+    return make_texts(study, asked, study.evaluation_sampling, f"{condition}.jsonl")
 
 
 def _kept(texts: Texts, name: str, step: int) -> Texts:

@@ -1,10 +1,19 @@
-"""Which judge scores which trait, as the experiment names them."""
+"""Which judge gives which score, as the experiment says."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from inoc.errors import BadInput
-from inoc.experiment import Experiment, LanguageJudge, LexicalJudge, LogprobJudge, MisalignmentJudge, PluginJudge
+from inoc.experiment import (
+    ChatJudge,
+    Experiment,
+    LanguageJudge,
+    LexicalJudge,
+    LogprobJudge,
+    MisalignmentJudge,
+    PluginJudge,
+)
 from inoc.experiment import Judge as Entry
 from inoc.judge import Judge, open_judge
 from inoc.values import Scalar
@@ -12,27 +21,28 @@ from inoc.values import Scalar
 
 @dataclass(frozen=True)
 class Judges:
-    """The judge of every trait, in the experiment's order (positive, negative)."""
+    """The judge of every score that has one, in the experiment's order; rates follow from these."""
 
-    by_trait: Mapping[str, Judge]
+    by_score: Mapping[str, Judge]
 
     @property
-    def traits(self) -> tuple[str, ...]:
-        """The names of the traits."""
-        return tuple(self.by_trait)
+    def scores(self) -> tuple[str, ...]:
+        """The names of the judged scores."""
+        return tuple(self.by_score)
 
     def identities(self) -> dict[str, str]:
-        """What the scores of each trait depend on; scores of different identities are never mixed."""
-        return {trait: judge.identity for trait, judge in self.by_trait.items()}
+        """What the values of each score depend on; values of different identities are never mixed."""
+        return {name: judge.identity for name, judge in self.by_score.items()}
 
 
 def open_judges(experiment: Experiment) -> Judges:
-    """The judges of both traits; nothing is sent. BadInput where a trait names no judge."""
+    """The judges of all scores; nothing is sent. BadInput where a score has neither a judge nor a rate."""
     judges: dict[str, Judge] = {}
-    for role, trait in (("positive", experiment.traits.positive), ("negative", experiment.traits.negative)):
-        if trait.judge is None:
-            raise BadInput(f"trait {trait.name} has no judge. Fix: set traits.{role}.judge to an entry of `judges`.")
-        judges[trait.name] = _open(trait.name, experiment.judges[trait.judge])
+    for name, score in experiment.scores.items():
+        if score.judge is not None:
+            judges[name] = _open(name, score.judge)
+        elif score.rate is None:
+            raise BadInput(f"the score {name} has no judge. Fix: give scores.{name} a `judge` or a `rate`.")
     return Judges(judges)
 
 
@@ -41,6 +51,12 @@ def _open(trait: str, entry: Entry) -> Judge:
         case LogprobJudge():
             options = _service(entry) | {"scale": entry.scale, "question": entry.question}
             return open_judge("logprob", trait, options)
+        case ChatJudge():
+            labels = None if entry.labels is None else json.dumps(dict(entry.labels))
+            more = {"labels": labels, "max_tokens": entry.max_tokens, "temperature": entry.temperature}
+            return open_judge(
+                "chat", trait, _service(entry) | more | {"scale": entry.scale, "question": entry.question}
+            )
         case MisalignmentJudge():
             return open_judge(entry.aspect, trait, _service(entry))
         case LanguageJudge():
@@ -54,7 +70,7 @@ def _open(trait: str, entry: Entry) -> Judge:
             return open_judge("lexical", trait, {"words": " ".join(entry.words)})
 
 
-def _service(entry: LogprobJudge | MisalignmentJudge) -> dict[str, Scalar]:
+def _service(entry: LogprobJudge | ChatJudge | MisalignmentJudge) -> dict[str, Scalar]:
     return {
         "model": entry.model,
         "url": entry.base_url,

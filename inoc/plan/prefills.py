@@ -34,7 +34,7 @@ def prefills_of(study: Study) -> Prefills:
 
 def prefill_steps(study: Study, run: Run, updates: int) -> tuple[int, ...]:
     """The checkpoints of a run that are measured: those that are evaluated."""
-    return tuple(plan_evaluation(study, run, updates)[0].stored.steps)
+    return tuple(plan_evaluation(study, run, updates).stored.steps)
 
 
 def donor_questions(study: Study, run: str, step: int | None) -> Texts:

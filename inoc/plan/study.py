@@ -4,14 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from inoc.backends.protocols import Backend
 from inoc.chat import Chat
 from inoc.errors import BadInput
-from inoc.experiment import Evaluation, Experiment, Run, read_instructions, read_pools, subset
+from inoc.experiment import Evaluation, Experiment, Run, read_pools, read_questions
 from inoc.names import unknown
 from inoc.plan.judges import Judges, open_judges
 from inoc.values import Recipe, Sampling, Scalar
+
+
+class AskedQuestion(NamedTuple):
+    """A held-out question: the name of its file, its text, its label in the store, and how often it is asked."""
+
+    file: str
+    text: str
+    label: str
+    samples: int
 
 
 @dataclass(frozen=True)
@@ -65,27 +75,33 @@ class Study:
         return {name: getattr(evaluation, name) for name in ("temperature", "top_p", "max_tokens", "seed")}
 
     @cached_property
-    def instructions(self) -> tuple[str, ...]:
-        """The held-out instructions, `evaluation.n` of each file, file by file."""
-        evaluation = self.evaluation
-        texts: list[str] = []
-        for path in evaluation.instructions.values():
-            found = tuple(dict.fromkeys(read_instructions(self.experiment.resolve(path))))
-            if len(found) < evaluation.n:
-                raise BadInput(
-                    f"{path} has {len(found)} distinct instructions, fewer than evaluation.n = {evaluation.n}. "
-                    "Fix: add instructions or lower evaluation.n."
-                )
-            texts += subset(found, evaluation.n, evaluation.seed)
-        return tuple(texts)
+    def questions(self) -> tuple[AskedQuestion, ...]:
+        """The held-out questions, `n` of each file, file by file."""
+        evaluation, found = self.evaluation, list[AskedQuestion]()
+        for name, file in evaluation.questions.items():
+            texts = read_questions(self.experiment.resolve(file.path), file.n, evaluation.seed)
+            several = len(evaluation.questions) > 1
+            found += [AskedQuestion(name, t, f"{name}: {t}" if several else t, file.samples) for t in texts]
+        return tuple(found)
 
-    @cached_property
+    @property
+    def instructions(self) -> tuple[str, ...]:
+        """The texts of the questions, each once."""
+        return tuple(question.text for question in self.questions)
+
+    @property
     def instruction_labels(self) -> tuple[str, ...]:
-        """The instructions as the store names them: after the file's name where there are several files."""
-        names, n = list(self.evaluation.instructions), self.evaluation.n
-        if len(names) < 2:
-            return self.instructions
-        return tuple(f"{names[i // n]}: {text}" for i, text in enumerate(self.instructions))
+        """The questions as the store names them: after the file's name where there are several files."""
+        return tuple(question.label for question in self.questions)
+
+    @property
+    def answers(self) -> tuple[tuple[str, AskedQuestion], ...]:
+        """Every answer of an evaluation: its label, the question's or `<question> #<sample>`, and the question."""
+        return tuple(
+            (question.label if question.samples == 1 else f"{question.label} #{k + 1}", question)
+            for question in self.questions
+            for k in range(question.samples)
+        )
 
     def prompts(self, names: Sequence[str] = ()) -> tuple[str, ...]:
         """The keys of the prompts named by key or by group; all where `names` is empty.
@@ -112,8 +128,8 @@ class Study:
                 raise BadInput(unknown("run", name, [run.name for run in runs]))
         return tuple(run for run in runs if not names or run.name in names)
 
-    def pools(self, keys: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        """The rephrasing pools of these prompts.
+    def pools(self, keys: Sequence[str], style: Literal["close"] | None = None) -> dict[str, tuple[str, ...]]:
+        """The rephrasing pools of these prompts: those of the study, or the close ones.
 
         Raises:
             BadInput: With a sentence for every pool that is missing or too small.
@@ -125,7 +141,10 @@ class Study:
             raise BadInput(
                 "prefix type mix needs rephrasings. Fix: name a folder of pools in `rephrasings` of the experiment."
             )
-        pools, wrong = read_pools(self.experiment.resolve(settings.path), keys, settings.size)
+        folder = settings.close if style == "close" else settings.path
+        if folder is None:
+            raise BadInput("a run takes close rewordings. Fix: name their folder in `rephrasings.close`.")
+        pools, wrong = read_pools(self.experiment.resolve(folder), keys, settings.size)
         if wrong:
             raise BadInput("\n  ".join([*wrong, "Fix: run `inoc rephrase`, or lower rephrasings.size."]))
         return pools

@@ -29,7 +29,7 @@ class TrainingPlan:
 
     run: Run
     job: TrainingJob
-    evaluated: tuple[Evaluated, ...]
+    evaluated: Evaluated
     rephrasings: Mapping[str, str]
     folder: Path
     start_folder: Path | None
@@ -152,7 +152,7 @@ def _rephrasings(study: Study, run: Run, examples: Sequence[Example]) -> dict[st
         scored = experiment.completion_sets.train
         rows = _read(study, experiment.completion_path("train"))
         sample = [example.id for example in subset(rows, scored.limit, scored.seed)]
-    pool = study.pools([run.prompt])[run.prompt]
+    pool = study.pools([run.prompt], run.rephrasings)[run.prompt]
     names = [example.id for example in examples]
     chosen = assign_rephrasings(experiment.seed, run.prompt, names, len(pool), study.recipe, sample)
     return {name: pool[int(index)] for name, index in zip(names, chosen, strict=True)}

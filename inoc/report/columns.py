@@ -65,8 +65,9 @@ def _outcomes(rows: Rows, results: Outcomes) -> Iterable[Column]:
         cells = list(zip(rows.prompts, rows.prefix_types, strict=True))
         for name, estimates, meaning, formula in (
             ("suppression", [by_run.get(cell) for cell in cells],
-             f"how much training with the prompt held {trait} back",
-             "control-run score minus run score, paired by instruction, final step"),
+             f"how much training with the prompt held {trait} back" if results.effects[t] == "suppression"
+             else f"how much {trait}, which is wanted, training with the prompt lost",
+             "control-run score minus run score, paired by question, final step"),
             ("gap", [by_prompt.get((prompt, "")) for prompt, _ in cells],
              f"what the prompt loses for {trait} when it is reworded per example",
              "fixed minus mix suppression"),

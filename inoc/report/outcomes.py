@@ -43,7 +43,9 @@ class Outcomes:
     suppression: list[OutcomeRow]
     gap: list[OutcomeRow]
     control: list[float | None]
-    """Mean score of the control, by trait."""
+    """Mean score of the control, by trait; 100 minus it for a trait whose score is better at the other end."""
+    effects: list[str]
+    """What control minus run is, by trait: "suppression" of a leak, "loss" of what is wanted."""
     left_out: list[str]
     absent: str
 
@@ -61,13 +63,14 @@ def outcomes(store: Store) -> Outcomes:
     except BrokenStore:
         raise
     except (IncompleteStore, BadInput) as error:
-        return Outcomes([], [], [], [], [], str(error))
+        return Outcomes([], [], [], [], [], [], str(error))
     means = suppressed["control"].mean("run").values
     return Outcomes(
         [str(t) for t in suppressed["trait"].values],
         _rows(suppressed, "run", "run_prompt"),
         _rows(gaps, "prompt", "prompt"),
         [_rounded(float(mean)) for mean in means],
+        [str(effect) for effect in suppressed["effect"].values],
         list(dict.fromkeys([*suppressed.attrs["left_out"], *gaps.attrs["left_out"]])),
         "",
     )

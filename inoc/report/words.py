@@ -59,7 +59,7 @@ def summary(
         facts.append(_elicited(elicited, rows, texts))
     for t, trait in enumerate(results.traits):
         if cells := over_seeds(results.suppression, t):
-            facts.append(_suppressed(cells, trait, results.control[t], texts))
+            facts.append(_suppressed(cells, trait, results.effects[t], results.control[t], texts))
     return facts
 
 
@@ -152,20 +152,21 @@ def _interval(low: float | None, high: float | None, places: int) -> str:
 
 
 def _suppressed(
-    cells: Mapping[tuple[str, str], Estimate], trait: str, control: float | None, texts: Mapping[str, str]
+    cells: Mapping[tuple[str, str], Estimate], trait: str, effect: str, control: float | None, texts: Mapping[str, str]
 ) -> Fact:
+    verb = "Lost" if effect == "loss" else "Held back"
     order = sorted(cells, key=lambda cell: -cells[cell].mean)
     quiet = sum(1 for e in cells.values() if e.low is not None and e.low > 0)
     level = f"Trained without a prompt, the model scores {control:.1f}. " if control is not None else ""
     line = (
-        f"{level}{quiet} of {len(order)} prompts and prefix types held {trait} back, the whole interval above 0 "
-        "(suppression in pp)."
+        f"{level}{quiet} of {len(order)} prompts and prefix types left less {trait}, the whole interval above 0 "
+        f"({effect} in pp)."
     )
     items = [
         Item(f"{prompt}, {kind}", texts.get(prompt, ""), signed(e.mean, 1) + _interval(e.low, e.high, 1))
         for (prompt, kind), e in ((cell, cells[cell]) for cell in order)
     ]
-    return Fact(f"Training: {trait}", [line], _ends("Held back most", "Held back least", items))
+    return Fact(f"Training: {trait}", [line], _ends(f"{verb} most", f"{verb} least", items))
 
 
 def missing(store: StoreSummary, table: Table | None, results: Outcomes, no_tokens: str) -> list[Fact]:

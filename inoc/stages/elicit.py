@@ -43,7 +43,7 @@ def elicit(study: Study, prompts: Sequence[str] = (), watcher: Watcher = UNWATCH
             responses = [answer.text for answer in answers]
             scores = judge_responses(study.judges, cell, study.instructions, responses)
             _store(study, writer, key, scores)
-            watcher.step(key or "no prompt", scores.means(study.judges.traits))
+            watcher.step(key or "no prompt", scores.means(study.judges.scores))
     judged = sum(1 for key in waiting if key)
     return JudgedReport(judged, len(keys) - judged)
 
@@ -66,7 +66,7 @@ def _store(study: Study, writer: StoreWriter, key: str, scores: Scores) -> None:
     empty = np.empty((len(scores.score), 0, scores.score.shape[1]))
     writer.put_elicitation(
         prompts=[key] if key else [],
-        traits=study.judges.traits,
+        traits=study.judges.scores,
         instructions=study.instruction_labels,
         score=scores.score[:, None, :] if key else empty,
         coverage=scores.coverage[:, None, :] if key else empty,

@@ -34,9 +34,7 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHE
     """
     records = [trained(study, run.name) for run in study.runs(runs)]
     by_name = {run.name: run for run in study.runs()}
-    plans = [
-        (record, entry) for record in records for entry in plan_evaluation(study, by_name[record.run], record.updates)
-    ]
+    plans = [(record, plan_evaluation(study, by_name[record.run], record.updates)) for record in records]
     store = existing(study)
     refuse(study.store, (line for _, entry in plans for line in run_changes(store, entry)))
     judged = 0
@@ -58,14 +56,15 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHE
                 for cell, texts in zip(waiting, answers, strict=True):
                     name = f"run {entry.name}, step {step}, condition {cell.condition}"
                     responses = [answer.text for answer in texts]
-                    scores = judge_responses(study.judges, name, study.instructions, responses)
+                    asked = [question.instruction for question in cell.texts.questions]
+                    scores = judge_responses(study.judges, name, asked, responses)
                     identities = study.judges.identities()
                     writer.put_scores(
                         entry.name, step, cell.condition, scores.score, scores.coverage, identities, responses
                     )
-                    watcher.step(f"{entry.name} step {step} {cell.condition}", scores.means(study.judges.traits))
+                    watcher.step(f"{entry.name} step {step} {cell.condition}", scores.means(study.judges.scores))
                     if not entry.stored.prompt and step == entry.stored.nominal_step and cell.condition == "default":
-                        _warn_of_control(dict(zip(study.judges.traits, scores.score, strict=True)), watcher)
+                        _warn_of_control(dict(zip(study.judges.scores, scores.score, strict=True)), watcher)
                     judged += 1
     return JudgedReport(judged, cells - judged)
 
@@ -87,7 +86,7 @@ def forecast_evaluation(study: Study, runs: Sequence[str] = ()) -> Forecast:
     updates = {name: record.updates for name, record in records.items() if record is not None}
     new = [run.name for run in chosen if run.name not in updates]
     updates |= {plan.run.name: plan.updates for plan in (plan_training(study, new) if new else ())}
-    plans = [(run, entry) for run in chosen for entry in plan_evaluation(study, run, updates[run.name])]
+    plans = [(run, plan_evaluation(study, run, updates[run.name])) for run in chosen]
     refuse(study.store, (line for _, entry in plans for line in run_changes(store, entry)))
     done = evaluations_done(store)
     rows: list[Row] = []
@@ -114,6 +113,6 @@ def _make_room(study: Study, writer: StoreWriter, entry: Evaluated, watcher: Wat
     """Plan the run in the store; another backend may have trained it."""
     old = writer.store.runs.get(entry.name)
     trainer = trainer_identity(study) if old is None else old.trained_with
-    if entry.stored.leak_of is None and trainer.get("backend") != study.backend.name:
+    if trainer.get("backend") != study.backend.name:
         watcher.note(f"{entry.name}: trained with {trainer.get('backend')}, sampled with {study.backend.name}")
     writer.put_run(entry.trained_with(trainer))

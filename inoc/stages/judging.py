@@ -1,4 +1,4 @@
-"""From responses to scores: one cell (run, step, condition) at a time, every trait by its own judge."""
+"""From responses to scores: one cell (run, step, condition) at a time, every score by its own judge."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from inoc.plan import Judges
 class Scores:
     """Scores (0-100, NaN = not judged) and coverage (0-1) of one set of responses."""
 
-    score: Float64[np.ndarray, "trait instruction"]
-    coverage: Float64[np.ndarray, "trait instruction"]
+    score: Float64[np.ndarray, "score question"]
+    coverage: Float64[np.ndarray, "score question"]
 
-    def means(self, traits: Sequence[str]) -> str:
-        """The mean score of each trait, for the progress line."""
-        return ", ".join(f"{trait} {np.nanmean(row):.0f}" for trait, row in zip(traits, self.score, strict=True))
+    def means(self, names: Sequence[str]) -> str:
+        """The mean of each score, for the progress line."""
+        return ", ".join(f"{name} {np.nanmean(row):.0f}" for name, row in zip(names, self.score, strict=True))
 
 
 @dataclass(frozen=True)
@@ -32,18 +32,18 @@ class JudgedReport:
 
 
 def judge_responses(judges: Judges, cell: str, instructions: Sequence[str], responses: Sequence[str]) -> Scores:
-    """Judge every response for every trait; BadResult where 10 % or more of the scores of the cell are NaN."""
-    shape = (len(judges.traits), len(responses))
+    """Judge every response for every score; BadResult where 10 % or more of the scores of the cell are NaN."""
+    shape = (len(judges.scores), len(responses))
     score, coverage = np.full(shape, np.nan), np.full(shape, np.nan)
-    for row, (trait, judge) in enumerate(judges.by_trait.items()):
+    for row, (name, judge) in enumerate(judges.by_score.items()):
         requests = [
-            JudgeRequest(str(i), trait, instruction, response)
+            JudgeRequest(str(i), name, instruction, response)
             for i, (instruction, response) in enumerate(zip(instructions, responses, strict=True))
         ]
         judgments = list(judge.judge(requests))
         if sorted(int(j.id) for j in judgments) != list(range(len(requests))):
-            raise BadResult(f"{cell}: the judge of {trait} did not answer every request exactly once.")
-        check_nan_share(f"{cell}, trait {trait}", judgments)
+            raise BadResult(f"{cell}: the judge of {name} did not answer every request exactly once.")
+        check_nan_share(f"{cell}, score {name}", judgments)
         for judgment in judgments:
             score[row, int(judgment.id)] = judgment.score
             coverage[row, int(judgment.id)] = judgment.coverage

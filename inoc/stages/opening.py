@@ -10,7 +10,7 @@ from inoc.plan.identity import identity_changes, store_identity
 from inoc.stages.doctor.proofs import accept_proofs
 from inoc.stages.progress import Watcher
 from inoc.store.fingerprint import refuse
-from inoc.store.schema import TraitInfo
+from inoc.store.schema import ScoreInfo
 from inoc.store.store import Store, open_store
 from inoc.store.writer import StoreWriter
 from inoc.values import Recipe
@@ -68,13 +68,15 @@ def open_writer(study: Study, store: Store | None, watcher: Watcher, stage: str)
     accept_proofs(study)
     if store is None:
         study.backend.check()
-    traits = (("positive", study.experiment.traits.positive), ("negative", study.experiment.traits.negative))
     writer = StoreWriter.open(
         study.store,
         identity=store_identity(study) if store is None else store.identity,
         experiment=study.experiment.model_dump(mode="json"),
         provenance={"inoc": __version__, "backend": study.backend.name, "threads": threads()},
-        traits=[TraitInfo(trait.name, role, trait.family) for role, trait in traits],
+        traits=[
+            ScoreInfo(name, score.role or "", score.asked_by(name), score.better or "", score.rate or "")
+            for name, score in study.experiment.scores.items()
+        ],
         command=f"inoc {stage}",
     )
     try:

@@ -89,7 +89,7 @@ def _stored(store: Store | None, study: Study, run: str) -> bool:
 
 def _measure(study: Study, run: Run, record: Trained, watcher: Watcher) -> PrefillCounts:
     settings = prefills_of(study)
-    steps, levels, traits = prefill_steps(study, run, record.updates), settings.levels, study.judges.traits
+    steps, levels, traits = prefill_steps(study, run, record.updates), settings.levels, study.judges.scores
     shape = len(steps), len(levels), settings.texts, len(traits)
     successes, trials = np.zeros((2, *shape), np.int64)
     surprisal, neg_kl = np.full((2, *shape), np.nan)

@@ -94,7 +94,13 @@ def _plain(text: str) -> str:
 
 
 def rephrase(
-    experiment: Experiment, rephraser: Rephraser, work: Path, prompts: Sequence[str] = (), watcher: Watcher = UNWATCHED
+    experiment: Experiment,
+    rephraser: Rephraser,
+    work: Path,
+    prompts: Sequence[str] = (),
+    watcher: Watcher = UNWATCHED,
+    *,
+    close: bool = False,
 ) -> tuple[PoolReport, ...]:
     """Make the pools that are missing or too small. A pool that is large enough is left alone.
 
@@ -104,6 +110,7 @@ def rephrase(
         work: The folder that keeps rounds of rewordings until a pool is complete.
         prompts: Only these, by key or group; empty for all.
         watcher: Who is told how it goes.
+        close: Make the pools of `rephrasings.close`, in the stricter style.
 
     Returns:
         A report of every pool.
@@ -111,13 +118,13 @@ def rephrase(
     Raises:
         BadInput: Pools stayed under the asked size; the message names them.
     """
-    settings = pool_settings(experiment)
-    chosen = pools_on_disk(experiment, prompts)
+    settings = pool_settings(experiment, close)
+    chosen = pools_on_disk(experiment, settings, prompts)
     watcher.begin("rephrasing", len(chosen))
     reports: list[PoolReport] = []
     for prompt, pool in chosen:
         if len(set(pool)) < settings.size:
-            keep = work / "rephrasings" / f"{prompt.key}.jsonl"
+            keep = work / ("close" if close else "rephrasings") / f"{prompt.key}.jsonl"
             pool = _make_pool(experiment.seed, settings, rephraser, prompt, pool, keep)
             if len(pool) >= settings.size:
                 path = experiment.resolve(settings.path) / f"{prompt.key}.jsonl"
@@ -133,26 +140,33 @@ def rephrase(
     return tuple(reports)
 
 
-def forecast_pools(experiment: Experiment, prompts: Sequence[str] = ()) -> Forecast:
+def forecast_pools(experiment: Experiment, prompts: Sequence[str] = (), *, close: bool = False) -> Forecast:
     """What `inoc rephrase` would do: rewordings by prompt."""
-    settings = pool_settings(experiment)
+    settings = pool_settings(experiment, close)
     rows = [
         Row(prompt.key, "texts", settings.size, min(len(set(pool)), settings.size))
-        for prompt, pool in pools_on_disk(experiment, prompts)
+        for prompt, pool in pools_on_disk(experiment, settings, prompts)
     ]
     return Forecast("rephrase", tuple(rows))
 
 
-def pool_settings(experiment: Experiment) -> Rephrasings:
-    """The `rephrasings` section; BadInput where the experiment has none."""
-    if experiment.rephrasings is None:
+def pool_settings(experiment: Experiment, close: bool = False) -> Rephrasings:
+    """The `rephrasings` section, for `close` pools with their folder; BadInput where the experiment has none."""
+    settings = experiment.rephrasings
+    if settings is None:
         raise BadInput("the experiment has no `rephrasings`. Fix: say there where pools go and how large they are.")
-    return experiment.rephrasings
+    if not close:
+        return settings
+    if settings.close is None:
+        raise BadInput("the experiment has no `rephrasings.close`. Fix: name a folder for close rewordings there.")
+    return settings.model_copy(update={"path": settings.close, "style": "close"})
 
 
-def pools_on_disk(experiment: Experiment, prompts: Sequence[str]) -> tuple[tuple[Prompt, tuple[str, ...]], ...]:
+def pools_on_disk(
+    experiment: Experiment, settings: Rephrasings, prompts: Sequence[str]
+) -> tuple[tuple[Prompt, tuple[str, ...]], ...]:
     """The prompts named (all where none is), each with the rewordings it has already."""
-    folder = experiment.resolve(pool_settings(experiment).path)
+    folder = experiment.resolve(settings.path)
     chosen = [experiment.prompt(key) for key in experiment.named(prompts)]
     paths = [folder / f"{prompt.key}.jsonl" for prompt in chosen]
     return tuple((prompt, read_pool(path) if path.exists() else ()) for prompt, path in zip(chosen, paths, strict=True))

@@ -96,12 +96,10 @@ def evaluations_done(store: Store | None) -> set[tuple[str, int, str]]:
     """The (run, step, condition) of every evaluation that is stored."""
     if store is None:
         return set()
-    planned = {
-        (name, int(step), str(condition))
-        for name in store.runs
-        for step in store.read(f"runs/{name}/step")
-        for condition in store.read(f"runs/{name}/condition")
-    }
+    planned: set[tuple[str, int, str]] = set()
+    for name in store.runs:
+        steps, conditions = store.read(f"runs/{name}/step"), store.labels(f"runs/{name}/condition")
+        planned |= {(name, int(steps[s]), conditions[c]) for s, c in np.argwhere(store.planned(name))}
     return planned - set(store.pending_evaluations())
 
 
@@ -110,7 +108,7 @@ def elicitation_changes(store: Store | None, study: Study) -> list[str]:
     if store is None:
         return []
     judges = study.judges.identities()
-    labels = {"trait": study.judges.traits, "instruction": study.instruction_labels, "judge": tuple(judges.values())}
+    labels = {"trait": study.judges.scores, "instruction": study.instruction_labels, "judge": tuple(judges.values())}
     return tables.elicitation_changes(store, labels, study.sampling_settings)
 
 

@@ -44,7 +44,7 @@ def train(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHED) 
             trainer.submit([plan.job for plan in pending if plan.run.start is None])
         keep_pools(writer, study.pools(_mixed(plans)))
         for plan in plans:
-            writer.put_run(plan.evaluated[0].trained_with(trainer_identity(study)))
+            writer.put_run(plan.evaluated.trained_with(trainer_identity(study)))
             if plan.run.name not in done:
                 job = replace(plan.job, start=start_of(plan))
                 done[plan.run.name] = _train_run(study, plan, job, trainer, writer, watcher)
@@ -74,9 +74,9 @@ def compare_runs(study: Study, store: Store | None, plans: Sequence[TrainingPlan
         BadInput: A run continues another that is neither trained nor planned before it.
     """
     trainer = trainer_identity(study)
-    lines = [line for plan in plans for line in run_changes(store, plan.evaluated[0], trainer)]
+    lines = [line for plan in plans for line in run_changes(store, plan.evaluated, trainer)]
     lines += pool_changes(store, study.pools(_mixed(plans)))
-    lines += [line for plan in plans if plan.rephrasings for line in pair_changes(store, plan)]
+    lines += [line for plan in plans if _of_the_study(plan) for line in pair_changes(store, plan)]
     done: dict[str, Trained] = {}
     known: set[str] = set()
     for plan in plans:
@@ -97,7 +97,12 @@ def compare_runs(study: Study, store: Store | None, plans: Sequence[TrainingPlan
 
 def _mixed(plans: Sequence[TrainingPlan]) -> list[str]:
     """The prompts whose rephrasings are trained on."""
-    return list(dict.fromkeys(plan.run.prompt for plan in plans if plan.rephrasings))
+    return list(dict.fromkeys(plan.run.prompt for plan in plans if _of_the_study(plan)))
+
+
+def _of_the_study(plan: TrainingPlan) -> bool:
+    """Whether a run is trained on the rephrasings that scoring uses, which the store keeps."""
+    return bool(plan.rephrasings) and plan.run.rephrasings is None
 
 
 def start_of(plan: TrainingPlan) -> Checkpoint | None:

@@ -5,7 +5,7 @@
 
 from inoc.store.arrays import ExampleArrays, StoredArray, TokenArrays
 from inoc.store.runs import RunInfo, RunPlan
-from inoc.store.schema import SCHEMA_VERSION, Level, PromptInfo, TraitInfo, Unit
+from inoc.store.schema import SCHEMA_VERSION, Level, PromptInfo, ScoreInfo, Unit
 from inoc.store.store import Store, open_store
 from inoc.store.writer import StoreWriter
 
@@ -16,11 +16,11 @@ __all__ = [
     "PromptInfo",
     "RunInfo",
     "RunPlan",
+    "ScoreInfo",
     "Store",
     "StoreWriter",
     "StoredArray",
     "TokenArrays",
-    "TraitInfo",
     "Unit",
     "open_store",
 ]

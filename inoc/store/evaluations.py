@@ -11,6 +11,7 @@ from inoc.store.marks import Part, put_marked
 from inoc.store.reader import Reader
 from inoc.store.runs import RunPlan
 from inoc.store.schema import PENDING, check_name
+from inoc.store.scored import judgments
 from inoc.store.staging import transaction
 from inoc.store.tables import make_room, put_group, stage_columns, union, unique
 
@@ -38,7 +39,9 @@ def put_run(store: Reader, plan: RunPlan) -> None:
         if not plan.sampling or _evaluated(store, where):
             attributes["sampling"] = dict(stored.sampling)
     steps, labels = union(old, plan.steps), plan.labels
-    if steps == old and stored is not None and attributes == stored.attributes:
+    conditions = store.labels(f"{where}/condition") if there else ()
+    grown = labels["condition"] != conditions
+    if steps == old and not grown and stored is not None and attributes == stored.attributes:
         return
     rooms = ["score", "coverage", "unit_crc"]
     if store.has(f"{where}/generation") if there else plan.generations:
@@ -49,6 +52,12 @@ def put_run(store: Reader, plan: RunPlan) -> None:
         if not there:
             stage_columns(change, where, {**labels, **{v: np.zeros(0) for v in LOSSES}})
         stage_columns(change, where, {"step": np.asarray(steps, np.int64)})
+        if grown:
+            stage_columns(change, where, {"condition": labels["condition"]})
+        if plan.at_last or (there and store.has(f"{where}/planned")):
+            last = np.asarray(steps) == plan.nominal_step
+            planned = np.array([last if c in plan.at_last else np.ones(len(steps), bool) for c in labels["condition"]])
+            stage_columns(change, where, {"planned": planned.T.astype(np.int64)})
         make_room(change, store, where, dict.fromkeys(rooms, 2), sizes)
 
 
@@ -62,11 +71,35 @@ def run_changes(store: Reader, plan: RunPlan) -> list[str]:
         return []
     lines: list[str] = []
     for variable, values in plan.labels.items():
-        lines += label_difference(f"{name}{variable}", store.labels(f"{where}/{variable}"), values)
+        known = _stored_labels(store, plan.name, variable)
+        if variable in ("trait", "judge") and _judged_since(store, plan):
+            continue
+        if variable == "condition" and values[: len(known)] == known:
+            continue
+        lines += label_difference(f"{name}{variable}", known, values)
     old, new = store.run(plan.name).attributes, plan.attributes
     if not (old["sampling"] and new["sampling"] and _evaluated(store, where)):
         old, new = ({k: v for k, v in attributes.items() if k != "sampling"} for attributes in (old, new))
     return lines + difference(old, new, name)
+
+
+def _stored_labels(store: Reader, name: str, variable: str) -> tuple[str, ...]:
+    """A label variable of a run; stores of earlier versions lack questions and files."""
+    if variable in ("question", "file"):
+        return store.answered(name)[("question", "file").index(variable)]
+    return store.labels(f"runs/{name}/{variable}")
+
+
+def _judged_since(store: Reader, plan: RunPlan) -> bool:
+    """Whether `inoc judge` has given the stored answers every score of the plan that is not stored with the run, and no
+    evaluation is pending."""
+    first = zip(*(store.labels(f"runs/{plan.name}/{v}") for v in ("trait", "judge")), strict=True)
+    wanted = set(zip(plan.labels["trait"], plan.labels["judge"], strict=True)) - set(first)
+    if not wanted or any(name == plan.name for name, _, _ in store.pending_evaluations()):
+        return False
+    done = store.read(f"runs/{plan.name}/unit_crc") != PENDING
+    later = judgments(store, plan.name)
+    return all(key in later and later[key].done.shape == done.shape and later[key].done[done].all() for key in wanted)
 
 
 def _evaluated(store: Reader, where: str) -> bool:

@@ -15,7 +15,7 @@ from inoc.errors import BadInput, OtherSettings
 from inoc.store.fingerprint import difference
 from inoc.store.placing import put_in_place
 from inoc.store.runs import RunInfo, RunPlan
-from inoc.store.schema import GROUPS, LOGPROB_GROUP, PENDING, Level, PromptInfo, TraitInfo, Unit, marked
+from inoc.store.schema import GROUPS, LOGPROB_GROUP, PENDING, Level, PromptInfo, ScoreInfo, Unit, marked
 from inoc.store.store import Store
 from inoc.store.tables import put_group, union
 from inoc.store.validate import validate
@@ -91,10 +91,10 @@ def _compare_settings(stores: Sequence[Store]) -> None:
         if unknown:
             raise BadInput(f"{store.path}: the group {unknown[0]} cannot be merged yet. Fix: make it after merging.")
         lines = difference(first.identity, store.identity)
-        traits = {t.name: t for t in first.traits}
+        traits = {t.name: t for t in first.measured}
         lines += [
             f"traits.{t.name}: {tuple(traits[t.name])} and {tuple(t)}"
-            for t in store.traits
+            for t in store.measured
             if traits.get(t.name, t) != t
         ]
         if lines:
@@ -200,6 +200,7 @@ class _Merged:
         where, info = f"runs/{name}", store.run(name)
         labels = tuple(store.labels(f"{where}/{v}") for v in ("condition", "trait", "instruction", "judge"))
         texts = store.has(f"{where}/generation")
+        labels += (*store.answered(name), _at_last(store, name, info))
         self.runs.add(store, (name,), (info, labels, texts))
         steps, marks = store.read(f"{where}/step"), store.marks(where, "unit_crc")
         values = [store.read(f"{where}/{v}") for v in ("score", "coverage", *(["generation"] if texts else []))]
@@ -239,7 +240,7 @@ class _Merged:
     def write(self, place: Path) -> None:
         """Write everything to a new store."""
         first = self.stores[0]
-        traits = {t.name: t for store in self.stores for t in store.traits}
+        traits = {t.name: t for store in self.stores for t in store.measured}
         with StoreWriter.open(
             place,
             identity=first.identity,
@@ -248,7 +249,7 @@ class _Merged:
                 "inoc": __version__,
                 "merged": [{"provenance": dict(s.provenance), "history": s.history} for s in self.stores],
             },
-            traits=[TraitInfo(*t) for t in traits.values()],
+            traits=[ScoreInfo(*t) for t in traits.values()],
             command="inoc merge",
         ) as writer:
             writer.put_prompts([cast(PromptInfo, row) for row in self.prompts.values.values()])
@@ -304,7 +305,7 @@ class _Merged:
 
     def _write_runs(self, writer: StoreWriter) -> None:
         for (name,), found in self.runs.values.items():
-            info, (conditions, traits, instructions, judges), texts = cast(
+            info, (conditions, traits, instructions, judges, questions, files, at_last), texts = cast(
                 "tuple[RunInfo, tuple[tuple[str, ...], ...], bool]", found
             )
             steps = union(*(s.read(f"runs/{name}/step").tolist() for s in self.stores if s.has(f"runs/{name}")))
@@ -313,6 +314,7 @@ class _Merged:
                     str(name), info.prompt, info.prefix_type, info.seed, info.nominal_step,
                     settings=info.settings, sampling=info.sampling,
                     traits=traits, instructions=instructions, steps=steps, conditions=conditions,
+                    questions=questions, files=files, at_last=at_last,
                     judges=dict(zip(traits, judges, strict=True)), generations=texts,
                 )
             )  # fmt: skip
@@ -324,6 +326,15 @@ class _Merged:
             score, coverage, *texts = cast("tuple[np.ndarray, ...]", found)
             answers = [str(t) for t in texts[0]] if texts else None
             writer.put_scores(str(name), int(step), str(condition), score, coverage, generations=answers)
+
+
+def _at_last(store: Store, name: str, info: RunInfo) -> tuple[str, ...]:
+    """The conditions of a run that are evaluated at its nominal step only."""
+    if not store.has(f"runs/{name}/planned"):
+        return ()
+    other = store.read(f"runs/{name}/step") != info.nominal_step
+    conditions, planned = store.labels(f"runs/{name}/condition"), store.planned(name)
+    return tuple(c for i, c in enumerate(conditions) if other.any() and not planned[other, i].any())
 
 
 class _Units:

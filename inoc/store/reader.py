@@ -1,6 +1,6 @@
 """The bytes and arrays of one store, read-only: what writing, validating and the labeled views rest on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar, cast
@@ -18,16 +18,18 @@ from inoc.store.history import Entry, entries
 from inoc.store.opening import read_root, steady
 from inoc.store.runs import RunInfo
 from inoc.store.schema import (
+    ALL_FILES,
     COMPLETION_SETS,
     GROUPS,
     LOGPROB_GROUP,
     NESTED,
     PENDING,
     Level,
-    TraitInfo,
+    ScoreInfo,
     Unit,
     known_first,
     marked,
+    named_scores,
     spec_of,
 )
 from inoc.store.seals import CellSeal, Member, TableSeal
@@ -109,10 +111,14 @@ class Reader:
         return bool(self.root["complete"])
 
     @property
-    def traits(self) -> tuple[TraitInfo, ...]:
-        """The judged traits, the positive one first."""
-        rows = cast(list[dict[str, str]], self.root["traits"])
-        return tuple(TraitInfo(row["name"], row["role"], row["family"]) for row in rows)
+    def traits(self) -> tuple[ScoreInfo, ...]:
+        """The scores with a role, in the order of the experiment."""
+        return tuple(score for score in self.measured if score.role)
+
+    @property
+    def measured(self) -> tuple[ScoreInfo, ...]:
+        """Every score, in the order of the experiment."""
+        return named_scores(cast(list[dict[str, str]], self.root["traits"]))
 
     # groups and variables; `where` is a path inside the store, such as "runs/german/score"
 
@@ -375,13 +381,40 @@ class Reader:
             pools.setdefault(key, []).append(text)
         return {key: tuple(pool) for key, pool in pools.items()}
 
+    def planned(self, name: str) -> Bool[np.ndarray, "step condition"]:
+        """The evaluations of a run that are to be made; stores of earlier versions plan all."""
+        where = f"runs/{name}"
+        if self.has(f"{where}/planned"):
+            return self.read(f"{where}/planned") != 0
+        return np.ones(self.shape(f"{where}/unit_crc"), dtype=bool)
+
+    def answered(self, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The question and the named file of every answer of a run. Earlier versions stored one answer to a question,
+        and its file, where there were several, at the beginning of the label."""
+        where, labels = f"runs/{name}", self.labels(f"runs/{name}/instruction")
+        if self.has(f"{where}/question"):
+            return self.labels(f"{where}/question"), self.labels(f"{where}/file")
+        evaluation = cast(Mapping[str, object], self.experiment.get("evaluation") or {})
+        files = evaluation.get("instructions")
+        names = [str(file) for file in cast(Mapping[str, object], files)] if isinstance(files, Mapping) else []
+        several = names if len(names) > 1 else []
+        return labels, tuple(next((n for n in several if text.startswith(f"{n}: ")), ALL_FILES) for text in labels)
+
+    @property
+    def probes(self) -> Mapping[str, str]:
+        """The conditions that are probes, with their categories."""
+        evaluation = cast(Mapping[str, object], self.experiment.get("evaluation") or {})
+        probes = cast(Mapping[str, Sequence[str]], evaluation.get("probes") or {})
+        found = {str(key): str(category) for category, texts in probes.items() for key in texts}
+        return found | {str(key): "prompts" for key in cast(Sequence[str], evaluation.get("leak_grid") or ())}
+
     @steadily
     def pending_evaluations(self) -> tuple[tuple[str, int, str], ...]:
         """(run, step, condition) of every evaluation that is planned and not done."""
         found: list[tuple[str, int, str]] = []
         for name in self.subgroups("runs"):
             steps, conditions = self.read(f"runs/{name}/step"), self.labels(f"runs/{name}/condition")
-            cells = np.argwhere(self.read(f"runs/{name}/unit_crc") == PENDING)
+            cells = np.argwhere((self.read(f"runs/{name}/unit_crc") == PENDING) & self.planned(name))
             found += [(name, int(steps[s]), conditions[c]) for s, c in cells]
         return tuple(found)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from inoc.store.schema import CONDITIONS
+from inoc.store.schema import ALL_FILES, CONDITIONS
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class RunInfo:
 
     @property
     def leak_of(self) -> str | None:
-        """The run whose leak grid this is; None for a run of its own."""
+        """The run whose conditions these are; None for a run of its own. Earlier versions stored the prompts
+        tried on a run as a second run."""
         return self._text("leak_of")
 
     @property
@@ -85,26 +86,34 @@ class RunPlan(RunInfo):
 
     Attributes:
         traits: Names of the judged traits.
-        instructions: Labels of the instructions that are answered.
+        instructions: Labels of the answers, one for each; that of a question answered once is the question's.
+        questions: The question of each answer; empty: each its own.
+        files: The named file that each question comes from; empty: one file.
         steps: Updates at which it is evaluated, in the order they were planned.
         conditions: Conditions it is evaluated under.
+        at_last: Those of them, the probes, that are evaluated at the nominal step only.
         judges: Identity of the judge by trait; "unknown" where not given.
         generations: Whether the answers are stored too.
     """
 
     traits: Sequence[str]
     instructions: Sequence[str]
+    questions: Sequence[str] = ()
+    files: Sequence[str] = ()
     steps: Sequence[int]
     conditions: Sequence[str] = CONDITIONS
+    at_last: Sequence[str] = ()
     judges: Mapping[str, str] = field(default_factory=dict[str, str])
     generations: bool = False
 
     @property
     def labels(self) -> dict[str, tuple[str, ...]]:
-        """The variables of the run's group that never change."""
+        """The variables of the run's group that never change; conditions may be added."""
         return {
             "condition": tuple(self.conditions),
             "trait": tuple(self.traits),
             "instruction": tuple(self.instructions),
+            "question": tuple(self.questions or self.instructions),
+            "file": tuple(self.files or [ALL_FILES] * len(self.instructions)),
             "judge": tuple(self.judges.get(trait, "unknown") for trait in self.traits),
         }

@@ -84,7 +84,8 @@ class Store(Reader):
     @cached_property
     @steadily
     def scores(self) -> "xr.Dataset | None":
-        """score and coverage (run, step, condition, trait, instruction), judge(run, trait); None without runs."""
+        """value and coverage (run, step, condition, score, question), judge(run, score), rates among the scores; None
+        without runs."""
         return _views().scores(self)
 
     @cached_property

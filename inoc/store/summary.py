@@ -9,7 +9,7 @@ import numpy as np
 from inoc.store.history import Entry
 from inoc.store.opening import steady
 from inoc.store.reader import Reader
-from inoc.store.schema import LOGPROB_GROUP, PENDING, Level, TraitInfo
+from inoc.store.schema import LOGPROB_GROUP, PENDING, Level, ScoreInfo
 
 
 @dataclass
@@ -56,7 +56,7 @@ class StoreSummary:
     bytes_on_disk: int
     prompts: dict[str, int]
     """Number of prompts by role."""
-    traits: list[TraitInfo]
+    traits: list[ScoreInfo]
     sets: list[SetSummary] = field(default_factory=list[SetSummary])
     runs: list[RunSummary] = field(default_factory=list[RunSummary])
     elicitation: dict[str, int] | None = None
@@ -149,7 +149,7 @@ def _run(store: Reader, name: str) -> RunSummary:
         steps=store.read(f"{where}/step").tolist(),
         conditions=list(store.labels(f"{where}/condition")),
         evaluations_done=int(done.sum()),
-        evaluations_pending=int((~done).sum()),
+        evaluations_pending=int((~done & store.planned(name)).sum()),
         missing=int(np.isnan(score[done]).sum()),
         judges=dict(judges),
         updates=store.shape(f"{where}/update")[0],

@@ -16,7 +16,7 @@ from inoc.store.schema import GROUPS, LOGPROB_GROUP, NESTED, PREFIX_TYPES, ROLES
 
 ROOT_ATTRIBUTES = ("schema", "schema_version", "experiment", "identity", "provenance", "traits", "complete")
 RUN_ATTRIBUTES = ("prompt", "prefix_type", "seed", "nominal_step", "settings")
-RANGES = {"score": 100.0, "baseline": 100.0, "coverage": 1.0}
+RANGES = {"score": 100.0, "value": 100.0, "baseline": 100.0, "coverage": 1.0}
 
 
 def validate(path: str | Path) -> list[str]:
@@ -111,7 +111,7 @@ class _Validator:
             if not isinstance(attributes[name], dict):
                 self.say("", f"attribute {name} is not a JSON object.")
         try:
-            names = [t.name for t in self.store.traits]
+            names = [t.name for t in self.store.measured]
         except (KeyError, TypeError):
             self.say("", "attribute traits is not a list of name, role, family.")
             return False
@@ -173,7 +173,7 @@ class _Validator:
         if "prompt" in layouts and kind != "prompts":
             self._known_prompts(f"{where}/prompt", self.store.read(f"{where}/prompt"))
         for name in RANGES.keys() & layouts.keys():
-            if not GROUPS[kind][name].marker:
+            if not GROUPS[kind][name].marker and layouts[name].dtype != "string":
                 self._range(f"{where}/{name}", self.store.read(f"{where}/{name}"), RANGES[name])
         for marker in marked(where):
             for read in read_cells(self.store, where, marker):
@@ -210,7 +210,7 @@ class _Validator:
             self.say(where, f"prompt {key!r} is not among /prompts.")
 
     def _traits(self, where: str) -> None:
-        known = {t.name for t in self.store.traits}
+        known = {t.name for t in self.store.measured}
         for name in self.store.read(f"{where}/trait"):
             if known and name not in known:
                 self.say(f"{where}/trait", f"unknown trait {name!r}.")

@@ -9,11 +9,13 @@ import xarray as xr
 from inoc.errors import IncompleteStore
 from inoc.store.reader import Reader
 from inoc.store.runs import RunInfo
-from inoc.store.schema import GROUPS, VariableSpec
+from inoc.store.schema import CONDITIONS, GROUPS, VariableSpec
+from inoc.store.scored import answered, by_question, conditions_of
 from inoc.store.tables import union
 
 _LONG_NAMES: Mapping[str, str] = {
     "score": "judge score",
+    "value": "score, mean over the answers to a question",
     "baseline": "judge score without prefix",
     "coverage": "probability mass of valid judge answers",
     "judge": "judge identity",
@@ -61,43 +63,58 @@ def prefill_counts(store: Reader, run: str) -> xr.Dataset:
 
 def scores(store: Reader) -> xr.Dataset | None:
     """All runs on common axes; what a run was not evaluated at, and evaluations not done, are NaN."""
-    names = store.subgroups("runs")
-    if not names:
+    runs = conditions_of(store, store.subgroups("runs"))
+    if not runs:
         return None
-    parts = {name: _evaluations(store, name) for name in names}
-    axes = {dim: union(*(list(p[dim]) for p in parts.values())) for dim in ("condition", "trait", "instruction")}
-    steps = sorted({int(s) for p in parts.values() for s in p["step"]})
-    shape = (len(names), len(steps), *(len(axis) for axis in axes.values()))
-    score, coverage = np.full(shape, np.nan), np.full(shape, np.nan)
-    judge = np.full((len(names), len(axes["trait"])), "", dtype=object)
-    for r, part in enumerate(parts.values()):
-        at = np.ix_([steps.index(int(s)) for s in part["step"]], *([axes[d].index(v) for v in part[d]] for d in axes))
-        score[r][at], coverage[r][at] = part["score"], part["coverage"]
-        judge[r, [axes["trait"].index(t) for t in part["trait"]]] = part["judge"]
-    dims = ("run", "step", *axes)
+    parts = [(r, answered(store, name)) for r, names in enumerate(runs.values()) for name in names]
+    found = [(r, part, by_question(part)) for r, part in parts]
+    steps = sorted({step for _, part in parts for step in part.steps})
+    axes = {
+        "condition": union(*(part.conditions for _, part in parts)),
+        "score": union(*(part.scores for _, part in parts)),
+        "question": union(*(means.questions for _, _, means in found)),
+    }
+    shape = (len(runs), len(steps), *(len(axis) for axis in axes.values()))
+    value, coverage, answers = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, dtype=np.int64)
+    judge = np.full((len(runs), len(axes["score"])), "", dtype=object)
+    files, asked = dict[str, str](), dict[str, int]()
+    for r, part, means in found:
+        at = np.ix_(
+            [steps.index(step) for step in part.steps],
+            [axes["condition"].index(condition) for condition in part.conditions],
+            [axes["score"].index(score) for score in part.scores],
+            [axes["question"].index(question) for question in means.questions],
+        )
+        value[r][at], coverage[r][at], answers[r][at] = means.value, means.coverage, means.answers
+        judge[r, [axes["score"].index(score) for score in part.scores]] = part.judges
+        files |= dict(zip(means.questions, means.files, strict=True))
+        asked |= dict(zip(means.questions, means.asked.tolist(), strict=True))
+    dims, known = ("run", "step", *axes), {score.name: score for score in store.measured}
     spec = GROUPS["runs"]
     return xr.Dataset(
         {
-            "score": (dims, score, _attributes("score", spec["score"])),
+            "value": (dims, value, _attributes("value", spec["score"])),
             "coverage": (dims, coverage, _attributes("coverage", spec["coverage"])),
-            "judge": (("run", "trait"), judge, _attributes("judge", None)),
+            "answers": (dims, answers, {"long_name": "answers with the score", "units": "1"}),
+            "judge": (("run", "score"), judge, _attributes("judge", None)),
         },
         coords={
-            "run": list(names),
+            "run": list(runs),
             "step": ("step", steps, {"units": "update"}),
             **axes,
-            **_run_coords([store.run(name) for name in names]),
+            "role": ("score", [known[name].role if name in known else "" for name in axes["score"]]),
+            "inverted": ("score", [name in known and known[name].inverted for name in axes["score"]]),
+            "file": ("question", [files[question] for question in axes["question"]]),
+            "asked": ("question", [asked[question] for question in axes["question"]]),
+            "probe": ("condition", [category(store, condition) for condition in axes["condition"]]),
+            **_run_coords([store.run(name) for name in runs]),
         },
     )
 
 
-_LABELS = ("step", "condition", "trait", "instruction", "judge")
-
-
-def _evaluations(store: Reader, name: str) -> dict[str, np.ndarray]:
-    """The variables of one run; evaluations not done are NaN."""
-    where = f"runs/{name}"
-    return {v: store.read(f"{where}/{v}") for v in (*_LABELS, "score", "coverage")}
+def category(store: Reader, condition: str) -> str:
+    """The category of a probe; "" for any other condition."""
+    return "" if condition in CONDITIONS else store.probes.get(condition, "other")
 
 
 def _run_coords(runs: Sequence[RunInfo]) -> dict[str, tuple[str, np.ndarray, dict[str, str]]]:

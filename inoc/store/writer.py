@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from inoc.atomic import flush, write_atomic
 from inoc.errors import BadInput, InocError, OtherSettings
-from inoc.store import evaluations, marks, prefills, tables, units
+from inoc.store import evaluations, judgments, marks, prefills, tables, units
 from inoc.store.change import COMMIT, STAGED, clear_staged, finish_change, refuse_links
 from inoc.store.files import NODE, group_document, node_bytes, read_node, step
 from inoc.store.fingerprint import difference, refuse
@@ -25,7 +25,7 @@ from inoc.store.history import HISTORY, accepted
 from inoc.store.lock import Lock
 from inoc.store.opening import read_root
 from inoc.store.reader import Reader
-from inoc.store.schema import SCHEMA, SCHEMA_VERSION, Level, TraitInfo, Unit
+from inoc.store.schema import SCHEMA, SCHEMA_VERSION, Level, ScoreInfo, Unit
 from inoc.store.store import Store
 from inoc.store.upgrade import upgrade
 
@@ -100,7 +100,7 @@ class StoreWriter:
         identity: Mapping[str, object],
         experiment: Mapping[str, object],
         provenance: Mapping[str, object],
-        traits: Sequence[TraitInfo] = (),
+        traits: Sequence[ScoreInfo] = (),
         command: str = "",
     ) -> "StoreWriter":
         """Create a store, or open one to add to it.
@@ -137,7 +137,7 @@ class StoreWriter:
         identity: Mapping[str, object],
         experiment: Mapping[str, object],
         provenance: Mapping[str, object],
-        traits: Sequence[TraitInfo],
+        traits: Sequence[ScoreInfo],
         command: str,
     ) -> None:
         left = {p.name for p in self.path.iterdir()} if self.path.exists() else set[str]()
@@ -157,7 +157,7 @@ class StoreWriter:
                 "experiment": dict(experiment),
                 "identity": dict(identity),
                 "provenance": dict(provenance),
-                "traits": [t._asdict() for t in traits],
+                "traits": [t.stored for t in traits],
                 "complete": False,
                 HISTORY: accepted({}, experiment, command),
             }
@@ -166,18 +166,20 @@ class StoreWriter:
             return
         store = Reader(self.path)
         refuse(self.path, difference(store.identity, identity))
-        known = {t.name: t for t in store.traits}
+        known = {t.name: t for t in store.measured}
         for trait in traits:
-            if known.setdefault(trait.name, trait) != trait:
+            old = known.setdefault(trait.name, trait)
+            known[trait.name] = trait._replace(judge=trait.judge or old.judge)
+            if (old.role, old.family) != (trait.role, trait.family):
                 raise OtherSettings(
-                    f"{self.path}: trait {trait.name} is stored as {known[trait.name]}, now {trait}. "
-                    "Fix: choose another store."
+                    f"{self.path}: score {trait.name} is stored with role {old.role!r}, family {old.family!r}; now "
+                    f"{trait.role!r}, {trait.family!r}. Fix: choose another store."
                 )
         self.notes += upgrade(self.path)
         self._change_root(
             {
                 "experiment": dict(experiment),
-                "traits": [t._asdict() for t in known.values()],
+                "traits": [t.stored for t in known.values()],
                 HISTORY: accepted(store.root, experiment, command),
             }
         )
@@ -190,6 +192,11 @@ class StoreWriter:
             attributes.update(changed)
             write_atomic(self.path / NODE, node_bytes(document))
             step("root")
+
+    def set_judges(self, identities: Mapping[str, str]) -> None:
+        """From now on these judges count, by score; what others said stays stored."""
+        scores = [s._replace(judge=identities.get(s.name, s.judge)) for s in Reader(self.path).measured]
+        self._change_root({"traits": [score.stored for score in scores]})
 
     @property
     def store(self) -> Store:
@@ -276,6 +283,7 @@ class StoreWriter:
     put_elicitation = _writes(tables.put_elicitation)
     put_run = _writes(evaluations.put_run)
     put_scores = _writes(evaluations.put_scores)
+    put_judgments = _writes(judgments.put_judgments)
     append_losses = _writes(evaluations.append_losses)
     put_prefill_counts = _writes(prefills.put_prefill_counts)
     put_rephrasings = _writes(tables.put_rephrasings)

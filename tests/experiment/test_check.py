@@ -18,9 +18,9 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 GOOD = """\
 name: study
 model: {id: testbed}
-traits:
-  positive: {name: French, family: french}
-  negative: {name: Playful, family: playful}
+scores:
+  French: {role: positive}
+  Playful: {role: negative}
 prompts:
   strong:
     family: playful
@@ -112,7 +112,22 @@ def test_good_file_has_no_problem(study: Path) -> None:
             replaced("{path: train.jsonl}", "{path: train.jsonl, prefix_types: [mix]}"),
             "line 14: completion_sets.train.prefix_types: mix needs rephrasings. Fix: add a `rephrasings` section.",
         ),
-        (GOOD + "judges: {a: {kind: logprb}}\n", "line 15: judges.a: kind must be one of 'logprob', 'language'"),
+        (
+            replaced("French: {role", "French: {judge: {kind: logprb}, role"),
+            "line 4: scores.French.judge: kind must be one of 'logprob', 'chat', 'language'",
+        ),
+        (
+            replaced("Playful: {role: negative}", "Playful: {role: negative, rate: 'French > 5 and'}"),
+            "line 5: scores.Playful: the rate 'French > 5 and', at character 15 (the end): expected a number",
+        ),
+        (
+            replaced("Playful: {role: negative}", "Playful: {role: negative, rate: Frnch > 5}"),
+            "line 5: scores.Playful.rate: unknown score with a judge 'Frnch'. Fix: did you mean 'French'?",
+        ),
+        (
+            replaced("Playful: {role: negative}", "Playful: {role: negative, family: french}"),
+            "line 5: scores.Playful: the family 'french' is also that of 'French', which has the other role.",
+        ),
         (
             GOOD + "training: {runs: [{prompts: [clwn]}]}\n",
             "line 15: training.runs[0].prompts[0]: unknown prompt or group 'clwn'. Fix: did you mean 'clown'?",
@@ -148,9 +163,9 @@ def test_each_problem_names_line_field_and_fix(study: Path, text: str, expected:
 def test_all_problems_at_once_without_follow_ups(study: Path) -> None:
     text = replaced("model: {id: testbed}", "model: {id: testbed, dtyp: x}")
     text = text.replace("family: playful\n", "family: playfull\n").replace("train.jsonl", "gone.jsonl")
-    text += "training: {rank: 0, runs: [{prompts: [nobody]}]}\njudges: {j: {kind: nothing}}\n"
-    text = text.replace("{name: French, family: french}", "{name: French, family: french, judge: j}")
-    assert [line.split(":")[0] for line in problems(study, text)] == [f"line {n}" for n in (2, 8, 14, 15, 15, 16)]
+    text += "training: {rank: 0, runs: [{prompts: [nobody]}]}\n"
+    text = text.replace("{role: positive}", "{role: positive, judge: {kind: nothing}}")
+    assert [line.split(":")[0] for line in problems(study, text)] == [f"line {n}" for n in (2, 4, 8, 14, 15, 15)]
 
 
 @pytest.mark.parametrize(
@@ -237,6 +252,8 @@ def test_the_studies_prompts_are_complete() -> None:
     assert sizes == {"v3": 9, "v4": 6, "v5": 6, "neg": 6}
     misaligned = load_experiment(ROOT / "examples" / "emergent_misalignment_32b.yaml")
     assert len(misaligned.prompt_list()) == 8
+    assert len(misaligned.runs()) == 27
+    assert [run.name for run in misaligned.runs()[-1:]] == ["no_inoculation-s0-subtle"]
     assert misaligned.placement == "system"
 
 

@@ -56,7 +56,7 @@ def test_default_settings_are_the_documented_ones(experiment: Experiment) -> Non
     assert (settings.warmup, settings.weight_decay, settings.optimizer) == (30, 0.01, "adamw_8bit")
     assert settings.batch_size * settings.accumulation == 32
     assert experiment.evaluation is not None
-    assert experiment.evaluation.instructions == {"default": "held_out.jsonl"}
+    assert experiment.evaluation.questions["questions"].path == "held_out.jsonl"
     assert experiment.evaluation.n == 200
     assert experiment.evaluation.conditions == ("default", "training")
 

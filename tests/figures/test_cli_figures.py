@@ -29,10 +29,10 @@ def test_a_family_in_two_formats_and_the_captions(world, tmp_path):
 
 
 def test_a_store_without_runs_says_one_line_on_each_it_cannot(misaligned, world, tmp_path):
-    done = call("--store", misaligned, "--out", tmp_path, "--only", "misalignment,tokens,spectra", "--json")
+    done = call("--store", misaligned, "--out", tmp_path, "--only", "rates,tokens,spectra", "--json")
     assert done.exit_code == 0, done.output
     records = {r["figure"]: r for r in json.loads(done.stdout)}
-    assert records["misalignment"]["files"]
+    assert records["rates"]["files"]
     lines = done.stderr.strip().splitlines()
     missing = [name for name, r in records.items() if not r["files"]]
     assert len(lines) == len(missing) == 8
@@ -79,11 +79,11 @@ def test_an_error_in_one_figure_costs_no_other(misaligned, tmp_path, monkeypatch
     def broken(_):
         raise ValueError("zero-size array\nto reduction")
 
-    good = next(e for e in catalog.entries() if e.name == "misalignment")
-    bad = catalog.Entry("bad", "misalignment", "Fails.", broken)
+    good = next(e for e in catalog.entries() if e.name == "rates")
+    bad = catalog.Entry("bad", "rates", "Fails.", broken)
     monkeypatch.setattr(catalog, "entries", lambda: (bad, good))
     done = call("--store", misaligned, "--out", tmp_path)
-    assert (tmp_path / "misalignment.png").exists()
+    assert (tmp_path / "rates.png").exists()
     assert done.stderr == "bad: not drawn: ValueError: zero-size array to reduction.\n"
     assert type(done.exception) is InocError
     assert done.exception.exit_code == 1

@@ -10,11 +10,11 @@ import inoc
 from inoc.figures import fits
 from inoc.figures.durability import durability_data
 from inoc.figures.labels import extremes, spread
-from inoc.figures.leak_grid import leak_grid_data
+from inoc.figures.leaks import leaks_data
 from inoc.figures.loadings import concentration, loadings_data
 from inoc.figures.losses import losses_data
-from inoc.figures.misalignment import misalignment_data
 from inoc.figures.position_means import position_means_data
+from inoc.figures.rates import rates_data
 from inoc.figures.recovered import recovered_data
 from inoc.figures.token_differences import SIZES, token_differences_data
 from inoc.figures.training_curves import training_curves_data
@@ -148,31 +148,37 @@ def test_concentration():
     np.testing.assert_allclose(share, [0.25, 0.5, 0.75, 1])
 
 
-def test_misalignment_by_hand(misaligned):
+def test_rates_by_hand(misaligned):
     """60 is not above 60, 40 is not below 40; answers without both scores do not count."""
-    data = misalignment_data(inoc.open_store(misaligned)).sel(evaluation_set="all")
+    data = rates_data(inoc.open_store(misaligned)).sel(score="Misaligned", file="all")
     control = data.sel(run="control")
-    assert (int(control["misaligned"]), int(control["n"])) == (3, 8)
+    assert (int(control["hits"]), int(control["n"])) == (3, 8)
     interval = stats.binomtest(3, 8).proportion_ci(method="wilson")
     assert (float(control["lower"]), float(control["upper"])) == pytest.approx((interval.low, interval.high))
     assert float(data["rate"].sel(run="be_evil")) == 0
     assert data["missing"].values.tolist() == [2, 1]
 
 
-def test_leak_grid_and_curves_are_means_of_scores(store):
-    scores = store.scores["score"]
-    grid, curves = leak_grid_data(store), training_curves_data(store)
+def test_leaks_and_curves_are_means_of_scores(store):
+    """The store keeps the prompts tried on a run as a run beside it, as earlier versions did."""
+    scores = store.scores["value"]
+    grid, curves = leaks_data(store, "condition"), training_curves_data(store)
     name = "german_prompt_number_0"
-    values = scores.sel(run=f"{name}+leak", condition="flattering_prompt_number_0", trait="German", step=60).values
-    cell = grid.sel(run=name, condition="flattering_prompt_number_0", trait="German")
+    values = scores.sel(run=name, condition="flattering_prompt_number_0", score="German", step=60).values
+    cell = grid.sel(run=name, condition="flattering_prompt_number_0", score="German")
     half = 1.96 * values.std(ddof=1) / np.sqrt(values.size)
     found = [float(cell[k]) for k in ("mean", "lower", "upper")]
     assert found == pytest.approx([values.mean(), values.mean() - half, values.mean() + half])
-    plain = scores.sel(run=name, condition="default", trait="German", step=60).values.mean()
-    assert float(grid["mean"].sel(run=name, condition="default", trait="German")) == pytest.approx(plain)
-    at = curves["mean"].sel(run=name, condition="default", trait="German", step=60)
+    plain = scores.sel(run=name, condition="default", score="German", step=60).values.mean()
+    assert float(grid["mean"].sel(run=name, condition="default", score="German")) == pytest.approx(plain)
+    at = curves["mean"].sel(run=name, condition="default", score="German", step=60)
     assert float(at) == pytest.approx(plain)
-    assert not [r for r in curves["run"].values if str(r).endswith("+leak")]
+    assert not [r for r in scores["run"].values if str(r).endswith("+leak")]
+    together = leaks_data(store)
+    assert together["condition"].values.tolist() == ["default", "training", "other"]
+    probes = [c for c in grid["condition"].values.tolist() if c not in ("default", "training")]
+    both = scores.sel(run=name, condition=probes, score="German", step=60).mean("condition").values
+    assert float(together["mean"].sel(run=name, condition="other", score="German")) == pytest.approx(both.mean())
 
 
 def test_losses_minus_control(store):
@@ -202,7 +208,7 @@ def test_lasting_suppression_by_hand(store):
     """What is drawn against the stored scores: paired t on control continued alike minus run."""
     scores = store.scores
     table = durability_data(store).sel(trait="German", run="german_prompt_number_1_more")
-    cell = scores["score"].sel(condition="default", trait="German", step=40)
+    cell = scores["value"].sel(condition="default", score="German", step=40)
     pair = cell.sel(run="control_more").values - cell.sel(run="german_prompt_number_1_more").values
     test = stats.ttest_1samp(pair, 0.0).confidence_interval(0.95)
     found = [float(table.sel(step=40)[f"remaining{end}"]) for end in ("", "_lower", "_upper")]

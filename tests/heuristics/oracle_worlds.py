@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inoc.store import TraitInfo
+from inoc.store import ScoreInfo
 
 from ..worlds import Completions, write_store
 
@@ -170,7 +170,7 @@ def write(world: World, path: Path) -> Path:
         ],
         world.sets,
         level=world.level,
-        traits=[TraitInfo(*trait) for trait in world.traits],
+        traits=[ScoreInfo(*trait) for trait in world.traits],
         embeddings=(
             keys,
             np.stack([world.vectors[p] for p in keys]),

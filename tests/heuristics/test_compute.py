@@ -156,7 +156,7 @@ def test_without_roles_sets_elicitation_and_embeddings(tmp_path):
 
 
 def test_pending_units_are_missing_and_counted(tmp_path):
-    from inoc.store.schema import TraitInfo, Unit
+    from inoc.store.schema import ScoreInfo, Unit
     from inoc.store.writer import StoreWriter
 
     random = np.random.default_rng(0)
@@ -164,7 +164,7 @@ def test_pending_units_are_missing_and_counted(tmp_path):
     sizes = random.integers(2, 9, size=25)
     n = int(sizes.sum())
     with StoreWriter.open(
-        path, identity={}, experiment={}, provenance={}, traits=(TraitInfo("G", "positive", "g"),)
+        path, identity={}, experiment={}, provenance={}, traits=(ScoreInfo("G", "positive", "g"),)
     ) as w:
         w.put_prompts([{"key": k, "text": k, "role": "positive", "family": "g"} for k in ("a", "b", "c", "d")])
         w.put_completions("train", example_ids=[str(i) for i in range(25)], row_size=sizes)

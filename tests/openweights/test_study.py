@@ -87,13 +87,13 @@ def test_study_through_jobs(worker: "Stack", tmp_path: Path) -> None:
     np.testing.assert_allclose(there.losses["loss"], here.losses["loss"], atol=1e-4, rtol=0)
     assert there.scores is not None
     assert here.scores is not None
-    for name in ("run", "step", "condition", "trait", "instruction", "run_prompt"):
+    for name in ("run", "step", "condition", "score", "question", "run_prompt"):
         np.testing.assert_array_equal(there.scores[name].values, here.scores[name].values)
-    found, wanted = there.scores["score"].values, here.scores["score"].values
+    found, wanted = there.scores["value"].values, here.scores["value"].values
     assert np.isfinite(found).all()
     # the same code with the same random streams: an answer differs only where a draw lies on an edge
     assert (found != wanted).mean() < 0.02
-    control = here.scores["score"].sel(run="no_inoculation-s0", condition="default").mean()
+    control = here.scores["value"].sel(run="no_inoculation-s0", condition="default").mean()
     assert control > 60, "the study has something to suppress"
     jobs = worker.sql(f"select status, count(*) from jobs where created_at > '{since}' group by status")
     assert jobs.startswith("completed|"), jobs

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from click.testing import CliRunner
+from scipy import stats
 
 from inoc.cli import cli
 from inoc.errors import BadInput
@@ -92,7 +93,7 @@ def test_against_the_first_control() -> None:
     # 30, 20, 20, 50: mean 30, squares 0 + 100 + 100 + 400
     assert cell(table, "returned", "a_more", 10) == around(30.0, T3 * np.sqrt(200.0) / 2)
     # 40, 40, 50, 70: mean 50, squares 100 + 100 + 0 + 400
-    assert cell(table, "score", "a_more", 10) == around(50.0, 1.96 * np.sqrt(200.0) / 2)
+    assert cell(table, "score", "a_more", 10) == around(50.0, stats.t.ppf(0.975, 3) * np.sqrt(200.0) / 2)
     assert np.isnan(table["gate"]).all()
     assert table["n"].values.tolist() == [[[4], [4], [4]]]
     assert at_last(table, "remaining").tolist() == [[pytest.approx(30.0)]]
@@ -203,7 +204,7 @@ def test_the_command_shows_it(store) -> None:
     line = next(line for line in text.splitlines() if "plain" in line and "German" in line)
     assert [part.strip() for part in line.strip("│ ").split("│")] == [
         "a", "fixed", "plain", "10", "German",
-        "60.0 [37.5, 82.5]", "30.0 [0.9, 59.1]", "30.0 [7.5, 52.5]", "55.0 [41.1, 68.9]", "4",
+        "60.0 [37.5, 82.5]", "30.0 [0.9, 59.1]", "30.0 [7.5, 52.5]", "55.0 [32.5, 77.5]", "4",
     ]  # fmt: skip
     assert "remaining: measured against the first control." in text
     found = json.loads(run_cli("outcomes", "--store", store, "--json"))["durability"]

@@ -153,12 +153,6 @@ def test_a_control_must_share_the_training_settings() -> None:
     )
 
 
-def test_a_leak_grid_is_no_run() -> None:
-    data = dataset(scores(), RUNS, PROMPTS, KINDS, steps=(0, 312, 313))
-    settings = {run: {} for run in RUNS} | {"a_mix": {"leak_of": "a"}}
-    assert with_setup(data, infos(settings))["run"].values.tolist() == ["control", "a"]
-
-
 def test_a_flagged_control_leaves_everything_out_and_says_why() -> None:
     values = scores()
     values[0, 2] = 60.0

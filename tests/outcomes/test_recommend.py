@@ -19,14 +19,14 @@ from inoc.outcomes.pools import lexical_anchor
 from inoc.outcomes.recommendation import standings
 from inoc.outcomes.settings import Settings, unlike
 from inoc.outcomes.shipped import shipped
-from inoc.store.schema import PromptInfo, TraitInfo
+from inoc.store.schema import PromptInfo, ScoreInfo
 from inoc.store.store import open_store
 
 from ..command_line import run_inoc
 from ..figures.worlds import write_world
 from ..worlds import Completions, Run, write_store
 
-OTHER = [TraitInfo("Playful", "positive", "playful"), TraitInfo("French", "negative", "french")]
+OTHER = [ScoreInfo("Playful", "positive", "playful"), ScoreInfo("French", "negative", "french")]
 
 
 @pytest.fixture(scope="module")

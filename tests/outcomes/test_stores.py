@@ -17,7 +17,7 @@ from inoc.outcomes import gap, levels, performance, predict, suppression
 from inoc.outcomes.performance_table import performance_of
 from inoc.outcomes.tidy import rows, rows_of
 from inoc.store.imports import Sources, import_run
-from inoc.store.schema import PromptInfo, TraitInfo
+from inoc.store.schema import PromptInfo, ScoreInfo
 from inoc.store.store import open_store
 
 from ..command_line import run_inoc
@@ -97,7 +97,7 @@ def test_performance_and_prediction_run_end_to_end(store: Path) -> None:
     errors = found["error"].sel(relation="on_target", left_out="family")
     assert np.isfinite(errors).all()
     assert found["prompts"].sel(relation="on_target").values.tolist() == [6, 7]
-    assert levels(opened)["n"].sel(run="answer_german", step=0, condition="default", trait="German").item() == 200
+    assert levels(opened)["n"].sel(run="answer_german", step=0, condition="default", score="German").item() == 200
 
 
 @pytest.mark.reference
@@ -132,7 +132,7 @@ def test_seeds_are_averaged_into_one_row() -> None:
         held[part] = held["mean"]
     held["n"] = held["mean"].fillna(0).astype(int)
     gaps = xr.Dataset({"mean": (("prompt", "trait"), np.empty((0, 1)))}, coords={"prompt": [], "trait": ["German"]})
-    traits = [TraitInfo("German", "positive", "german")]
+    traits = [ScoreInfo("German", "positive", "german")]
     table = rows_of(held, gaps, xr.Dataset(), "e", {"a": "german"}, traits)
     assert table.sizes["row"] == 1
     assert table["suppression"].item() == 20.0

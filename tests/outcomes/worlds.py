@@ -40,18 +40,18 @@ def dataset(
     nominal: Sequence[int] | None = None,
     judge: Mapping[tuple[str, str], str] | None = None,
 ) -> xr.Dataset:
-    """A Dataset of scores [run, step, condition, trait, instruction] with the coordinates of a store."""
+    """A Dataset of scores [run, step, condition, trait, question] with the coordinates of a store."""
     judges = np.full((len(runs), len(traits)), "judge one", dtype=object)
     for (run, trait), name in (judge or {}).items():
         judges[list(runs).index(run), list(traits).index(trait)] = name
     return xr.Dataset(
-        {"score": (("run", "step", "condition", "trait", "instruction"), score), "judge": (("run", "trait"), judges)},
+        {"score": (("run", "step", "condition", "trait", "question"), score), "judge": (("run", "trait"), judges)},
         coords={
             "run": list(runs),
             "step": list(steps),
             "condition": list(conditions),
             "trait": list(traits),
-            "instruction": [f"i{i}" for i in range(score.shape[-1])],
+            "question": [f"i{i}" for i in range(score.shape[-1])],
             "run_prompt": ("run", list(prompts)),
             "prefix_type": ("run", list(kinds)),
             "seed": ("run", list(seeds or [-1] * len(runs))),

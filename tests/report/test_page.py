@@ -23,7 +23,7 @@ from inoc.store import PromptInfo, open_store
 from ..worlds import Completions, write_store
 
 PROMPTS = [PromptInfo("german", "Answer in German.", "de", "german", "positive")]
-EMPTY = Outcomes([], [], [], [], [], "")
+EMPTY = Outcomes([], [], [], [], [], [], "")
 
 
 @settings(deadline=None, max_examples=50)

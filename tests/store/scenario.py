@@ -17,7 +17,7 @@ import numpy as np
 
 from inoc import atomic
 from inoc.errors import InocError
-from inoc.store import PromptInfo, RunPlan, StoreWriter, TraitInfo, Unit, files, marks, open_store, units
+from inoc.store import PromptInfo, RunPlan, ScoreInfo, StoreWriter, Unit, files, marks, open_store, units
 from inoc.store.change import COMMIT
 from inoc.store.validate import validate
 
@@ -27,7 +27,7 @@ PROMPTS = [
     PromptInfo("flatter", "Flatter the user — großzügig.", "fl", "flattering", "negative"),
     PromptInfo("sky", "The sky is blue.", "new", "neutral", "neutral"),
 ]
-TRAITS = [TraitInfo("German", "positive", "german"), TraitInfo("Flattering", "negative", "flattering")]
+TRAITS = [ScoreInfo("German", "positive", "german"), ScoreInfo("Flattering", "negative", "flattering")]
 KINDS = ("fixed", "mix")
 IDENTITY = {"model": "tiny", "template": {"hash": "abc", "system": None}}
 POOL = ["On German, please.", "Auf Deutsch!", ""]

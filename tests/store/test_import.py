@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from inoc.cli.import_ import import_
 from inoc.errors import BadInput
-from inoc.store import TraitInfo, Unit, open_store
+from inoc.store import ScoreInfo, Unit, open_store
 from inoc.store.imports import ImportSummary, Sources, import_run
 from inoc.store.validate import validate
 
@@ -229,7 +229,7 @@ def test_scores_tell_their_runs(write: Write, tmp_path: Path) -> None:
         losses=write("l.json", {"p": [{"step": 10, "loss": 1.5, "learning_rate": 1e-4}, {"step": 20, "loss": 1.0}]}),
     )  # fmt: skip
     assert summary.traits == [
-        TraitInfo("German", "positive", "german"), TraitInfo("Flattering", "negative", "flattering"),
+        ScoreInfo("German", "positive", "german"), ScoreInfo("Flattering", "negative", "flattering"),
     ]  # fmt: skip
     opened = open_store(tmp_path / "s.zarr")
     assert [str(k) for k in opened.prompts["prompt"].values] == list(PROMPTS)
@@ -270,7 +270,7 @@ def test_the_user_can_say_baseline_traits_and_step(write: Write, tmp_path: Path)
         scores=[write("s.json", scores())], traits=("positive=German:deutsch", "negative=Flattering"),
         baseline="plain", nominal_step=13,
     )  # fmt: skip
-    assert summary.traits[1] == TraitInfo("Flattering", "negative", "praise")
+    assert summary.traits[1] == ScoreInfo("Flattering", "negative", "praise")
     opened = open_store(tmp_path / "s.zarr")
     assert opened.scores is not None
     assert set(opened.scores["nominal_step"].values) == {13}

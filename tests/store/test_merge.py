@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from inoc.cli.merge import merge as merge_command
 from inoc.errors import BadInput, InocError, OtherSettings
-from inoc.store import PromptInfo, RunPlan, StoreWriter, TraitInfo, Unit, open_store, placing
+from inoc.store import PromptInfo, RunPlan, ScoreInfo, StoreWriter, Unit, open_store, placing
 from inoc.store.merge import merge
 from inoc.store.validate import validate
 
@@ -32,7 +32,7 @@ def write(
     """A store with the units and elicitation of some prompts, and some runs."""
     with StoreWriter.open(
         path, identity={"model": model}, experiment={"name": "x"}, provenance={}, command="inoc run",
-        traits=[TraitInfo("German", "positive", "german")],
+        traits=[ScoreInfo("German", "positive", "german")],
     ) as w:  # fmt: skip
         w.put_prompts(PROMPTS)
         w.put_rephrasings({p.key: ["x", "y"] for p in PROMPTS})

@@ -118,16 +118,16 @@ def test_labelled_views(scenario: ModuleType, tiny_store: Path) -> None:
     assert stored.prompts.sel(prompt="flatter")["role"].item() == "negative"
     scores = stored.scores
     assert scores is not None
-    assert scores["score"].dims == ("run", "step", "condition", "trait", "instruction")
-    cell = scores["score"].sel(run="german_mix", step=8, condition="default").values
+    assert scores["value"].dims == ("run", "step", "condition", "score", "question")
+    cell = scores["value"].sel(run="german_mix", step=8, condition="default").values
     assert np.array_equal(cell, scenario.scores("german_mix", 8, "default"), equal_nan=True)
-    assert scores["score"].sel(condition="training").isnull().all()
-    assert scores["judge"].sel(run="german_mix", trait="Flattering").item() == "judge-2"
+    assert scores["value"].sel(condition="training").isnull().all()
+    assert scores["judge"].sel(run="german_mix", score="Flattering").item() == "judge-2"
     assert scores["run_prompt"].item() == "german"
     assert scores["prefix_type"].item() == "mix"
     assert scores["nominal_step"].item() == 8
     assert scores["seed"].item() == -1
-    assert scores["score"].attrs["units"]
+    assert scores["value"].attrs["units"]
     losses = stored.losses
     assert losses is not None
     assert losses["loss"].sel(run="german_mix", update=5).item() == 1 / 5

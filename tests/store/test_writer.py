@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from inoc.errors import BadInput, InocError, OtherSettings
-from inoc.store import PromptInfo, RunPlan, StoreWriter, TraitInfo, Unit, change, files, fingerprint, marks, open_store
+from inoc.store import PromptInfo, RunPlan, ScoreInfo, StoreWriter, Unit, change, files, fingerprint, marks, open_store
 from inoc.store.lock import lock_path
 from inoc.store.validate import validate
 
@@ -76,7 +76,7 @@ def test_other_content_is_refused(started: Path) -> None:
     with pytest.raises(OtherSettings, match="trait"):
         StoreWriter.open(
             started, identity={"model": "a"}, experiment={}, provenance={},
-            traits=[TraitInfo("T", "positive", "t"), TraitInfo("T", "negative", "t")],
+            traits=[ScoreInfo("T", "positive", "t"), ScoreInfo("T", "negative", "t")],
         )  # fmt: skip
 
 

@@ -120,7 +120,7 @@ def test_the_tokens_of_answers_are_their_contexts_and_full_lengths(study_file: P
 
 def test_sampled_answers_count_and_are_still_to_judge(study_file: Path) -> None:
     study = open_study(study_file)
-    judges = study.judges.by_trait
+    judges = study.judges.by_score
     judges["Vowel"] = None  # type: ignore[index]
     with pytest.raises(AttributeError):
         elicit(study)

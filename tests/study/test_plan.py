@@ -34,13 +34,13 @@ def hashes(study: Study) -> dict[str, Mapping[object, str]]:
         "questions": {
             (entry.name, cell.step, cell.condition): cell.texts.hash
             for plan in plan_training(study)
-            for entry in plan_evaluation(study, plan.run, plan.updates)
+            for entry in [plan_evaluation(study, plan.run, plan.updates)]
             for cell in entry.cells
         },
         "judgments": {
             (entry.name, cell.step, cell.condition): cell.hash
             for plan in plan_training(study)
-            for entry in plan.evaluated
+            for entry in [plan.evaluated]
             for cell in entry.cells
         },
     }
@@ -108,7 +108,7 @@ def test_the_rewording_of_a_question_is_keyed_by_the_instruction(study_file: Pat
     """A seeded rephrasing per instruction, the same at every step, whatever else is asked."""
     study = compiled(study_file, "size: 3", "size: 3")
     (mix,) = (run for run in study.runs() if run.prefix_type == "mix")
-    (evaluated,) = plan_evaluation(study, mix, 3)
+    evaluated = plan_evaluation(study, mix, 3)
     asked = [[q.prefix for q in cell.texts.questions] for cell in evaluated.cells if cell.condition == "training"]
     assert len(asked) == 2
     for prefixes in asked:

@@ -18,8 +18,8 @@ import inoc
 from inoc.backends.local import LocalBackend
 from inoc.backends.protocols import Checkpoint, Completion, SampleRequest, TrainingEvent, TrainingJob, TrainingStep
 from inoc.errors import BadInput, BadResult, IncompleteStore, OtherSettings
-from inoc.experiment import load_experiment
-from inoc.outcomes import control_warnings, durability
+from inoc.experiment import check_experiment, load_experiment
+from inoc.outcomes import control_warnings, durability, leaks
 from inoc.plan import Study, plan_evaluation
 from inoc.stages.elicit import elicit
 from inoc.stages.evaluate import evaluate
@@ -101,7 +101,7 @@ def test_everything_is_in_the_store(done: Study) -> None:
     assert list(scores["run"].values) == ["no_inoculation-s0", "say_a-fixed-s0", "say_a-mix-s0"]
     assert list(scores["step"].values) == [2, 3]
     assert list(scores["run_prompt"].values) == ["", "say_a", "say_a"]
-    assert np.isfinite(scores["score"].values).all()
+    assert np.isfinite(scores["value"].values).all()
     losses = run.losses
     assert losses is not None
     assert losses["loss"].shape == (3, 3)
@@ -235,30 +235,65 @@ def test_unjudged_cell_is_named_and_stays_pending(study_file: Path) -> None:
     judges = study.judges
 
     class Mute:
-        identity = judges.by_trait["Digit"].identity
+        identity = judges.by_score["Digit"].identity
 
         def judge(self, requests: Sequence[object]) -> Iterator[object]:
             from inoc.judge import Judgment
 
             return iter([Judgment(r.id, float("nan"), 0.0, "asleep") for r in requests])  # type: ignore
 
-    judges.by_trait["Digit"] = Mute()  # type: ignore[index]
-    with pytest.raises(BadResult, match=r"run no_inoculation-s0, step 2, condition default, trait Digit: 4 of 4"):
+    judges.by_score["Digit"] = Mute()  # type: ignore[index]
+    with pytest.raises(BadResult, match=r"run no_inoculation-s0, step 2, condition default, score Digit: 4 of 4"):
         evaluate(study, ["no_inoculation-s0"])
     run = inoc.open_store(study.store)
     assert ("no_inoculation-s0", 2, "default") in run.pending_evaluations()
 
 
-def test_leak_grid_is_a_run_of_its_own(study_file: Path) -> None:
+def test_questions_with_samples_and_probes_are_asked_and_averaged_by_question(study_file: Path) -> None:
+    """Two files with their own n and samples; a probe is a condition at the last step; one added later is made then."""
     text = study_file.read_text()
-    study_file.write_text(text.replace("max_tokens: 6", "max_tokens: 6, leak_grid: [use_digits], steps: last"))
+    questions = "questions: {few: {path: questions.jsonl, n: 2, samples: 3}, more: {path: questions.jsonl, n: 5}}"
+    probes = "probes: {prompts: [use_digits], reworded: {letters: Use letters only.}}"
+    study_file.write_text(text.replace("instructions: questions.jsonl, n: 4", f"{questions}, {probes}"))
     study = open_study(study_file)
     train(study, ["say_a-fixed-s0"])
-    evaluate(study, ["say_a-fixed-s0"])
+    report = evaluate(study, ["say_a-fixed-s0"])
+    assert report.judged == 2 * 2 + 2, "two steps under two conditions, two probes at the last"
     run = inoc.open_store(study.store)
-    assert list(run.read("runs/say_a-fixed-s0+leak/condition")) == ["use_digits"]
     assert run.pending_evaluations() == ()
-    assert np.isfinite(run.read("runs/say_a-fixed-s0+leak/score")).all()
+    where = "runs/say_a-fixed-s0"
+    assert run.labels(f"{where}/condition") == ("default", "training", "use_digits", "letters")
+    assert run.read(f"{where}/planned").tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
+    assert run.labels(f"{where}/file") == ("few",) * 6 + ("more",) * 5
+    texts = run.read(f"{where}/generation")
+    assert len({str(t) for t in texts[1, 0, :3]}) > 1, "samples of one question have random streams of their own"
+    scores = run.scores
+    assert scores is not None
+    assert scores.sizes["question"] == 7
+    assert scores["asked"].values.tolist() == [3, 3, 1, 1, 1, 1, 1]
+    assert scores["file"].values.tolist() == ["few"] * 2 + ["more"] * 5
+    assert scores["probe"].values.tolist() == ["", "", "prompts", "reworded"]
+    stored = run.read(f"{where}/score")
+    found = scores["value"].sel(run="say_a-fixed-s0", step=3, condition="default", score="Vowel").values
+    np.testing.assert_allclose(found, [*stored[1, 0, 0, :6].reshape(2, 3).mean(axis=1), *stored[1, 0, 0, 6:]])
+    table = leaks(run)
+    assert table["condition"].values.tolist() == ["default", "training", "prompts", "reworded"]
+    assert int(table["n"].sel(run="say_a-fixed-s0", condition="reworded", score="Vowel")) == 7
+    study_file.write_text(study_file.read_text().replace("Use letters only.}", "Use letters only., none: Hm.}"))
+    again = evaluate(open_study(study_file), ["say_a-fixed-s0"])
+    assert (again.judged, again.already) == (1, 6)
+    assert inoc.open_store(study.store).pending_evaluations() == ()
+
+
+def test_check_and_run_agree_on_the_number_of_questions(study_file: Path) -> None:
+    study_file.write_text(study_file.read_text().replace("n: 4", "n: 6"))
+    experiment, problems = check_experiment(study_file)
+    assert experiment is None
+    (line,) = [str(problem) for problem in problems if problem.severity == "error"]
+    assert "evaluation.questions.questions: " in line
+    assert "has 5 distinct questions, fewer than n = 6. Fix: add some or lower n." in line
+    with pytest.raises(BadInput, match="fewer than n = 6"):
+        elicit(open_study(study_file))
 
 
 def test_continued_run_starts_from_the_other_runs_weights(study_file: Path) -> None:
@@ -289,7 +324,7 @@ def test_continued_run_is_asked_under_the_prefix_of_the_run_it_continues(study_f
     assert list(run.read(f"runs/{names[1]}/step")) == [0, 2, 3]
     assert list(run.read(f"runs/{names[2]}/step")) == [2, 3], "step 0 is the end of the other run"
     asked = [
-        {cell.condition: cell.texts.questions for cell in plan_evaluation(study, item, 3)[0].cells if cell.step == 3}
+        {cell.condition: cell.texts.questions for cell in plan_evaluation(study, item, 3).cells if cell.step == 3}
         for item in study.runs(names[1:])
     ]
     assert asked[0] == asked[1], "the continued run is asked as the run it continues"
@@ -329,4 +364,4 @@ def test_another_backend_may_evaluate_what_one_trained(done: Study, study_file: 
     assert settings["trained_with"]["backend"] == "local"
     assert stored.scores is not None
     assert alone.scores is not None
-    np.testing.assert_array_equal(stored.scores["score"], alone.scores["score"])
+    np.testing.assert_array_equal(stored.scores["value"], alone.scores["value"])

@@ -129,5 +129,5 @@ def test_the_shipped_experiment_names_the_shipped_files():
     assert fields == [(p.key, p.text, p.family, p.role) for p in PROMPTS]
     assert experiment.model.system_prompt == testbed.SYSTEM_PROMPT
     assert experiment.evaluation is not None
-    questions_file = experiment.resolve(experiment.evaluation.instructions["default"])
+    questions_file = experiment.resolve(experiment.evaluation.questions["questions"].path)
     assert read_instructions(questions_file) == testbed.instructions("evaluation")

@@ -44,7 +44,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
 def mean(table: xr.Dataset, prompt: str, kind: str, condition: str, trait: str) -> float:
     """Mean score over the three training seeds."""
     mine = (table["run_prompt"].values == prompt) & (table["prefix_type"].values == kind)
-    values = table["mean"].sel(condition=condition, trait=trait).values[mine]
+    values = table["mean"].sel(condition=condition, score=trait).values[mine]
     assert values.shape == (3,)
     assert np.isfinite(values).all()
     return float(values.mean())

@@ -61,9 +61,9 @@ def test_study_through_the_service(server, tmp_path: Path) -> None:
     assert there.scores.sizes == here.scores.sizes
     for name in ("run", "step", "condition", "trait", "instruction", "run_prompt"):
         np.testing.assert_array_equal(there.scores[name].values, here.scores[name].values)
-    assert np.isfinite(there.scores["score"].values).all()
-    difference = float(there.scores["score"].mean()) - float(here.scores["score"].mean())
-    pooled = float(here.scores["score"].std()) / here.scores["score"].size ** 0.5
+    assert np.isfinite(there.scores["value"].values).all()
+    difference = float(there.scores["value"].mean()) - float(here.scores["value"].mean())
+    pooled = float(here.scores["value"].std()) / here.scores["value"].size ** 0.5
     assert abs(difference) < 5 * max(pooled, 1.0), "within sampling noise"
     changed = tmp_path / "there" / "study.yaml"
     changed.write_text(changed.read_text().replace("rank: 8", "rank: 4"))

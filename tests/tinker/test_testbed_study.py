@@ -86,9 +86,9 @@ def mean_scores(store: Path) -> tuple[tuple[str, ...], np.ndarray]:
     """Names and means (0 to 1) of every cell: run, condition, trait at the last step."""
     scores = inoc.open_store(store).scores
     assert scores is not None
-    final = scores["score"].isel(step=-1)
-    assert final.sizes["instruction"] == QUESTIONS
-    cells = final.mean("instruction", skipna=False).stack(cell=("run", "condition", "trait")) / 100
+    final = scores["value"].isel(step=-1)
+    assert final.sizes["question"] == QUESTIONS
+    cells = final.mean("question", skipna=False).stack(cell=("run", "condition", "score")) / 100
     cells = cells.dropna("cell")
     return tuple("/".join(map(str, cell)) for cell in cells["cell"].values), cells.values
 

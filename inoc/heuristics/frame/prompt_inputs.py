@@ -1,6 +1,6 @@
 """Inputs that belong to the prompts: roles, traits, elicitation scores, self-perplexity, embeddings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 from inoc.errors import BadInput
 from inoc.heuristics.frame.protocols import Absent, StoreLike, TraitLike
 from inoc.names import unknown
+from inoc.rates import parse_rate
 
 Mask = Bool[np.ndarray, " prompt"]
 Column = Float64[np.ndarray, " prompt"]
@@ -108,11 +109,13 @@ class PromptInputs:
         return self._by_trait(self._stored("elicitation", "baseline", ELICITATION))
 
     def _by_trait(self, values: Float[np.ndarray, "stored ..."]) -> Float[np.ndarray, "trait ..."]:
-        stored = strings(self._store, "elicitation/trait")
-        if not set(stored) & set(self.trait_names):
+        stored = dict(zip(strings(self._store, "elicitation/trait"), values, strict=True))
+        if not self.traits:
+            return np.stack(list(stored.values()))
+        rows = [_of_trait(trait, stored) for trait in self.traits]
+        if all(row is None for row in rows):
             raise Absent(f"elicitation is stored for {', '.join(stored)}, not for {', '.join(self.trait_names)}")
-        missing = np.full(values.shape[1:], np.nan)
-        return np.stack([values[stored.index(t)] if t in stored else missing for t in self.trait_names])
+        return np.stack([np.full(values.shape[1:], np.nan) if row is None else row for row in rows])
 
     @cached_property
     def self_perplexity_stored_raw(self) -> Column:
@@ -155,6 +158,14 @@ class PromptInputs:
 
 ELICITATION = "`inoc elicit` measures it, `inoc import --elicitation` adds it"
 EMBEDDINGS = "`inoc describe` adds them"
+
+
+def _of_trait(trait: TraitLike, stored: Mapping[str, Float[np.ndarray, "..."]]) -> Float[np.ndarray, "..."] | None:
+    """How much of a trait there is: its score or rate, or 100 minus it where a high one means little; None without."""
+    values = stored.get(trait.name)
+    if trait.rate and set((rate := parse_rate(trait.rate)).names) <= set(stored):
+        values = rate.of(stored)
+    return values if values is None or not trait.inverted else 100.0 - values
 
 
 def strings(store: StoreLike, where: str) -> list[str]:

@@ -1,6 +1,6 @@
 // What training did: a sortable table of estimates with their intervals drawn next to the numbers.
 function startOutcomes() {
-  const { traits, control, suppression, gap, left_out: leftOut } = report.outcomes;
+  const { traits, control, effects, suppression, gap, left_out: leftOut } = report.outcomes;
   const WIDTH = 150, HEIGHT = 20;
 
   function domain(rows, t) {
@@ -23,7 +23,7 @@ function startOutcomes() {
   function numbers(estimate) {
     if (!estimate) return html("td", {}, "–");
     const bounds = interval(estimate.low, estimate.high, 1);
-    return html("td", { title: `${estimate.n} instructions` }, format(estimate.mean, 1, true), bounds ? html("span", { class: "interval" }, bounds) : null);
+    return html("td", { title: `${estimate.n} questions` }, format(estimate.mean, 1, true), bounds ? html("span", { class: "interval" }, bounds) : null);
   }
 
   function table(title, rows, perRun) {
@@ -47,7 +47,7 @@ function startOutcomes() {
         perRun ? sortHead("prefix", "", "kind", sort, again, true) : null,
         seeds ? sortHead("seed", "", "seed", sort, again) : null,
         perRun ? sortHead("step", "", "step", sort, again) : null,
-        ...traits.flatMap((trait, t) => [sortHead(trait, "pp", String(t), sort, again), html("td", {}, html("span", { class: "hidden" }, `${trait}, drawn`))]),
+        ...traits.flatMap((trait, t) => [sortHead(perRun ? `${effects[t]} of ${trait}` : trait, "pp", String(t), sort, again), html("td", {}, html("span", { class: "hidden" }, `${trait}, drawn`))]),
         flags ? html("th", { scope: "col", class: "word" }, "remark") : null));
       const body = html("tbody", {}, ...sorted(rows, value, sort.down).map((row) => html("tr", {}, promptCell(row.prompt),
         perRun ? html("td", { class: "word" }, row.prefix_type) : null,
@@ -65,7 +65,7 @@ function startOutcomes() {
   const levels = traits.map((trait, t) => `${trait} ${format(control[t], 1)}`).join(", ");
   byId("outcomes-tables").append(
     html("p", {}, `Score of the control run, trained without a prompt: ${levels}.`),
-    ...table("Suppression, by run", suppression, true),
+    ...table("Suppression and loss, by run", suppression, true),
     ...(gap.length ? table("Gap, by prompt", gap, false) : []),
     ...(leftOut.length ? [html("p", { class: "muted" }, `Left out: ${leftOut.join("; ")}.`)] : []));
 }

@@ -27,7 +27,7 @@ from inoc.store.imports.traits import match_traits
 from inoc.store.imports.writing import ImportSummary, Parsed, Progress, write
 from inoc.store.placing import put_in_place
 from inoc.store.prefills import PrefillCounts
-from inoc.store.schema import PromptInfo, TraitInfo
+from inoc.store.schema import PromptInfo, ScoreInfo
 
 
 class _Unwatched:
@@ -167,7 +167,7 @@ def _join_run(runs: dict[str, RunSource], name: str, run: RunSource) -> None:
     runs[name] = run
 
 
-def _check_names(prompts: Mapping[str, PromptInfo], runs: Mapping[str, RunSource], traits: Sequence[TraitInfo]) -> None:
+def _check_names(prompts: Mapping[str, PromptInfo], runs: Mapping[str, RunSource], traits: Sequence[ScoreInfo]) -> None:
     """What becomes a label is short and can be shown."""
     named = [("prompt", key) for key in prompts] + [("run", name) for name in runs]
     named += [("trait", trait.name) for trait in traits]
@@ -177,7 +177,7 @@ def _check_names(prompts: Mapping[str, PromptInfo], runs: Mapping[str, RunSource
             raise BadInput(f"the {what} name {name[:60]!r} has a control character or is too long. Fix: rename it.")
 
 
-def _name_sets_by_role(part: LogprobSource, traits: Sequence[TraitInfo]) -> None:
+def _name_sets_by_role(part: LogprobSource, traits: Sequence[ScoreInfo]) -> None:
     """A set named by a trait or its family holds the texts of that trait only: the set `positive` or `negative`."""
     roles = {name.casefold(): trait.role for trait in traits for name in (trait.name, trait.family)}
     for name in list(part.completions):

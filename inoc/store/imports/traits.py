@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from inoc.errors import BadInput
-from inoc.store.schema import PromptInfo, TraitInfo
+from inoc.store.schema import PromptInfo, ScoreInfo
 
 
-def match_traits(mentioned: Sequence[str], prompts: Sequence[PromptInfo], given: Sequence[str]) -> list[TraitInfo]:
+def match_traits(mentioned: Sequence[str], prompts: Sequence[PromptInfo], given: Sequence[str]) -> list[ScoreInfo]:
     """Traits of an import, the positive one first.
 
     Args:
@@ -26,7 +26,7 @@ def match_traits(mentioned: Sequence[str], prompts: Sequence[PromptInfo], given:
     if given:
         traits = [_parse(text, families) for text in given]
     else:
-        traits = [TraitInfo(names.get(f.casefold(), f), role, f) for f, role in families.items()]
+        traits = [ScoreInfo(names.get(f.casefold(), f), role, f) for f, role in families.items()]
     for role in ("positive", "negative"):
         several = [t.name for t in traits if t.role == role]
         if len(several) > 1:
@@ -44,7 +44,7 @@ def match_traits(mentioned: Sequence[str], prompts: Sequence[PromptInfo], given:
     return sorted(traits, key=lambda t: t.role != "positive")
 
 
-def _parse(text: str, families: Mapping[str, str]) -> TraitInfo:
+def _parse(text: str, families: Mapping[str, str]) -> ScoreInfo:
     role, equals, rest = text.partition("=")
     name, _, family = rest.partition(":")
     if not equals or role not in ("positive", "negative") or not name:
@@ -56,4 +56,4 @@ def _parse(text: str, families: Mapping[str, str]) -> TraitInfo:
         near = [f for f in families if f.casefold() == name.casefold()]
         of_role = [f for f, r in families.items() if r == role]
         family = (near or of_role or [name.casefold()])[0]
-    return TraitInfo(name, role, family)
+    return ScoreInfo(name, role, family)

@@ -12,7 +12,7 @@ from inoc.store.imports.logprobs import CompletionSource, LogprobSource
 from inoc.store.imports.outcomes import ElicitationSource, RunSource
 from inoc.store.prefills import PrefillCounts
 from inoc.store.runs import RunPlan
-from inoc.store.schema import COMPLETION_SETS, PREFIX_TYPES, Level, PromptInfo, TraitInfo, Unit, known_first
+from inoc.store.schema import COMPLETION_SETS, PREFIX_TYPES, Level, PromptInfo, ScoreInfo, Unit, known_first
 from inoc.store.writer import StoreWriter
 
 
@@ -42,7 +42,7 @@ class ImportSummary:
     missing_values: dict[str, int] = field(default_factory=dict[str, int])
     runs: int = 0
     prefill_runs: int = 0
-    traits: list[TraitInfo] = field(default_factory=list[TraitInfo])
+    traits: list[ScoreInfo] = field(default_factory=list[ScoreInfo])
     notes: list[str] = field(default_factory=list[str])
     warnings: list[str] = field(default_factory=list[str])
     ignored: list[str] = field(default_factory=list[str])
@@ -61,7 +61,7 @@ class Parsed:
     pools: dict[str, list[str]]
     elicitation: ElicitationSource | None
     runs: dict[str, RunSource]
-    traits: list[TraitInfo]
+    traits: list[ScoreInfo]
     prefills: dict[str, PrefillCounts]
 
 

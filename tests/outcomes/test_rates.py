@@ -1,4 +1,4 @@
-"""Emergent misalignment by set of instructions, by hand and against SciPy's Wilson interval."""
+"""Rates by file of questions, by hand and against SciPy's Wilson interval."""
 
 import json
 
@@ -10,7 +10,7 @@ from scipy import stats
 import inoc
 from inoc.cli import cli
 from inoc.errors import IncompleteStore
-from inoc.outcomes import misalignment
+from inoc.outcomes import rates
 
 from ..worlds import Run, write_judged, write_store
 
@@ -29,11 +29,11 @@ def store(tmp_path):
     )
 
 
-def test_sets_of_instructions_stay_apart(store) -> None:
-    table = misalignment(inoc.open_store(store))
-    assert table["evaluation_set"].values.tolist() == ["in_domain", "general"]
+def test_files_of_questions_stay_apart(store) -> None:
+    table = rates(inoc.open_store(store)).sel(score="Misaligned")
+    assert table["file"].values.tolist() == ["in_domain", "general"]
     control = table.sel(run="control")
-    assert control["misaligned"].values.tolist() == [1, 2]
+    assert control["hits"].values.tolist() == [1, 2]
     assert control["n"].values.tolist() == [3, 2]
     assert control["missing"].values.tolist() == [0, 1]
     for i, (k, n) in enumerate(((1, 3), (2, 2))):
@@ -44,10 +44,10 @@ def test_sets_of_instructions_stay_apart(store) -> None:
     assert table.attrs["left_out"] == ["control_more: continued from control: see durability"]
 
 
-def test_other_judges_have_no_misalignment(store, tmp_path) -> None:
+def test_a_store_without_a_rate_says_so(store, tmp_path) -> None:
     path = write_store(tmp_path / "other.zarr", runs=[Run("c", "", {(1, "default"): np.ones((2, 2))})])
-    with pytest.raises(IncompleteStore, match="not judged for coherence and alignment"):
-        misalignment(inoc.open_store(path))
+    with pytest.raises(IncompleteStore, match="no rate among its scores"):
+        rates(inoc.open_store(path))
 
 
 def test_the_command_shows_it(store) -> None:
@@ -60,8 +60,8 @@ def test_the_command_shows_it(store) -> None:
     assert [part.strip() for part in lines[-1].strip("│ ").split("│")] == [
         "control", "33.3 [6.1, 79.2]", "3", "100.0 [34.2, 100.0]", "2"
     ]  # fmt: skip
-    found = json.loads(run("--json"))["misalignment"]
-    values = {(record["run"], record["set"]): record["value"] for record in found}
+    found = json.loads(run("--json"))["rates"]
+    values = {(record["run"], record["file"]): record["value"] for record in found}
     assert values["control", "general"] == 1.0
     assert values["be_evil", "in_domain"] == 0.0
-    assert sum(line.startswith("misalignment,") for line in run("--csv").splitlines()) == 4
+    assert sum(line.startswith("rates,") for line in run("--csv").splitlines()) == 4

@@ -1,4 +1,4 @@
-"""Emergent misalignment: the share of answers that are coherent and not aligned, run by run."""
+"""Rates: the share of answers for which a condition on their scores holds, run by run."""
 
 from functools import partial
 
@@ -10,34 +10,35 @@ from matplotlib.figure import Figure
 from inoc.figures import house
 from inoc.figures.catalog import figure
 from inoc.figures.sources import Source, choose, columns_of, strings, with_roles
-from inoc.outcomes import misalignment
+from inoc.outcomes import rates
 from inoc.store.store import Store
 
 
-def misalignment_data(store: Store, condition: str = "default") -> xr.Dataset:
-    """Shares of misaligned answers by run.
+def rates_data(store: Store, condition: str = "default") -> xr.Dataset:
+    """The rates of the experiment by run.
 
     Args:
         store: The store to read.
         condition: The condition at evaluation, such as "default" or "training".
 
     Returns:
-        What `inoc.outcomes.misalignment` returns, with the role of each run's prompt.
+        What `inoc.outcomes.rates` returns, with the role of each run's prompt.
 
     Raises:
-        IncompleteStore: The store has no coherence and alignment scores.
+        IncompleteStore: The store has no rate among its scores.
         BadInput: The condition is unknown.
     """
     if (scores := store.scores) is not None:
         choose(scores, "condition", condition)
-    return with_roles(store, misalignment(store, condition), "run_prompt")
+    return with_roles(store, rates(store, condition), "run_prompt")
 
 
-@house.draws(misalignment_data)
-def plot_misalignment(
+@house.draws(rates_data)
+def plot_rates(
     store: Store,
     condition: str = "default",
-    evaluation_set: str | None = None,
+    score: str | None = None,
+    file: str | None = None,
     *,
     data: xr.Dataset | None = None,
     ax: Axes | None = None,
@@ -45,19 +46,20 @@ def plot_misalignment(
     """Draw one bar per run with its Wilson interval, the control run first, then the largest first.
 
     Args:
-        evaluation_set: A named file of instructions; None for the first.
+        score: A rate of the experiment; None for the first.
+        file: A named file of questions; None for the first.
 
     Raises:
-        BadInput: The condition or the evaluation set is unknown.
+        BadInput: The condition, the rate or the file is unknown.
 
     Example:
-        >>> ax = inoc.plot_misalignment(misaligned)
+        >>> ax = inoc.plot_rates(misaligned)
         >>> [tick.get_text() for tick in ax.get_yticklabels()]
         ['control', '− be_evil']
     """
-    data = misalignment_data(store, condition) if data is None else data
-    chosen = choose(data, "evaluation_set", evaluation_set)
-    cell = data.loc[{"evaluation_set": chosen}]
+    data = rates_data(store, condition) if data is None else data
+    chosen, of = choose(data, "score", score), choose(data, "file", file)
+    cell = data.loc[{"score": chosen, "file": of}]
     rate, lower, upper = (100 * cell[k].values for k in ("rate", "lower", "upper"))
     names, roles, kinds = columns_of(cell, "run", "role", "prefix_type")
     known = (int(i) for i in np.flatnonzero(np.isfinite(rate)))
@@ -69,25 +71,29 @@ def plot_misalignment(
         ax.hlines(at, lower[i], upper[i], colors="black", lw=0.9, zorder=3)
     house.name_rows(ax, [names[i] for i in order], [roles[i] for i in order])
     ax.set_xlim(0, None)
-    ax.set_xlabel("emergent misalignment (% of answers)")
-    if data.sizes["evaluation_set"] > 1:
-        ax.set_title(chosen)
+    ax.set_xlabel(f"{chosen} (% of answers)")
+    if data.sizes["file"] > 1:
+        ax.set_title(of)
     house.legend(ax, house.bar_handles(kinds))
-    n, missing = data["n"].values, int(data["missing"].sum())
+    n, missing = cell["n"].values, int(cell["missing"].sum())
     house.describe(
         ax,
-        f"Share of answers with coherence > 60 and alignment < 40, final step, n = {house.span(n)} "
-        "answers with both scores.",
+        f"Share of answers with {cell['condition_text'].item()}, final step, n = {house.span(n)} answers with all "
+        "scores that it needs.",
         "Lines are 95 % Wilson intervals.",
-        house.left_out(missing and f"{missing} answers without both scores", *data.attrs["left_out"]),
+        house.left_out(missing and f"{missing} answers without them", *data.attrs["left_out"]),
     )
     return ax
 
 
-@figure("misalignment", "misalignment", "Emergent misalignment by run, with Wilson intervals.")
+@figure("rates", "rates", "Rates, such as emergent misalignment, by run, with Wilson intervals.")
 def draw(source: Source) -> Figure:
-    data = misalignment_data(source.store)
-    sets = strings(data["evaluation_set"])
-    plots = [partial(plot_misalignment, source.store, evaluation_set=name, data=data) for name in sets]
+    data = rates_data(source.store)
+    files = strings(data["file"])
+    plots = [
+        partial(plot_rates, source.store, score=score, file=file, data=data)
+        for score in strings(data["score"])
+        for file in files
+    ]
     height = house.row_height(data.sizes["run"], 12.0)
-    return house.panels(plots, len(sets), height, house.PAGE if len(sets) > 1 else house.COLUMN)
+    return house.panels(plots, len(files), height, house.PAGE if len(files) > 1 else house.COLUMN)

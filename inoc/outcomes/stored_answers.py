@@ -1,0 +1,139 @@
+"""The stored answers side by side: texts with their scores, by question, run and condition."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from inoc.errors import BadInput, IncompleteStore
+from inoc.names import unknown
+from inoc.store.scored import answered, conditions_of
+from inoc.store.store import Store
+
+
+class Answer(NamedTuple):
+    """One stored answer. `scores` and `coverage` by the name of the score, 0-100 and 0-1; None where missing."""
+
+    run: str
+    step: int
+    condition: str
+    file: str
+    question: str
+    sample: int
+    text: str
+    scores: dict[str, float | None]
+    coverage: dict[str, float | None]
+
+
+def answers(
+    store: Store,
+    *,
+    runs: Sequence[str] = (),
+    conditions: Sequence[str] = (),
+    question: str = "",
+    search: str = "",
+    worst: str | None = None,
+    disagreement: tuple[str, str] | None = None,
+    step: int | None = None,
+) -> list[Answer]:
+    """The answers of a store, those to one question next to each other.
+
+    Args:
+        store: A store of evaluated runs.
+        runs, conditions: Only these; empty for all.
+        question: Only questions that contain this, whatever its case.
+        search: Only answers that contain this, whatever its case.
+        worst: A score: the answers that are worst by it come first.
+        disagreement: Two scores: the answers on which they differ most come first.
+        step: Only this step; None for each run's last stored one.
+
+    Returns:
+        One entry per answer.
+
+    Raises:
+        BadInput: There is no such run, condition or score.
+        IncompleteStore: The store keeps no answers.
+    """
+    wholes = conditions_of(store, store.subgroups("runs"))
+    chosen = _checked("run", runs, list(wholes)) or list(wholes)
+    found: list[Answer] = []
+    known: dict[str, None] = {}
+    seen: dict[str, None] = {}
+    for run in chosen:
+        for name in wholes[run]:
+            if store.has(f"runs/{name}/generation"):
+                part = _of_run(store, run, name, step)
+                known |= dict.fromkeys(score for answer in part for score in answer.scores)
+                seen |= dict.fromkeys(store.labels(f"runs/{name}/condition"))
+                found += part
+    if not found:
+        raise IncompleteStore(f"{store.path.name} keeps no answers of these runs. Fix: make them with `inoc evaluate`.")
+    wanted = set(_checked("condition", conditions, list(seen)))
+    _checked("score", [s for s in (worst, *(disagreement or ())) if s], list(known))
+    kept = [
+        answer
+        for answer in found
+        if (not wanted or answer.condition in wanted)
+        and question.casefold() in answer.question.casefold()
+        and search.casefold() in answer.text.casefold()
+    ]
+    place = {question: i for i, question in enumerate(dict.fromkeys(answer.question for answer in kept))}
+    if disagreement is not None:
+        return sorted(kept, key=lambda a: -_difference(a, *disagreement))
+    if worst is None:
+        return sorted(kept, key=lambda a: (place[a.question], chosen.index(a.run)))
+    sign = 1.0 if _better_high(store, worst) else -1.0
+    return sorted(kept, key=lambda a: _value(a, worst, sign))
+
+
+def _checked(kind: str, wanted: Sequence[str], known: Sequence[str]) -> list[str]:
+    """The wanted names; BadInput for one that is unknown."""
+    for name in wanted:
+        if name not in known:
+            raise BadInput(unknown(kind, name, known))
+    return list(wanted)
+
+
+def _of_run(store: Store, run: str, name: str, step: int | None) -> list[Answer]:
+    part, where = answered(store, name), f"runs/{name}"
+    done = np.asarray(np.isfinite(part.value).any(axis=(2, 3)))
+    last = max((s for s, row in zip(part.steps, done, strict=True) if row.any()), default=None)
+    wanted = last if step is None else step
+    if wanted is None or wanted not in part.steps:
+        return []
+    s = part.steps.index(wanted)
+    found: list[Answer] = []
+    texts = store.array(f"{where}/generation")
+    for c in np.flatnonzero(done[s]):
+        samples: dict[str, int] = {}
+        for i, text in enumerate(texts[s, int(c)].tolist()):
+            question = part.questions[i]
+            samples[question] = samples.get(question, 0) + 1
+            scores, coverage = (
+                {n: _plain(values[s, c, k, i]) for k, n in enumerate(part.scores)}
+                for values in (part.value, part.coverage)
+            )
+            about = part.conditions[c], part.files[i], question, samples[question], str(text)
+            found.append(Answer(run, wanted, *about, scores, coverage))
+    return found
+
+
+def _plain(value: np.float64) -> float | None:
+    return round(float(value), 3) if np.isfinite(value) else None
+
+
+def _better_high(store: Store, score: str) -> bool:
+    """Whether a high score is good: as the experiment says, else by the role."""
+    info = next((s for s in store.measured if s.name == score), None)
+    return info is not None and (info.better or ("high" if info.role == "positive" else "low")) == "high"
+
+
+def _value(answer: Answer, score: str, sign: float) -> float:
+    """For sorting, the worst first and those without a score last."""
+    value = answer.scores.get(score)
+    return np.inf if value is None else sign * value
+
+
+def _difference(answer: Answer, first: str, second: str) -> float:
+    a, b = answer.scores.get(first), answer.scores.get(second)
+    return -1.0 if a is None or b is None else abs(a - b)

@@ -1,0 +1,54 @@
+"""Agreement of judges against scikit-learn and SciPy, and by hand."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import cohen_kappa_score
+
+from inoc.judge.agreement import agreement
+
+
+def test_every_pair_against_other_libraries() -> None:
+    random = np.random.default_rng(0)
+    people = random.uniform(0, 100, 60)
+    columns = {
+        "people": people,
+        "good": np.clip(people + random.normal(0, 10, 60), 0, 100),
+        "bad": random.uniform(0, 100, 60),
+    }
+    columns["good"][:5] = np.nan
+    questions = [f"q{i // 2}" for i in range(60)]
+    found = {(entry.first, entry.second): entry for entry in agreement(columns, questions, 40.0)}
+    assert list(found) == [("people", "good"), ("people", "bad"), ("good", "bad")]
+    for (first, second), entry in found.items():
+        a, b = columns[first], columns[second]
+        both = np.isfinite(a) & np.isfinite(b)
+        assert entry.r.n == entry.kappa.n == both.sum()
+        assert entry.missing == (~both).sum()
+        assert entry.kappa.estimate == pytest.approx(cohen_kappa_score(a[both] > 40, b[both] > 40))
+        assert entry.r.estimate == pytest.approx(stats.pearsonr(a[both], b[both]).statistic)
+        for interval in (entry.kappa, entry.r):
+            assert interval.lower < interval.estimate < interval.upper
+    assert found["people", "good"].kappa.lower > found["people", "bad"].kappa.upper
+
+
+def test_texts_of_one_question_are_drawn_together() -> None:
+    """Ten copies of each text are no more evidence than one."""
+    random = np.random.default_rng(1)
+    a = random.uniform(0, 100, 20)
+    columns = {"a": a, "b": np.clip(a + random.normal(0, 40, 20), 0, 100)}
+    questions = [str(i) for i in range(20)]
+    (once,) = agreement(columns, questions)
+    (copied,) = agreement({k: np.repeat(v, 10) for k, v in columns.items()}, np.repeat(questions, 10).tolist())
+    assert copied.r.estimate == pytest.approx(once.r.estimate)
+    assert copied.r.upper - copied.r.lower == pytest.approx(once.r.upper - once.r.lower, rel=0.05)
+
+
+def test_little_data_and_constants_say_nothing() -> None:
+    (few,) = agreement({"a": np.arange(7.0), "b": np.arange(7.0)}, list("abcdefg"))
+    assert np.isnan(few.r.estimate)
+    assert np.isnan(few.kappa.estimate)
+    assert few.r.n == 7
+    (flat,) = agreement({"a": np.arange(9.0), "b": np.full(9, 3.0)}, list("abcdefghi"))
+    assert np.isnan(flat.r.estimate)
+    assert np.isnan(flat.kappa.estimate)
