@@ -10,6 +10,7 @@ import xarray as xr
 from jaxtyping import Bool, Float64, Shaped
 
 from inoc.errors import BadInput, IncompleteStore
+from inoc.heuristics.frame.prompt_inputs import of_trait
 from inoc.heuristics.frame.rows import column_name
 from inoc.heuristics.maths.pointwise import mean_of_finite
 from inoc.heuristics.maths.prompt_level import elicitation
@@ -113,14 +114,28 @@ def base_model(store: Store, only: Sequence[str] | None = None, *, recipe: Recip
     more = [prompt for prompt in elicited["prompt"].values.astype(str).tolist() if prompt not in scored]
     if not more:
         return found
-    measured = elicited.sel(prompt=more, trait=found["trait"].values)
-    score = measured["score"].transpose("trait", "prompt", "instruction").values.astype(np.float64)
-    baseline = measured["baseline"].transpose("trait", "instruction").values.astype(np.float64)
+    measured = elicited.sel(prompt=more)
+    known = {trait.name: trait for trait in store.traits}
+    score, baseline = (
+        _by_trait(
+            measured[name].transpose("trait", ...), [known[t] for t in found["trait"].values.astype(str).tolist()]
+        )
+        for name in ("score", "baseline")
+    )
     added = xr.DataArray(
         elicitation(score, baseline, recipe), dims=("trait", "prompt"), coords={"prompt": more, "trait": found["trait"]}
     )
     kept = found.drop_vars(["role", "family"], errors="ignore").reindex(prompt=[*scored, *more])
     return kept.assign({BASELINE: kept[BASELINE].fillna(added)}).assign_attrs(found.attrs)
+
+
+def _by_trait(values: xr.DataArray, traits: Sequence[ScoreInfo]) -> Float64[np.ndarray, "trait ..."]:
+    """How much of each trait elicitation shows, as the heuristics read it."""
+    names = values["trait"].values.astype(str).tolist()
+    stored = dict(zip(names, values.values.astype(np.float64), strict=True))
+    missing = np.full(values.shape[1:], np.nan)
+    shown = [of_trait(trait, stored) for trait in traits]
+    return np.stack([missing if rows is None else rows for rows in shown])
 
 
 def of_prompts(

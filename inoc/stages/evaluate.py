@@ -64,17 +64,21 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHE
                     )
                     watcher.step(f"{entry.name} step {step} {cell.condition}", scores.means(study.judges.scores))
                     if not entry.stored.prompt and step == entry.stored.nominal_step and cell.condition == "default":
-                        _warn_of_control(dict(zip(study.judges.scores, scores.score, strict=True)), watcher)
+                        shown = dict(zip(study.judges.scores, scores.score, strict=True))
+                        _warn_of_control(study, shown, watcher)
                     judged += 1
     return JudgedReport(judged, cells - judged)
 
 
-def _warn_of_control(scores: Mapping[str, Float[np.ndarray, " answer"]], watcher: Watcher) -> None:
+def _warn_of_control(study: Study, scores: Mapping[str, Float[np.ndarray, " answer"]], watcher: Watcher) -> None:
     """Say at once, before runs are compared with it, where the control hardly shows a trait."""
     from inoc.outcomes.calibration import LEAK, control_lacks
 
     for trait, answers in scores.items():
         known = answers[np.isfinite(answers)]
+        trained = study.experiment.traits.get(trait)
+        if trained is None or trained.better not in (None, "high" if trained.role == "positive" else "low"):
+            continue
         if known.size and known.mean() < LEAK:
             watcher.note(control_lacks(trait, float(known.mean())))
 

@@ -112,7 +112,7 @@ class PromptInputs:
         stored = dict(zip(strings(self._store, "elicitation/trait"), values, strict=True))
         if not self.traits:
             return np.stack(list(stored.values()))
-        rows = [_of_trait(trait, stored) for trait in self.traits]
+        rows = [of_trait(trait, stored) for trait in self.traits]
         if all(row is None for row in rows):
             raise Absent(f"elicitation is stored for {', '.join(stored)}, not for {', '.join(self.trait_names)}")
         return np.stack([np.full(values.shape[1:], np.nan) if row is None else row for row in rows])
@@ -160,7 +160,7 @@ ELICITATION = "`inoc elicit` measures it, `inoc import --elicitation` adds it"
 EMBEDDINGS = "`inoc describe` adds them"
 
 
-def _of_trait(trait: TraitLike, stored: Mapping[str, Float[np.ndarray, "..."]]) -> Float[np.ndarray, "..."] | None:
+def of_trait(trait: TraitLike, stored: Mapping[str, Float[np.ndarray, "..."]]) -> Float[np.ndarray, "..."] | None:
     """How much of a trait there is: its score or rate, or 100 minus it where a high one means little; None without."""
     values = stored.get(trait.name)
     if trait.rate and set((rate := parse_rate(trait.rate)).names) <= set(stored):
