@@ -73,7 +73,7 @@ def test_other_content_is_refused(started: Path) -> None:
             writer.put_completions("train", example_ids=["x", "y"], row_size=np.array([1, 2]))
         with pytest.raises(OtherSettings, match="a different example_id"):
             writer.put_completions("train", example_ids=["x", "z"], row_size=np.array([2, 1]))
-    with pytest.raises(OtherSettings, match="trait"):
+    with pytest.raises(OtherSettings, match="score T is stored with role 'positive'"):
         StoreWriter.open(
             started, identity={"model": "a"}, experiment={}, provenance={},
             traits=[ScoreInfo("T", "positive", "t"), ScoreInfo("T", "negative", "t")],
