@@ -64,21 +64,24 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHE
                     )
                     watcher.step(f"{entry.name} step {step} {cell.condition}", scores.means(study.judges.scores))
                     if not entry.stored.prompt and step == entry.stored.nominal_step and cell.condition == "default":
-                        shown = dict(zip(study.judges.scores, scores.score, strict=True))
-                        _warn_of_control(study, shown, watcher)
+                        _warn_of_control(_of_traits(study, scores.score), watcher)
                     judged += 1
     return JudgedReport(judged, cells - judged)
 
 
-def _warn_of_control(study: Study, scores: Mapping[str, Float[np.ndarray, " answer"]], watcher: Watcher) -> None:
+def _of_traits(study: Study, scores: Float[np.ndarray, "score answer"]) -> Mapping[str, Float[np.ndarray, " answer"]]:
+    """The judged scores that are traits, and of which a high one means that there is much of it."""
+    traits = study.experiment.traits
+    usual = {n for n, s in traits.items() if s.better in (None, "high" if s.role == "positive" else "low")}
+    return {name: row for name, row in zip(study.judges.scores, scores, strict=True) if name in usual}
+
+
+def _warn_of_control(scores: Mapping[str, Float[np.ndarray, " answer"]], watcher: Watcher) -> None:
     """Say at once, before runs are compared with it, where the control hardly shows a trait."""
     from inoc.outcomes.calibration import LEAK, control_lacks
 
     for trait, answers in scores.items():
         known = answers[np.isfinite(answers)]
-        trained = study.experiment.traits.get(trait)
-        if trained is None or trained.better not in (None, "high" if trained.role == "positive" else "low"):
-            continue
         if known.size and known.mean() < LEAK:
             watcher.note(control_lacks(trait, float(known.mean())))
 

@@ -20,7 +20,7 @@ training:
     - {prefix_types: [none], seeds: [0, 1]}
     - {prompts: [plain, clown], prefix_types: [fixed, mix]}
     - {prompts: [clown], tag: slow, overrides: {learning_rate: 1e-5, targets: [q_proj]}}
-evaluation: {instructions: held_out.jsonl}
+evaluation: {questions: held_out.jsonl}
 """
 )
 
@@ -57,7 +57,8 @@ def test_default_settings_are_the_documented_ones(experiment: Experiment) -> Non
     assert settings.batch_size * settings.accumulation == 32
     assert experiment.evaluation is not None
     assert experiment.evaluation.questions["questions"].path == "held_out.jsonl"
-    assert experiment.evaluation.n == 200
+    asked = experiment.evaluation.questions["questions"]
+    assert (asked.n, asked.samples) == (200, 1)
     assert experiment.evaluation.conditions == ("default", "training")
 
 
