@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inoc.store.schema import PromptInfo, TraitInfo, Unit
+from inoc.store.schema import PromptInfo, ScoreInfo, Unit
 from inoc.store.writer import StoreWriter
 
 PREFIX_TYPES = ("fixed", "mix")
@@ -30,14 +30,14 @@ def write(store: Path, n_prompts: int, n_tokens: int, seed: int = 0) -> None:
     spread = np.sqrt(-np.expm1(default)) * (0.35 + 2.0 * np.exp(-position / 4)).astype(np.float32)
     shared = rng.standard_t(3, (4, n_tokens)).astype(np.float32)
     prompts = [f"prompt_{i:04d}" for i in range(n_prompts)]
-    traits = (TraitInfo("German", "positive", "german"), TraitInfo("Flattering", "negative", "flattering"))
+    scores = (ScoreInfo("German", "positive", "german"), ScoreInfo("Flattering", "negative", "flattering"))
     families = ("german", "flattering", "neutral")
     with StoreWriter.open(
         store,
         identity={"model": "synthetic", "seed": seed},
         experiment={"name": "benchmark"},
         provenance={"source": "benchmarks.store"},
-        traits=traits,
+        traits=scores,
     ) as writer:
         writer.put_prompts(
             [
