@@ -1,12 +1,20 @@
 """`inoc` in this process, as the command line calls it."""
 
 import io
+import os
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import pytest
 
 from inoc.cli import main
+
+
+def with_path(folder: Path) -> dict[str, str]:
+    """The environment of a process that finds packages in `folder`, and first in what this process was told to use."""
+    known = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([*([known] if known else []), str(folder)])}
 
 
 def run_inoc(*words: object) -> tuple[int, str, str]:

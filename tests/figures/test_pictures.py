@@ -82,7 +82,7 @@ def check(figure) -> None:
 def test_of_a_made_up_store(name, world_source):
     """48 prompts, tokens, runs: everything but rates and emergence can be drawn."""
     if name == "rates":
-        with pytest.raises(IncompleteStore, match="coherence and alignment"):
+        with pytest.raises(IncompleteStore, match="no rate among its scores"):
             ENTRIES[name].draw(world_source)
         return
     check(ENTRIES[name].draw(world_source))

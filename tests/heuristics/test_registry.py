@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,8 @@ from inoc.heuristics.frame.declarations import FAMILIES
 from inoc.heuristics.frame.inputs import Inputs
 from inoc.heuristics.frame.registry import computed
 from inoc.store.runs import RunInfo
+
+from ..command_line import with_path
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = ROOT / "tests" / "plugins" / "heuristic_plugin"
@@ -136,10 +137,11 @@ print(json.dumps({"vars": {n: v.values.tolist() for n, v in h.data_vars.items()}
 
 
 def run_with(plugin_path: Path, store: Path, only: str, engine: str = "numpy") -> dict:
-    paths = [str(plugin_path), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(store), only, engine], capture_output=True, text=True, env=environment
+        [sys.executable, "-c", SCRIPT, str(store), only, engine],
+        capture_output=True,
+        text=True,
+        env=with_path(plugin_path),
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -1,7 +1,6 @@
 """A third party's backend: installed with pip, found by its entry point, through the suites, and in the docs."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -25,8 +24,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_with(installed: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(installed)}
-    return subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment, timeout=120)
+    return subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, env=with_path(installed), timeout=120
+    )
 
 
 def test_is_found_by_its_entry_point(installed: Path) -> None:
@@ -57,6 +57,8 @@ def test_the_suites_catch_a_backend_that_is_wrong(installed: Path, tmp_path: Pat
         + """
 
 import numpy as np
+
+from ..command_line import with_path
 from dataclasses import replace
 
 

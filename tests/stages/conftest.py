@@ -3,7 +3,6 @@ own."""
 
 import io
 import json
-import os
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -15,6 +14,8 @@ import pytest
 
 from inoc.backends.registry import BACKENDS
 from inoc.cli import main
+
+from ..command_line import with_path
 
 HERE = Path(__file__).parent
 STUDY = """\
@@ -85,7 +86,7 @@ class Lab:
         ]
         return subprocess.Popen(
             [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(self.plugins), **extra},
+            env={**with_path(self.plugins), **extra},
         )  # fmt: skip
 
     def edit(self, old: str, new: str) -> None:

@@ -250,7 +250,7 @@ def test_scores_tell_their_runs(write: Write, tmp_path: Path) -> None:
     assert any("nominal final step 12" in note for note in summary.notes)
     assert table["judge"].sel(run="strange_name").values.tolist() == ["j1", "j2"]
     assert table["judge"].sel(run="p").values.tolist() == ["unknown", "unknown"]
-    values = table["score"].sel(run="strange_name", step=3, condition="default", trait="German").values
+    values = table["value"].sel(run="strange_name", step=3, condition="default", score="German").values
     assert np.array_equal(values, [1.0, np.nan], equal_nan=True)
     losses = opened.losses
     assert losses is not None
@@ -478,12 +478,12 @@ def test_reference_example_means(reference: Path, tmp_path: Path) -> None:
     scored = json.loads((home / "scores.json").read_text())
     table = opened.scores
     assert table is not None
-    assert table.sizes == {"run": 15, "step": 3, "condition": 2, "trait": 2, "instruction": 200}
+    assert table.sizes == {"run": 15, "step": 3, "condition": 2, "score": 2, "question": 200}
     for name, entry in scored.items():
         for step, conditions in entry["steps"].items():
             for condition, cells in conditions.items():
                 for trait, cell in cells.items():
-                    got = table["score"].sel(run=name, step=int(step), condition=condition, trait=trait).values
+                    got = table["value"].sel(run=name, step=int(step), condition=condition, score=trait).values
                     right = np.array([np.nan if v is None else v for v in cell["values"]])
                     assert np.array_equal(got, right, equal_nan=True)
     assert [t.name for t in opened.traits] == ["German", "Flattering"]
