@@ -133,7 +133,7 @@ def test_an_update_without_a_checkpoint_is_not_the_base_model(trained: Path) -> 
 def test_kept_answers_are_compared_with_their_hash(trained: Path) -> None:
     """Answers wait on disk between sampling and judging: a changed letter is not judged."""
     study = open_study(trained)
-    (entry,) = plan_evaluation(study, study.runs([RUN])[0], 3)
+    entry = plan_evaluation(study, study.runs([RUN])[0], 3)
     cell = next(cell for cell in entry.cells if cell.step == 3)
     point = Checkpoint(3, str(checkpoint(trained)), AdapterSettings())
     (answers,) = sample(study, [cell.texts], point)
