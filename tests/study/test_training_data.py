@@ -116,9 +116,10 @@ def test_a_row_may_be_exactly_as_long_as_the_context(study_file: Path, monkeypat
     backend = load_backend("local", experiment.model_spec())
     study = Study(experiment, backend, study_file.with_name("run.zarr"))
     names = [run.name for run in study.runs() if run.prefix_type == "none"]
-    longest = max(len(row.token_ids) for row in plan_training(study, names)[0].job.examples)
+    plan = plan_training(study, names)[0]
+    longest = max(len(row.token_ids) for row in plan.job.examples)
     monkeypatch.setattr(type(backend), "context_length", longest)
-    monkeypatch.setattr("inoc.plan.training.plan_evaluation", lambda *given: ())
+    monkeypatch.setattr("inoc.plan.training.plan_evaluation", lambda *given: plan.evaluated)
     assert plan_training(study, names)
     monkeypatch.setattr(type(backend), "context_length", longest - 1)
     with pytest.raises(BadInput, match=f"has {longest} tokens, more than the model's context of {longest - 1}"):
