@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from inoc.outcomes.pools import lexical_anchor
+from inoc.heuristics.maths.experimental import lexical_anchor
 
 
 def reference() -> Path:

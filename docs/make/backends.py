@@ -26,6 +26,7 @@ COLUMNS: Final[Mapping[str, tuple[str, str]]] = {
     "sample": ("samples", "completions of contexts"),
     "train": ("trains", "low-rank adapters or all weights"),
     "embed": ("embeds", "unit vectors of texts"),
+    "probe": ("probes", "gradients, hidden states and logits of the base model"),
     "adapters": ("adapters", "scores or samples with trained adapters"),
     "echoes_token_ids": ("ids", "returns the token ids it scored, so that wrong ones are caught"),
     "shares_prefix": ("prefix", "computes a context shared by many completions once"),

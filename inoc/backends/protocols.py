@@ -23,6 +23,8 @@ class Capabilities:
     sample: bool = False
     train: bool = False
     embed: bool = False
+    probe: bool = False
+    """Shows gradients, hidden states and logits of the base model (`inoc.backends.probing`)."""
     adapters: bool = False
     """Can score and sample with a trained adapter."""
     echoes_token_ids: bool = False

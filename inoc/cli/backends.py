@@ -9,7 +9,7 @@ from inoc.backends import BackendInfo, list_backends
 from inoc.backends.base import how_to_install
 from inoc.cli.options import json_option
 
-FLAGS = ("score", "sample", "train", "embed", "adapters", "shares_prefix")
+FLAGS = ("score", "sample", "train", "embed", "probe", "adapters", "shares_prefix")
 
 
 @click.command()

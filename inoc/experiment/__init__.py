@@ -11,6 +11,7 @@ from inoc.experiment.data import (
     read_turns,
     subset,
 )
+from inoc.experiment.inside import Inside
 from inoc.experiment.judges import (
     ChatJudge,
     Judge,
@@ -49,6 +50,7 @@ __all__ = [
     "Experiment",
     "Generate",
     "Hyperparameters",
+    "Inside",
     "Judge",
     "LanguageJudge",
     "LexicalJudge",

@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr
 
 from inoc.backends.protocols import ModelSpec
 from inoc.errors import BadInput
+from inoc.experiment.inside import Inside
 from inoc.experiment.parts import Count, Name, Part, Placement, Role
 from inoc.experiment.scores import Score
 from inoc.experiment.training import Evaluation, Hyperparameters, Run, Training
@@ -150,6 +151,7 @@ class Experiment(Part):
     prompts: Annotated[Mapping[Name, PromptGroup], Field(min_length=1)]
     completion_sets: CompletionSets
     rephrasings: Rephrasings | None = None
+    inside: Inside | None = None
     training: Training = Training()
     evaluation: Evaluation | None = None
     _folder: Path = PrivateAttr(default=Path())

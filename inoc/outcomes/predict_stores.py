@@ -11,7 +11,6 @@ import xarray as xr
 
 from inoc.errors import IncompleteStore
 from inoc.outcomes.effects import control_levels, suppression
-from inoc.outcomes.pools import with_anchors
 from inoc.outcomes.prediction import KINDS, predict_of
 from inoc.outcomes.results_table import pooled
 from inoc.outcomes.settings import settings_of, unlike
@@ -29,7 +28,7 @@ from inoc.outcomes.tidy import (
 from inoc.store.store import Store
 from inoc.values import Recipe
 
-READS = ("elicitation", "ph", "mean_square", "sigma", "cosine")
+READS = ("elicitation", "ph", "mean_square", "sigma", "cosine", "pool_anchor")
 """Heuristics that the features of the candidates are made of."""
 
 
@@ -125,8 +124,7 @@ def gather(
     given = as_list(stores)
     targets = given if untrained is None else [untrained]
     computed = {
-        store.path: with_anchors(base_model(store, heuristics or READS, recipe=recipe), store.rephrasings)
-        for store in dict.fromkeys([*given, *targets])
+        store.path: base_model(store, heuristics or READS, recipe=recipe) for store in dict.fromkeys([*given, *targets])
     }
     table, trained = _learned(given, computed, recipe, step, include_flagged)
     if tables:

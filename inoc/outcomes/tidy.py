@@ -24,7 +24,7 @@ from inoc.values import Recipe
 BASELINE = "elicitation"
 """The heuristic every other one is measured against."""
 CELL = ("prompt", "prefix_type", "trait")
-SPREAD = {"component": 3, "completion_set": None, "variant": None}
+SPREAD = {"component": 3, "completion_set": None, "variant": None, "layer": None}
 """Dims of a heuristic that become one column per label (`pca[1]`, `ppd[control]`), and how many of them."""
 
 
@@ -164,10 +164,12 @@ def full_names(names: Sequence[str]) -> list[str]:
 
 
 def packages(names: Sequence[str]) -> list[str]:
-    """The package that declares each heuristic column; "inoc" where nobody does."""
+    """The package that declares each heuristic column, experimental ones apart; "inoc" where nobody does."""
     from inoc.heuristics.frame.registry import heuristics
 
-    declared = {variable.name: variable.package for entry in heuristics().values() for variable in entry.variables()}
+    declared = {
+        variable.name: entry.source_package for entry in heuristics().values() for variable in entry.variables()
+    }
     return [declared.get(name.split("[")[0], "inoc") for name in names]
 
 

@@ -6,9 +6,10 @@ from inoc.backends.protocols import Backend
 from inoc.errors import BackendRejected
 
 Able = TypeVar("Able")
+Ability = Literal["score", "sample", "train", "embed", "probe"]
 
 
-def capable(backend: Backend, protocol: type[Able], ability: Literal["score", "sample", "train", "embed"]) -> Able:
+def capable(backend: Backend, protocol: type[Able], ability: Ability) -> Able:
     """The backend as one that implements the protocol; BackendRejected where it does not."""
     if not getattr(backend.capabilities, ability) or not isinstance(backend, protocol):
         raise BackendRejected(

@@ -13,12 +13,13 @@ from inoc.stages.elicit import elicit, forecast_elicitation
 from inoc.stages.evaluate import evaluate, forecast_evaluation
 from inoc.stages.forecast import Forecast
 from inoc.stages.generate import forecast_generation, generate
+from inoc.stages.probe import forecast_probes, probe
 from inoc.stages.progress import UNWATCHED, Watcher
 from inoc.stages.score import forecast_scores, score
 from inoc.stages.train import forecast_training, train
 
-Stage = Literal["generate", "score", "describe", "elicit", "train", "evaluate"]
-STAGES: tuple[Stage, ...] = ("generate", "score", "describe", "elicit", "train", "evaluate")
+Stage = Literal["generate", "score", "probe", "describe", "elicit", "train", "evaluate"]
+STAGES: tuple[Stage, ...] = ("generate", "score", "probe", "describe", "elicit", "train", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ def left_out(study: Study, stage: Stage) -> str | None:
     match stage:
         case "score" | "describe":
             return None if can.score else "the backend cannot score"
+        case "probe":
+            return None if study.experiment.inside else "the experiment has no `inside`"
         case "elicit":
             return None if study.experiment.evaluation else "the experiment has no evaluation"
         case "train":
@@ -98,6 +101,9 @@ def _run(study: Study, stage: Stage, watcher: Watcher) -> str:
         case "score":
             report = score(study, watcher=watcher)
             return f"{report.scored} units scored, {report.already} stored already"
+        case "probe":
+            probed = probe(study, watcher=watcher)
+            return f"{probed.probed} units probed, {probed.already} stored already"
         case "describe":
             embeds = study.backend.capabilities.embed
             describe(study, embeddings=embeds, watcher=watcher)
@@ -116,10 +122,11 @@ def _forecast(study: Study, stage: Stage) -> Forecast:
     reason = left_out(study, stage)
     if reason is not None:
         return Forecast(stage, (), None, (f"left out: {reason}",))
-    if stage in ("train", "evaluate") and "train" in sets_to_make(study):
+    if stage in ("probe", "train", "evaluate") and "train" in sets_to_make(study):
         return Forecast(stage, (), None, ("counted once the completion set train is made",))
     if stage == "describe":
         return forecast_description(study, study.backend.capabilities.embed)
-    forecasts = {"generate": forecast_generation, "score": forecast_scores, "elicit": forecast_elicitation,
-                 "train": forecast_training, "evaluate": forecast_evaluation}  # fmt: skip
+    forecasts = {"generate": forecast_generation, "score": forecast_scores, "probe": forecast_probes,
+                 "elicit": forecast_elicitation, "train": forecast_training,
+                 "evaluate": forecast_evaluation}  # fmt: skip
     return forecasts[stage](study)

@@ -27,6 +27,7 @@ def pool_changes(store: Store | None, pools: Mapping[str, Sequence[str]]) -> Ite
     if store is None:
         return
     used = {run.prompt: "trained" for run in store.runs.values() if run.prefix_type == "mix"}
+    used |= {prompt: "probed" for _, kind, prompt in probes_done(store) if kind == "mix"}
     used |= {unit.prompt: "scored" for unit in units_done(store) if unit.prefix_type == "mix"}
     for key, pool in pools.items():
         if key in used and store.rephrasings.get(key, pool) != pool:
@@ -81,6 +82,17 @@ def units_done(store: Store | None) -> set[Unit]:
             done |= {Unit.default(name)} if arrays.default_done else set()
             done |= {Unit(name, arrays.prefix_types[f], arrays.prompts[p]) for f, p in np.argwhere(arrays.done)}
     return done
+
+
+def probes_done(store: Store) -> set[tuple[str, str, str]]:
+    """(probe, prefix type, prompt) of all that is stored inside /probes."""
+    found = {
+        (name, kind, prompt)
+        for name in store.subgroups("probes")
+        for kind in store.labels(f"probes/{name}/prefix_type")
+        for prompt in store.labels(f"probes/{name}/prompt")
+    }
+    return found - set(store.pending_probes())
 
 
 def prompts_elicited(store: Store | None) -> set[str]:

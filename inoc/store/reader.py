@@ -418,6 +418,16 @@ class Reader:
             found += [(name, int(steps[s]), conditions[c]) for s, c in cells]
         return tuple(found)
 
+    @steadily
+    def pending_probes(self) -> tuple[tuple[str, str, str], ...]:
+        """(probe, prefix type, prompt) of everything that is to be probed and not done."""
+        found: list[tuple[str, str, str]] = []
+        for name in self.subgroups("probes"):
+            kinds, keys = (self.labels(f"probes/{name}/{v}") for v in ("prefix_type", "prompt"))
+            cells = np.argwhere(self.read(f"probes/{name}/unit_crc") == PENDING)
+            found += [(name, kinds[f], keys[p]) for f, p in cells]
+        return tuple(found)
+
 
 def _order(node: Mapping[str, object]) -> tuple[str, ...]:
     """The subgroups that a group lists."""

@@ -186,6 +186,44 @@ GROUPS: Mapping[str, Mapping[str, VariableSpec]] = {
         "coverage": VariableSpec((*_CELL, "judged", "instruction"), "float64", units="1", marker="score_crc"),
         "score_crc": VariableSpec((*_CELL, "judged"), "int64"),
     },
+    "probes": {
+        "prefix_type": VariableSpec(("prefix_type",), _S),
+        "prompt": VariableSpec(_P, _S),
+        "example": VariableSpec(("example",), _S),
+        "unit_crc": VariableSpec(_UNIT, "int64"),
+        "reference": VariableSpec(("reference",), _S, False),
+        "reference_norm": VariableSpec(("reference",), "float64", False, "nat", "norm of a reference gradient"),
+        "reference_sign_product": VariableSpec(
+            ("reference",), "float64", False, "nat", "sign of the gradient without prefix . reference gradient"
+        ),
+        "reference_sketch": VariableSpec(
+            ("reference", "component"), "float32", False, "nat", "random projection of a reference gradient"
+        ),
+        "norm": VariableSpec(_UNIT, "float64", False, "nat", "norm of the gradient", marker="unit_crc"),
+        "product": VariableSpec(
+            (*_UNIT, "reference"), "float64", False, "nat2", "gradient . reference gradient", marker="unit_crc"
+        ),
+        "sign_product": VariableSpec(
+            (*_UNIT, "reference"), "float64", False, "nat", "signs of the gradient . reference gradient", "unit_crc"
+        ),
+        "sketch": VariableSpec(
+            (*_UNIT, "component"), "float32", False, "nat", "random projection of the gradient", marker="unit_crc"
+        ),
+        "layer": VariableSpec(("layer",), "int64", False),
+        "completion_set": VariableSpec(("completion_set",), _S, False),
+        "set_activation": VariableSpec(
+            ("completion_set", "layer", "feature"), "float32", False, "1", "mean hidden state of the answers of a set"
+        ),
+        "shift": VariableSpec(
+            (*_UNIT, "layer", "feature"), "float32", False, "1", "mean hidden state, with minus without", "unit_crc"
+        ),
+        "square_shift": VariableSpec(
+            (*_UNIT, "layer"), "float64", False, "1", "mean squared length of the shift", marker="unit_crc"
+        ),
+        "first_token_kl": VariableSpec(
+            (*_UNIT, "example"), "float64", False, "nat", "KL of the first answer token, with from without", "unit_crc"
+        ),
+    },
     "rephrasings": {"text": VariableSpec(("rephrasing",), _S), "prompt": VariableSpec(("rephrasing",), _S)},
     "self_perplexity": {
         "prompt": VariableSpec(_P, _S),
@@ -194,9 +232,9 @@ GROUPS: Mapping[str, Mapping[str, VariableSpec]] = {
     },
     "embeddings": {"prompt": VariableSpec(_P, _S), "prompt_vector": VariableSpec(("prompt", "feature"), "float32")},
 }
-"""Group -> variable -> what it must be. `completions`, `logprobs`, `example_logprobs`, `runs` and `emergence` hold one
-subgroup per set or run; the others hold their variables directly. `embeddings` may hold more columns over `prompt`."""
-NESTED = ("completions", "logprobs", "example_logprobs", "runs", "judgments", "emergence")
+"""Group -> variable -> what it must be. Groups in `NESTED` hold one subgroup per set, run or probe; the others hold
+their variables directly. `embeddings` may hold more columns over `prompt`."""
+NESTED = ("completions", "logprobs", "example_logprobs", "runs", "judgments", "emergence", "probes")
 
 
 def named_scores(rows: Sequence[Mapping[str, str]]) -> tuple[ScoreInfo, ...]:

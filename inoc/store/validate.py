@@ -96,7 +96,8 @@ class _Validator:
                 if len(self.problems) == before:
                     self._content(kind, where, layouts)
         if not self.problems and self.store.complete:
-            left = len(self.store.pending()) + len(self.store.pending_evaluations())
+            pending = (self.store.pending(), self.store.pending_evaluations(), self.store.pending_probes())
+            left = sum(map(len, pending))
             if left:
                 self.say("", f"marked complete, but {left} units are pending.")
 

@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from inoc.atomic import flush, write_atomic
 from inoc.errors import BadInput, InocError, OtherSettings
-from inoc.store import evaluations, judgments, marks, prefills, tables, units
+from inoc.store import evaluations, judgments, marks, prefills, probes, tables, units
 from inoc.store.change import COMMIT, STAGED, clear_staged, finish_change, refuse_links
 from inoc.store.files import NODE, group_document, node_bytes, read_node, step
 from inoc.store.fingerprint import difference, refuse
@@ -212,7 +212,8 @@ class StoreWriter:
         try:
             with writing(self.path) as store:
                 marks.settle(store)
-                self._change_root({"complete": not store.pending() and not store.pending_evaluations()})
+                pending = store.pending() or store.pending_evaluations() or store.pending_probes()
+                self._change_root({"complete": not pending})
         finally:
             self._lock.release()
 
@@ -286,6 +287,8 @@ class StoreWriter:
     put_judgments = _writes(judgments.put_judgments)
     append_losses = _writes(evaluations.append_losses)
     put_prefill_counts = _writes(prefills.put_prefill_counts)
+    plan_probe = _writes(probes.plan_probe)
+    put_probe = _writes(probes.put_probe)
     put_rephrasings = _writes(tables.put_rephrasings)
     put_self_perplexity = _writes(tables.put_self_perplexity)
     put_embeddings = _writes(tables.put_embeddings)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from inoc.store import ScoreInfo
+from inoc.atomic import without_flushing
+from inoc.store import ScoreInfo, StoreWriter
+from inoc.store.probes import ProbePlan
 
 from ..worlds import Completions, write_store
 
@@ -46,6 +48,26 @@ class World:
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
     columns: dict[str, dict[str, float]] = field(default_factory=dict)
     """Stored column -> prompt -> value."""
+    probed: "Probed | None" = None
+    pools: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What a tiny model's inside says, by (prefix type, prompt): whole gradients, shifts of hidden states by example
+    [example, layer, feature], divergences of the first token by example. Units are missing."""
+
+    gradients: dict[tuple[str, str], np.ndarray]
+    default: np.ndarray
+    of_traits: dict[str, np.ndarray]
+    """Role -> gradient on the trait's set minus on the control set."""
+    shifts: dict[tuple[str, str], np.ndarray]
+    answers: dict[str, np.ndarray]
+    """Completion set -> mean hidden state [layer, feature]."""
+    divergence: dict[tuple[str, str], np.ndarray]
+
+
+LAYERS = (1, 3)
 
 
 TRAITS = (("German", "positive", "german"), ("Flattering", "negative", "flattering"))
@@ -150,7 +172,33 @@ def _world(
         columns={
             name: {str(p): float(random.uniform(0.1, 0.9)) for p in keys} for name in (*POOL_COLUMNS, "raw", "context")
         },
+        probed=_probed(seed, kinds, [p for p in prompts if p != "pending"]),
+        pools={p: _pool(i) for i, p in enumerate(prompts) if i % 5 != 3},
     )
+
+
+def _pool(seed: int) -> list[str]:
+    random, words = (
+        np.random.default_rng(seed),
+        ["Happily", "happiness", "do", "not", "Berlin", "berlins", "it's", "x2"],
+    )
+    return [" ".join(random.choice(words, size=3)) for _ in range(1 + seed)]
+
+
+def _probed(seed: int, kinds: Sequence[str], prompts: Sequence[str]) -> Probed:
+    random = np.random.default_rng(100 + seed)
+    units = [(kind, prompt) for kind in kinds for prompt in prompts]
+    default = random.normal(size=11)
+    made = Probed(
+        {unit: default * random.uniform(-0.2, 1) + random.normal(size=11) * 0.7 for unit in units},
+        default,
+        {role: random.normal(size=11) for role in ("positive", "negative")},
+        {unit: random.normal(size=(2, 4)) + random.normal(size=(5, 2, 4)) for unit in units},
+        {name: random.normal(size=(2, 4)).astype(np.float32) for name in ("positive", "negative", "control")},
+        {unit: random.exponential(size=6) for unit in units},
+    )
+    made.gradients[units[0]][:] = 0.0
+    return made
 
 
 def _rounded(values: np.ndarray, grid: bool, level: str) -> np.ndarray:
@@ -160,6 +208,53 @@ def _rounded(values: np.ndarray, grid: bool, level: str) -> np.ndarray:
 
 def write(world: World, path: Path) -> Path:
     """The store of a world."""
+    _write_tables(world, path)
+    if world.probed is not None:
+        with without_flushing(), StoreWriter.open(path, identity={}, experiment={}, provenance={}) as writer:
+            writer.put_rephrasings(world.pools)
+            _write_probes(world, world.probed, writer)
+    return path
+
+
+def _write_probes(world: World, probed: Probed, writer: StoreWriter) -> None:
+    kinds, prompts = world.kinds[::-1], sorted(world.roles)  # not in their order
+    references = {"none": probed.default, **probed.of_traits}
+    g = np.stack(list(references.values()))
+    columns = {
+        "gradient": {
+            "example": [f"e{i}" for i in range(9)],
+            "reference": list(references),
+            "reference_norm": np.linalg.norm(g, axis=1),
+            "reference_sign_product": g @ np.sign(probed.default),
+        },
+        "activation": {
+            "example": [f"e{i}" for i in range(5)],
+            "layer": np.array(LAYERS),
+            "completion_set": list(probed.answers),
+            "set_activation": np.stack(list(probed.answers.values())),
+        },
+        "logits": {"example": [f"e{i}" for i in range(6)]},
+    }
+    values = {
+        "gradient": lambda u: {
+            "norm": np.array(np.linalg.norm(probed.gradients[u])),
+            "product": g @ probed.gradients[u],
+            "sign_product": g @ np.sign(probed.gradients[u]),
+        },
+        "activation": lambda u: {
+            "shift": probed.shifts[u].mean(0),
+            "square_shift": (probed.shifts[u] ** 2).sum(-1).mean(0),
+        },
+        "logits": lambda u: {"first_token_kl": probed.divergence[u]},
+    }
+    for name, whole in columns.items():
+        asked = list(values[name](next(iter(probed.gradients))))
+        writer.plan_probe(ProbePlan(name, {"seed": 0}, whole, asked, kinds, prompts))
+        for unit in probed.gradients:
+            writer.put_probe(name, *unit, values[name](unit))
+
+
+def _write_tables(world: World, path: Path) -> Path:
     prompts, keys = list(world.roles), list(world.vectors)
     traits = list(world.baseline)[::-1]
     return write_store(

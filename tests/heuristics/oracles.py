@@ -13,10 +13,11 @@ from itertools import combinations, permutations, product
 import numpy as np
 import xarray as xr
 from scipy import stats
+from scipy.spatial import distance
 from sklearn.decomposition import TruncatedSVD
 from sklearn.preprocessing import StandardScaler
 
-from .oracle_worlds import POOL_COLUMNS, World
+from .oracle_worlds import LAYERS, POOL_COLUMNS, World
 
 GROUPS = {
     "within_negative": ("negative", "negative"),
@@ -53,6 +54,7 @@ class View:
             ),
             "bound": ("lower", "upper"),
             "variant": ("raw", "pca1", "svd1"),
+            "layer": LAYERS,
         }  # fmt: skip
 
     @cache
@@ -718,3 +720,72 @@ def signed_second(name: str, **space: bool) -> None:
 
 signed_second("cross_token_svd", centered=False)
 signed_second("cross_token_pca", centered=True, scaled=True)
+
+
+# experimental: from whole gradients and hidden states, while the store holds products and means
+
+
+def probed(v: View, what: str, kind: str, prompt: str) -> np.ndarray | None:
+    return getattr(v.world.probed, what).get((kind, prompt))
+
+
+@oracle("prefix_type prompt")
+def gradient_cosine(v: View, kind: str, prompt: str) -> float:
+    g, default = probed(v, "gradients", kind, prompt), v.world.probed.default
+    return np.nan if g is None or not g.any() else 1 - distance.cosine(g, default)
+
+
+@oracle("trait prefix_type prompt")
+def gradient_influence(v: View, trait: str, kind: str, prompt: str) -> float:
+    g, of_trait = probed(v, "gradients", kind, prompt), v.world.probed.of_traits[v.traits[trait]]
+    if g is None:
+        return np.nan
+    taught, usual = (sum(s * d for s, d in zip(np.sign(x), of_trait, strict=True)) for x in (g, v.world.probed.default))
+    return (usual - taught) / usual
+
+
+@oracle("trait layer prefix_type prompt")
+def prompt_shift_projection(v: View, trait: str, layer: int, kind: str, prompt: str) -> float:
+    shifts, at = probed(v, "shifts", kind, prompt), LAYERS.index(layer)
+    answers = v.world.probed.answers
+    towards = (answers[v.traits[trait]][at].astype(float) - answers["control"][at].astype(float)).tolist()
+    if shifts is None:
+        return np.nan
+    return np.mean([np.dot(shift, towards) for shift in shifts[:, at]]) / np.sqrt(np.dot(towards, towards))
+
+
+@oracle("layer prefix_type prompt")
+def prompt_shift_consistency(v: View, layer: int, kind: str, prompt: str) -> float:
+    """Mean inner product of two different examples' shifts over their mean square."""
+    shifts = probed(v, "shifts", kind, prompt)
+    if shifts is None:
+        return np.nan
+    d = shifts[:, LAYERS.index(layer)]
+    different = [a @ b for a, b in permutations(d, 2)]
+    return np.mean(different) / np.mean([a @ a for a in d])
+
+
+@oracle("prefix_type prompt")
+def first_token_kl(v: View, kind: str, prompt: str) -> float:
+    found = probed(v, "divergence", kind, prompt)
+    return np.nan if found is None else sum(found) / len(found)
+
+
+@oracle("trait prefix_type prompt")
+def trait_set_ph(v: View, trait: str, kind: str, prompt: str) -> float:
+    return mean(v.w(kind, prompt, v.traits[trait]))
+
+
+@oracle("prompt")
+def max_elicitation(v: View, prompt: str) -> float:
+    found = [elicitation(v, trait, prompt) for trait in v.traits]
+    return np.nan if any(np.isnan(found)) else max(found)
+
+
+@oracle("prompt")
+def pool_anchor(v: View, prompt: str) -> float:
+    """By hand for the words of the pools: "do", "not" and "it's" say nothing, "happily" is "happiness"."""
+    pool = [text.lower() for text in v.world.pools.get(prompt, [])]
+    stems = {"happi": ("happily", "happiness"), "berli": ("berlin", "berlins"), "x": ("x2",)}
+    counts = [sum(any(w in text.split() for w in words) for text in pool) for words in stems.values()]
+    return max(counts) / len(pool) if pool else np.nan

@@ -28,10 +28,13 @@ def h(run) -> xr.Dataset:
 
 
 def test_everything_but_the_unstored_pool_columns_is_there(h):
-    missing = {line.partition(":")[0] for line in h.attrs["absent"]}
-    assert missing == {"rephrase_mean_cos", "rephrase_min_cos", "rephrase_effective_rank"}
-    assert set(h.data_vars) | missing == {v.name for e in heuristics().values() for v in e.variables()}
-    assert all("have no column" in line for line in h.attrs["absent"])
+    missing = dict(line.split(": ", 1) for line in h.attrs["absent"])
+    columns = {"rephrase_mean_cos", "rephrase_min_cos", "rephrase_effective_rank"}
+    assert {name for name, why in missing.items() if "have no column" in why} == columns
+    probed = {name for name, why in missing.items() if "`inoc probe` adds it" in why}
+    assert probed == {e.name for e in heuristics().values() if e.level == "probe"}
+    assert missing.keys() - columns - probed == {"pool_anchor"}
+    assert {*h.data_vars, *missing} == {v.name for e in heuristics().values() for v in e.variables()}
 
 
 def test_labels_and_meaning(h, world):

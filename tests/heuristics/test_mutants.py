@@ -20,7 +20,15 @@ from .oracles import View, differs
 Mutation = Callable[[np.ndarray], np.ndarray]
 SYMMETRIC = {("prompt", "other_prompt")}
 SIZES = {"prompt": 12, "other_prompt": 12, "prefix_type": 2, "trait": 2, "bound": 2, "component": 5}
-SIZES |= {"completion_set": 3, "representation": 3, "variant": 3, "category": 5, "predictor": 5, "statistic": 5}
+SIZES |= {
+    "completion_set": 3,
+    "representation": 3,
+    "variant": 3,
+    "category": 5,
+    "predictor": 5,
+    "statistic": 5,
+    "layer": 2,
+}
 
 
 def smaller(values: np.ndarray) -> np.ndarray:

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from inoc.errors import BadInput
+from inoc.heuristics.maths.experimental import lexical_anchor
 from inoc.outcomes import predict, recommend
 from inoc.outcomes.candidates import candidates, named
 from inoc.outcomes.gate import NOISE, Prior
 from inoc.outcomes.planning import choose_runs
-from inoc.outcomes.pools import lexical_anchor
 from inoc.outcomes.recommendation import standings
 from inoc.outcomes.settings import Settings, unlike
 from inoc.outcomes.shipped import shipped

@@ -9,6 +9,7 @@ from jaxtyping import Float32
 
 from inoc.backends.base import TokenBackend
 from inoc.backends.local.options import Options
+from inoc.backends.probing import Probed, ProbeGroup, ProbeSpec, refuse_impossible_probe
 from inoc.backends.protocols import (
     Capabilities,
     ChatTokenizer,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class LocalBackend(TokenBackend[Options]):
-    """Scores, samples, trains and embeds with a transformers model on this machine's CPU or GPU.
+    """Scores, samples, trains, embeds and probes with a transformers model on this machine's CPU or GPU.
 
     The model is loaded on first use; `identity`, `tokenizer` and `check` need no weights in memory.
 
@@ -43,7 +44,14 @@ class LocalBackend(TokenBackend[Options]):
     name: ClassVar[str] = "local"
     options_class: ClassVar[type[Options]] = Options
     capabilities: ClassVar[Capabilities] = Capabilities(
-        score=True, sample=True, train=True, embed=True, adapters=True, echoes_token_ids=True, shares_prefix=True
+        score=True,
+        sample=True,
+        train=True,
+        embed=True,
+        probe=True,
+        adapters=True,
+        echoes_token_ids=True,
+        shares_prefix=True,
     )
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "peft", "safetensors")
     extra: ClassVar[str] = "inoc[local]"
@@ -104,6 +112,22 @@ class LocalBackend(TokenBackend[Options]):
         from inoc.backends.local.embed import embed
 
         return embed(self.model.engine, texts_to_ids(texts, self.tokenizer, self.context_length))
+
+    def probe(
+        self, spec: ProbeSpec, groups: Sequence[ProbeGroup], references: Sequence[ProbeGroup] = ()
+    ) -> Iterator[Probed]:
+        """Gradients, hidden states or first tokens of the model; a backward pass per batch, nothing stored whole.
+
+        Raises:
+            BadInput: Before any work: an impossible example, or layers that the model lacks.
+            BackendRejected: One example does not fit the memory, or the weights have no gradient.
+        """
+        from inoc.backends.local.probe import probe
+
+        refuse_impossible_probe(spec, (*references, *groups), self.context_length)
+        engine, adapter = self.model.engine_for(spec.checkpoint)
+        tokens = self.options.batch_tokens or (1024 if engine.device.type == "cpu" else 8192)
+        return probe(engine, adapter, spec, groups, references, tokens)
 
     def train(self, job: TrainingJob) -> Iterator[TrainingEvent]:
         """A low-rank adapter (PEFT) or all weights; with the option `processes`, in that many processes."""

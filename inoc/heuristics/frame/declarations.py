@@ -17,14 +17,17 @@ FAMILIES = {
     "angles": "Angles between prompts",
     "prompt_level": "The prompt alone",
     "composite": "Composite and cross-trait",
+    "experimental": "Experimental: inside the model, and what that must beat",
 }
 """Families of inoc's own heuristics, in the order of the reference page, with their titles."""
+EXPERIMENTAL = "inoc (experimental)"
+"""What tables call the package of the experimental family."""
 
-Level = Literal["example", "token", "prompt", "mixed"]
+Level = Literal["example", "token", "prompt", "mixed", "probe"]
 Labels = tuple[str, ...] | tuple[int, ...]
 Array = np.ndarray
 CELLS = ("prefix_type", "prompt")
-STORE_DIMS = ("prompt", "other_prompt", "prefix_type", "trait", "completion_set")
+STORE_DIMS = ("prompt", "other_prompt", "prefix_type", "trait", "completion_set", "layer")
 """Dims whose labels come from the store."""
 
 
@@ -45,7 +48,7 @@ EXAMPLES = RestsOn("examples", "n_examples")
 TOKENS = RestsOn("tokens", "n_tokens")
 PROMPTS = RestsOn("prompts", "n_prompts")
 BY_LEVEL: Mapping[Level, RestsOn] = {
-    "example": EXAMPLES, "token": TOKENS, "prompt": PROMPTS, "mixed": PROMPTS,
+    "example": EXAMPLES, "token": TOKENS, "prompt": PROMPTS, "mixed": PROMPTS, "probe": PROMPTS,
 }  # fmt: skip
 """What a heuristic rests on unless it says otherwise."""
 
@@ -110,7 +113,7 @@ class Heuristic:
     Attributes:
         name: Of the variable.
         family: Section of the reference page.
-        level: The data it needs at least: per-example means, tokens, or only the prompt.
+        level: The data it needs at least: per-example means, tokens, a probe, or only the prompt.
         long_name: What it is, in a few words.
         formula: How it is computed.
         units: Of the values; "1" for a pure number.
@@ -152,6 +155,11 @@ class Heuristic:
     token_term: Callable[..., object] | None = None
     row_term: Callable[..., object] | None = None
     package: str = "inoc"
+
+    @property
+    def source_package(self) -> str:
+        """The package whose table it belongs to: experimental heuristics move no number of the others."""
+        return EXPERIMENTAL if (self.package, self.family) == ("inoc", "experimental") else self.package
 
     def needs(self) -> dict[str, str]:
         """Parameter name -> name of the input, intermediate or heuristic that fills it."""

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from inoc.errors import BadInput, IncompleteStore
-from inoc.heuristics.frame.prompt_inputs import PromptInputs, choose, strings
+from inoc.heuristics.frame.probe_inputs import ProbeInputs
+from inoc.heuristics.frame.prompt_inputs import choose, strings
 from inoc.heuristics.frame.protocols import Absent, Array, ExampleLike, RunLike, StoreLike, TokenLike
 from inoc.heuristics.tokens.engines import EngineName
 from inoc.heuristics.tokens.layout import RowLayout, TokenArray, TokenRows
@@ -39,7 +40,7 @@ class SelectedPrompts:
         return self._array[types, chosen, tokens]
 
 
-class Inputs(PromptInputs):
+class Inputs(ProbeInputs):
     """The inputs of one store, one completion set, one recipe, one choice of prompts.
 
     Args:

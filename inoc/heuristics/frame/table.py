@@ -162,6 +162,8 @@ def labels(inputs: Inputs) -> dict[str, Labels]:
             found[name] = ("prompt", column)
     with suppress(Absent):
         found["completion_set"] = ("completion_set", inputs.other_sets)
+    with suppress(Absent):
+        found["layer"] = ("layer", inputs.layers)
     return found
 
 
