@@ -94,7 +94,7 @@ def refuse_impossible_probe(spec: ProbeSpec, groups: Iterable[ProbeGroup], conte
     """BadInput for a group that nothing can be said about."""
     for group in groups:
         if not group.examples:
-            raise BadInput(f"probe group '{group.id}' has no example.")
+            raise BadInput(f"probe group '{group.id}' has no example. Fix: give it one.")
         for example in (*group.examples, *group.less):
             if len(example.token_ids) > context_length:
                 raise BadInput(
@@ -133,7 +133,7 @@ def check_probes(
     for group in asked:
         found = next(received, None)
         if found is None or found.id != group.id or type(found) is not kinds[spec.kind]:
-            raise BadResult(f"the probe of '{group.id}' was answered with {type(found).__name__} of another group.")
+            raise BadResult(f"the probe of '{group.id}' was answered with another. Fix: use a backend that works.")
         if isinstance(found, Gradient):
             shapes = found.products.shape, found.sign_products.shape, found.sketch.shape
             fits = shapes == ((len(references),), (len(references),), (spec.dimension,))
@@ -142,5 +142,7 @@ def check_probes(
             values = found.values if isinstance(found, Activations) else found.logprobs
             fits = values.shape[0] == len(group.examples)
         if not fits or not np.isfinite(values).all():
-            raise BadResult(f"the probe of '{group.id}' has values of wrong shape, or that are not finite.")
+            raise BadResult(
+                f"the probe of '{group.id}' has values of wrong shape, or not finite. Fix: use a backend that works."
+            )
         yield found

@@ -57,6 +57,9 @@ def _show(summary: "StoreSummary") -> None:
         sizes = sorted(summary.rephrasings.values())
         size = f"{sizes[0]}" if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
         console.print(f"pools     {counted(len(sizes), 'rephrasing pool')} of {size}")
+    if summary.probes:
+        units = (f"{name} {done} of {planned} units" for name, (done, planned) in summary.probes.items())
+        console.print(f"probed    {', '.join(units)}")
     for name in ("self_perplexity", "embeddings"):
         if n := getattr(summary, name):
             console.print(f"{name}  {counted(n, 'prompt')}")

@@ -61,6 +61,8 @@ class StoreSummary:
     runs: list[RunSummary] = field(default_factory=list[RunSummary])
     elicitation: dict[str, int] | None = None
     rephrasings: dict[str, int] = field(default_factory=dict[str, int])
+    probes: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    """Units that are done, and all that are planned, by probe."""
     self_perplexity: int = 0
     embeddings: int = 0
     experiment: dict[str, object] = field(default_factory=dict[str, object])
@@ -110,6 +112,9 @@ def _summarize(store: Reader) -> StoreSummary:
             "instructions": score.shape[2],
             "missing": int(np.isnan(score).sum() + np.isnan(baseline).sum()),
         }
+    for name in store.subgroups("probes"):
+        marks = store.marks(f"probes/{name}", "unit_crc")
+        summary.probes[name] = [int((marks != PENDING).sum()), marks.size]
     for name in ("self_perplexity", "embeddings"):
         if store.has(name):
             setattr(summary, name, store.shape(f"{name}/prompt")[0])

@@ -204,6 +204,7 @@ def test_the_command(study: Study, tmp_path: Path) -> None:
     code, out, _ = run_inoc(*args, "--kind", "logits", "--prompts", "say_a")
     assert code == 0
     assert "2 units probed, 0 were stored already" in out
+    assert "probed    logits 2 of 2 units" in run_inoc("info", tmp_path / "cli.zarr")[1]
 
 
 def test_a_study_without_the_section_leaves_the_stage_out(tmp_path: Path) -> None:
