@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ..command_line import with_path
+
 PLUGIN = Path(__file__).parent / "backend_plugin"
 PAGE = Path(__file__).parents[2] / "docs" / "write-a-backend.md"
 
@@ -57,8 +59,6 @@ def test_the_suites_catch_a_backend_that_is_wrong(installed: Path, tmp_path: Pat
         + """
 
 import numpy as np
-
-from ..command_line import with_path
 from dataclasses import replace
 
 
