@@ -1,6 +1,7 @@
 """Shared fixtures. All of inoc is type- and shape-checked at run time while tests run (jaxtyping + beartype)."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("SOURCE_DATE_EPOCH", "0")  # stores made at different times are compared byte by byte
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; threads that wait for each other are slower
+
+# the hook's bytecode is kept, here and in the processes that tests start: making it costs more than half of an import
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # the same examples in every run; HYPOTHESIS_PROFILE=explore looks for new ones
 settings.register_profile("fixed", derandomize=True, deadline=None)
