@@ -59,7 +59,7 @@ def test_study_through_the_service(server, tmp_path: Path) -> None:
     assert there.scores is not None
     assert here.scores is not None
     assert there.scores.sizes == here.scores.sizes
-    for name in ("run", "step", "condition", "trait", "instruction", "run_prompt"):
+    for name in ("run", "step", "condition", "score", "question", "run_prompt"):
         np.testing.assert_array_equal(there.scores[name].values, here.scores[name].values)
     assert np.isfinite(there.scores["value"].values).all()
     difference = float(there.scores["value"].mean()) - float(here.scores["value"].mean())
