@@ -36,7 +36,7 @@ class WeightedStatistic(Protocol):
 
 def t_quantile(degrees: Shaped[np.ndarray, "*cells"]) -> Float64[np.ndarray, "*cells"]:
     """The 97.5 % quantile of Student's t; NaN below one degree of freedom."""
-    from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
+    from scipy.special import stdtrit
 
     degrees = np.asarray(degrees, dtype=np.float64)
     safe = np.maximum(degrees, 1.0)
@@ -238,12 +238,12 @@ def _bca_levels(
 ) -> tuple[Float64[np.ndarray, " value"], Float64[np.ndarray, " value"]]:
     """The two quantile levels of the BCa interval, per value."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        from scipy.special import ndtr, ndtri  # pyright: ignore[reportMissingTypeStubs]
+        from scipy.special import ndtr, ndtri
 
-        below = np.nanmean((values < whole) + 0.5 * (values == whole), axis=0)
+        below: Float64[np.ndarray, " value"] = np.nanmean((values < whole) + 0.5 * (values == whole), axis=0)
         bias = ndtri(below)
         deviation = np.nanmean(left_out, axis=0) - left_out
-        acceleration = np.nansum(deviation**3, axis=0) / (6 * np.nansum(deviation**2, axis=0) ** 1.5)
+        acceleration: Float64[np.ndarray, " value"] = np.nansum(deviation**3, axis=0) / (6 * np.nansum(deviation**2, axis=0) ** 1.5)
         z = np.array([[-Z95], [Z95]])
         levels = ndtr(bias + (bias + z) / (1 - acceleration * (bias + z)))
     return levels[0], levels[1]

@@ -1,4 +1,3 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """A base model's files on this machine: where they lie, what they are, and what was trained on them.
 
 Only safetensors weights are read, and no code of a model repository is ever run. Nothing here needs torch.
@@ -14,6 +13,7 @@ from inoc.backends.base import identity_of
 from inoc.backends.library_errors import first_line
 from inoc.backends.manifest import RESTORE, Verifier
 from inoc.backends.protocols import ChatTokenizer, Checkpoint, ModelSpec
+from inoc.backends.tokenizers import load_tokenizer
 from inoc.errors import BackendUnavailable, BadInput
 from inoc.hashing import bytes_hash, file_hash
 from inoc.values import Scalar
@@ -52,12 +52,7 @@ class ModelFiles:
     @cached_property
     def tokenizer(self) -> ChatTokenizer:
         """The tokenizer in the directory."""
-        from transformers import AutoTokenizer
-
-        try:
-            return cast(ChatTokenizer, AutoTokenizer.from_pretrained(self.source.directory))
-        except (ValueError, OSError) as error:
-            raise BadInput(f"the tokenizer in '{self.source.directory}' cannot be read: {first_line(error)}") from None
+        return load_tokenizer(str(self.source.directory), None)
 
     @property
     def vocabulary(self) -> int:
@@ -106,7 +101,7 @@ def find(spec: ModelSpec) -> Source:
     folder = local_folder(spec)
     if folder is not None:
         return Source(folder, None)
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType]
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
@@ -143,19 +138,20 @@ def local_folder(spec: ModelSpec) -> Path | None:
     return None
 
 
-def load_config(directory: Path) -> "PretrainedConfig":
-    """The configuration of the text model in a directory; BadInput where it cannot be read."""
+def load_config(place: Path | str, revision: str | None = None) -> "PretrainedConfig":
+    """The configuration of the text model in a directory or of a hub name; BadInput where it cannot be read."""
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(directory).get_text_config()
+        config = AutoConfig.from_pretrained(place, revision=revision)  # pyright: ignore
+        return cast("PretrainedConfig", config.get_text_config())  # pyright: ignore[reportUnknownMemberType]
     except (ValueError, OSError) as error:
-        raise BadInput(f"the model configuration in '{directory}' cannot be read: {first_line(error)}") from None
+        raise BadInput(f"the model configuration in '{place}' cannot be read: {first_line(error)}") from None
 
 
 def present(spec: ModelSpec) -> Path | None:
     """The model's directory where its weights are on this machine; unlike `find` it never asks the hub."""
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType]
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:

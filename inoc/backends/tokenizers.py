@@ -22,11 +22,11 @@ def load_tokenizer(place: str, revision: str | None) -> ChatTokenizer:
 
         place = str(model_path())
     try:
-        return cast(ChatTokenizer, AutoTokenizer.from_pretrained(place, revision=revision))  # pyright: ignore
+        return cast(ChatTokenizer, AutoTokenizer.from_pretrained(place, revision=revision))  # pyright: ignore[reportUnknownMemberType]
     except (OSError, ValueError) as error:
         raise BadInput(
             f"there is no tokenizer at {place!r} ({first_line(error)}). "
-            "Fix: set backend.options.tokenizer to the model's folder or hub name."
+            "Fix: set backend.options.tokenizer (model.id where there is no such option) to a folder or hub name."
         ) from None
 
 

@@ -1,7 +1,5 @@
 """`inoc recommend`: rank prompts by the leak they hold back and by what they cost."""
 
-# pyright: reportUnknownMemberType=false
-
 from pathlib import Path
 from typing import TYPE_CHECKING
 

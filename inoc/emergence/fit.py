@@ -7,7 +7,7 @@ Importing this module asks XLA for one thread per operation, unless XLA_FLAGS is
 matrices of this size down, up to tenfold on a busy machine.
 """
 
-# JAX and SciPy ship partial types:
+# JAX ships partial types:
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import os
@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64
-from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingTypeStubs]
+from threadpoolctl import threadpool_limits
 
 from inoc.emergence.laplace import find_mode, log_joint
 from inoc.emergence.processes import KERNEL_AND_MEAN, PRIORS, Cells, Flags, Settings, Theta, latent_of
@@ -80,7 +80,7 @@ def _maximize(
     flags: Flags, cells: Cells, start: Vector, free: slice
 ) -> tuple[Vector, Float64[np.ndarray, "free free"], float]:
     """The mode over the free hyper-parameters, an estimate of their covariance, and the value there."""
-    from scipy.optimize import minimize  # pyright: ignore[reportMissingTypeStubs]
+    from scipy.optimize import minimize
 
     units = start.copy()
 
@@ -135,8 +135,8 @@ def _draws(
 
 def _student(p: int, seed: int) -> Float64[np.ndarray, "theta {p}"]:
     """Multivariate Student draws, evenly spread (scrambled Sobol points)."""
-    from scipy.special import chdtri, ndtri  # pyright: ignore[reportMissingTypeStubs]
-    from scipy.stats import qmc  # pyright: ignore[reportMissingTypeStubs]
+    from scipy.special import chdtri, ndtri
+    from scipy.stats import qmc
 
     uniform = np.clip(qmc.Sobol(p + 1, rng=seed).random(THETAS), 1e-9, 1 - 1e-9)
     return np.asarray(ndtri(uniform[:, :p]) * np.sqrt(DEGREES / chdtri(DEGREES, uniform[:, p:])))

@@ -1,7 +1,5 @@
 """Forecasts of the rate without a prefill at a later checkpoint, by a Gaussian process."""
 
-# pyright: reportUnknownMemberType=false
-
 import numpy as np
 import xarray as xr
 from jaxtyping import Float64

@@ -1,7 +1,5 @@
 """Will a rate pass the threshold? Level and slope of simple metrics at the checkpoints seen, and how well they sort."""
 
-# pyright: reportUnknownMemberType=false
-
 from collections.abc import Mapping
 
 import numpy as np

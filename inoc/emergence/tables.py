@@ -1,7 +1,5 @@
 """Cases: one behavior of one run each, counted on a common grid of checkpoints and prefill levels."""
 
-# pyright: reportUnknownMemberType=false
-
 from collections.abc import Mapping
 
 import numpy as np

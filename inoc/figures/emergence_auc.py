@@ -1,7 +1,5 @@
 """How well simple predictors sort what will emerge, by checkpoints seen."""
 
-# pyright: reportUnknownMemberType=false
-
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

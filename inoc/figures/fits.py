@@ -1,16 +1,14 @@
 """Curves through a scatter: the least-squares line with its mean band, and a monotone sigmoid."""
 
-# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float64, Shaped
-from matplotlib.axes import Axes
-from scipy import optimize, stats  # pyright: ignore[reportMissingTypeStubs]
+from scipy import optimize, stats
 
 from inoc.figures import house
+from inoc.figures.panel import Panel
 
 Columns = Float64[np.ndarray, "prefix_type point"]
 Column = Float64[np.ndarray, " point"]
@@ -125,7 +123,7 @@ def sigmoid(x: Column, y: Column) -> Sigmoid | None:
     return Sigmoid(float(p[0]), float(p[1]), float(p[2]), float(p[3]), mean, sd, rmse, aic(rss, len(x), 5))
 
 
-def by_prefix_type(ax: Axes, x: Columns, y: Columns, correlations: xr.Dataset, show_from: int) -> None:
+def by_prefix_type(ax: Panel, x: Columns, y: Columns, correlations: xr.Dataset, show_from: int) -> None:
     """A line per prefix type where `correlations` (r, n by prefix_type) has an r, and all r and n as text."""
     lines: list[str] = []
     for k, kind in enumerate(correlations["prefix_type"].values.astype(str)):

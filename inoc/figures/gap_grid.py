@@ -1,7 +1,5 @@
 """Which comparison of fixed and mix goes with the gap: heuristic by variant {raw, pca-1, svd-1}."""
 
-# pyright: reportUnknownMemberType=false
-
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes

@@ -1,7 +1,5 @@
 """Which prefill level carries the lower bound of a rate."""
 
-# pyright: reportUnknownMemberType=false
-
 from functools import partial
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Rates after forced beginnings of answers, over checkpoints."""
 
-# pyright: reportUnknownMemberType=false
-
 from functools import partial
 
 import numpy as np

@@ -4,8 +4,6 @@ The rows of one prompt are not independent: prompts are the sample. Below `FEWES
 rho, no interval and no p, anywhere.
 """
 
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,8 +1,5 @@
 """Estimators with scikit-learn's interface, and the one place that looks at scikit-learn."""
 
-# pyright: reportMissingTypeStubs=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
-# pyright: reportUnknownVariableType=false, reportUntypedBaseClass=false
-
 from typing import Protocol, runtime_checkable
 
 import numpy as np

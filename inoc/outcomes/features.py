@@ -11,8 +11,6 @@
 | `cell` | the number of store x prefix type |
 """
 
-# pyright: reportUnknownMemberType=false
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -6,9 +6,6 @@ have scikit-learn's interface. The **last column of X is the number of the cell*
 intercept 0.
 """
 
-# pyright: reportMissingTypeStubs=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
-# pyright: reportUnknownVariableType=false, reportUntypedBaseClass=false
-
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -136,9 +133,9 @@ class BayesianGate(Gate):
 
         def loss(p: Weights) -> tuple[float, Weights]:
             """Minus the log posterior; p: level, slopes, standardized intercepts, ln tau, ln phi."""
-            tau, phi = np.exp(np.clip(p[-2:], -5.0, 5.0))
+            tau, phi = (float(value) for value in np.exp(np.clip(p[-2:], -5.0, 5.0)))
             scaled = np.concatenate([p[:n], tau * p[n:-2]])
-            m = np.clip(expit(design @ scaled), 1e-6, 1 - 1e-6)
+            m: Column = np.clip(expit(design @ scaled), 1e-6, 1 - 1e-6)
             a, b = phi * m, phi * (1 - m)
             beta = np.log(1 - ANYWHERE) + (a - 1) * logs[0] + (b - 1) * logs[1] - betaln(a, b)
             total = np.logaddexp(beta, np.log(ANYWHERE))

@@ -1,7 +1,5 @@
 """Models of suppression, one per relation of prompt and trait, and how wrong they are."""
 
-# pyright: reportUnknownMemberType=false
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Predicting prompts of a store that have no run, from the runs of stores and the shipped calibration."""
 
-# pyright: reportUnknownMemberType=false
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple

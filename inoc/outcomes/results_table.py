@@ -1,7 +1,5 @@
 """A pooled results table: CSV with a row per experiment, prompt, trait and prefix type, as tidy rows and back."""
 
-# pyright: reportUnknownMemberType=false
-
 import csv
 import io
 import math

@@ -4,8 +4,6 @@ Choosing looks at errors, so the error of the chosen one is too good. The errors
 whatever is left out plays no part in the choice either.
 """
 
-# pyright: reportUnknownMemberType=false
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
 
 from inoc._version import __version__
 from inoc.plan import Study
@@ -53,10 +52,10 @@ def keep_pools(writer: StoreWriter, pools: Mapping[str, Sequence[str]]) -> None:
 
 def threads() -> dict[str, int]:
     """Threads of every loaded library of linear algebra: another number of them changes the last bits of sums."""
-    from threadpoolctl import threadpool_info  # pyright: ignore[reportMissingTypeStubs]
+    from threadpoolctl import threadpool_info
 
     found: dict[str, int] = {}
-    for pool in cast("list[dict[str, str | int]]", threadpool_info()):
+    for pool in threadpool_info():
         kind = str(pool["user_api"])
         found[kind] = max(found.get(kind, 0), int(pool["num_threads"]))
     return dict(sorted(found.items()))

@@ -88,7 +88,7 @@ def number_chunk(values: np.ndarray) -> bytes:
 
 
 def _crc(data: bytes | np.ndarray) -> int:
-    return cast(int, google_crc32c.value(data))  # pyright: ignore[reportUnknownMemberType]
+    return google_crc32c.value(data)
 
 
 def chunk_name(where: str, index: Sequence[int]) -> str:

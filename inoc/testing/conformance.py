@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from jaxtyping import Float, Float64
-from scipy.special import gammaincc  # pyright: ignore[reportMissingTypeStubs]
+from scipy.special import gammaincc
 
 from inoc.backends.checks import ROUNDING
 from inoc.backends.protocols import SampleRequest, Scorer, ScoreRequest

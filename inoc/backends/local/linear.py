@@ -1,4 +1,3 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """Linear layers on a CPU through oneDNN, which uses the widest instructions of any processor.
 
 torch passes float32 products to MKL, which uses AVX-512 on Intel processors only: on others oneDNN computes the same

@@ -1,4 +1,3 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """Fine-tuning: the update loop, a low-rank adapter (PEFT) or all weights, resumable after a kill.
 
 Loss of an update = sum(weight * nll) / sum(weight) over the whole batch, however it is split up: into micro-batches,
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch.utils.checkpoint import checkpoint as recompute
+from torch.utils.checkpoint import checkpoint as recompute  # pyright: ignore[reportUnknownVariableType]
 
 from inoc.backends.local import training_files as files
 from inoc.backends.local.engine import Engine
@@ -110,7 +109,7 @@ class Updates:
                     for piece in self.team.share(-(-len(batch) // size)):
                         examples = batch[piece * size : (piece + 1) * size]
                         part = summed_loss(self.trainable.engine, examples) / total
-                        part.backward()
+                        part.backward()  # pyright: ignore[reportUnknownMemberType]
                         loss += float(part.detach())
                 except RuntimeError as error:
                     if not is_out_of_memory(error):
@@ -161,5 +160,5 @@ def summed_loss(engine: Engine, examples: Sequence[TrainingExample]) -> Float[to
     block = max(1, LOGIT_BYTES // (4 * engine.vocabulary))
     if rows.shape[0] <= block:
         return piece(rows, chosen, factors)
-    parts = zip(rows.split(block), chosen.split(block), factors.split(block), strict=True)
+    parts = zip(*(torch.split(part, block) for part in (rows, chosen, factors)), strict=True)
     return torch.stack([recompute(piece, *part, use_reentrant=False) for part in parts]).sum()

@@ -210,9 +210,9 @@ def make_optimizer(job: TrainingJob, parameters: list[torch.nn.Parameter]) -> tu
     groups = [group for group in groups if group["params"]]
     if job.optimizer == "adamw_8bit":
         try:
-            import bitsandbytes  # pyright: ignore[reportMissingImports]
+            from bitsandbytes.optim import AdamW8bit
 
-            return bitsandbytes.optim.AdamW8bit(groups, lr=job.learning_rate), "adamw_8bit"
+            return AdamW8bit(groups, lr=job.learning_rate), "adamw_8bit"
         except (ImportError, RuntimeError, AttributeError) as error:
             log.warning(
                 "8-bit AdamW is not available here (%s): training '%s' uses torch's AdamW. "

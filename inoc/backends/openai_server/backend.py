@@ -1,4 +1,3 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """OpenAIServerBackend: scores, samples and embeds with a model behind /v1/completions, by token ids."""
 
 import logging

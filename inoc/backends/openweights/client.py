@@ -1,4 +1,3 @@
-# pyright: reportMissingImports=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """The only place that imports the `openweights` client: late, quietly, and with the types that inoc uses."""
 
 import logging
@@ -122,7 +121,7 @@ def retrying(work: Callable[[object], T], owner: object) -> T:
     """`work(owner)`, retried as the client does; `owner._ow` is the client whose session is renewed."""
     from openweights.client.decorators import supabase_retry
 
-    return cast(T, supabase_retry()(work)(owner))
+    return supabase_retry()(work)(owner)
 
 
 def hosted() -> tuple[str, str]:
@@ -144,13 +143,13 @@ def normalized(hardware: Sequence[str] | None) -> list[str] | None:
     """Hardware as workers call it; ValueError for names that the client does not know."""
     from openweights.cluster.start_runpod import normalize_hardware_type
 
-    return None if hardware is None else [str(normalize_hardware_type(name)) for name in hardware]
+    return None if hardware is None else [normalize_hardware_type(name) for name in hardware]
 
 
 def prices(hardware: str) -> float | None:
     """Dollars per hour in the client's own table; ValueError for hardware it does not know."""
     from openweights.cluster.start_runpod import GPU_COST_PER_HOUR, normalize_hardware_type
 
-    count, gpu = str(normalize_hardware_type(hardware)).split("x ", maxsplit=1)
-    known = cast(Mapping[str, float], GPU_COST_PER_HOUR).get(gpu)
+    count, gpu = normalize_hardware_type(hardware).split("x ", maxsplit=1)
+    known = GPU_COST_PER_HOUR.get(gpu)
     return None if known is None else int(count) * float(known)

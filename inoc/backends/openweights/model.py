@@ -1,4 +1,3 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """The model of the jobs: what is uploaded, what the worker calls it, and what is known on this machine."""
 
 from dataclasses import dataclass
@@ -6,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from inoc.backends.base import model_name
-from inoc.backends.model_files import local_folder, weights_hash
+from inoc.backends.model_files import load_config, local_folder, weights_hash
 from inoc.backends.openweights.bundle import zip_folder
 from inoc.backends.openweights.options import Options
 from inoc.backends.protocols import ModelSpec
@@ -68,10 +67,8 @@ def zip_model(model: Model) -> bytes:
 
 def context_and_vocabulary(model: Model, spec: ModelSpec) -> tuple[int | None, int | None]:
     """What the configuration says; None where it cannot be read on this machine."""
-    from transformers import AutoConfig
-
     try:
-        config = AutoConfig.from_pretrained(model.place, revision=spec.revision).get_text_config()
-    except (OSError, ValueError):
+        config = load_config(model.place, spec.revision)
+    except BadInput:
         return None, None
     return getattr(config, "max_position_embeddings", None), getattr(config, "vocab_size", None)

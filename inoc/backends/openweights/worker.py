@@ -1,4 +1,3 @@
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 """What runs on the worker: `python -m inoc.backends.openweights.worker KIND` in a job's folder.
 
 The local backend does the work. Results are uploaded as soon as they are finished and reported in an event; a job that

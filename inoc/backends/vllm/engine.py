@@ -1,5 +1,3 @@
-# pyright: reportMissingImports=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 """The only module that calls vLLM: an engine for one model, plain values in and out."""
 
 import gc
@@ -9,16 +7,20 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float32
 
 from inoc.backends.library_errors import first_line
+from inoc.backends.model_files import load_config
 from inoc.backends.vllm.adapters import Adapter
 from inoc.backends.vllm.known_bad import CPU_HEAD_SIZE, CPU_HEAD_SIZES
-from inoc.errors import BackendRejected, BackendUnavailable
+from inoc.errors import BackendRejected, BackendUnavailable, BadInput
 from inoc.values import Sampling, Scalar, TokenIds
+
+if TYPE_CHECKING:
+    from vllm import FlatLogprobs, RequestOutput
 
 log = logging.getLogger("inoc.backends.vllm")
 
@@ -153,7 +155,9 @@ class Engine:
         cleanup_dist_env_and_memory()
         gc.collect()
 
-    def _generate(self, prompts: Sequence[TokenIds], settings: Sequence[object], adapter: Adapter | None):  # pyright: ignore[reportUnknownParameterType]  # fmt: skip
+    def _generate(
+        self, prompts: Sequence[TokenIds], settings: Sequence[object], adapter: Adapter | None
+    ) -> "list[RequestOutput]":
         self.broken = True
         with _explained("compute"):
             requests = [{"prompt_token_ids": list(ids)} for ids in prompts]
@@ -170,7 +174,7 @@ class Engine:
         return LoRARequest(adapter.name, number, adapter.path)
 
 
-def _last(found, tail: int, cached: int) -> Scored:  # pyright: ignore[reportUnknownParameterType, reportMissingParameterType]
+def _last(found: "FlatLogprobs", tail: int, cached: int) -> Scored:
     """The last `tail` positions of vLLM's flat logprobs; the prompt's own token is a position's first entry."""
     starts = found.start_indices[-tail:] if tail else []
     values = np.array([found.logprobs[start] for start in starts], np.float64)
@@ -180,9 +184,7 @@ def _last(found, tail: int, cached: int) -> Scored:  # pyright: ignore[reportUnk
 
 def _cpu_arguments(directory: str, arguments: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """Arguments with which a CPU engine samples with seeds; BackendRejected for a head size it lacks."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(directory).get_text_config()
+    config = load_config(directory)
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     if size not in CPU_HEAD_SIZES:
         raise BackendRejected(f"the model has attention heads of size {size}. {CPU_HEAD_SIZE}")
@@ -196,7 +198,7 @@ def _explained(doing: str) -> Generator[None]:
     """vLLM's errors as one sentence."""
     try:
         yield
-    except (BackendRejected, BackendUnavailable):
+    except (BackendRejected, BackendUnavailable, BadInput):
         raise
     except ImportError as error:
         raise BackendUnavailable(

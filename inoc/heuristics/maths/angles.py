@@ -302,7 +302,7 @@ def correlation(x: Column, y: Column, *, show_from: int = SHOW_R_FROM) -> Correl
     n = int(both.sum())
     if n < max(show_from, 3) or np.ptp(x[both]) == 0 or np.ptp(y[both]) == 0:
         return Correlation(np.nan, np.nan, n)
-    from scipy.special import stdtr  # pyright: ignore[reportMissingTypeStubs]
+    from scipy.special import stdtr
 
     r = float(np.clip(np.corrcoef(x[both], y[both])[0, 1], -1.0, 1.0))
     t = abs(r) * np.sqrt((n - 2) / (1 - r**2)) if abs(r) < 1 else np.inf

@@ -4,9 +4,6 @@ Tasks over token ranges return additive states that are merged pairwise; tasks o
 Pass arrays that live in storage every worker can reach (zarr arrays, a store's handles): they travel as handles.
 """
 
-# dask ships partial types:
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import cast

@@ -232,6 +232,6 @@ def _workers(memory: int, each: int) -> int:
 
 def one_blas_thread() -> AbstractContextManager[object]:
     """Workers are the parallelism; BLAS threads below them were up to 70 times slower on a busy machine."""
-    from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingTypeStubs]
+    from threadpoolctl import threadpool_limits
 
     return threadpool_limits(1, user_api="blas")

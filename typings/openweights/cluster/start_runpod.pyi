@@ -1,0 +1,3 @@
+GPU_COST_PER_HOUR: dict[str, float]
+
+def normalize_hardware_type(name: str) -> str: ...
