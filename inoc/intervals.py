@@ -243,7 +243,8 @@ def _bca_levels(
         below: Float64[np.ndarray, " value"] = np.nanmean((values < whole) + 0.5 * (values == whole), axis=0)
         bias = ndtri(below)
         deviation = np.nanmean(left_out, axis=0) - left_out
-        acceleration: Float64[np.ndarray, " value"] = np.nansum(deviation**3, axis=0) / (6 * np.nansum(deviation**2, axis=0) ** 1.5)
+        cubes, squares = (np.asarray(np.nansum(deviation**k, axis=0), dtype=np.float64) for k in (3, 2))
+        acceleration = cubes / (6 * squares**1.5)
         z = np.array([[-Z95], [Z95]])
         levels = ndtr(bias + (bias + z) / (1 - acceleration * (bias + z)))
     return levels[0], levels[1]

@@ -1,7 +1,5 @@
 """The records and the readable table of `inoc emergence`."""
 
-# pyright: reportUnknownMemberType=false
-
 from collections.abc import Mapping
 from typing import TypedDict
 
@@ -54,7 +52,7 @@ def records(known: xr.Dataset, estimates: Mapping[str, xr.Dataset], ahead: xr.Da
                 "trials": int(last["trials"].values[0]),
                 "estimates": {
                     str(name): {
-                        part: [_plain(v) for v in found[part].sel(estimator=name).values]
+                        part: [_plain(v) for v in found.sel(estimator=name)[part].values]
                         for part in ("log_rate", "lower", "upper", "effective")
                     }
                     for name in found["estimator"].values

@@ -1,7 +1,5 @@
 """Every number of `inoc outcomes` as records, printed as one JSON document or one long CSV table."""
 
-# pyright: reportUnknownMemberType=false
-
 import csv
 import json
 import sys
@@ -165,7 +163,7 @@ def print_json(outcomes: Outcomes) -> None:
     else:
         baselines = [str(name) for name in performance if str(name).endswith(("_elicitation", "_constant"))]
         document["baselines"] = [
-            {"target": t, **{name: plain(performance[name].sel(target=t).values) for name in baselines}}
+            {"target": t, **{name: plain(performance.sel(target=t)[name].values) for name in baselines}}
             for t in TARGETS
         ]
         document |= {name: performance.attrs[name] for name in ("absent", "recipe", "rows")}

@@ -1,8 +1,5 @@
 """The readable tables of `inoc outcomes`."""
 
-# pyright: reportUnknownArgumentType=false
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +40,7 @@ def print_tables(outcomes: Outcomes, shown: int | None) -> None:
         for run, flag in _flagged(parts["suppression"]):
             say(f"flagged, kept because asked for: {run}: {flag}")
         for score in parts["rates"]["score"].values.astype(str) if "rates" in parts else ():
-            rate = parts["rates"].sel(score=score)
+            rate = parts.sel(score=score)["rates"]
             _show(console, _rates(rate, suffix))
             if missing := int(rate["missing"].sum()):
                 say(f"left out: {missing} answers without a score that {score} needs")
@@ -117,12 +114,12 @@ def _cells(table: xr.Dataset, outcomes: Outcomes, title: str) -> Table:
     seed = _seed(table)
     about = ("prompt", "asks for", *(("prefix", "step") if row == "run" else ()), *seed)
     names = (
-        {t: f"{table['effect'].sel(trait=t).item()} of {t}" for t in traits} if row == "run" else {t: t for t in traits}
+        {t: f"{table.sel(trait=t)['effect'].item()} of {t}" for t in traits} if row == "run" else {t: t for t in traits}
     )
     out = _table(title, (*about, *(column for t in traits for column in (names[t], "n"))))
     for i in range(table.sizes[row]):
         part = table.isel({row: i})
-        if np.isfinite(part["mean"].sel(trait=traits).values).any():
+        if np.isfinite(part.sel(trait=traits)["mean"].values).any():
             out.add_row(*_label(part, seed), *(text for t in traits for text in _value(part.sel(trait=t))))
     return out
 
@@ -145,7 +142,7 @@ def _controls(table: xr.Dataset, outcomes: Outcomes) -> str:
     """The level everything is measured from."""
     found: list[str] = []
     for t in table["trait"].values.astype(str):
-        scores = table["control"].sel(trait=t).values
+        scores = table.sel(trait=t)["control"].values
         if outcomes.shows(t) and np.isfinite(scores).any():
             found.append(f"{t} {np.nanmean(scores):.1f}")
     flipped = [f"100 - {t}" for t in table["trait"].values[table["inverted"].values].astype(str) if outcomes.shows(t)]
@@ -207,7 +204,7 @@ def _no_correlation(table: xr.Dataset) -> str:
 
 
 def _strongest_first(table: xr.Dataset) -> list[int]:
-    strength = np.nan_to_num(np.abs(table["r"].sel(target="all").values), nan=-1.0)
+    strength = np.nan_to_num(np.abs(table.sel(target="all")["r"].values), nan=-1.0)
     known = np.asarray(np.isfinite(table["r"].values).any(axis=1))
     return [i for i in np.argsort(-strength, kind="stable").tolist() if known[i]]
 
@@ -229,7 +226,7 @@ def _performance(table: xr.Dataset, order: Sequence[int]) -> Table:
             _number(cell["within_r"], 2),
             _number(cell["p_holm"], 3),
             _number(cell["family_error"]),
-            *(_number(row["r"].sel(target=target), 2) for target in TARGETS[1:]),
+            *(_number(row.sel(target=target)["r"], 2) for target in TARGETS[1:]),
         )
     return out
 
@@ -246,7 +243,7 @@ def _under_performance(table: xr.Dataset) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for i, name in enumerate(table["heuristic"].values.astype(str)):
         if not np.isfinite(table["r"].values[i]).any():
-            reasons.setdefault(str(table["reason"].sel(target="all").values[i]), []).append(str(name))
+            reasons.setdefault(str(whole["reason"].values[i]), []).append(str(name))
     for line in table.attrs.get("absent", []):
         name, _, reason = str(line).partition(": ")
         reasons.setdefault(reason, []).append(name)

@@ -1,7 +1,5 @@
 """`inoc outcomes`: show suppression, gaps and how well the heuristics predict them."""
 
-# pyright: reportUnknownMemberType=false
-
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,4 +149,4 @@ def in_config_order(
     if chosen:
         kept = of_prompts(stores, chosen, np.array(keys, dtype=str))
         order = [i for i in order if kept[i]]
-    return table.assign_coords(asks_for=(row, asked)).isel({row: order})
+    return table.assign(asks_for=(row, asked)).set_coords("asks_for").isel({row: order})

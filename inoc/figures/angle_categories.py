@@ -38,12 +38,11 @@ def angle_categories_data(store: Store, *, tokenwise: bool = False, heuristics: 
     """
     base = variable("angle_category", tokenwise)
     table = heuristics_of(store, heuristics, [f"{base}_{part}" for part in ("mean", "ci", "n")])
-    bounds = table[f"{base}_ci"]
     return xr.Dataset(
         {
             "mean": table[f"{base}_mean"],
-            "lower": bounds.sel(bound="lower").drop_vars("bound"),  # pyright: ignore[reportUnknownMemberType]
-            "upper": bounds.sel(bound="upper").drop_vars("bound"),  # pyright: ignore[reportUnknownMemberType]
+            "lower": table.sel(bound="lower")[f"{base}_ci"].drop_vars("bound"),
+            "upper": table.sel(bound="upper")[f"{base}_ci"].drop_vars("bound"),
             "n": table[f"{base}_n"],
         },
         attrs={"prompts": table.sizes["prompt"]},

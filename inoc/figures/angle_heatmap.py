@@ -39,9 +39,9 @@ def angle_heatmap_data(
     name = variable("angle", tokenwise)
     table = heuristics_of(store, heuristics, [name])
     kind, representation = choose(table, "prefix_type", prefix_type), choose(table, "representation", representation)
-    angle = table[name].sel(prefix_type=kind, representation=representation)  # pyright: ignore[reportUnknownMemberType]
+    angle = table.sel(prefix_type=kind, representation=representation)[name]
     angle = angle.transpose("prompt", "other_prompt")
-    angle = angle.drop_vars([c for c in ("role", "family") if c in angle.coords])  # pyright: ignore[reportUnknownMemberType]
+    angle = angle.drop_vars(["role", "family"], errors="ignore")
     data = with_roles(store, xr.Dataset({"angle": angle}))
     cosine = np.cos(np.radians(np.nan_to_num(angle.values.astype(np.float64), nan=90.0)))
     leading = np.linalg.eigh((cosine + cosine.T) / 2)[1][:, -1]

@@ -98,7 +98,7 @@ def plot_component_suppression(
     ax.margins(x=0.12)
     house.guide(ax, x=0, y=0)
     name_points(ax, x[shown], y[shown], extremes(x[shown], y[shown], 5), keys, roles)
-    share = 100 * float(data["share"].sel(component=component).isel(prefix_type=0))  # pyright: ignore[reportUnknownMemberType]
+    share = 100 * float(data.sel(component=component)["share"].isel(prefix_type=0))
     ax.set_xlabel(f"{WORDS[kind]}{component} ({share:.1f} % of the {SHARED[kind]}, {kinds[0]})")
     ax.set_ylabel(f"{effect_name(store, chosen)} (pp)")
     house.legend(ax, [*house.prefix_handles(kinds), *house.role_handles(roles)])

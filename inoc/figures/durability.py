@@ -40,7 +40,7 @@ def durability_data(store: Store) -> xr.Dataset:
         + (f", {Path(file).stem or 'same data'}" if len(set(files)) > 1 else "")
         for prompt, kind, file in zip(prompts, kinds, files, strict=True)
     ]
-    return with_roles(store, table.assign_coords(name=("run", names)), "run_prompt")  # pyright: ignore[reportUnknownMemberType]
+    return with_roles(store, table.assign(name=("run", names)).set_coords("name"), "run_prompt")
 
 
 @house.draws(durability_data)

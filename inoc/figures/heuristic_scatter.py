@@ -1,7 +1,5 @@
 """A heuristic against what training did, with the least-squares line and its mean band."""
 
-# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-
 from functools import partial
 from typing import Literal
 
@@ -94,7 +92,7 @@ def heuristic_scatter_data(
     lines = [fits.line(x[kinds == k], y[kinds == k], prompts[kinds == k]) for k in drawn]
     columns = {name: [getattr(each, name) for each in found] for name in ("r", "rho", "n", "prompts", "reason")}
     columns["rmse"] = [fit.rmse if fit and not each.reason else np.nan for fit, each in zip(lines, found, strict=True)]
-    data = data.assign({name: ("kind", values) for name, values in columns.items()}).assign_coords(kind=drawn)
+    data = data.assign({name: ("kind", values) for name, values in columns.items()}).assign(kind=drawn)
     return with_roles(store, data)
 
 
@@ -137,7 +135,7 @@ def plot_heuristic_scatter(
         if str(cell["reason"].item()):
             continue
         fit = fits.line(x[mine], y[mine], np.array(keys)[mine])
-        grid = np.linspace(x[mine].min(), x[mine].max(), 200)
+        grid = np.linspace(float(x[mine].min()), float(x[mine].max()), 200)
         if fit is None:
             continue
         drawn += 1

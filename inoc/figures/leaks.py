@@ -1,7 +1,5 @@
 """Leaks: how strongly every trained run shows a trait when a probe is put before the question."""
 
-# pyright: reportUnknownMemberType=false
-
 from functools import partial
 
 import numpy as np
@@ -36,7 +34,7 @@ def leaks_data(store: Store, by: str = "category") -> xr.Dataset:
     known = np.asarray(np.isfinite(data["mean"].transpose("condition", ...).values).any(axis=(1, 2)))
     data = data.isel(condition=np.flatnonzero(known))
     conditions = strings(data["condition"])
-    return data.assign_coords(condition_role=("condition", roles_of(store, conditions)))
+    return data.assign(condition_role=("condition", roles_of(store, conditions))).set_coords("condition_role")
 
 
 @house.draws(leaks_data)

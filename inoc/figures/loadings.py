@@ -50,7 +50,7 @@ def loadings_data(
     """
     name = variable(kind, tokenwise)
     table = heuristics_of(store, heuristics, [name])
-    coordinates = table[name].sel(prefix_type=choose(table, "prefix_type", prefix_type))  # pyright: ignore[reportUnknownMemberType]
+    coordinates = table.sel(prefix_type=choose(table, "prefix_type", prefix_type))[name]
     matrix = difference(store, prefix_type, level="token" if tokenwise else "example")
     keys, places = strings(table["prompt"]), {key: i for i, key in enumerate(strings(matrix["prompt"]))}
     total = np.zeros((components, matrix.shape[1]))
@@ -68,7 +68,7 @@ def loadings_data(
         },
         attrs={"name": name, "prompts": len(keys), "prefix_type": prefix_type},
     )
-    return data.assign_coords(position=("feature", matrix["position"].values)) if tokenwise else data  # pyright: ignore[reportUnknownMemberType]
+    return data.assign(position=("feature", matrix["position"].values)).set_coords("position") if tokenwise else data
 
 
 @house.draws(loadings_data)

@@ -1,7 +1,5 @@
 """The performance table as a forest plot: correlation of every heuristic with a target, with its interval."""
 
-# pyright: reportUnknownMemberType=false
-
 from functools import partial
 
 import numpy as np
@@ -115,7 +113,7 @@ def _why(cell: xr.Dataset) -> str:
 def draw(source: Source) -> Figure:
     data = performance_forest_data(source.store, table=source.rows)
     known = strings(data["target"])
-    shown = [t for t in ("all", "cross", "gap") if t in known and data["r"].sel(target=t).notnull().any()]
+    shown = [t for t in ("all", "cross", "gap") if t in known and data.sel(target=t)["r"].notnull().any()]
     if not shown:
         raise IncompleteStore(f"no heuristic has a correlation: {_why(data.sel(target='all'))}")
     plots = [partial(plot_performance_forest, source.store, target, data=data) for target in shown]

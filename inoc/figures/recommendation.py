@@ -1,7 +1,5 @@
 """The leak that each prompt holds back against what it costs of the wanted trait, with the Pareto front."""
 
-# pyright: reportUnknownMemberType=false
-
 from collections.abc import Sequence
 from pathlib import Path
 

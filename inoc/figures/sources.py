@@ -87,7 +87,7 @@ def roles_of(store: Store, prompts: Sequence[str]) -> list[str]:
 def with_roles(store: Store, data: xr.Dataset, by: str = "prompt") -> xr.Dataset:
     """The data with a coordinate `role` along the dimension of the prompt keys `by`."""
     role = (data[by].dims[0], roles_of(store, strings(data[by])))
-    return data.assign_coords(role=role)  # pyright: ignore[reportUnknownMemberType]
+    return data.assign(role=role).set_coords("role")
 
 
 def strings(values: xr.DataArray) -> list[str]:

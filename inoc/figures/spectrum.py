@@ -1,7 +1,5 @@
 """Prompts in component space, colored by role, suppression or perplexity heuristic."""
 
-# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-
 from functools import partial
 from typing import Literal
 
@@ -55,7 +53,7 @@ def spectrum_data(
     except IncompleteStore:
         found = None
     if found is not None:
-        cells, mean = cells_of(found), found["mean"].loc[{"trait": traits}].values
+        cells, mean = cells_of(found), found.loc[{"trait": traits}]["mean"].values
         for p, k in np.ndindex(held.shape[:2]):
             if at := cells.get((keys[p], kinds[k])):
                 held[p, k] = mean[at].mean(axis=0)
@@ -68,7 +66,7 @@ def spectrum_data(
         },
         attrs={"units": str(table[name].attrs.get("units", "")), "name": name, "kind": kind},
     )
-    return with_roles(store, data.assign_coords(trait=traits))
+    return with_roles(store, data.assign(trait=traits))
 
 
 @house.draws(spectrum_data)
@@ -105,7 +103,7 @@ def plot_spectrum(
     """
     data = spectrum_data(store, kind, tokenwise=tokenwise, heuristics=heuristics)
     cell = data.loc[{"prefix_type": choose(data, "prefix_type", prefix_type)}]
-    x, y = (cell["coordinate"].loc[{"component": c}].values.astype(np.float64) for c in components)
+    x, y = (cell.loc[{"component": c}]["coordinate"].values.astype(np.float64) for c in components)
     keys, roles = columns_of(cell, "prompt", "role")
     ax = house.axes_or_new(ax, height=2.9)
     order, note, title = extremes(x, y, len(x), roles), "", f"{prefix_type}: {color}"
@@ -116,7 +114,7 @@ def plot_spectrum(
         values, label = cell["ph"].values.astype(np.float64), "ph (nats per token)"
         if color == "suppression":
             chosen = choose(data, "trait", trait)
-            values = cell["suppression"].loc[{"trait": chosen}].values.astype(np.float64)
+            values = cell.loc[{"trait": chosen}]["suppression"].values.astype(np.float64)
             title, label = f"{title} of {chosen}", f"{chosen} suppression (pp)"
         known = np.isfinite(values)
         if not known.any():
@@ -137,7 +135,7 @@ def plot_spectrum(
     name_points(ax, x, y, order[:names], keys, roles)
     unit = house.units(data.attrs["units"])
     for c, put in zip(components, (ax.set_xlabel, ax.set_ylabel), strict=True):
-        share = 100 * float(cell["share"].loc[{"component": c}])
+        share = 100 * float(cell.loc[{"component": c}]["share"])
         put(f"{WORDS[kind]}{c}, {share:.1f} % of the {SHARED[kind]}\n({unit})")
     ax.set_title(title)
     house.describe(
@@ -157,14 +155,14 @@ def draw(source: Source, kind: Kind, tokenwise: bool = False) -> Figure:
     data = spectrum_data(source.store, kind, tokenwise=tokenwise, heuristics=source.heuristics)
     (kinds,) = columns_of(data, "prefix_type")
     plot = partial(plot_spectrum, source.store, kind, tokenwise=tokenwise, heuristics=source.heuristics)
-    held = data["suppression"].loc[{"prefix_type": kinds[0]}]
+    held = data.loc[{"prefix_type": kinds[0]}]
     plots = [
         *(partial(plot, "role", prefix_type=k) for k in kinds),
         partial(plot, "ph", prefix_type=kinds[0], names=6),
         *(
             partial(plot, "suppression", prefix_type=kinds[0], trait=trait)
             for trait in source.traits
-            if held.loc[{"trait": trait}].notnull().any()
+            if held.loc[{"trait": trait}]["suppression"].notnull().any()
         ),
     ]
     return house.panels(plots, 2, 2.7)

@@ -1,7 +1,5 @@
 """Predictions in words: one card per prompt, and how much they can be trusted."""
 
-# pyright: reportUnknownMemberType=false
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -127,7 +125,7 @@ def cards(prediction: xr.Dataset, texts: Mapping[str, str] | None = None) -> lis
             mine = [c for c in cells if (c.trait, c.prefix_type) == (trait, kind) and c.on_target and c.known]
             mine.sort(key=lambda c: (bool(c.outside), -c.share))
             ranked = _errs_less_than_mean(prediction, "on_target", kind)
-            usual = str(prediction["model"].sel(relation="on_target", prefix_type=kind).item())
+            usual = str(prediction.sel(relation="on_target", prefix_type=kind)["model"].item())
             marks = _marks([c for c in mine if not c.outside], texts or {}) if ranked else {}
             tells = not _no_better(prediction, "other_trait", kind)
             for c in mine:
@@ -183,7 +181,7 @@ def trust(prediction: xr.Dataset) -> list[str]:
 
 def _from_elsewhere(prediction: xr.Dataset, relation: str, kind: str, prompts: int) -> str:
     """What is said where the user's runs do not tell: by the shipped calibration, or nothing."""
-    error = float(prediction["prior_error"].sel(relation=relation, prefix_type=kind))
+    error = float(prediction.sel(relation=relation, prefix_type=kind)["prior_error"])
     runs = (
         "no runs to learn from"
         if not prompts
@@ -209,7 +207,7 @@ def doubts(prediction: xr.Dataset) -> list[str]:
             "trait at a learning rate of 1e-4 and 19 % at 5e-6): the intervals are those of another study."
         )
     for trait in prediction["trait"].values.astype(str).tolist():
-        control = prediction["control"].sel(trait=trait).values
+        control = prediction.sel(trait=trait)["control"].values
         known = control[np.isfinite(control)]
         if known.size and known.min() < LEAK:
             said.append(control_lacks(trait, float(known.min())))
@@ -244,8 +242,8 @@ class Errors(NamedTuple):
 
 
 def _errors(prediction: xr.Dataset, relation: str, kind: str, left_out: str) -> Errors:
-    error = prediction["error"].sel(relation=relation, prefix_type=kind, left_out=left_out)
-    return Errors(*(float(error.sel(predictor=name)) for name in PREDICTORS))
+    cell = prediction.sel(relation=relation, prefix_type=kind, left_out=left_out)
+    return Errors(*(float(cell.sel(predictor=name)["error"]) for name in PREDICTORS))
 
 
 def _errs_less_than_mean(prediction: xr.Dataset, relation: str, kind: str) -> bool:
@@ -255,7 +253,7 @@ def _errs_less_than_mean(prediction: xr.Dataset, relation: str, kind: str) -> bo
     """
     error = _errors(prediction, relation, kind, "family")
     if not np.isfinite(_errors(prediction, relation, kind, "prompt").constant):
-        return bool(np.isfinite(prediction["prior_error"].sel(relation=relation, prefix_type=kind)))
+        return bool(np.isfinite(prediction.sel(relation=relation, prefix_type=kind)["prior_error"]))
     return error.chosen < error.constant
 
 

@@ -4,8 +4,6 @@ All in percentage points (pp) of a 0-100 judge score. A run that continues an ea
 prefix type of the *first* training, whose effect is measured, independent of what it was continued with.
 """
 
-# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -167,7 +165,7 @@ def _points(scores: xr.Dataset, final: FinalScores, chain: Sequence[str], place:
     """Every stored step along a chain of runs; the first is the end of the first training."""
 
     def condition(name: str) -> Float64[np.ndarray, "run step trait question"]:
-        cells = scores["score"].sel(condition=name).transpose("run", "step", "trait", "question")
+        cells = scores.sel(condition=name)["score"].transpose("run", "step", "trait", "question")
         return np.asarray(cells.values, dtype=np.float64)
 
     leak = condition("default")

@@ -3,8 +3,6 @@
 All in percentage points (pp) of a 0-100 judge score, default condition, final step.
 """
 
-# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -95,17 +93,14 @@ def suppression_of(final: FinalScores, *, recipe: Recipe = "corrected") -> xr.Da
     result["control"].attrs = {"units": "pp", "long_name": "mean control score over the same questions"}
     result["judge"] = (("run", "trait"), final.judge[trained])
     result["flags"] = ("run", [final.flag[i] for i in trained])
-    return (
-        result.assign_coords(
-            run=("run", [final.run[i] for i in trained]),
-            run_prompt=("run", [final.prompt[i] for i in trained]),
-            prefix_type=("run", [final.prefix_type[i] for i in trained]),
-            seed=("run", final.seed[trained]),
-            step=("run", final.step[trained]),
-        )
-        .assign_coords(_about_traits(final))
-        .assign_attrs(recipe=recipe, left_out=list(final.left_out))
-    )
+    return result.assign_coords(  # pyright: ignore[reportUnknownMemberType]
+        run=("run", [final.run[i] for i in trained]),
+        run_prompt=("run", [final.prompt[i] for i in trained]),
+        prefix_type=("run", [final.prefix_type[i] for i in trained]),
+        seed=("run", final.seed[trained]),
+        step=("run", final.step[trained]),
+        **_about_traits(final),
+    ).assign_attrs(recipe=recipe, left_out=list(final.left_out))
 
 
 def cross_suppression(
@@ -131,11 +126,11 @@ def cross_of(table: xr.Dataset) -> xr.Dataset:
     """`cross_suppression` from a suppression table."""
     traits = [str(name) for name in table["trait"].values]
     if len(traits) == 2:
-        swapped, other = table.isel(trait=[1, 0]).assign_coords(trait=traits), traits[::-1]
+        swapped, other = table.isel(trait=[1, 0]).assign(trait=traits), traits[::-1]
     else:
         missing = {name: table[name] * np.nan for name in ("mean", "lower", "upper")}
         swapped, other = table.assign({**missing, "n": table["n"] * 0}), [""] * len(traits)
-    swapped = swapped.assign_coords(other=("trait", other)).assign_attrs(table.attrs)
+    swapped = swapped.assign(other=("trait", other)).set_coords("other").assign_attrs(table.attrs)
     swapped["mean"].attrs = {"units": "pp", "long_name": "suppression of the other trait"}
     return swapped
 
@@ -185,16 +180,13 @@ def gap_of(final: FinalScores, *, recipe: Recipe = "corrected") -> xr.Dataset:
     paired = {prompt for prompt, *_ in pairs}
     alone = dict.fromkeys(prompt for prompt in final.prompt if prompt and prompt not in paired)
     left_out = [*final.left_out, *(f"{prompt}: only one of fixed and mix was trained" for prompt in alone)]
-    return (
-        result.assign_coords(
-            prompt=("prompt", [prompt for prompt, *_ in pairs]),
-            seed=("prompt", [seed for _, seed, _, _ in pairs]),
-            fixed_run=("prompt", [final.run[f] for _, _, f, _ in pairs]),
-            mix_run=("prompt", [final.run[m] for _, _, _, m in pairs]),
-        )
-        .assign_coords(_about_traits(final))
-        .assign_attrs(recipe=recipe, left_out=left_out)
-    )
+    return result.assign_coords(  # pyright: ignore[reportUnknownMemberType]
+        prompt=("prompt", [prompt for prompt, *_ in pairs]),
+        seed=("prompt", [seed for _, seed, _, _ in pairs]),
+        fixed_run=("prompt", [final.run[f] for _, _, f, _ in pairs]),
+        mix_run=("prompt", [final.run[m] for _, _, _, m in pairs]),
+        **_about_traits(final),
+    ).assign_attrs(recipe=recipe, left_out=left_out)
 
 
 def levels(store: Store) -> xr.Dataset:

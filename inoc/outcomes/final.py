@@ -1,7 +1,5 @@
 """Which score of a run counts: the final-step rule, the control to subtract, the judges that must agree."""
 
-# pyright: reportUnknownMemberType=false
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -60,7 +58,7 @@ def with_setup(scores: xr.Dataset, runs: Mapping[str, RunInfo]) -> xr.Dataset:
     """Scores with what a run must share with its control: coordinates `setup` and `continues` on run."""
     about = [runs[str(name)] for name in scores["run"].values]
     shared = [{k: v for k, v in run.settings.items() if k not in NOT_SHARED} for run in about]
-    return scores.assign_coords(
+    return scores.assign_coords(  # pyright: ignore[reportUnknownMemberType]
         setup=("run", [canonical_json(settings) for settings in shared]),
         continues=("run", [run.start or "" for run in about]),
     )
@@ -153,7 +151,7 @@ def final_scores(
         raise IncompleteStore(
             "no run was evaluated without its prompt (condition `default`). Fix: run `inoc evaluate`."
         )
-    score = scores["score"].sel(condition="default").transpose("run", "step", "trait", "question")
+    score = scores.sel(condition="default")["score"].transpose("run", "step", "trait", "question")
     values = np.asarray(score.values, dtype=np.float64)
     steps = [int(s) for s in score["step"].values]
     runs, prompts = _words(scores, "run"), _words(scores, "run_prompt")

@@ -1,7 +1,5 @@
 """The performance table: which base-model heuristic goes with what training did, and how surely."""
 
-# pyright: reportUnknownMemberType=false
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -160,7 +158,7 @@ def performance_of(
     bases = None if heuristics is None else {name.split("[")[0] for name in heuristics}
     result = _labeled([names[i] for i in chosen], numbers, references)
     result["reason"] = (("heuristic", "target"), reason)
-    result = result.assign_coords({"package": ("heuristic", package)})
+    result = result.assign(package=("heuristic", package)).set_coords("package")
     corrected = recipe == "corrected"
     return result.assign_attrs(
         recipe=recipe,

@@ -1,7 +1,5 @@
 """Which runs would narrow the predictions most: greedy choice on the gate's covariance."""
 
-# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float64
@@ -107,7 +105,7 @@ def _mean_variance(
     """Mean variance of the predicted shares after some rows are measured."""
     after = precision + slopes[measured].T @ slopes[measured] / NOISE**2
     solved = np.asarray(np.linalg.solve(after, slopes.T), dtype=np.float64)
-    return float(np.mean(np.sum(slopes * solved.T, axis=1)))
+    return float((slopes * solved.T).sum(axis=1).mean())
 
 
 def _steepness(gate: Gate, x: Matrix) -> Float64[np.ndarray, " row"]:

@@ -150,6 +150,20 @@ def gather(
     return Gathered(table, new, shipped() if prior and not own else None, said)
 
 
+def suppressions(
+    stores: Sequence[Store], recipe: Recipe, step: int | None, include_flagged: bool
+) -> tuple[dict[Path, xr.Dataset], dict[Path, str]]:
+    """By path: the suppression of the stores that have runs, and why the others have none."""
+    held: dict[Path, xr.Dataset] = {}
+    why: dict[Path, str] = {}
+    for store in stores:
+        try:
+            held[store.path] = suppression(store, recipe=recipe, step=step, include_flagged=include_flagged)
+        except IncompleteStore as error:
+            why[store.path] = str(error)
+    return held, why
+
+
 def _learned(
     stores: Sequence[Store],
     computed: Mapping[Path, xr.Dataset],
@@ -159,14 +173,9 @@ def _learned(
 ) -> tuple[xr.Dataset, list[Store]]:
     """The rows of the stores that have outcomes (without rows if none has), and these stores."""
     names = dict(zip([s.path for s in stores], experiment_names(stores), strict=True))
-    able: list[Store] = []
-    without: list[str] = []
-    for store in stores:
-        try:
-            if suppression(store, recipe=recipe, step=step, include_flagged=include_flagged).sizes["run"]:
-                able.append(store)
-        except IncompleteStore as error:
-            without.append(f"{names[store.path]}: {error}" if len(stores) > 1 else str(error))
+    held, why = suppressions(stores, recipe, step, include_flagged)
+    able = [store for store in stores if store.path in held and held[store.path].sizes["run"]]
+    without = [f"{names[path]}: {error}" if len(stores) > 1 else error for path, error in why.items()]
     if not able:
         blank = candidate_rows([], next(iter(computed.values())), "", {}, ())
         empty = {name: ("row", np.empty(0)) for name in ("suppression", "control")}

@@ -1,7 +1,5 @@
 """Predictions from tidy rows: what trained prompts say about others, with an interval and an honest error."""
 
-# pyright: reportUnknownMemberType=false
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -73,7 +71,8 @@ def predict_of(
     shipped = [[_prior_error(known[relation], kind) for kind in kinds] for relation in RELATIONS]
     errors["prior_error"] = (("relation", "prefix_type"), np.array(shipped).reshape(len(RELATIONS), len(kinds)))
     errors["prior_error"].attrs = {"units": "pp", "long_name": "RMSE of the shipped calibration on left-out studies"}
-    return xr.merge([result, errors], join="outer", compat="no_conflicts").assign_attrs(
+    both = xr.merge([result, errors], join="outer", compat="no_conflicts")  # pyright: ignore[reportUnknownMemberType]
+    return both.assign_attrs(
         left_out=list(table.attrs.get("left_out", [])),
         recipe=str(table.attrs.get("recipe", "corrected")),
         salience=read.salience,

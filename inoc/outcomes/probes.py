@@ -1,7 +1,5 @@
 """Leaks by category of probe: what every run shows when other texts are put before the questions."""
 
-# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
-
 import numpy as np
 import xarray as xr
 
@@ -42,7 +40,7 @@ def leaks(store: Store, *, by: str = "category") -> xr.Dataset:
     names = [str(name) for name in scores["score"].values]
     table = np.full((len(kept), len(columns), len(names), 4), np.nan)
     for row, r in enumerate(kept):
-        cell = scores["value"].isel(run=r).sel(step=steps[r]).transpose("condition", "score", "question").values
+        cell = scores.isel(run=r).sel(step=steps[r])["value"].transpose("condition", "score", "question").values
         for c, column in enumerate(columns):
             mine = [i for i, condition in enumerate(probes) if of[condition] == column]
             for s in range(len(names)):

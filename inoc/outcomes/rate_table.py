@@ -1,7 +1,5 @@
 """Rates: the share of answers that meet a condition on their scores, by run and file of questions."""
 
-# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
-
 import numpy as np
 import xarray as xr
 
@@ -42,7 +40,7 @@ def rates(store: Store, condition: str = "default") -> xr.Dataset:
         cell = scores[["value", "answers"]].sel(run=runs[r], step=step, condition=condition)
         for s, f in np.ndindex(len(names), len(files)):
             mine = np.array([file == files[f] for file in scores["file"].values], dtype=bool)
-            here = {name: part.sel(score=names[s]).values[mine] for name, part in cell.items()}
+            here = {name: cell.sel(score=names[s])[name].values[mine] for name in ("value", "answers")}
             hits = np.nan_to_num(here["value"]) / 100.0 * here["answers"]
             rate = clustered_rate(hits, here["answers"].astype(np.float64))
             n = int(here["answers"].sum())

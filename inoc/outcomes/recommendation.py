@@ -1,7 +1,5 @@
 """Which prompt to use: held-back leak against loss of the wanted trait, and which runs would tell more."""
 
-# pyright: reportUnknownMemberType=false
-
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
@@ -12,9 +10,8 @@ from jaxtyping import Float64
 
 from inoc.errors import BadInput, IncompleteStore
 from inoc.outcomes.advice import doubts, trust
-from inoc.outcomes.effects import suppression
 from inoc.outcomes.planning import Cell, plan_of
-from inoc.outcomes.predict_stores import gather
+from inoc.outcomes.predict_stores import gather, suppressions
 from inoc.outcomes.prediction import predict_of
 from inoc.outcomes.tidy import as_list, experiment_names, prompt_column
 from inoc.store.store import Store
@@ -66,12 +63,13 @@ def recommend(
         stores, untrained, prompts=prompts, prior=prior, recipe=recipe, step=step, include_flagged=include_flagged
     )
     found = predict_of(given.table, given.new, control=control, prior=given.prior).assign_attrs(given.said)
-    pp, share = (np.isfinite(found[n].sel(trait=[leak, wanted]).values).any() for n in ("predicted", "share"))
+    pp, share = (np.isfinite(found.sel(trait=[leak, wanted])[n].values).any() for n in ("predicted", "share"))
     in_pp = bool(pp or not share)
     rows, left_out = _predicted(found, leak, wanted, PP if in_pp else SHARE)
     if in_pp:
-        for name, store in zip(experiment_names(targets), targets, strict=True):
-            rows += _measured(name, _suppression(store, recipe, step, include_flagged), leak, wanted)
+        names = dict(zip([store.path for store in targets], experiment_names(targets), strict=True))
+        for path, table in suppressions(targets, recipe, step, include_flagged)[0].items():
+            rows += _measured(names[path], table, leak, wanted)
     asked = set(given.new["prompt"].values.astype(str).tolist())
     rows = [row for row in rows if row.prompt in asked]
     if not rows:
@@ -146,24 +144,16 @@ class Row(NamedTuple):
     measured: bool
 
 
-def _suppression(store: Store, recipe: Recipe, step: int | None, include_flagged: bool) -> xr.Dataset | None:
-    """The suppression of a store's runs; None where it has none."""
-    try:
-        return suppression(store, recipe=recipe, step=step, include_flagged=include_flagged)
-    except IncompleteStore:
-        return None
-
-
 def _predicted(found: xr.Dataset, leak: str, wanted: str, numbers: Sequence[str]) -> tuple[list[Row], list[str]]:
     """The rows that have both predictions, and why others have not."""
     rows: list[Row] = []
     left_out: list[str] = []
     for prompt, kind in product(found["prompt"].values.astype(str).tolist(), found["prefix_type"].values.astype(str)):
         cell = found.sel(prompt=prompt, prefix_type=kind)
-        reasons, far = (cell[n].sel(trait=[leak, wanted]).values.tolist() for n in ("reason", "far"))
+        reasons, far = (cell.sel(trait=[leak, wanted])[n].values.tolist() for n in ("reason", "far"))
         if "trained" in reasons:
             continue
-        leaks, losses = (tuple(float(cell[n].sel(trait=trait)) for n in numbers) for trait in (leak, wanted))
+        leaks, losses = (tuple(float(cell.sel(trait=trait)[n]) for n in numbers) for trait in (leak, wanted))
         if np.isfinite([*leaks, *losses]).all() and not any(far):
             rows.append(Row(str(cell["experiment"].item()), prompt, str(kind), leaks, losses, measured=False))
         else:
@@ -172,10 +162,8 @@ def _predicted(found: xr.Dataset, leak: str, wanted: str, numbers: Sequence[str]
     return rows, left_out
 
 
-def _measured(name: str, table: xr.Dataset | None, leak: str, wanted: str) -> list[Row]:
+def _measured(name: str, table: xr.Dataset, leak: str, wanted: str) -> list[Row]:
     """The trained prompts of a store, by paired t intervals; of several seeds the mean, with the widest interval."""
-    if table is None:
-        return []
     labels = list(zip(*(table[n].values.astype(str).tolist() for n in ("run_prompt", "prefix_type")), strict=True))
     rows: list[Row] = []
     for prompt, kind in dict.fromkeys(labels):

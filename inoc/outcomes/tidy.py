@@ -1,7 +1,5 @@
 """Rows of experiment, prompt, prefix type and trait: what training did, and what the base model says."""
 
-# pyright: reportUnknownMemberType=false
-
 from collections.abc import Mapping, Sequence
 from itertools import product
 
@@ -207,20 +205,20 @@ def rows_of(
     labels = held["run_prompt"].values.astype(str), held["prefix_type"].values.astype(str)
     keys = dict.fromkeys(zip(labels[0].tolist(), labels[1].tolist(), strict=True))
     cells = [(prompt, kind, str(trait)) for prompt, kind in keys for trait in held["trait"].values]
-    sources = {"suppression": held["mean"], "cross": cross["mean"], "control": held["control"]}
-    sources["cross_control"] = cross["control"]
+    sources = {"suppression": (held, "mean"), "cross": (cross, "mean"), "control": (held, "control")}
+    sources["cross_control"] = (cross, "control")
     numbers: dict[str, list[float]] = {name: [] for name in (*sources, "gap")}
     for prompt, kind, trait in cells:
         mine = (labels[0] == prompt) & (labels[1] == kind)
-        for name, variable in sources.items():
-            numbers[name].append(_mean(variable.sel(trait=trait).values[mine]))
+        for name, (source, variable) in sources.items():
+            numbers[name].append(_mean(source.sel(trait=trait)[variable].values[mine]))
     suppressed = dict(zip(cells, numbers["suppression"], strict=True))
     for prompt, _, trait in cells:
         if recipe == "published":
             fixed, mix = (suppressed.get((prompt, kind, trait), np.nan) for kind in ("fixed", "mix"))
             numbers["gap"].append(fixed - mix)
         else:
-            numbers["gap"].append(_mean(gaps["mean"].sel(trait=trait).values[gaps["prompt"].values == prompt]))
+            numbers["gap"].append(_mean(gaps.sel(trait=trait)["mean"].values[gaps["prompt"].values == prompt]))
     table = candidate_rows(cells, heuristics, experiment, families, traits)
     return table.assign(
         {name: ("row", np.array(values, dtype=np.float64), {"units": "pp"}) for name, values in numbers.items()}
@@ -276,7 +274,7 @@ def heuristic_columns(
         for labels in product(*(variable[dim].values[: SPREAD[dim]].tolist() for dim in inner)):
             place = dict(zip(inner, labels, strict=True))
             names.append(column_name(str(name), place))
-            columns.append(_at(variable.sel(place), cells))
+            columns.append(_at(heuristics[[name]].sel(place)[name], cells))
     return names, np.array(columns, dtype=np.float64).reshape(len(names), len(cells))
 
 

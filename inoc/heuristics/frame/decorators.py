@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar, cast
+from typing import Literal, TypeVar, cast
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -147,6 +147,16 @@ def part(function: Function) -> Function:
     return function
 
 
+def _kept(part: Literal["means", "rows"], name: str, function: Callable[..., object]) -> Callable[..., Cells]:
+    """What reads the values of a term from the pass over tokens, told apart as the term's function is."""
+
+    def kept(statistics: TokenStatistics) -> Cells:
+        return np.asarray((statistics.means if part == "means" else statistics.rows)[name])
+
+    kept.__module__, kept.__qualname__ = function.__module__, function.__qualname__
+    return kept
+
+
 def token_mean(
     *,
     long_name: str,
@@ -188,14 +198,10 @@ def token_mean(
 
     def decorate(function: Callable[..., object]) -> Callable[[Delta], PerPrompt]:
         chosen = name or function.__name__
-
-        def in_pass(statistics: TokenStatistics) -> Cells:
-            return np.asarray(statistics.means[chosen])
-
-        in_pass.__module__, in_pass.__qualname__ = function.__module__, function.__qualname__
+        kept = _kept("means", chosen, function)
         register(
             Heuristic(
-                chosen, family, "token", long_name, formula, units, in_pass, symbol, source, sign,
+                chosen, family, "token", long_name, formula, units, kept, symbol, source, sign,
                 published_rows=published_rows, token_term=kernel or function, package=package_of(function),
             )
         )  # fmt: skip
@@ -257,14 +263,10 @@ def token_row(
 
     def decorate(function: Function) -> Function:
         chosen = name or function.__name__
-
-        def in_pass(statistics: TokenStatistics) -> Cells:
-            return np.asarray(statistics.rows[chosen])
-
-        in_pass.__module__, in_pass.__qualname__ = function.__module__, function.__qualname__
+        kept = _kept("rows", chosen, function)
         register(
             Heuristic(
-                chosen, family, "token", long_name, formula, units, in_pass, symbol, source, sign,
+                chosen, family, "token", long_name, formula, units, kept, symbol, source, sign,
                 along=along, rests_on=rests_on, published_rows=published_rows, row_term=function,
                 package=package_of(function),
             )
