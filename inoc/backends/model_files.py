@@ -143,7 +143,7 @@ def load_config(place: Path | str, revision: str | None = None) -> "PretrainedCo
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(place, revision=revision)  # pyright: ignore
+        config = AutoConfig.from_pretrained(place, revision=revision)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         return cast("PretrainedConfig", config.get_text_config())  # pyright: ignore[reportUnknownMemberType]
     except (ValueError, OSError) as error:
         raise BadInput(f"the model configuration in '{place}' cannot be read: {first_line(error)}") from None

@@ -510,9 +510,9 @@ def test_reference_token_lists(reference: Path, tmp_path: Path) -> None:
 
 def test_sets_named_by_a_trait(write: Write, tmp_path: Path) -> None:
     data = means(baseline_german={"lp_default": [-4.0, -2.0], "completions": ["Ja.", "Nein."]}, baseline_dutch=[-1.0])
-    data["prompts"]["p"] |= {"lp_german_inoc": [-1.0, -1.0], "lp_german_mix": [-2.0, -1.0], "lp_dutch_inoc": [-0.5]}  # pyright: ignore
-    data["baseline"] |= {"lp_flattering_default_tokens": [[-1.0], [-2.0, -3.0]]}  # pyright: ignore
-    data["prompts"]["q"] |= {"lp_flattering_inoc_tokens": [[-0.5], [-1.0, -1.0]]}  # pyright: ignore
+    data["prompts"]["p"] |= {"lp_german_inoc": [-1.0, -1.0], "lp_german_mix": [-2.0, -1.0], "lp_dutch_inoc": [-0.5]}
+    data["baseline"] |= {"lp_flattering_default_tokens": [[-1.0], [-2.0, -3.0]]}
+    data["prompts"]["q"] |= {"lp_flattering_inoc_tokens": [[-0.5], [-1.0, -1.0]]}
     summary = run_import(tmp_path / "s.zarr", write("a.json", data), prompts=write("p.json", PROMPTS))
     assert summary.ignored == []
     store = open_store(tmp_path / "s.zarr")
@@ -521,7 +521,7 @@ def test_sets_named_by_a_trait(write: Write, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.default[:], [-4.0, -2.0])
     mix = found.prefixed[list(found.prefix_types).index("mix"), list(found.prompts).index("p"), :]
     np.testing.assert_array_equal(mix, [-2.0, -1.0])
-    data["baseline"] |= {"lp_pos_default": [-1.0]}  # pyright: ignore
+    data["baseline"] |= {"lp_pos_default": [-1.0]}
     refused(tmp_path / "t.zarr", "has the sets 'german' and 'positive'", write("a.json", data),
             prompts=write("p.json", PROMPTS))  # fmt: skip
 
@@ -554,7 +554,7 @@ def test_files_that_disagree_are_both_named(write: Write, tmp_path: Path) -> Non
 def test_names_can_be_shown(write: Write, tmp_path: Path, key: str) -> None:
     refused(
         tmp_path / "s.zarr", "the prompt name", write("a.json", {**means(), "prompts": {key: means()["prompts"]["p"]}})
-    )  # pyright: ignore
+    )
 
 
 @pytest.mark.parametrize("value", [-1e30, -1e39, -1e7])

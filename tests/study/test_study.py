@@ -240,7 +240,7 @@ def test_unjudged_cell_is_named_and_stays_pending(study_file: Path) -> None:
         def judge(self, requests: Sequence[object]) -> Iterator[object]:
             from inoc.judge import Judgment
 
-            return iter([Judgment(r.id, float("nan"), 0.0, "asleep") for r in requests])  # type: ignore
+            return iter([Judgment(r.id, float("nan"), 0.0, "asleep") for r in requests])
 
     judges.by_score["Digit"] = Mute()  # type: ignore[index]
     with pytest.raises(BadResult, match=r"run no_inoculation-s0, step 2, condition default, score Digit: 4 of 4"):
