@@ -40,7 +40,7 @@ def print_tables(outcomes: Outcomes, shown: int | None) -> None:
         for run, flag in _flagged(parts["suppression"]):
             say(f"flagged, kept because asked for: {run}: {flag}")
         for score in parts["rates"]["score"].values.astype(str) if "rates" in parts else ():
-            rate = parts.sel(score=score)["rates"]
+            rate = parts["rates"].sel(score=score)
             _show(console, _rates(rate, suffix))
             if missing := int(rate["missing"].sum()):
                 say(f"left out: {missing} answers without a score that {score} needs")

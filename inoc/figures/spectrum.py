@@ -54,7 +54,7 @@ def spectrum_data(
         found = None
     if found is not None:
         cells, mean = cells_of(found), found.loc[{"trait": traits}]["mean"].values
-        for p, k in np.ndindex(held.shape[:2]):
+        for p, k in np.ndindex(len(keys), len(kinds)):
             if at := cells.get((keys[p], kinds[k])):
                 held[p, k] = mean[at].mean(axis=0)
     data = xr.Dataset(

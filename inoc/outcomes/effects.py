@@ -94,12 +94,14 @@ def suppression_of(final: FinalScores, *, recipe: Recipe = "corrected") -> xr.Da
     result["judge"] = (("run", "trait"), final.judge[trained])
     result["flags"] = ("run", [final.flag[i] for i in trained])
     return result.assign_coords(  # pyright: ignore[reportUnknownMemberType]
-        run=("run", [final.run[i] for i in trained]),
-        run_prompt=("run", [final.prompt[i] for i in trained]),
-        prefix_type=("run", [final.prefix_type[i] for i in trained]),
-        seed=("run", final.seed[trained]),
-        step=("run", final.step[trained]),
-        **_about_traits(final),
+        {
+            "run": ("run", [final.run[i] for i in trained]),
+            "run_prompt": ("run", [final.prompt[i] for i in trained]),
+            "prefix_type": ("run", [final.prefix_type[i] for i in trained]),
+            "seed": ("run", final.seed[trained]),
+            "step": ("run", final.step[trained]),
+            **_about_traits(final),
+        }
     ).assign_attrs(recipe=recipe, left_out=list(final.left_out))
 
 
@@ -181,11 +183,13 @@ def gap_of(final: FinalScores, *, recipe: Recipe = "corrected") -> xr.Dataset:
     alone = dict.fromkeys(prompt for prompt in final.prompt if prompt and prompt not in paired)
     left_out = [*final.left_out, *(f"{prompt}: only one of fixed and mix was trained" for prompt in alone)]
     return result.assign_coords(  # pyright: ignore[reportUnknownMemberType]
-        prompt=("prompt", [prompt for prompt, *_ in pairs]),
-        seed=("prompt", [seed for _, seed, _, _ in pairs]),
-        fixed_run=("prompt", [final.run[f] for _, _, f, _ in pairs]),
-        mix_run=("prompt", [final.run[m] for _, _, _, m in pairs]),
-        **_about_traits(final),
+        {
+            "prompt": ("prompt", [prompt for prompt, *_ in pairs]),
+            "seed": ("prompt", [seed for _, seed, _, _ in pairs]),
+            "fixed_run": ("prompt", [final.run[f] for _, _, f, _ in pairs]),
+            "mix_run": ("prompt", [final.run[m] for _, _, _, m in pairs]),
+            **_about_traits(final),
+        }
     ).assign_attrs(recipe=recipe, left_out=left_out)
 
 
