@@ -1,6 +1,7 @@
 """Prompts in component space, colored by role, suppression or perplexity heuristic."""
 
 from functools import partial
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -54,8 +55,8 @@ def spectrum_data(
         found = None
     if found is not None:
         cells, mean = cells_of(found), found.loc[{"trait": traits}]["mean"].values
-        for p, k in np.ndindex(len(keys), len(kinds)):
-            if at := cells.get((keys[p], kinds[k])):
+        for (p, key), (k, prefix_type) in product(enumerate(keys), enumerate(kinds)):
+            if at := cells.get((key, prefix_type)):
                 held[p, k] = mean[at].mean(axis=0)
     data = xr.Dataset(
         {
