@@ -1,8 +1,9 @@
 """Small faults that a test should see: one changed comparison, operator, constant, condition or statement each."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 COMPARED = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -17,6 +18,18 @@ LEAVES = (ast.Raise, ast.Return, ast.Continue, ast.Break)
 
 
 @dataclass(frozen=True)
+class Place:
+    """What a line belongs to: the function or class by its qualified name, the lines to run to notice a change there,
+    the outermost function whose code holds it, as (qualified name, first line), and the lines of its body; no function:
+    it runs at import."""
+
+    name: str
+    lines: range
+    function: tuple[str, int] | None = None
+    body: range = range(0)
+
+
+@dataclass(frozen=True)
 class Mutant:
     """A changed source: where, the line before and after."""
 
@@ -24,6 +37,7 @@ class Mutant:
     before: str
     after: str
     source: bytes
+    place: Place = Place("", range(0))
 
 
 class _Finder:
@@ -93,7 +107,61 @@ def _line(source: bytes, start: int, stop: int) -> str:
     return " ".join(source[first : last if last >= 0 else None].decode().split())
 
 
+def places(source: bytes) -> dict[int, Place]:
+    """The place of every line of a Python file."""
+    tree = ast.parse(source)
+    found: dict[int, Place] = {}
+
+    def visit(block: list[ast.stmt], name: str, whole: range, outer: tuple[tuple[str, int] | None, range]) -> None:
+        for node in block:
+            stop = (node.end_lineno or node.lineno) + 1
+            inner = [part for part in ast.walk(node) if part is not node and isinstance(part, ast.stmt)]
+            header = range(node.lineno, min((part.lineno for part in inner), default=stop))
+            start = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))])
+            if isinstance(node, ast.FunctionDef):
+                body = range(node.body[0].lineno, stop)
+                found.update({line: Place(name + node.name, body, *outer) for line in range(start, stop)})
+                within = outer if outer[0] else ((name + node.name, start), body)
+                visit(node.body, f"{name}{node.name}.<locals>.", body, within)
+            elif isinstance(node, ast.ClassDef):
+                found.update(
+                    {
+                        line: Place(name + node.name, range(node.lineno, stop), *outer)
+                        for line in range(start, header.stop)
+                    }
+                )
+                visit(node.body, f"{name}{node.name}.", range(node.lineno, stop), outer)
+            else:
+                of = name.removesuffix(".").removesuffix(".<locals>")
+                for line in range(node.lineno, stop):
+                    own = header if line in header else range(line, line + 1)
+                    found[line] = Place(of, own if outer[0] else whole, *outer)
+                for held in _blocks(node):
+                    visit(held, name, whole, outer)
+
+    visit(tree.body, "", range(1, source.count(b"\n") + 2), (None, range(0)))
+    return found
+
+
+def _blocks(node: ast.AST) -> Iterator[list[ast.stmt]]:
+    """The lists of statements that a statement holds."""
+    for _, value in ast.iter_fields(node):
+        if isinstance(value, list) and value and isinstance(value[0], ast.stmt):
+            yield value
+        elif isinstance(value, list):
+            for part in value:
+                if isinstance(part, ast.ExceptHandler | ast.match_case):
+                    yield part.body
+
+
 def mutants(source: bytes) -> list[Mutant]:
-    """Every mutant of a Python file, in the order of the file."""
-    found = _Finder(source).visit(ast.parse(source))
-    return sorted({mutant.source: mutant for mutant in found}.values(), key=lambda mutant: mutant.line)
+    """Every mutant of a Python file, in the order of the file; equal ones of one function are numbered."""
+    of, seen = places(source), Counter()
+    found = {mutant.source: mutant for mutant in _Finder(source).visit(ast.parse(source))}
+    numbered: list[Mutant] = []
+    for mutant in sorted(found.values(), key=lambda mutant: mutant.line):
+        place = of[mutant.line]
+        seen[place.name, mutant.before, mutant.after] += 1
+        number = seen[place.name, mutant.before, mutant.after]
+        numbered.append(replace(mutant, place=replace(place, name=place.name + (f" #{number}" if number > 1 else ""))))
+    return numbered
