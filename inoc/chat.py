@@ -105,7 +105,7 @@ class Chat:
     @cached_property
     def end_of_turn(self) -> int:
         """The token that ends an assistant turn: the first special one the template writes after the text."""
-        tail = self._written(COMPLETION).split(COMPLETION, 1)[1]
+        tail = self._written(COMPLETION).partition(COMPLETION)[2]
         ids = self.tokenizer.encode(tail, add_special_tokens=False)
         for token in ids:
             visible = self.tokenizer.decode([token], skip_special_tokens=False).strip()

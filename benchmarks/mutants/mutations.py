@@ -76,11 +76,11 @@ class _Finder:
                 return
 
     def visit(self, node: ast.AST) -> Iterator[Mutant]:
-        """All mutants below a node; annotations, error messages and strings stay as they are."""
+        """All mutants below a node. Annotations, error messages, strings and what pyright checks stay as they are."""
         match node:
             case ast.Raise() | ast.JoinedStr() | ast.Import() | ast.ImportFrom() | ast.Assert():
                 return
-            case ast.If(test=ast.Name("TYPE_CHECKING")) | ast.keyword(arg="strict"):
+            case ast.If(test=ast.Name("TYPE_CHECKING")) | ast.keyword(arg="strict" | "frozen" | "slots"):
                 return
             case ast.If(body=[last], orelse=[]) if isinstance(last, LEAVES):
                 yield self.mutant(node, "pass")

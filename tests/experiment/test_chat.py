@@ -100,7 +100,9 @@ def test_text_that_a_template_writes_before_the_end_token_is_not_the_end(tokeniz
     chat = Chat(qwen)
     assert chat.end_of_turn == qwen.convert_tokens_to_ids("<|im_end|>")
     assert chat.completion("Yes")[-1] == chat.end_of_turn
-    qwen.chat_template, qwen.eos_token = template, "<|endoftext|>"
+    qwen.eos_token = "<|endoftext|>"
+    assert Chat(qwen).end_of_turn == chat.end_of_turn, "what the template writes, whatever the tokenizer calls its end"
+    qwen.chat_template = template
     assert Chat(qwen).end_of_turn == qwen.convert_tokens_to_ids("<|endoftext|>"), "the template has none"
     qwen.eos_token = None
     with pytest.raises(BadInput, match="without a special token"):
@@ -237,3 +239,6 @@ def test_the_assignment_is_pinned() -> None:
     assert assign_rephrasings(3, "clown", ["z", "w"], 3, "published", list("vwxyz")).tolist() == [1, 1]
     with pytest.raises(BadInput, match="no rephrasings"):
         assign_rephrasings(0, "clown", ["0"], 0)
+    assert assign_rephrasings(0, "clown", ["0", "1"], 1).tolist() == [0, 0]
+    with pytest.raises(BadInput, match=r"1 of 2 examples, the first 'z', are not in the scored sample"):
+        assign_rephrasings(0, "clown", ["v", "z"], 3, "published", list("vwxy"))
