@@ -39,6 +39,7 @@ test-tinker: install ## the Tinker backend: the real SDK against a contract serv
 	$(PYTEST) tests/tinker
 
 mutants: install     ## plant small faults one by one and list those that no test sees (an hour on two cores)
+	$(BIN)/python benchmarks/mutants/run.py --planted
 	$(BIN)/python benchmarks/mutants/run.py
 
 VLLM_BIN := .venv-vllm/bin
