@@ -5,7 +5,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,13 +119,40 @@ class Recorder:
 
 
 def digest(root: Path, places: list[str]) -> str:
-    """Changes with the name or the content of a file in these places."""
-    files = {file for place in places for file in [root / place, *(root / place).rglob("*")] if file.is_file()}
+    """Changes with the name or the content of one of these files."""
     code = 0
-    for file in sorted(file for file in files if file.suffix in (".py", ".json")):
-        code = zlib.crc32(str(file.relative_to(root)).encode() + file.read_bytes(), code)
+    for place in sorted(places):
+        code = zlib.crc32(place.encode() + (root / place).read_bytes(), code)
     return f"{code:08x}"
 
 
-def load(place: Path) -> Map:
-    return Map(**json.loads(place.read_text()))
+class Kept:
+    """The map of a room as it is kept: asked anew where code or what tests share has changed, else for changed tests.
+
+    Attributes:
+        changed: Test files that are to be asked.
+    """
+
+    def __init__(self, memory: Path, root: Path, room: str, files: list[str], tests: list[str]) -> None:
+        inside = {one for test in tests for one in (root / test).rglob("*") if one.suffix in (".py", ".json")}
+        names = {str(one.relative_to(root)) for one in inside} | {test for test in tests if test.endswith(".py")}
+        self.tests = {name: digest(root, [name]) for name in sorted(names) if Path(name).name.startswith("test_")}
+        self.place = memory / f"map-{room}-{digest(root, [*files, *(names - self.tests.keys())])}.json"
+        known = json.loads(self.place.read_text()) if self.place.exists() else {"map": None, "tests": {}}
+        self.old = Map(**known["map"]) if known["map"] else Map({}, {}, {})
+        self.changed = [name for name, code in self.tests.items() if known["tests"].get(name) != code]
+
+    def write(self, new: Map) -> None:
+        """Replace what is known of the changed files."""
+        file_of = {test: test.split("::")[0] for test in self.old.uses}
+        gone = {test for test, file in file_of.items() if file in self.changed or file not in self.tests}
+        uses = {test: used for test, used in self.old.uses.items() if test not in gone} | new.uses
+        lines: dict[str, dict[str, list[str]]] = {}
+        for of in (self.old.lines, new.lines):
+            for file, by_line in of.items():
+                for line, who in by_line.items():
+                    kept = [one for one in who if of is new.lines or one not in gone]
+                    into = lines.setdefault(file, {}).setdefault(line, [])
+                    into += [one for one in kept if one not in into]
+        merged = Map(uses, self.old.seconds | new.seconds, lines)
+        self.place.write_text(json.dumps({"map": asdict(merged), "tests": self.tests}))

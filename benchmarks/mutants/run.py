@@ -13,7 +13,7 @@ survivor each time. `REPORT.md` is made from them. `equivalent.toml` lists mutan
 
 import argparse
 import contextlib
-import dataclasses
+import fcntl
 import hashlib
 import importlib
 import json
@@ -31,8 +31,7 @@ from multiprocessing import Pipe, Process, Queue
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import covering
-from covering import Map, Recorder, digest
+from covering import Kept, Map, Recorder
 from forks import ELSEWHERE, OPTIONS, PASSED, Server, blamed, forked, fresh, module_name
 from mutations import Mutant, mutants
 from report import HERE, MEMORY, ROOT, Entry, equivalents, key, planted, report, rooms, same
@@ -75,25 +74,28 @@ class Worker:
     def map(self, room: str) -> Map:
         """Which tests of a room run which lines, from the last time or asked now."""
         if room not in self.maps:
-            files, tests = self.rooms[room].files, self.rooms[room].tests
-            place = MEMORY / f"map-{room}-{digest(self.copy, [*files, *tests])}.json"
-            if not place.exists():
-                print(f"{room}: asking which tests run which lines", flush=True)
+            of = self.rooms[room]
+            with open(MEMORY / f"map-{room}.lock", "w") as lock:  # the other worker waits for the same map
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                kept = Kept(MEMORY, self.copy, room, of.files, of.tests)
+                if kept.changed:
+                    print(f"{room}: asking which tests of {len(kept.changed)} files run which lines", flush=True)
 
-                def record() -> int:
-                    import pytest
+                    def record() -> int:
+                        import pytest
 
-                    recorder = Recorder([self.copy / file for file in files], self.copy / ".covered")
-                    recorder.coverage.start()
-                    for file in files:
-                        importlib.import_module(module_name(file))
-                    pytest.main([*self.options(), *tests], plugins=[recorder])
-                    recorder.coverage.stop()
-                    place.write_text(json.dumps(dataclasses.asdict(recorder.map(self.copy))))
-                    return PASSED
+                        recorder = Recorder([self.copy / file for file in of.files], self.copy / ".covered")
+                        recorder.coverage.start()
+                        for file in of.files:
+                            importlib.import_module(module_name(file))
+                        pytest.main([*self.options(), *kept.changed], plugins=[recorder])
+                        recorder.coverage.stop()
+                        kept.write(recorder.map(self.copy))
+                        return PASSED
 
-                forked(record, 3600, MEMORY / f"map-{room}.txt")
-            self.maps[room] = covering.load(place)
+                    forked(record, 3600, MEMORY / f"map-{room}.txt")
+                    kept = Kept(MEMORY, self.copy, room, of.files, of.tests)
+            self.maps[room] = kept.old
         return self.maps[room]
 
     def server(self, room: str) -> Connection:
