@@ -117,17 +117,16 @@ class Worker:
 
     def ask(self, entry: Entry, mutant: Mutant) -> Entry:
         """What the tests say to a mutant of a room: killed, timeout, survived, or untested."""
-        file, start = str(entry["file"]), time.monotonic()
-        of = self.map(str(entry["room"]))
+        file, of = str(entry["file"]), self.map(str(entry["room"]))
+        server = self.server(str(entry["room"]))
         tests = of.tests(file, mutant)
         limits = {test: 10 + 5 * of.cost(test) for test in tests}
         total = 30 + 5 * sum(of.cost(test) for test in tests)
-        code: int | None = ELSEWHERE
+        code, start = ELSEWHERE, time.monotonic()
         with self.changed(file, mutant.source):
             if not tests:
                 code = None
             elif not of.at_import(file, mutant):
-                server = self.server(str(entry["room"]))
                 server.send((file, mutant.place.function, mutant.source, limits, total))
                 code = server.recv()
             if code == ELSEWHERE:
