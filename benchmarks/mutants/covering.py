@@ -91,7 +91,7 @@ class Recorder:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        self.uses[item.nodeid] = [f"fixture {name}" for name in item.fixturenames]  # pyright: ignore
+        self.uses[item.nodeid] = [f"fixture {name}" for name in item.fixturenames]
         with self.within(item.nodeid):
             return (yield)
 

@@ -125,7 +125,7 @@ class Server(Quick):
 
             def run(file: str = file, function: Any = function, source: bytes = source, limits: Any = limits) -> int:
                 path = str(self.copy / file)
-                code = sys.modules[module_name(file)].__loader__.source_to_code(source, path)  # pyright: ignore
+                code = sys.modules[module_name(file)].__loader__.source_to_code(source, path)
                 new = [one for one in _codes(code) if (one.co_qualname, one.co_firstlineno) == function]
                 old = functions.get((path, *function), [])
                 if len(new) != 1 or not old or any(one.__code__.co_freevars != new[0].co_freevars for one in old):

@@ -20,8 +20,8 @@ PAGE = """# Mutants
 Made by `make mutants` on {date}, the tests ran without the reference data. A mutant is one changed comparison,
 operator, constant or condition, or one dropped statement. Of each room ([rooms.toml](rooms.toml)) a random sample of
 its mutants is asked; the interval (Wilson, 95 %) is that of the share in the whole room. A mutant that no test runs
-counts as a survivor, one that ends in a time-out as killed. A survivor was given the tests that run its line, up to twenty
-seconds of them. {seconds}
+counts as a survivor, one that ends in a time-out as killed. A survivor was given the tests that run its line, up
+to twenty seconds of them. {seconds}
 
 | room | possible | asked | killed | timeout | equivalent | survived | share of those not equivalent |
 |---|---|---|---|---|---|---|---|
