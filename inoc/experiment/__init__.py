@@ -21,6 +21,7 @@ from inoc.experiment.judges import (
     MisalignmentJudge,
     PluginJudge,
 )
+from inoc.experiment.mixtures import MixedRow, mixture
 from inoc.experiment.models import (
     BackendChoice,
     CompletionSet,
@@ -35,7 +36,7 @@ from inoc.experiment.models import (
 )
 from inoc.experiment.prefills import Prefills
 from inoc.experiment.scores import Score
-from inoc.experiment.training import Contrast, Evaluation, Hyperparameters, Questions, Run, Runs, Training
+from inoc.experiment.training import Evaluation, Hyperparameters, Questions, Rows, Run, Runs, Training
 from inoc.experiment.yaml_file import Problem
 
 __all__ = [
@@ -43,7 +44,6 @@ __all__ = [
     "ChatJudge",
     "CompletionSet",
     "CompletionSets",
-    "Contrast",
     "Dataset",
     "Evaluation",
     "Example",
@@ -56,6 +56,7 @@ __all__ = [
     "LexicalJudge",
     "LogprobJudge",
     "MisalignmentJudge",
+    "MixedRow",
     "Model",
     "PluginJudge",
     "Prefills",
@@ -64,12 +65,14 @@ __all__ = [
     "PromptGroup",
     "Questions",
     "Rephrasings",
+    "Rows",
     "Run",
     "Runs",
     "Score",
     "Training",
     "check_experiment",
     "load_experiment",
+    "mixture",
     "read_completions",
     "read_instructions",
     "read_pool",

@@ -1,14 +1,15 @@
 """Reading the files an experiment names: completions, instructions, pools. Errors name file and line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 
 from inoc.errors import BadInput
+from inoc.names import unknown
 from inoc.reading import read_json, read_json_lines
-from inoc.values import Json
+from inoc.values import Json, Scalar
 
 Item = TypeVar("Item")
 RELATIVE = "correct the path; it is relative to the experiment file."
@@ -23,16 +24,19 @@ class Example(NamedTuple):
     finish: Literal["stop", "length"] = "stop"
 
 
-def read_completions(path: Path, *, system_prompt: str | None = None) -> tuple[Example, ...]:
+def read_completions(
+    path: Path, *, system_prompt: str | None = None, where: Mapping[str, Scalar] | None = None
+) -> tuple[Example, ...]:
     """Read a JSONL file of completions.
 
     A row is `{"instruction": ..., "completion": ...}` or `{"messages": [...]}` with one user and one
     assistant message, optionally after a system message. Optional fields: `id` (text or number; by default the
-    row's position in the file, from 0) and `finish` ("stop" or "length"). Other fields are ignored.
+    row's position in the file, from 0) and `finish` ("stop" or "length"). Other fields are for `where`.
 
     Args:
         path: The file.
         system_prompt: What a system message must equal.
+        where: Only rows whose fields have these values.
 
     Returns:
         The examples in file order, with unique ids.
@@ -42,16 +46,33 @@ def read_completions(path: Path, *, system_prompt: str | None = None) -> tuple[E
     """
     examples: list[Example] = []
     seen: dict[str, int] = {}
+    values: dict[str, dict[Scalar, None]] = {}
     for line, row in read_json_lines(path, RELATIVE):
-        example = _example(row, str(len(examples)), f"{path}, line {line}", system_prompt)
+        example = _example(row, str(len(seen)), f"{path}, line {line}", system_prompt)
         if example.id in seen:
             first = seen[example.id]
             raise BadInput(f"{path}, line {line}: the id {example.id!r} is also on line {first}. Fix: rename one.")
         seen[example.id] = line
-        examples.append(example)
-    if not examples:
+        if not where or _has(cast(dict[str, Json], row), where, values):
+            examples.append(example)
+    if not seen:
         raise BadInput(f"{path} has no rows. Fix: write one JSON object per line.")
+    if where and not examples:
+        for field, value in where.items():
+            if field not in values:
+                raise BadInput(f"{path}: {unknown('field', field, values)}")
+            if value not in values[field]:
+                raise BadInput(f"{path}: {unknown(f'value of {field}', str(value), map(str, values[field]))}")
+        raise BadInput(f"{path}: no row has all of {dict(where)}. Fix: correct `where`.")
     return tuple(examples)
+
+
+def _has(row: Mapping[str, Json], where: Mapping[str, Scalar], values: dict[str, dict[Scalar, None]]) -> bool:
+    """Whether a row has these values; those of all its fields are noted in `values`."""
+    for field, value in row.items():
+        if field not in ("instruction", "completion", "messages", "id") and not isinstance(value, list | dict):
+            values.setdefault(field, {})[value] = None
+    return all(field in row and (type(row[field]), row[field]) == (type(v), v) for field, v in where.items())
 
 
 def read_instructions(path: Path) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from inoc.errors import BadInput
 from inoc.experiment.inside import Inside
 from inoc.experiment.parts import Count, Name, Part, Placement, Role
 from inoc.experiment.scores import Score
-from inoc.experiment.training import Evaluation, Hyperparameters, Run, Training
+from inoc.experiment.training import Evaluation, Hyperparameters, Run, Runs, Training
 from inoc.names import unknown
 from inoc.values import Scalar
 
@@ -216,9 +216,8 @@ class Experiment(Part):
         A run is named `<prompt>-<prefix type>-s<seed>[-tag]`, the control run `no_inoculation-s<seed>[-tag]`.
         """
         runs: list[Run] = []
-        plain = self.training.model_dump(exclude={"runs", "contrast", "directory"})
         for line in self.training.runs:
-            settings = Hyperparameters.model_validate(plain | dict(line.overrides))
+            settings = self.settings(line)
             keys = self.select(line.prompts)
             for prefix_type in line.prefix_types:
                 for key in ("",) if prefix_type == "none" else keys:
@@ -231,6 +230,11 @@ class Experiment(Part):
                         )  # fmt: skip
                         runs.append(run)
         return tuple(runs)
+
+    def settings(self, line: Runs) -> Hyperparameters:
+        """How the runs of a line are trained."""
+        plain = self.training.model_dump(exclude={"runs", "directory"})
+        return Hyperparameters.model_validate(plain | dict(line.overrides))
 
     def select(self, names: Literal["all"] | tuple[str, ...]) -> tuple[str, ...]:
         """Prompt keys named by key or by group, in the order given; KeyError for an unknown name."""

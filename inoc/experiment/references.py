@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from inoc.errors import BadInput
 from inoc.experiment.data import read_completions, read_pools, read_questions
+from inoc.experiment.mixtures import mixture
 from inoc.experiment.models import Experiment
 from inoc.experiment.parts import NEUTRAL
 from inoc.experiment.sentences import is_secret, sentence
@@ -143,6 +144,7 @@ def _run(experiment: Experiment, line: Runs, names: set[str]) -> Iterator[tuple[
         yield ("prefix_types",), "mix needs rephrasings. Fix: add a `rephrasings` section."
     elif line.rephrasings and (experiment.rephrasings is None or experiment.rephrasings.close is None):
         yield ("rephrasings",), "there are no close rewordings. Fix: name their folder in `rephrasings.close`."
+    yield from _data(line)
     for field in line.overrides:
         if field not in Hyperparameters.model_fields:
             yield ("overrides", field), unknown("setting of training", field, Hyperparameters.model_fields)
@@ -152,6 +154,19 @@ def _run(experiment: Experiment, line: Runs, names: set[str]) -> Iterator[tuple[
     except ValidationError as error:
         for item in error.errors(include_url=False):
             yield ("overrides", *item["loc"]), sentence(item)
+
+
+def _data(line: Runs) -> Iterator[tuple[Loc, str]]:
+    for place, rows in enumerate(line.data):
+        if rows.n is not None and rows.share is not None:
+            yield ("data", place), "has both `n` and `share`. Fix: remove one."
+        if rows.prefix != rows.prefix.strip():
+            yield ("data", place, "prefix"), "begins or ends with white space. Fix: remove it; inoc adds the space."
+    shares = [rows.share for rows in line.data if rows.share is not None]
+    if shares and len(shares) == len(line.data) and abs(sum(shares) - 1) > 1e-9:
+        yield ("data",), f"the shares add up to {sum(shares):g}. Fix: make them 1, or leave one entry without a share."
+    elif len(shares) < len(line.data) and sum(shares) >= 1 - 1e-9:
+        yield ("data",), f"shares of {sum(shares):g} leave no room for the other rows. Fix: lower them."
 
 
 def secrets(data: Json, loc: Loc = ()) -> Iterator[Found]:
@@ -194,24 +209,24 @@ def files_named(experiment: Experiment) -> Iterator[Found]:
 
 
 def _training_files(experiment: Experiment) -> Iterator[Found]:
-    """The contrast rows, and the data of runs that are trained on another file than the train set's."""
-    named: dict[Path, Loc] = {}
-    if experiment.training.contrast is not None:
-        named[experiment.resolve(experiment.training.contrast.path)] = ("training", "contrast", "path")
+    """The rows of runs with `data`: each missing file once, each mixture that cannot be made."""
+    to_make = {experiment.completion_path(name) for name, entry in experiment.completion_sets.items() if entry.made}
+    optional = experiment.completion_sets.train.optional
+    seen: set[Path] = set()
     for index, line in enumerate(experiment.training.runs):
-        if line.data is not None:
-            named.setdefault(experiment.resolve(line.data), ("training", "runs", index, "data"))
-    yet_to_be_made = {
-        experiment.completion_path(name) for name, entry in experiment.completion_sets.items() if entry.made
-    }
-    for path, loc in named.items():
-        read = partial(read_completions, path, system_prompt=experiment.model.system_prompt)
-        if path.exists() or path not in yet_to_be_made:
-            optional = experiment.completion_sets.train.optional
-            hint = "correct the path; it is relative to the experiment file."
-            yield from _file(loc, path, optional, read, LATER if optional else hint)
+        loc: Loc = ("training", "runs", index, "data")
+        paths = [experiment.resolve(rows.path) for rows in line.data]
+        missing = [path for path in dict.fromkeys(paths) if not path.exists()]
+        for path in missing:
+            if path not in to_make | seen:
+                yield from _file(loc, path, optional, tuple, LATER if optional else HERE)
+        seen.update(missing)
+        if line.data and not missing:
+            most = experiment.settings(line).examples
+            yield from _file(loc, paths[0], False, partial(mixture, experiment, line.data, most))
 
 
+HERE = "correct the path; it is relative to the experiment file."
 LATER = "correct the path (relative to the experiment file), or set `optional: true` if it comes later."
 
 

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 from inoc.backends.protocols import AdapterSettings
 from inoc.experiment.parts import Condition, Count, Name, Part, PrefixType
 from inoc.experiment.prefills import Prefills
-from inoc.values import Sampling, Scalar
+from inoc.values import Json, Sampling, Scalar
 
 
 class Hyperparameters(Part):
@@ -40,11 +40,24 @@ class Hyperparameters(Part):
         return AdapterSettings(self.method, self.rank, self.alpha, self.rslora, self.dropout, self.targets)
 
 
-class Contrast(Part):
-    """Rows without prefix and without the trait, mixed into the training data."""
+class Rows(Part):
+    """Rows of a file that a run is trained on: `n` of them, a share of the mixture, or all."""
 
     path: str
-    share: Annotated[float, Field(gt=0, lt=1, description="share of these rows in the mixture")]
+    n: Annotated[Count | None, Field(description="how many, a random subset")] = None
+    share: Annotated[float | None, Field(gt=0, le=1, description="their share of the whole mixture")] = None
+    prefix: Annotated[str, Field(min_length=1, description="own: the run's; none; or a text put before every row")] = (
+        "own"
+    )
+    where: Annotated[
+        Mapping[str, Scalar], Field(description="only rows with these values of these fields, such as {tag: risky}")
+    ] = {}
+
+
+def _entries(value: object) -> object:
+    value = {"path": value} if isinstance(value, str) else value
+    found = [cast(object, value)] if isinstance(value, dict) else value
+    return tuple(cast(list[object], found)) if isinstance(found, list) else found
 
 
 class Runs(Part):
@@ -59,7 +72,11 @@ class Runs(Part):
     overrides: Annotated[
         Mapping[str, Scalar | list[Scalar]], Field(description="fields of `training` that differ")
     ] = {}
-    data: Annotated[str | None, Field(description="another training file than the train set's")] = None
+    data: Annotated[
+        tuple[Rows, ...],
+        BeforeValidator(_entries, json_schema_input_type=str | Rows | tuple[Rows, ...]),
+        Field(description="the rows to train on: a file, or a list of entries; default: the train set"),
+    ] = ()
     start: Annotated[str | None, Field(description="continue from this run's last checkpoint")] = None
     rephrasings: Annotated[
         Literal["close"] | None, Field(description="mix takes the close rewordings; null: those of the study")
@@ -70,7 +87,6 @@ class Training(Hyperparameters):
     """Defaults for all runs, and the runs."""
 
     runs: tuple[Runs, ...] = ()
-    contrast: Contrast | None = None
     directory: Annotated[str | None, Field(description="where checkpoints go; null: next to the store")] = None
 
 
@@ -82,9 +98,15 @@ class Run(Part):
     prefix_type: PrefixType
     seed: int
     settings: Hyperparameters
-    data: str | None = None
+    data: tuple[Rows, ...] = ()
     start: str | None = None
     rephrasings: Literal["close"] | None = None
+
+    @property
+    def data_settings(self) -> str | list[dict[str, Json]] | None:
+        """`data` as the store keeps it: None for the train set, a path, or the entries."""
+        entries = [rows.model_dump(mode="json", exclude_defaults=True) for rows in self.data]
+        return str(entries[0]["path"]) if [set(entry) for entry in entries] == [{"path"}] else entries or None
 
 
 class Questions(Part):

@@ -1,5 +1,5 @@
 """Experiment files of earlier versions in today's form: two traits with named judges become scores, instructions become
-questions, the leak grid becomes probes.
+questions, the leak grid becomes probes, contrast rows become entries of `data`.
 
 Every old file is read through `upgraded`; `inoc check --upgrade` rewrites it.
 """
@@ -22,7 +22,7 @@ Fields = dict[str, Json]
 
 def is_old(data: Fields) -> bool:
     """Whether a file is written for an earlier version."""
-    return _old_scores(data) or _old_evaluation(data)
+    return _old_scores(data) or _old_evaluation(data) or _old_training(data)
 
 
 def _old_scores(data: Fields) -> bool:
@@ -34,12 +34,46 @@ def _old_evaluation(data: Fields) -> bool:
     return isinstance(evaluation, dict) and bool({"instructions", "leak_grid"} & set(evaluation))
 
 
+def _old_training(data: Fields) -> bool:
+    training = data.get("training")
+    return isinstance(training, dict) and "contrast" in training
+
+
 def upgraded(data: Fields) -> Fields:
     """The fields of an experiment file as they are written today; a file of today, or a section that is not whole, is
     returned as it is."""
     if _old_evaluation(data):
         data = {**data, "evaluation": _evaluation(cast(Fields, data["evaluation"]))}
+    if _old_training(data):
+        data = _training(data)
     return _scores(data) if _old_scores(data) else data
+
+
+def _training(data: Fields) -> Fields:
+    """Contrast rows of all runs as an entry of each line; `examples` counted the rows beside them, now all."""
+    training = dict(cast(Fields, data["training"]))
+    contrast, sets = training.pop("contrast"), data.get("completion_sets")
+    train, lines = sets.get("train") if isinstance(sets, dict) else None, training.get("runs", [])
+    share = contrast.get("share") if isinstance(contrast, dict) else None
+    if contrast is None:
+        return {**data, "training": training}
+    if not (isinstance(train, dict) and isinstance(share, float) and 0 < share < 1 and isinstance(lines, list)):
+        return data
+    path = train.get("path") or f"generated/{data.get('name')}/train.jsonl"
+    entry: Fields = {**cast(Fields, contrast), "prefix": "none"}
+
+    def whole(settings: Fields) -> Fields:
+        rows = settings.get("examples")
+        return {**settings, "examples": rows + round(rows * share / (1 - share))} if isinstance(rows, int) else settings
+
+    new: list[Json] = []
+    for line in lines:
+        if not isinstance(line, dict):
+            return data
+        overrides = line.get("overrides")
+        own: Fields = {"overrides": whole(overrides)} if isinstance(overrides, dict) else {}
+        new.append({**line, **own, "data": [{"path": line.get("data") or path}, entry]})
+    return {**data, "training": {**whole(training), "runs": new}}
 
 
 def _evaluation(old: Fields) -> Fields:
@@ -112,13 +146,16 @@ def rewrite(path: Path) -> bool:
     new = upgraded(data)
     if is_old(new):
         raise BadInput(
-            f"{path}: `traits`, `judges` or `evaluation` are not whole. Fix: correct what `inoc check {path}` lists."
+            f"{path}: `traits`, `judges`, `evaluation` or `training` are not whole. "
+            f"Fix: correct what `inoc check {path}` lists."
         )
     changed: dict[str, tuple[str, Json] | None] = {}
     if _old_scores(data):
         changed = {"traits": ("scores", new["scores"]), "judges": None}
     if _old_evaluation(data):
         changed["evaluation"] = ("evaluation", new["evaluation"])
+    if _old_training(data):
+        changed["training"] = ("training", new["training"])
     rewritten = _with_sections(text, changed)
     if parse_yaml(rewritten).data != new:
         raise BadInput(f"{path} cannot be rewritten section by section. Fix: write them by hand (docs/experiment.md).")

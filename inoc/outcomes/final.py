@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import xarray as xr
@@ -57,11 +58,21 @@ def all_scores(store: Store) -> xr.Dataset:
 def with_setup(scores: xr.Dataset, runs: Mapping[str, RunInfo]) -> xr.Dataset:
     """Scores with what a run must share with its control: coordinates `setup` and `continues` on run."""
     about = [runs[str(name)] for name in scores["run"].values]
-    shared = [{k: v for k, v in run.settings.items() if k not in NOT_SHARED} for run in about]
+    shared = [
+        {k: _rows_of(v) if k == "data" else v for k, v in run.settings.items() if k not in NOT_SHARED} for run in about
+    ]
     return scores.assign_coords(  # pyright: ignore[reportUnknownMemberType]
         setup=("run", [canonical_json(settings) for settings in shared]),
         continues=("run", [run.start or "" for run in about]),
     )
+
+
+def _rows_of(data: object) -> object:
+    """What a run and its control have in common of `data`: the rows, not their prefixes."""
+    if not isinstance(data, list):
+        return data
+    entries = cast(list[Mapping[str, object]], data)
+    return [{k: v for k, v in entry.items() if k != "prefix"} for entry in entries]
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def plan_evaluation(study: Study, run: Run, updates: int) -> Evaluated:
     """
     source, evaluation = _prefixed(study, run), study.evaluation
     pool = study.pools([source.prompt], source.rephrasings)[source.prompt] if source.prefix_type == "mix" else ()
-    settings = {**run.settings.model_dump(mode="json"), "data": run.data, "start": run.start}
+    settings = {**run.settings.model_dump(mode="json"), "data": run.data_settings, "start": run.start}
     if run.rephrasings:
         settings["rephrasings"] = run.rephrasings
     probes = tuple(evaluation.probe_keys())

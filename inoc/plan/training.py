@@ -1,4 +1,4 @@
-"""What a run is trained on, in which order: rows, prefixes, contrast rows and batches, all decided by seeds."""
+"""What a run is trained on, in which order: rows, prefixes and batches, all decided by seeds."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 from inoc.backends.protocols import TrainingExample, TrainingJob
 from inoc.chat import assign_rephrasings
 from inoc.errors import BadInput
-from inoc.experiment import Example, Hyperparameters, Run, read_completions, subset
+from inoc.experiment import Hyperparameters, MixedRow, Run, mixture, read_completions, subset
 from inoc.plan.evaluation import Evaluated, checkpoint_questions, plan_evaluation
 from inoc.plan.study import Study
 
@@ -22,7 +22,9 @@ class TrainingPlan:
         job: What a backend trains. A run that continues another has no `start` here: that is known once the other
             is trained.
         evaluated: The evaluations of its checkpoints.
-        rephrasings: The rephrasing each example gets, by the example's id; empty unless the prefix type is `mix`.
+        rephrasings: The rephrasing each row with the run's own prefix gets, by the row's id; empty unless the prefix
+            type is `mix`.
+        of_train_set: Whether rows of the train set, which scoring knows by the same ids, are among them.
         folder: Where its checkpoints, resume state and record are.
         start_folder: The folder of the run that it continues.
     """
@@ -31,6 +33,7 @@ class TrainingPlan:
     job: TrainingJob
     evaluated: Evaluated
     rephrasings: Mapping[str, str]
+    of_train_set: bool
     folder: Path
     start_folder: Path | None
 
@@ -64,9 +67,9 @@ def plan_training(study: Study, names: Sequence[str] = ()) -> tuple[TrainingPlan
 def plan_run(study: Study, run: Run) -> TrainingPlan:
     """One run. See `plan_training`."""
     settings, limit = run.settings, study.backend.context_length
-    examples = _examples(study, run)
-    rephrasings = _rephrasings(study, run, examples) if run.prefix_type == "mix" else {}
-    rows = _rows(study, run, examples, rephrasings)
+    mixed = mixture(study.experiment, run.data, settings.examples)
+    rephrasings = _rephrasings(study, run, mixed) if run.prefix_type == "mix" else {}
+    rows = _rows(study, run, mixed, rephrasings)
     for row in rows:
         if len(row.token_ids) > limit:
             raise BadInput(
@@ -101,7 +104,7 @@ def plan_run(study: Study, run: Run) -> TrainingPlan:
         directory=str(folder),
         questions=checkpoint_questions(study, evaluated) if asks else (),
     )
-    return TrainingPlan(run, job, evaluated, rephrasings, folder, start)
+    return TrainingPlan(run, job, evaluated, rephrasings, _of_train_set(study, run), folder, start)
 
 
 def training_folder(study: Study, name: str) -> Path:
@@ -133,56 +136,43 @@ def batches(n: int, settings: Hyperparameters, seed: int) -> tuple[tuple[int, ..
     return tuple(tuple(order[i * size : (i + 1) * size]) for i in range(updates))
 
 
-def _examples(study: Study, run: Run) -> tuple[Example, ...]:
-    """What a run is trained on, before shuffling and without the contrast rows."""
-    experiment = study.experiment
-    path = experiment.resolve(run.data) if run.data else experiment.completion_path("train")
-    return subset(_read(study, path), run.settings.examples, experiment.seed)
+def _of_train_set(study: Study, run: Run) -> bool:
+    train = study.experiment.completion_path("train")
+    return not run.data or any(study.experiment.resolve(rows.path) == train for rows in run.data)
 
 
-def _rephrasings(study: Study, run: Run, examples: Sequence[Example]) -> dict[str, str]:
-    """The rephrasing that scoring gives each example. Recipe `published` knows those of the scored sample only."""
+def _rephrasings(study: Study, run: Run, mixed: Sequence[MixedRow]) -> dict[str, str]:
+    """The rephrasing that scoring gives each row. Recipe `published` knows those of the scored sample only."""
     experiment, sample = study.experiment, None
+    own = [row for row in mixed if row.source.prefix == "own"]
     if study.recipe == "published":
-        if run.data:
+        train = experiment.completion_path("train")
+        if any(experiment.resolve(row.source.path) != train for row in own):
             raise BadInput(
                 f"run {run.name}: recipe published assigns rephrasings by position in the scored sample; `data` names "
-                "other rows. Fix: leave `data` out, or score with recipe corrected."
+                "other rows. Fix: give them prefix none, or score with recipe corrected."
             )
         scored = experiment.completion_sets.train
-        rows = _read(study, experiment.completion_path("train"))
+        rows = read_completions(train, system_prompt=experiment.model.system_prompt)
         sample = [example.id for example in subset(rows, scored.limit, scored.seed)]
     pool = study.pools([run.prompt], run.rephrasings)[run.prompt]
-    names = [example.id for example in examples]
+    names = [row.example.id for row in own]
     chosen = assign_rephrasings(experiment.seed, run.prompt, names, len(pool), study.recipe, sample)
-    return {name: pool[int(index)] for name, index in zip(names, chosen, strict=True)}
+    return {row.id: pool[int(index)] for row, index in zip(own, chosen, strict=True)}
 
 
 def _rows(
-    study: Study, run: Run, examples: Sequence[Example], rephrasings: Mapping[str, str]
+    study: Study, run: Run, mixed: Sequence[MixedRow], rephrasings: Mapping[str, str]
 ) -> tuple[TrainingExample, ...]:
-    """The rows of a run before shuffling: its examples with prefixes, then the contrast rows without."""
-    experiment, chat = study.experiment, study.chat
+    """The rows of a run before shuffling, each with its prefix."""
     text = study.experiment.prompt(run.prompt).text if run.prefix_type == "fixed" else None
-    rows = [
-        chat.training_example(e.id, e.instruction, e.completion, prefix=rephrasings.get(e.id, text), finish=e.finish)
-        for e in examples
-    ]
-    contrast = experiment.training.contrast
-    if contrast is not None:
-        more = _read(study, experiment.resolve(contrast.path))
-        n = round(len(rows) * contrast.share / (1 - contrast.share))
-        if n > len(more):
-            raise BadInput(
-                f"{contrast.path} has {len(more)} rows; a share of {contrast.share:g} of a mixture with {len(rows)} "
-                f"training rows needs {n}. Fix: add rows or lower training.contrast.share."
+    rows: list[TrainingExample] = []
+    for row in mixed:
+        written = {"own": rephrasings.get(row.id, text), "none": None}.get(row.source.prefix, row.source.prefix)
+        example = row.example
+        rows.append(
+            study.chat.training_example(
+                row.id, example.instruction, example.completion, prefix=written, finish=example.finish
             )
-        rows += [
-            chat.training_example(f"contrast/{e.id}", e.instruction, e.completion, finish=e.finish)
-            for e in subset(more, n, experiment.seed)
-        ]
+        )
     return tuple(rows)
-
-
-def _read(study: Study, path: Path) -> tuple[Example, ...]:
-    return read_completions(path, system_prompt=study.experiment.model.system_prompt)

@@ -37,7 +37,7 @@ def pool_changes(store: Store | None, pools: Mapping[str, Sequence[str]]) -> Ite
 def pair_changes(store: Store | None, plan: TrainingPlan) -> Iterator[str]:
     """How the rephrasings a run is to be trained with differ from those its examples were scored with."""
     key = plan.run.prompt
-    if store is None or plan.run.data or Unit("train", "mix", key) not in units_done(store):
+    if store is None or not plan.of_train_set or Unit("train", "mix", key) not in units_done(store):
         return
     pool, ids = store.rephrasings[key], store.labels("completions/train/example_id")
     picks = store.read("logprobs/train/rephrasing")[store.token_logprobs("train").prompts.index(key)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import cast
 
 from inoc.store.schema import ALL_FILES, CONDITIONS
@@ -36,8 +37,10 @@ class RunInfo:
 
     @property
     def data(self) -> str | None:
-        """The file it is trained on; None where unknown."""
-        return self._text("data")
+        """The rows it is trained on, in words: a file, or the entries of a mixture; None for the train set."""
+        value = self.settings.get("data")
+        entries = cast(Sequence[Mapping[str, object]], value) if isinstance(value, list | tuple) else None
+        return self._text("data") if entries is None else " + ".join(map(_entry, entries))
 
     @property
     def leak_of(self) -> str | None:
@@ -117,3 +120,12 @@ class RunPlan(RunInfo):
             "file": tuple(self.files or [ALL_FILES] * len(self.instructions)),
             "judge": tuple(self.judges.get(trait, "unknown") for trait in self.traits),
         }
+
+
+def _entry(entry: Mapping[str, object]) -> str:
+    """An entry of a mixture in words: `30 % of plain.jsonl, tag risky, prefix none`."""
+    share, n = entry.get("share"), entry.get("n")
+    amount = f"{100 * share:g} % of " if isinstance(share, float | int) else f"{n} of " if n else ""
+    only = [f"{field} {value}" for field, value in cast(Mapping[str, object], entry.get("where") or {}).items()]
+    prefix = [f"prefix {entry['prefix']}"] if "prefix" in entry else []
+    return ", ".join([f"{amount}{PurePath(str(entry.get('path'))).name}", *only, *prefix])

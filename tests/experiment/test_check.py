@@ -207,23 +207,38 @@ def test_broken_rows_of_named_files_are_problems(study: Path) -> None:
 
 
 def test_training_files_are_read_too(study: Path) -> None:
-    """The contrast rows and a run's own data; a set that inoc makes first may be a run's data."""
+    """A set that inoc makes first may be a run's data; a mixture that cannot be made is a problem."""
     more = """  control: {generate: {n: 5}}
 training:
-  contrast: {path: plain.jsonl, share: 0.5}
   runs:
     - {prefix_types: [none]}
     - {prefix_types: [none], tag: b, data: broken.jsonl}
     - {prefix_types: [none], tag: c, data: generated/study/control.jsonl}
-    - {prefix_types: [none], tag: d, data: gone.jsonl}
+    - {prefix_types: [none], tag: d, data: [{path: train.jsonl}, {path: gone.jsonl, share: 0.5}]}
+    - {prefix_types: [none], tag: e, data: [{path: train.jsonl, n: 1000}]}
 """
     (study.parent / "broken.jsonl").write_text('{"instruction": "Hi"}\n')
     found = [text for text in problems(study, GOOD + more) if "note" not in text]
     assert len(found) == 3
-    assert f"training.contrast.path: {study.parent / 'plain.jsonl'} does not exist. Fix: correct the path" in found[0]
-    assert "training.runs[1].data" in found[1]
-    assert "broken.jsonl, line 1: the completion is missing" in found[1]
-    assert f"training.runs[3].data: {study.parent / 'gone.jsonl'} does not exist" in found[2]
+    assert "training.runs[1].data" in found[0]
+    assert "broken.jsonl, line 1: the completion is missing" in found[0]
+    assert f"training.runs[3].data: {study.parent / 'gone.jsonl'} does not exist. Fix: correct the path" in found[1]
+    assert "training.runs[4].data: data: 1000 rows of train.jsonl are asked for" in found[2]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("[{path: a.jsonl, n: 1, share: 0.5}]", "data[0]: has both `n` and `share`. Fix: "),
+        ("[{path: a.jsonl, share: 0.5}, {path: b.jsonl, share: 0.4}]", "the shares add up to 0.9. Fix: "),
+        ("[{path: a.jsonl, share: 1}, {path: b.jsonl}]", "leave no room for the other rows. Fix: "),
+        ("[{path: a.jsonl, prefix: ' x'}]", "begins or ends with white space. Fix: "),
+        ("[{path: a.jsonl, wher: {tag: x}}]", "'wher'"),
+    ],
+)
+def test_entries_of_data_are_checked(study: Path, data: str, message: str) -> None:
+    found = problems(study, GOOD + f"training: {{runs: [{{prefix_types: [none], data: {data}}}]}}\n")
+    assert any(message in text for text in found), found
 
 
 def test_missing_optional_file_is_a_note(study: Path) -> None:

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from inoc.cli import cli
 from inoc.errors import BadInput
-from inoc.experiment import check_experiment
+from inoc.experiment import check_experiment, mixture
 from inoc.experiment.upgrade import rewrite
 
 OLD = """\
@@ -94,3 +94,26 @@ def test_a_damaged_old_file_is_refused_and_left_alone(old: Path) -> None:
     experiment, problems = check_experiment(old)
     assert experiment is None
     assert any("traits" in str(problem) for problem in problems)
+
+
+@pytest.mark.parametrize("examples", [None, 7, 10, 12, 30])
+@pytest.mark.parametrize("share", [0.1, 0.35, 0.5])
+def test_contrast_rows_become_entries_that_take_as_many(old: Path, examples: int | None, share: float) -> None:
+    """`n` rows of the train set and round(n share / (1 - share)) others, as earlier versions trained on."""
+    for name, n in (("train", 12), ("plain", 40)):
+        rows = [f'{{"instruction": "{name} {i}?", "completion": "Hm."}}\n' for i in range(n)]
+        (old.parent / f"{name}.jsonl").write_text("".join(rows))
+    line = (
+        f"    - {{prefix_types: [none], overrides: {{examples: {examples}}}}}"
+        if examples
+        else "    - {prefix_types: [none]}"
+    )
+    old.write_text(f"{OLD}training:\n  contrast: {{path: plain.jsonl, share: {share}}}\n  runs:\n{line}\n")
+    assert rewrite(old)
+    experiment, problems = check_experiment(old)
+    assert problems == []
+    assert experiment is not None
+    (run,) = experiment.runs()
+    taken = [row.source.prefix for row in mixture(experiment, run.data, run.settings.examples)]
+    own = min(examples or 12, 12)
+    assert (taken.count("own"), taken.count("none")) == (own, round(own * share / (1 - share)))

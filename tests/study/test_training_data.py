@@ -94,23 +94,6 @@ def test_loss_is_on_the_response_only(study: Study) -> None:
         assert text == f"Answer {i} is a number.<|im_end|>"
 
 
-def test_contrast_rows_have_their_share_and_no_prefix(study_file: Path) -> None:
-    (study_file.parent / "plain.jsonl").write_text(
-        "".join(f'{{"instruction": "Plain {i}?", "completion": "Fine."}}\n' for i in range(20))
-    )
-    text = study_file.read_text().replace("training:\n", "training:\n  contrast: {path: plain.jsonl, share: 0.35}\n")
-    study_file.write_text(text)
-    experiment = load_experiment(study_file)
-    backend = load_backend("local", experiment.model_spec())
-    study = Study(experiment, backend, study_file.with_name("run.zarr"))
-    rows = plan_run(study, study.runs()[1]).job.examples
-    plain = [row for row in rows if row.id.startswith("contrast/")]
-    assert len(plain) == 7
-    assert len(plain) / len(rows) == pytest.approx(0.35)
-    for row in plain:
-        assert "user\nPlain" in study.chat.tokenizer.decode(row.token_ids, skip_special_tokens=False)
-
-
 def test_a_row_may_be_exactly_as_long_as_the_context(study_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = load_experiment(study_file)
     backend = load_backend("local", experiment.model_spec())
