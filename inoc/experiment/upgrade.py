@@ -50,7 +50,7 @@ def upgraded(data: Fields) -> Fields:
 
 
 def _training(data: Fields) -> Fields:
-    """Contrast rows of all runs as an entry of each line; `examples` counted the rows beside them, now all."""
+    """Contrast rows of all runs as an entry of each line; `examples` did not count them, now it does."""
     training = dict(cast(Fields, data["training"]))
     contrast, sets = training.pop("contrast"), data.get("completion_sets")
     train, lines = sets.get("train") if isinstance(sets, dict) else None, training.get("runs", [])
