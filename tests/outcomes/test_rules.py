@@ -310,3 +310,11 @@ def test_the_warning_right_after_the_control_run() -> None:
 def test_cell_fields_are_variables_of_a_prediction() -> None:
     old, new = world()
     assert set(Cell._fields) <= set(predict_of(old, new).variables)
+
+
+def test_experimental_heuristics_are_a_package_of_their_own() -> None:
+    """So that they move no number of the others: see the test of plugins."""
+    from inoc.outcomes.tidy import packages
+
+    names = ["ph", "gradient_cosine", "prompt_shift_projection[2]", "max_elicitation", "nobody's"]
+    assert packages(names) == ["inoc", *["inoc (experimental)"] * 3, "inoc"]
