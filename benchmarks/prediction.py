@@ -188,9 +188,11 @@ def numbers(text: str) -> list[str]:
 @click.option("--tabulate", is_flag=True, help="Train nothing more; tabulate the runs that are there.")
 def main(out: Path, bases: str, seeds: str, rates: str, tabulate: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    train_runs(
-        out, [int(n) for n in numbers(bases)], [float(n) for n in numbers(rates)], [int(n) for n in numbers(seeds)]
-    )
+    chosen = [int(n) for n in numbers(bases)], [float(n) for n in numbers(rates)], [int(n) for n in numbers(seeds)]
+    if not tabulate:
+        train_runs(out, *chosen)
+    table(out, *chosen).to_csv(ROWS, index=False, float_format="%.6g")
+    click.echo(f"wrote {ROWS}; python -m benchmarks.prediction_errors makes the table and the figure of it")
 
 
 if __name__ == "__main__":

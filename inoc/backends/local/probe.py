@@ -2,7 +2,7 @@
 """Looking inside the model: gradients as products and projections, hidden states, the first token's distribution."""
 
 import hashlib
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import cast
@@ -169,15 +169,14 @@ def _mean_gradient(
 
 
 def _numbers(id: str, spec: ProbeSpec, flat: Flat, known: Sequence[Flat]) -> Gradient:
-    def product(one: Flat, other: Flat) -> float:
+    def product(one: Iterable[torch.Tensor], other: Flat) -> float:
         return sum(float((a * b).sum(dtype=torch.float64)) for a, b in zip(one, other, strict=True))
 
-    signs = [values.sign() for values in flat]
     return Gradient(
         id,
         product(flat, flat) ** 0.5,
         np.array([product(flat, other) for other in known], np.float64),
-        np.array([product(signs, other) for other in known], np.float64),
+        np.array([product((values.sign() for values in flat), other) for other in known], np.float64),
         sketch(flat, spec.dimension, spec.seed),
     )
 

@@ -1,0 +1,58 @@
+"""CPU seconds that the probes of one prompt and prefix type take on the testbed, beside a training run.
+
+python -m benchmarks.probe_cost
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import torch
+
+from inoc import testbed
+from inoc.backends.local import LocalBackend
+from inoc.experiment import Inside, load_experiment
+from inoc.plan import Study, plan_training
+from inoc.plan.probes import PROBES, ProbeUnit, plan_probes
+
+REPEATS = 3
+
+
+def seconds(results: Iterator[object], n: int) -> float:
+    """CPU seconds of each of the next results, one thread."""
+    start = time.process_time()
+    for _ in range(n):
+        next(results)
+    return (time.process_time() - start) / n
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    experiment = load_experiment(testbed.experiment_path())
+    backend = LocalBackend.from_spec(experiment.model_spec())
+    with tempfile.TemporaryDirectory() as folder:
+        study = Study(experiment, backend, Path(folder) / "study.zarr")
+        run = next(run for run in experiment.runs() if run.prefix_type == "mix")
+        job = plan_training(study, [run.name])[0].job
+        start = time.process_time()
+        for _ in backend.train(job):
+            pass
+        training = time.process_time() - start
+        click.echo(f"a training run of {len(job.batches)} updates of {len(job.batches[0])}: {training:.1f} s")
+        for inside in (Inside(), Inside(weights="all")):
+            plan = plan_probes(replace(study, experiment=experiment.model_copy(update={"inside": inside})))
+            group, total = plan.group(ProbeUnit("mix", run.prompt)), 0.0
+            for kind in PROBES:
+                references = plan.references(kind)
+                results = iter(backend.probe(plan.spec(kind), [group] * (REPEATS + 1), references))
+                seconds(results, len(references) + 1)
+                total += (cost := seconds(results, REPEATS))
+                click.echo(f"{kind}, {inside.weights}, {inside.examples} examples: {cost:.2f} s")
+            click.echo(f"all three, {inside.weights}: {total:.2f} s, {total / training:.1%} of the training run")
+
+
+if __name__ == "__main__":
+    main()
