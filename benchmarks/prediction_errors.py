@@ -41,6 +41,10 @@ CANDIDATES = (
 CHOSEN = "chosen"
 """Nested: the candidate with the least error on families left out of the rest (`inoc.outcomes.selection.rank`)."""
 DRAWS = 2000
+WIDEST = 45.0
+"""Points to the left and right in the figure; what is farther is an arrow with its number."""
+FEWEST = 15
+"""Prompts of a cell; one that is not trained to its end yet is left out."""
 Column = Float64[np.ndarray, " row"]
 Mask = Bool[np.ndarray, " row"]
 
@@ -86,13 +90,15 @@ def holds(sample: Sample, predicted: Column) -> Mask:
 def errors(rows: pd.DataFrame) -> pd.DataFrame:
     """One row for each split, relation and candidate."""
     found: list[dict[str, object]] = []
+    rows = rows[rows.groupby(CELL)["prompt"].transform("nunique") >= FEWEST]
     for relation in RELATIONS:
         used = rows[rows["share"].notna() & ((relation == "all") | on_target(rows))]
         for split in SPLITS:
             outer = ["rate", "seed", "trait"] if split == "base" else CELL
-            if split == "base" and used["base"].nunique() < 2:
+            parts = [part for _, part in used.groupby(outer, sort=True)]
+            cells = [sample_of(part) for part in parts if split != "base" or part["base"].nunique() > 1]
+            if not cells:
                 continue
-            cells = [sample_of(part) for _, part in used.groupby(outer, sort=True)]
             predicted = [predictions(s, s.groups("store" if split == "base" else split), split) for s in cells]
             for name in predicted[0]:
                 found.append({"split": split, "rows": relation, "candidate": name} | summary(cells, predicted, name))
@@ -161,12 +167,17 @@ def draw(table: pd.DataFrame, place: Path) -> None:
                 line = part.loc[name]
                 clear = line["upper"] < 0 or line["lower"] > 0
                 color = "#0072B2" if clear and line["difference"] < 0 else "#D55E00" if clear else "#5A5A5A"
-                ax.plot([line["lower"], line["upper"]], [y, y], color=color, lw=1.2)
+                if line["difference"] > WIDEST:
+                    far = f"+{line['difference']:.0f} \u2192"
+                    ax.text(WIDEST - 1, y, far, fontsize=6, color=color, ha="right", va="center")
+                    continue
+                ax.plot([line["lower"], min(line["upper"], WIDEST)], [y, y], color=color, lw=1.2)
                 ax.plot(line["difference"], y, "o", ms=3.5, color=color)
             ax.axvline(0, color="0.6", lw=0.8, zorder=0)
             ax.set_title(f"{titles[relation]}\n{split} left out; elicitation errs {base:.1f}", fontsize=7)
             ax.set_yticks(range(len(names)), names, fontsize=6)
             ax.tick_params(axis="x", labelsize=6)
+            ax.set_xlim(-WIDEST, WIDEST)
             ax.invert_yaxis() if row == column == 0 else None
     figure.supxlabel("error minus elicitation's, points (left is better); 95 % intervals over prompts", fontsize=7)
     figure.tight_layout()
