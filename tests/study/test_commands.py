@@ -29,7 +29,7 @@ def test_demo_scores_the_study_of_its_folder_and_resumes(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)  # three minutes on two idle cores; a busy machine takes several times that
+@pytest.mark.timeout(1800)  # six minutes of processor time, on a busy machine
 def test_demo_as_shipped(tmp_path: Path) -> None:
     """The README's first command; what it says comes out of it."""
     code, out, err = run_inoc("demo", "--out", str(tmp_path / "demo"))
