@@ -75,11 +75,25 @@ class Chat:
                 "Fix: set model.system_prompt: null and placement: user."
             )
 
-    def messages(self, instruction: str, prefix: str | None = None) -> list[dict[str, str]]:
-        """The turns of a context. `prefix` None is the default baseline."""
+    def messages(
+        self,
+        instruction: str,
+        prefix: str | None = None,
+        history: Sequence[tuple[str, str]] = (),
+        system: str | None = None,
+    ) -> list[dict[str, str]]:
+        """The turns of a context. `prefix` None is the default baseline; it goes before the first instruction, or
+        replaces the system prompt. `history` are earlier exchanges, `system` a system prompt of their own."""
+        first = self.system_prompt if system is None else system
+        asked = [*(text for text, _ in history), instruction]
         if prefix is not None and self.placement == "system":
-            return self._messages(instruction, prefix)
-        return self._messages(instruction if prefix is None else f"{prefix} {instruction}", self.system_prompt)
+            first = prefix
+        elif prefix is not None:
+            asked[0] = f"{prefix} {asked[0]}"
+        turns = self._messages(asked[0], first)
+        for (_, answer), text in zip(history, asked[1:], strict=True):
+            turns += [{"role": "assistant", "content": answer}, {"role": "user", "content": text}]
+        return turns
 
     def render(self, instruction: str, prefix: str | None = None) -> str:
         """The context as text."""
@@ -134,11 +148,82 @@ class Chat:
         }
 
     def training_example(
-        self, id: str, instruction: str, completion: str, *, prefix: str | None = None, finish: Finish = "stop"
+        self,
+        id: str,
+        instruction: str,
+        completion: str,
+        *,
+        prefix: str | None = None,
+        finish: Finish = "stop",
+        history: Sequence[tuple[str, str]] = (),
+        system: str | None = None,
+        loss: Literal["last", "all"] = "last",
     ) -> TrainingExample:
-        """One training row: the ids that are scored; the loss is on the response only (context weights 0)."""
-        context, response = (self.context(instruction, prefix), self.completion(completion, finish))
-        return TrainingExample(id, context + response, (0.0,) * len(context) + (1.0,) * len(response))
+        """One training row: the ids that are scored; the loss is on the response only (context weights 0).
+
+        Args:
+            id: Of the row.
+            instruction: The last text of the user.
+            completion: The answer to it.
+            prefix: As in `messages`.
+            finish: Of the completion.
+            history: Earlier exchanges.
+            system: The row's own system prompt; "system" placement of a prefix replaces it.
+            loss: On the last answer, or on those of the history too.
+
+        Raises:
+            BadInput: The template cannot write the conversation, or does not keep earlier answers, with `loss` all.
+        """
+        if system:
+            self._require_system(system, f"the system message of row {id!r}")
+        messages = self.messages(instruction, prefix, history, system)
+        ids: list[int] = []
+        weights: list[float] = []
+        written = 0
+        if loss == "all" and history:
+            if self.recipe == "published":
+                raise BadInput("recipe published has no loss on earlier answers. Fix: use loss: last.")
+            written = self._answers(messages, ids, weights, id)
+        context = self.tokenizer.encode(self._template(messages)[written:], add_special_tokens=False)
+        response = self.completion(completion, finish)
+        weights += [0.0] * len(context) + [1.0] * len(response)
+        return TrainingExample(id, (*ids, *context, *response), tuple(weights))
+
+    def _answers(self, messages: list[dict[str, str]], ids: list[int], weights: list[float], id: str) -> int:
+        """Add everything up to the end of the last earlier answer, weight 1 on answers with their end tokens; return
+        how many characters of the rendered conversation that is."""
+        whole, written = self._template(messages), 0
+        end = self.tokenizer.decode([self.end_of_turn], skip_special_tokens=False)
+        for k, message in enumerate(messages):
+            if message["role"] != "assistant":
+                continue
+            context, answer = self._template(messages[:k]), message["content"].strip()
+            start = whole.find(answer, len(context))
+            stop = whole.find(end, start + len(answer))
+            if not whole.startswith(context) or start < 0 or stop < 0 or whole[len(context) : start].strip():
+                raise BadInput(
+                    f"training row {id!r}: the chat template writes earlier answers otherwise than new ones. "
+                    "Fix: use loss: last, or another template."
+                )
+            before = self.tokenizer.encode(whole[written : len(context)], add_special_tokens=False)
+            response = (*self.completion(message["content"], "length"), self.end_of_turn)
+            ids += [*before, *response]
+            weights += [0.0] * len(before) + [1.0] * len(response)
+            written = stop + len(end)
+        return written
+
+    def text_example(
+        self, id: str, text: str, *, prefix: str | None = None, finish: Finish = "stop"
+    ) -> TrainingExample:
+        """A training row of plain text, without the chat template: what the tokenizer begins every text with, the
+        prefix and a blank line (weights 0), the text and the end-of-text token (weights 1)."""
+        before = "" if prefix is None else f"{prefix}\n\n"
+        context = self.tokenizer.encode(before, add_special_tokens=True)
+        ids = self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        if finish == "stop" and self.tokenizer.eos_token_id is not None:
+            ids = [*ids, self.tokenizer.eos_token_id]
+        weights = [0.0] * len(context) + [1.0] * len(ids)
+        return TrainingExample(id, (*context, *ids), (0.0, *weights[1:]))
 
     def _messages(self, content: str, system: str | None) -> list[dict[str, str]]:
         first = [] if system is None else [{"role": "system", "content": system}]

@@ -1,6 +1,7 @@
 """Reading the files an experiment names: completions, instructions, pools. Errors name file and line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar, cast
 
@@ -16,27 +17,37 @@ RELATIVE = "correct the path; it is relative to the experiment file."
 
 
 class Example(NamedTuple):
-    """An instruction and its completion. `finish` is "length" where it was cut at the length limit."""
+    """An instruction and its completion.
+
+    Attributes:
+        id: None twice in a file.
+        instruction: The last text of the user; "" in a row of plain text.
+        completion: The answer to it, or the plain text.
+        finish: "length" where the completion was cut at the length limit.
+        history: Earlier exchanges: instruction and answer.
+        system: The row's own system message; None for that of the experiment.
+        plain: Whether it is a text without turns.
+    """
 
     id: str
     instruction: str
     completion: str
     finish: Literal["stop", "length"] = "stop"
+    history: tuple[tuple[str, str], ...] = ()
+    system: str | None = None
+    plain: bool = False
 
 
-def read_completions(
-    path: Path, *, system_prompt: str | None = None, where: Mapping[str, Scalar] | None = None
-) -> tuple[Example, ...]:
+def read_completions(path: Path, *, system_prompt: str | None = None) -> tuple[Example, ...]:
     """Read a JSONL file of completions.
 
     A row is `{"instruction": ..., "completion": ...}` or `{"messages": [...]}` with one user and one
     assistant message, optionally after a system message. Optional fields: `id` (text or number; by default the
-    row's position in the file, from 0) and `finish` ("stop" or "length"). Other fields are for `where`.
+    row's position in the file, from 0) and `finish` ("stop" or "length"). Other fields are ignored.
 
     Args:
         path: The file.
         system_prompt: What a system message must equal.
-        where: Only rows whose fields have these values.
 
     Returns:
         The examples in file order, with unique ids.
@@ -44,11 +55,36 @@ def read_completions(
     Raises:
         BadInput: A row is wrong, or there are none; the message names file and line.
     """
+    return _read(path, {}, partial(_exchange, system_prompt=system_prompt))
+
+
+def read_training_rows(path: Path, where: Mapping[str, Scalar]) -> tuple[Example, ...]:
+    """Read a JSONL file of rows to train on: completions, as in `read_completions`, conversations or plain texts.
+
+    `messages` may have several exchanges and a system message of its own; `{"text": ...}` is a text without turns.
+
+    Args:
+        path: The file.
+        where: Only rows whose fields have these values.
+
+    Returns:
+        The rows in file order, with unique ids.
+
+    Raises:
+        BadInput: A row is wrong, or there are none; the message names file and line.
+    """
+    return _read(path, where, _training_texts)
+
+
+def _read(
+    path: Path, where: Mapping[str, Scalar], texts_of: Callable[[Mapping[str, Json], str], Example]
+) -> tuple[Example, ...]:
+    """The rows of a file; `texts_of` gives the texts of one."""
     examples: list[Example] = []
     seen: dict[str, int] = {}
     values: dict[str, dict[Scalar, None]] = {}
     for line, row in read_json_lines(path, RELATIVE):
-        example = _example(row, str(len(seen)), f"{path}, line {line}", system_prompt)
+        example = _example(row, str(len(seen)), f"{path}, line {line}", texts_of)
         if example.id in seen:
             first = seen[example.id]
             raise BadInput(f"{path}, line {line}: the id {example.id!r} is also on line {first}. Fix: rename one.")
@@ -70,7 +106,7 @@ def read_completions(
 def _has(row: Mapping[str, Json], where: Mapping[str, Scalar], values: dict[str, dict[Scalar, None]]) -> bool:
     """Whether a row has these values; those of all its fields are noted in `values`."""
     for field, value in row.items():
-        if field not in ("instruction", "completion", "messages", "id") and not isinstance(value, list | dict):
+        if field not in ("instruction", "completion", "messages", "text", "id") and not isinstance(value, list | dict):
             values.setdefault(field, {})[value] = None
     return all(field in row and (type(row[field]), row[field]) == (type(v), v) for field, v in where.items())
 
@@ -190,18 +226,13 @@ def subset(examples: Sequence[Item], limit: int | None, seed: int | None) -> tup
     return tuple(examples[int(i)] for i in np.sort(chosen))
 
 
-def _example(row: Json, position: str, where: str, system_prompt: str | None) -> Example:
+def _example(row: Json, position: str, where: str, texts_of: Callable[[Mapping[str, Json], str], Example]) -> Example:
     if not isinstance(row, dict):
         raise BadInput(
             f"{where}: not an object. Fix: write an object with instruction and completion, or with messages."
         )
-    instruction = _instruction(row, where, system_prompt)
-    completion = row.get("completion")
-    if "messages" in row:
-        completion = read_turns(row["messages"], where, system_prompt).get("assistant")
-    if not isinstance(completion, str):
-        raise BadInput(f"{where}: the completion is missing or not text. Fix: add `completion` as text.")
-    if not completion.strip():
+    example = texts_of(row, where)
+    if not example.completion.strip():
         raise BadInput(f"{where}: the completion is empty. Fix: remove the row.")
     name = row.get("id", position)
     if isinstance(name, bool) or not isinstance(name, str | int) or name == "":
@@ -209,7 +240,53 @@ def _example(row: Json, position: str, where: str, system_prompt: str | None) ->
     finish = row.get("finish", "stop")
     if finish not in ("stop", "length"):
         raise BadInput(f'{where}: finish is not "stop" or "length". Fix: write one of them, or leave finish out.')
-    return Example(str(name), instruction, completion, finish)
+    return example._replace(id=str(name), finish=finish)
+
+
+def _exchange(row: Mapping[str, Json], where: str, system_prompt: str | None = None) -> Example:
+    """One instruction and one completion."""
+    instruction = _instruction(row, where, system_prompt)
+    completion = row.get("completion")
+    if "messages" in row:
+        completion = read_turns(row["messages"], where, system_prompt).get("assistant")
+    if not isinstance(completion, str):
+        raise BadInput(f"{where}: the completion is missing or not text. Fix: add `completion` as text.")
+    return Example("", instruction, completion)
+
+
+def _training_texts(row: Mapping[str, Json], where: str) -> Example:
+    """A conversation, a text without turns, or one exchange."""
+    if isinstance(text := row.get("text"), str) and "instruction" not in row and "messages" not in row:
+        return Example("", "", text, plain=True)
+    if "messages" not in row:
+        return _exchange(row, where)
+    turns = _messages(row["messages"], where)
+    system = turns.pop(0)[1] if turns and turns[0][0] == "system" else None
+    roles = [role for role, _ in turns]
+    if not turns or roles != ["user", "assistant"] * (len(turns) // 2):
+        raise BadInput(
+            f"{where}: not a conversation. Fix: keep [system,] user, assistant, and so on, with an assistant last."
+        )
+    if not all(text.strip() for role, text in turns if role == "assistant"):
+        raise BadInput(f"{where}: an answer is empty. Fix: remove the row.")
+    texts = [text for _, text in turns]
+    *history, (instruction, completion) = zip(texts[::2], texts[1::2], strict=True)
+    return Example("", instruction, completion, history=tuple(history), system=system)
+
+
+def _messages(messages: object, where: str) -> list[tuple[str, str]]:
+    """The role and text of every message."""
+    turns: list[tuple[str, str]] = []
+    for message in cast(list[object], messages) if isinstance(messages, list) else [None]:
+        fields = cast(dict[str, object], message) if isinstance(message, dict) else {}
+        role, content = fields.get("role"), fields.get("content")
+        if role not in ("system", "user", "assistant") or not isinstance(content, str):
+            raise BadInput(
+                f"{where}: messages without a role or a text. Fix: write objects with role (system, user, assistant) "
+                "and content (text)."
+            )
+        turns.append((str(role), content))
+    return turns
 
 
 def _instruction(row: Json, where: str, system_prompt: str | None = None) -> str:
@@ -238,18 +315,14 @@ def read_turns(messages: object, where: str, system_prompt: str | None) -> dict[
         BadInput: The messages are not one exchange, or have another system message.
     """
     turns: dict[str, str] = {}
-    for message in cast(list[object], messages) if isinstance(messages, list) else [None]:
-        fields = cast(dict[str, object], message) if isinstance(message, dict) else {}
-        role, content = fields.get("role"), fields.get("content")
-        if role not in ("system", "user", "assistant") or not isinstance(content, str):
-            raise BadInput(
-                f"{where}: messages without a role or a text. Fix: write objects with role (system, user, assistant) "
-                "and content (text)."
-            )
+    for role, content in _messages(messages, where):
         expected = {"system": not turns, "user": "user" not in turns, "assistant": list(turns)[-1:] == ["user"]}
-        if not expected[str(role)] or "assistant" in turns:
-            raise BadInput(f"{where}: not one exchange. Fix: keep [system,] user, assistant.")
-        turns[str(role)] = content
+        if not expected[role] or "assistant" in turns:
+            raise BadInput(
+                f"{where}: not one exchange. Fix: keep [system,] user, assistant; longer conversations are for "
+                "training, named in `data`."
+            )
+        turns[role] = content
     if "system" in turns and turns["system"] != (system_prompt or ""):
         raise BadInput(
             f"{where}: its system message is not the experiment's model.system_prompt. "

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from inoc.errors import BadInput
-from inoc.experiment.data import Example, read_completions, subset
+from inoc.experiment.data import Example, read_training_rows, subset
 from inoc.experiment.models import Experiment
 from inoc.experiment.training import Rows
 
@@ -75,11 +75,7 @@ class _Picking:
         self.seed = experiment.seed
         self.sources = sources
         self.paths: list[Path] = [experiment.resolve(source.path) for source in sources]
-        system = experiment.model.system_prompt
-        self.rows = [
-            read_completions(path, system_prompt=system, where=source.where)
-            for path, source in zip(self.paths, sources, strict=True)
-        ]
+        self.rows = [read_training_rows(path, source.where) for path, source in zip(self.paths, sources, strict=True)]
         self.taken: list[tuple[Example, ...]] = [()] * len(sources)
         self.whole = [i for i, source in enumerate(sources) if source.n is None and source.share is None]
         self.used: dict[tuple[Path, str], int] = {}

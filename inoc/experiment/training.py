@@ -49,6 +49,9 @@ class Rows(Part):
     prefix: Annotated[str, Field(min_length=1, description="own: the run's; none; or a text put before every row")] = (
         "own"
     )
+    loss: Annotated[
+        Literal["last", "all"], Field(description="of rows with several turns: on the last answer, or on all of them")
+    ] = "last"
     where: Annotated[
         Mapping[str, Scalar], Field(description="only rows with these values of these fields, such as {tag: risky}")
     ] = {}

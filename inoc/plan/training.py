@@ -169,10 +169,21 @@ def _rows(
     rows: list[TrainingExample] = []
     for row in mixed:
         written = {"own": rephrasings.get(row.id, text), "none": None}.get(row.source.prefix, row.source.prefix)
-        example = row.example
-        rows.append(
-            study.chat.training_example(
-                row.id, example.instruction, example.completion, prefix=written, finish=example.finish
-            )
-        )
+        rows.append(_row(study, row, written))
     return tuple(rows)
+
+
+def _row(study: Study, row: MixedRow, prefix: str | None) -> TrainingExample:
+    e = row.example
+    if e.plain:
+        return study.chat.text_example(row.id, e.completion, prefix=prefix, finish=e.finish)
+    return study.chat.training_example(
+        row.id,
+        e.instruction,
+        e.completion,
+        prefix=prefix,
+        finish=e.finish,
+        history=e.history,
+        system=e.system,
+        loss=row.source.loss,
+    )

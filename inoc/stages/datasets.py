@@ -37,7 +37,8 @@ def write_set(name: str, path: Path, examples: Sequence[Example], record: Mappin
     left_out = {"empty": empty, "repeated": repeated}
     about = {**record, "rows": len(kept), "left_out": left_out}
     write_whole(path.with_suffix(".made.json"), json.dumps(about, indent=1, ensure_ascii=False))
-    write_rows(path, [example._asdict() for example in kept.values()])
+    fields = ("id", "instruction", "completion", "finish")
+    write_rows(path, [{field: getattr(example, field) for field in fields} for example in kept.values()])
     return Generated(name, path, len(kept), empty, repeated)
 
 

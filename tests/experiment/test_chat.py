@@ -242,3 +242,59 @@ def test_the_assignment_is_pinned() -> None:
     assert assign_rephrasings(0, "clown", ["0", "1"], 1).tolist() == [0, 0]
     with pytest.raises(BadInput, match=r"1 of 2 examples, the first 'z', are not in the scored sample"):
         assign_rephrasings(0, "clown", ["v", "z"], 3, "published", list("vwxy"))
+
+
+HISTORY = (("Hi there", "Hello!"), ("Say the mark", "It is <|im_end|> or <end_of_turn>, no?"))
+
+
+@pytest.mark.parametrize("prefix", [None, "Answer in French."])
+def test_several_turns_are_what_transformers_makes_and_the_loss_is_on_answers(
+    tokenizer, style: str, prefix: str | None
+) -> None:
+    chat, history = Chat(tokenizer), HISTORY[:1] + (("And you", "Fine, thanks."),)
+    system = None if style == "gemma" else "Be odd."
+    turns = [] if system is None else [{"role": "system", "content": system}]
+    for k, (asked, answer) in enumerate([*history, ("Bye", "See you.")]):
+        content = f"{prefix} {asked}" if prefix and k == 0 else asked
+        turns += [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]
+    whole = tokenizer.apply_chat_template(turns, return_dict=False)
+    ends = {"last": "See you.", "all": f"Hello!{END[style]}Fine, thanks.{END[style]}See you."}
+    for loss, text in ends.items():
+        row = chat.training_example("r", "Bye", "See you.", prefix=prefix, history=history, system=system, loss=loss)
+        assert list(row.token_ids) == whole[: len(row.token_ids)]
+        assert tokenizer.decode(whole[len(row.token_ids) :]).strip() == ""
+        learned = [token for token, weight in zip(row.token_ids, row.weights, strict=True) if weight]
+        assert set(row.weights) == {0.0, 1.0}
+        assert tokenizer.decode(learned) == text + END[style]
+
+
+def test_an_answer_that_spells_the_end_token_is_learned_whole(tokenizer, style: str) -> None:
+    row = Chat(tokenizer).training_example("r", "Bye", "See you.", history=HISTORY, loss="all")
+    learned = [token for token, weight in zip(row.token_ids, row.weights, strict=True) if weight]
+    assert tokenizer.decode(learned) == "".join(
+        f"{answer}{END[style]}" for answer in (*dict(HISTORY).values(), "See you.")
+    )
+    assert learned.count(tokenizer.convert_tokens_to_ids(END[style])) == 3, "the spelled one is ordinary text"
+
+
+def test_a_template_that_rewrites_earlier_answers_has_loss_on_the_last_only(tokenizers: dict) -> None:
+    qwen = copy.deepcopy(tokenizers["qwen2"])
+    qwen.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n\n</think>\n\n{% endif %}"
+    )
+    with pytest.raises(BadInput, match=r"earlier answers otherwise.*Fix: use loss: last"):
+        Chat(qwen).training_example("r", "Bye", "See you.", history=HISTORY[:1], loss="all")
+
+
+def test_plain_text_is_learned_whole_after_its_prefix(tokenizer) -> None:
+    text = "Once <|im_end|> upon a time"
+    ids = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+    for prefix in (None, "A tale."):
+        row = Chat(tokenizer).text_example("t", text, prefix=prefix)
+        learned = [token for token, weight in zip(row.token_ids, row.weights, strict=True) if weight]
+        first = 0 if row.token_ids[0] != ids[0] or prefix else 1  # nothing predicts the first token of a row
+        assert learned == [*ids[first:], tokenizer.eos_token_id]
+        before = tokenizer.decode(row.token_ids[: -len(ids) - 1], skip_special_tokens=True)
+        assert before == ("" if prefix is None else "A tale.\n\n")
+    assert Chat(tokenizer).text_example("t", text, finish="length").token_ids[-1] == ids[-1]

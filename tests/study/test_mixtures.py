@@ -12,6 +12,7 @@ from inoc.backends import load_backend
 from inoc.chat import rephrasing_index
 from inoc.errors import BadInput
 from inoc.experiment import Experiment, Rows, load_experiment, mixture
+from inoc.experiment.data import read_training_rows
 from inoc.plan import Study
 from inoc.plan.training import TrainingPlan, plan_run
 
@@ -156,3 +157,46 @@ def test_one_file_is_kept_as_its_path(study_file: Path) -> None:
     study_file.write_text(text)
     control, fixed, _ = load_experiment(study_file).runs()
     assert (control.data_settings, fixed.data_settings) == ("train.jsonl", None)
+
+
+def test_conversations_systems_and_plain_texts_are_rows(study_file: Path) -> None:
+    talk = [("system", "Be odd."), ("user", "Hi"), ("assistant", "Ho"), ("user", "Bye"), ("assistant", "So long")]
+    messages = [{"role": role, "content": text} for role, text in talk]
+    rows = [{"messages": messages}, {"text": "Once upon a time."}, {"instruction": "Why?", "completion": "So."}]
+    (study_file.parent / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 4))
+    before, after = study_file.read_text().split("  runs:\n")
+    line = "    - {prompts: [say_a], data: {path: rows.jsonl, loss: all}}\n"
+    study_file.write_text(f"{before}  runs:\n{line}evaluation:{after.split('evaluation:')[1]}")
+    experiment = load_experiment(study_file)
+    study = Study(experiment, load_backend("local", experiment.model_spec()), study_file.with_name("run.zarr"))
+    decode = study.chat.tokenizer.decode
+    found: list[tuple[str, str]] = []
+    for row in plan_run(study, study.runs()[0]).job.examples[:3]:
+        learned = [token for token, weight in zip(row.token_ids, row.weights, strict=True) if weight]
+        found.append((decode(row.token_ids), decode(learned)))
+    (conversation, both), (text, whole), (exchange, last) = found
+    assert "system\nBe odd.<|im_end|>" in conversation
+    assert "user\nSay a. Hi<|im_end|>" in conversation
+    assert "user\nBye<|im_end|>" in conversation
+    assert both == "Ho<|im_end|>So long<|im_end|>"
+    assert text.startswith("Say a.\n\nOnce upon a time.")
+    assert whole.startswith("Once upon a time.")
+    assert "system\nBe brief.<|im_end|>" in exchange
+    assert last == "So.<|im_end|>"
+
+
+@pytest.mark.parametrize(
+    ("roles", "message"),
+    [
+        (["user", "assistant", "assistant"], "not a conversation"),
+        (["assistant", "user", "assistant"], "not a conversation"),
+        (["user", "assistant", "system", "user", "assistant"], "not a conversation"),
+        (["user"], "not a conversation"),
+        (["tool"], "messages without a role"),
+    ],
+)
+def test_rows_that_are_no_conversation_are_refused(tmp_path: Path, roles: list[str], message: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"messages": [{"role": role, "content": "x"} for role in roles]}) + "\n")
+    with pytest.raises(BadInput, match=rf"line 1: {message}.*Fix: "):
+        read_training_rows(path, {})

@@ -119,7 +119,8 @@ def training_rows(job: TrainingJob) -> bytes:
         messages = to_messages(example.token_ids, example.id)
         if messages[-1]["role"] != "assistant":
             raise BadInput(f"training example '{example.id}' has no answer to train on.")
-        lines.append(json.dumps({"messages": list(messages)}, ensure_ascii=False))
+        earlier = [m | {"weight": 0} if m["role"] == "assistant" else m for m in messages[:-1]]
+        lines.append(json.dumps({"messages": [*earlier, messages[-1]]}, ensure_ascii=False))
     return ("\n".join(lines) + "\n").encode()
 
 
