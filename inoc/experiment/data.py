@@ -77,7 +77,7 @@ def read_training_rows(path: Path, where: Mapping[str, Scalar]) -> tuple[Example
 
 
 def _read(
-    path: Path, where: Mapping[str, Scalar], texts_of: Callable[[Mapping[str, Json], str], Example]
+    path: Path, where: Mapping[str, Scalar], texts_of: Callable[[dict[str, Json], str], Example]
 ) -> tuple[Example, ...]:
     """The rows of a file; `texts_of` gives the texts of one."""
     examples: list[Example] = []
@@ -226,7 +226,7 @@ def subset(examples: Sequence[Item], limit: int | None, seed: int | None) -> tup
     return tuple(examples[int(i)] for i in np.sort(chosen))
 
 
-def _example(row: Json, position: str, where: str, texts_of: Callable[[Mapping[str, Json], str], Example]) -> Example:
+def _example(row: Json, position: str, where: str, texts_of: Callable[[dict[str, Json], str], Example]) -> Example:
     if not isinstance(row, dict):
         raise BadInput(
             f"{where}: not an object. Fix: write an object with instruction and completion, or with messages."
@@ -243,7 +243,7 @@ def _example(row: Json, position: str, where: str, texts_of: Callable[[Mapping[s
     return example._replace(id=str(name), finish=finish)
 
 
-def _exchange(row: Mapping[str, Json], where: str, system_prompt: str | None = None) -> Example:
+def _exchange(row: dict[str, Json], where: str, system_prompt: str | None = None) -> Example:
     """One instruction and one completion."""
     instruction = _instruction(row, where, system_prompt)
     completion = row.get("completion")
@@ -254,7 +254,7 @@ def _exchange(row: Mapping[str, Json], where: str, system_prompt: str | None = N
     return Example("", instruction, completion)
 
 
-def _training_texts(row: Mapping[str, Json], where: str) -> Example:
+def _training_texts(row: dict[str, Json], where: str) -> Example:
     """A conversation, a text without turns, or one exchange."""
     if isinstance(text := row.get("text"), str) and "instruction" not in row and "messages" not in row:
         return Example("", "", text, plain=True)

@@ -251,7 +251,7 @@ HISTORY = (("Hi there", "Hello!"), ("Say the mark", "It is <|im_end|> or <end_of
 def test_several_turns_are_what_transformers_makes_and_the_loss_is_on_answers(
     tokenizer, style: str, prefix: str | None
 ) -> None:
-    chat, history = Chat(tokenizer), HISTORY[:1] + (("And you", "Fine, thanks."),)
+    chat, history = Chat(tokenizer), (*HISTORY[:1], ("And you", "Fine, thanks."))
     system = None if style == "gemma" else "Be odd."
     turns = [] if system is None else [{"role": "system", "content": system}]
     for k, (asked, answer) in enumerate([*history, ("Bye", "See you.")]):
@@ -280,7 +280,8 @@ def test_an_answer_that_spells_the_end_token_is_learned_whole(tokenizer, style: 
 def test_a_template_that_rewrites_earlier_answers_has_loss_on_the_last_only(tokenizers: dict) -> None:
     qwen = copy.deepcopy(tokenizers["qwen2"])
     qwen.chat_template = (
-        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' and loop.last %}"
+        "<think>\n\n</think>\n\n{% endif %}{{ m.content }}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n\n</think>\n\n{% endif %}"
     )
     with pytest.raises(BadInput, match=r"earlier answers otherwise.*Fix: use loss: last"):
