@@ -1,4 +1,4 @@
-"""`inoc import`: make a store from saved logprobs, scores and losses."""
+"""`inoc import`: make a store from saved logprobs, scores and losses, or add to one."""
 
 from pathlib import Path
 
@@ -25,6 +25,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--trait", "traits", multiple=True, metavar="ROLE=NAME[:FAMILY]", help="positive=German:german")
 @click.option("--baseline", help="Entry of the elicitation file without inoculation prompt.  [default: neutral]")
 @click.option("--nominal-step", type=int, help="The last full update of the runs.")
+@click.option("--append", is_flag=True, help="Add to an existing imported store; what it holds is kept.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing store.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON document.")
 def import_(
@@ -40,12 +41,14 @@ def import_(
     traits: tuple[str, ...],
     baseline: str | None,
     nominal_step: int | None,
+    append: bool,
     overwrite: bool,
     as_json: bool,
 ) -> None:
     """Make a store from FILES of saved log-probabilities (JSON or JSONL).
 
-    Bad input is one sentence and nothing is written.
+    Bad input is one sentence and nothing is written. With --append the files are added to a store that was imported
+    earlier: what both have (examples, prompts, units, runs) must be equal, and what is new is added.
     """
     import json
     from dataclasses import asdict
@@ -68,7 +71,7 @@ def import_(
         nominal_step,
     )  # fmt: skip
     with StageProgress() as progress:
-        summary = import_run(sources, store, overwrite=overwrite, progress=progress)
+        summary = import_run(sources, store, overwrite=overwrite, append=append, progress=progress)
     if as_json:
         click.echo(json.dumps({**asdict(summary), "traits": [t.stored for t in summary.traits]}, indent=1))
         return
@@ -77,6 +80,8 @@ def import_(
         f"{summary.runs} runs, {summary.prefill_runs} with prefills, traits "
         f"{', '.join(f'{t.name} ({t.role})' for t in summary.traits) or 'none'}"
     )
+    if append:
+        click.echo(f"  {summary.kept} of these were in the store already, equal, and are kept")
     for name, what in summary.sets.items():
         click.echo(f"  {name}: {what}")
     missing = {k: n for k, n in summary.missing_values.items() if n}

@@ -34,6 +34,26 @@ def completions_fingerprint(
     return fingerprint(known)
 
 
+def imported_identity(
+    model: str, completions: Mapping[str, str], prompts: Mapping[str, str], pools: Mapping[str, Sequence[str]]
+) -> dict[str, object]:
+    """The identity of a store made from files: its model, and hashes of its content.
+
+    Args:
+        model: As the files name it.
+        completions: `completions_fingerprint` by set.
+        prompts: Texts by key.
+        pools: Rephrasings by key.
+    """
+    return {
+        "source": "import",
+        "model": model,
+        "completions": dict(completions),
+        "prompts": fingerprint(dict(prompts)),
+        "rephrasings": {key: fingerprint(list(pool)) for key, pool in pools.items()},
+    }
+
+
 def difference(old: _Fields, new: _Fields, prefix: str = "") -> list[str]:
     """One line per field that differs: "field: stored ..., now ..."; nested mappings by dotted name."""
     lines: list[str] = []

@@ -5,7 +5,7 @@ the last entry is that of the stored experiment.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import cast
 
@@ -29,16 +29,19 @@ def entries(root: Mapping[str, object]) -> list[Entry]:
     return list(cast(list[Entry], root.get(HISTORY) or []))
 
 
-def accepted(root: Mapping[str, object], experiment: Mapping[str, object], command: str) -> list[Entry]:
-    """The history with an entry for this experiment, where it differs from the stored one or is the first.
+def accepted(
+    root: Mapping[str, object], experiment: Mapping[str, object], command: str, also: Sequence[str] = ()
+) -> list[Entry]:
+    """The history with an entry for this experiment, where something changes or it is the first.
 
     Args:
         root: The attributes of the store's root; empty for a new store.
         experiment: What is accepted.
         command: Who accepts it, such as "inoc score".
+        also: Lines on what changes apart from the experiment.
     """
     known = entries(root)
-    changes = difference(cast(Mapping[str, object], root["experiment"]), experiment) if root else []
+    changes = [*also] + (difference(cast(Mapping[str, object], root["experiment"]), experiment) if root else [])
     if root and not changes:
         return known
     entry = {

@@ -19,7 +19,7 @@ def put_in_place(store: Path, fill: Callable[[Path], None]) -> None:
 
     Args:
         store: Its directory.
-        fill: Writes the new store into the directory it is given.
+        fill: Writes the new store into the directory it is given; where it makes none, all stays as it is.
     """
     store = store.resolve()
     with disk_errors(store):
@@ -33,6 +33,8 @@ def put_in_place(store: Path, fill: Callable[[Path], None]) -> None:
         try:
             with without_flushing():
                 fill(part)
+            if not part.exists():
+                return
             for path in (*part.rglob("*"), part):
                 flush(path)
             shutil.rmtree(old, ignore_errors=True)

@@ -19,7 +19,8 @@ LOGPROB_GROUP: Mapping[Level, str] = {"token": "logprobs", "example": "example_l
 LEVEL_DTYPE: Mapping[Level, str] = {"token": "float32", "example": "float64"}
 COMPLETION_SETS = ("train", "control", "positive", "negative")
 PREFIX_TYPES = ("fixed", "mix")
-ROLES = ("positive", "negative", "neutral", "unknown")
+UNKNOWN = "unknown"
+ROLES = ("positive", "negative", "neutral", UNKNOWN)
 CONDITIONS = ("default", "training")
 ALL_FILES = "all"
 """The file of questions that come from no named one."""
@@ -71,8 +72,8 @@ class PromptInfo(NamedTuple):
     key: str
     text: str
     group: str = ""
-    family: str = "unknown"
-    role: str = "unknown"
+    family: str = UNKNOWN
+    role: str = UNKNOWN
 
 
 class VariableSpec(NamedTuple):

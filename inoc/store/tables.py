@@ -88,6 +88,13 @@ def unique(keys: Sequence[str] | Sequence[int], what: str) -> None:
 _PROMPT_COLUMNS = ("prompt", "text", "group", "family", "role")
 
 
+def stored_prompts(store: Reader) -> tuple[PromptInfo, ...]:
+    """The prompts of a store, in their order."""
+    if not store.has("prompts"):
+        return ()
+    return tuple(PromptInfo(*row) for row in zip(*(store.labels(f"prompts/{c}") for c in _PROMPT_COLUMNS), strict=True))
+
+
 def put_prompts(store: Reader, prompts: Sequence[PromptInfo | Mapping[str, str]]) -> None:
     """Store prompts in the order given; those already stored and not named follow.
 
@@ -100,9 +107,7 @@ def put_prompts(store: Reader, prompts: Sequence[PromptInfo | Mapping[str, str]]
     """
     rows = [p if isinstance(p, PromptInfo) else PromptInfo(**p) for p in prompts]
     unique([r.key for r in rows], "prompt")
-    if store.has("prompts"):
-        table = zip(*(store.labels(f"prompts/{c}") for c in _PROMPT_COLUMNS), strict=True)
-        stored = [PromptInfo(*row) for row in table]
+    if stored := stored_prompts(store):
         new = {r.key: r for r in rows}
         for old in stored:
             if old.key in new and new[old.key].text != old.text:

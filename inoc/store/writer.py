@@ -21,7 +21,7 @@ from inoc.store import evaluations, judgments, marks, prefills, probes, tables, 
 from inoc.store.change import COMMIT, STAGED, clear_staged, finish_change, refuse_links
 from inoc.store.files import NODE, group_document, node_bytes, read_node, step
 from inoc.store.fingerprint import difference, refuse
-from inoc.store.history import HISTORY, accepted
+from inoc.store.history import HISTORY, Entry, accepted
 from inoc.store.lock import Lock
 from inoc.store.opening import read_root
 from inoc.store.reader import Reader
@@ -102,6 +102,7 @@ class StoreWriter:
         provenance: Mapping[str, object],
         traits: Sequence[ScoreInfo] = (),
         command: str = "",
+        history: Sequence[Entry] = (),
     ) -> "StoreWriter":
         """Create a store, or open one to add to it.
 
@@ -112,6 +113,7 @@ class StoreWriter:
             provenance: Versions and sources, free of host and time; an existing store keeps the first.
             traits: Joined with those stored.
             command: Who writes, for the history: "inoc score", say.
+            history: That of a new store which takes the place of others.
 
         Returns:
             The writer, which holds the store's lock until it is closed.
@@ -126,7 +128,7 @@ class StoreWriter:
             lock = Lock(place)
             try:
                 writer = cls(place, lock)
-                writer._start(identity, experiment, provenance, traits, command)
+                writer._start(identity, experiment, provenance, traits, command, history)
             except BaseException:
                 lock.release()
                 raise
@@ -139,6 +141,7 @@ class StoreWriter:
         provenance: Mapping[str, object],
         traits: Sequence[ScoreInfo],
         command: str,
+        history: Sequence[Entry],
     ) -> None:
         left = {p.name for p in self.path.iterdir()} if self.path.exists() else set[str]()
         if NODE in left:
@@ -159,7 +162,7 @@ class StoreWriter:
                 "provenance": dict(provenance),
                 "traits": [t.stored for t in traits],
                 "complete": False,
-                HISTORY: accepted({}, experiment, command),
+                HISTORY: list(history) or accepted({}, experiment, command),
             }
             write_atomic(self.path / NODE, node_bytes(group_document(root)))
             step("root")

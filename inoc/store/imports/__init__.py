@@ -1,6 +1,7 @@
 """Importers: saved log-probabilities, scores and losses of other pipelines become a store."""
 
-from inoc.store.imports.assemble import Sources, import_run
+from inoc.store.imports.assemble import Sources
+from inoc.store.imports.making import import_run
 from inoc.store.imports.writing import ImportSummary
 
 __all__ = ["ImportSummary", "Sources", "import_run"]

@@ -1,18 +1,11 @@
-"""From parsed files to a store: everything is read and checked, then written next to the target, then renamed."""
+"""What the files of an import say together, read and checked."""
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
-from inoc._version import __version__
 from inoc.errors import BadInput
-from inoc.hashing import SHORT, file_hash
 from inoc.reading import UNPRINTABLE
-from inoc.store.fingerprint import completions_fingerprint, fingerprint
 from inoc.store.imports.logprobs import LogprobSource, read_logprobs
 from inoc.store.imports.outcomes import (
     RunSource,
@@ -24,15 +17,12 @@ from inoc.store.imports.outcomes import (
 )
 from inoc.store.imports.prefills import read_prefill_counts
 from inoc.store.imports.traits import match_traits
-from inoc.store.imports.writing import ImportSummary, Parsed, Progress, write
-from inoc.store.placing import put_in_place
+from inoc.store.imports.writing import ImportSummary, Parsed, Progress
+from inoc.store.merged import judged_traits
 from inoc.store.prefills import PrefillCounts
-from inoc.store.schema import PromptInfo, ScoreInfo
-
-
-class _Unwatched:
-    def begin(self, what: str, total: int) -> None: ...
-    def step(self, name: str) -> None: ...
+from inoc.store.schema import UNKNOWN, PromptInfo, ScoreInfo
+from inoc.store.store import Store
+from inoc.store.tables import stored_prompts
 
 
 @dataclass
@@ -58,42 +48,35 @@ class Sources:
         named = (self.prompts, self.elicitation, *self.scores, self.losses, self.prefills)
         return [*self.logprobs, *(p for p in named if p is not None)]
 
+    def of(self, what: str) -> str:
+        """The files that say something of this kind, for messages: "run", "unit", ..."""
+        kinds = {"run": self.scores, "evaluation": self.scores, "loss": [self.losses], "prompt": [self.prompts],
+                 "elicitation": [self.elicitation], "rephrasings of": [self.rephrasings],
+                 "prefill counts of": [self.prefills]}  # fmt: skip
+        named = [path for path in kinds.get(what, self.logprobs) if path is not None]
+        return " or ".join(str(path) for path in named or self.files())
 
-def import_run(
-    sources: Sources, store: Path, *, overwrite: bool = False, progress: Progress | None = None
-) -> ImportSummary:
-    """Make a store from files.
+
+def parse(sources: Sources, summary: ImportSummary, progress: Progress, known: Store | None = None) -> Parsed:
+    """Read and check all files.
 
     Args:
         sources: The files and what the user says about them.
-        store: Where the store is made.
-        overwrite: Whether an existing store is replaced.
-        progress: Told of every file that is read and every unit that is written.
-
-    Returns:
-        What was imported, what is missing and what was odd.
+        summary: Gets what is odd.
+        progress: Told of every file.
+        known: The store they are added to.
 
     Raises:
-        BadInput: A file is bad (the message says where) or the store exists; nothing is written then.
+        BadInput: A file is bad or contradicts another one or the store; the message says where.
     """
-    if store.exists() and not overwrite:
-        raise BadInput(f"{store} exists already. Fix: choose another --store or give --overwrite.")
-    if store.exists() and not (store / "zarr.json").is_file():
-        raise BadInput(f"{store} exists and is not an inoc store. Fix: choose another --store.")
-    summary = ImportSummary(str(store))
-    watched = progress or _Unwatched()
-    parsed = _parse(sources, summary, watched)
-    identity, provenance = _identity(parsed), _provenance(parsed, sources, summary)
-    put_in_place(store, lambda part: write(parsed, part, summary, identity, provenance, watched))
-    return summary
-
-
-def _parse(sources: Sources, summary: ImportSummary, progress: Progress) -> Parsed:
     if not sources.files():
         raise BadInput("nothing to import. Fix: name at least one file.")
     progress.begin("read", len(sources.logprobs) + len(sources.scores))
-    prompts = read_prompts(sources.prompts) if sources.prompts else {}
-    given = bool(prompts)
+    prompts = {prompt.key: prompt for prompt in (stored_prompts(known) if known else ())}
+    given = bool(sources.prompts or prompts)
+    for key, prompt in (read_prompts(sources.prompts) if sources.prompts else {}).items():
+        _join_prompt(prompts, key, prompt.text, str(sources.prompts), summary, False)
+        prompts[key] = prompt
     pools = read_rephrasings(sources.rephrasings) if sources.rephrasings else {}
     parts: list[LogprobSource] = []
     for path in sources.logprobs:
@@ -111,10 +94,11 @@ def _parse(sources: Sources, summary: ImportSummary, progress: Progress) -> Pars
         summary.warnings += elicitation.warnings
     by_text = {p.text: p.key for p in reversed(list(prompts.values())) if p.text}
     runs: dict[str, RunSource] = {}
+    others = _stored_runs(known)
     for path in sources.scores:
         progress.step(str(path))
         for name, run in read_scores(path, by_text, summary.warnings).items():
-            _join_run(runs, name, run)
+            _join_run(runs, name, run, others)
             if run.prompt:
                 _join_prompt(prompts, run.prompt, run.text, str(path), summary, given)
     for name, rows in (read_losses(sources.losses) if sources.losses else {}).items():
@@ -127,11 +111,12 @@ def _parse(sources: Sources, summary: ImportSummary, progress: Progress) -> Pars
     _set_nominal_steps(runs, sources.nominal_step, summary)
     elicited = elicitation.traits if elicitation else list[str]()
     mentioned = list(dict.fromkeys([*elicited, *(t for r in runs.values() for t in r.traits)]))
-    traits = match_traits(mentioned, list(prompts.values()), sources.traits)
+    stored, judged = (known.traits, judged_traits(known)) if known else ((), frozenset[str]())
+    traits = match_traits(mentioned, list(prompts.values()), sources.traits, stored, judged)
     _check_names(prompts, runs, traits)
     for part in parts:
         _name_sets_by_role(part, traits)
-    unknown = [p.key for p in prompts.values() if p.role == "unknown"]
+    unknown = [p.key for p in prompts.values() if p.role == UNKNOWN]
     if unknown:
         summary.notes.append(
             f"{len(unknown)} of {len(prompts)} prompts have no role or family (--prompts gives them); "
@@ -151,14 +136,22 @@ def _prefills(sources: Sources) -> dict[str, PrefillCounts]:
     return read_prefill_counts(sources.prefills, sources.prefills_from)
 
 
-def _join_run(runs: dict[str, RunSource], name: str, run: RunSource) -> None:
+def _stored_runs(store: Store | None) -> list[RunSource]:
+    """The runs of the store that is added to, as far as others must fit to them."""
+    if store is None:
+        return []
+    labels = {name: store.labels(f"runs/{name}/instruction") for name in store.runs}
+    return [RunSource(name=name, path=store.path, size=len(found)) for name, found in labels.items()]
+
+
+def _join_run(runs: dict[str, RunSource], name: str, run: RunSource, stored: Sequence[RunSource]) -> None:
     """Add a run; one run is in one file, and all runs answer the same instructions."""
     if (known := runs.get(name)) is not None:
         raise BadInput(
             f"run {name!r} is in {known.path} ({len(known.cells)} evaluations) and in {run.path} "
             f"({len(run.cells)} evaluations). Fix: rename one, or import one of them."
         )
-    other = next((other for other in runs.values() if other.size), run)
+    other = next((other for other in (*stored, *runs.values()) if other.size), run)
     if run.size and run.size != other.size and run.path != other.path:
         raise BadInput(
             f"run {name!r} of {run.path} has scores of {run.size} instructions, run {other.name!r} of {other.path} of "
@@ -230,37 +223,3 @@ def _set_nominal_steps(runs: Mapping[str, RunSource], given: int | None, summary
             f"nominal final step {step}: step {step + 1}, one update later, counts as a second look at the end "
             "(--nominal-step says otherwise)."
         )
-
-
-def _identity(parsed: Parsed) -> dict[str, object]:
-    sets = {
-        name: completions_fingerprint(
-            c.example_ids,
-            None if c.row_size is None else np.asarray(c.row_size),
-            None if c.token_ids is None else np.asarray(c.token_ids),
-            c.completions,
-        )
-        for part in parsed.logprobs
-        for name, c in part.completions.items()
-    }
-    params = [part.params for part in parsed.logprobs]
-    return {
-        "source": "import",
-        "model": next((p["model"] for p in params if "model" in p), "unknown"),
-        "completions": sets,
-        "prompts": fingerprint({k: p.text for k, p in parsed.prompts.items()}),
-        "rephrasings": {k: fingerprint(v) for k, v in parsed.pools.items()},
-    }
-
-
-def _provenance(parsed: Parsed, sources: Sources, summary: ImportSummary) -> dict[str, object]:
-    return {
-        "inoc": __version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("numpy", "zarr")},
-        "files": {path.name: file_hash(path)[:SHORT] for path in sources.files()},
-        "params": [part.params for part in parsed.logprobs],
-        "notes": summary.notes,
-        "warnings": summary.warnings,
-        "ignored": summary.ignored,
-    }

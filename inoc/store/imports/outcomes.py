@@ -10,9 +10,7 @@ from jaxtyping import Float64
 from inoc.errors import BadInput
 from inoc.store.imports.logprobs import compare
 from inoc.store.imports.reading import Node, Numbers, load_json, load_jsonl
-from inoc.store.schema import CONDITIONS, ROLES, PromptInfo, known_first
-
-UNKNOWN = "unknown"
+from inoc.store.schema import CONDITIONS, ROLES, UNKNOWN, PromptInfo, known_first
 
 
 def read_prompts(path: Path) -> dict[str, PromptInfo]:

@@ -1,18 +1,26 @@
 """Which trait is the positive one and which prompt family asks for which trait."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from inoc.errors import BadInput
 from inoc.store.schema import PromptInfo, ScoreInfo
 
 
-def match_traits(mentioned: Sequence[str], prompts: Sequence[PromptInfo], given: Sequence[str]) -> list[ScoreInfo]:
+def match_traits(
+    mentioned: Sequence[str],
+    prompts: Sequence[PromptInfo],
+    given: Sequence[str],
+    known: Sequence[ScoreInfo] = (),
+    judged: Collection[str] = (),
+) -> list[ScoreInfo]:
     """Traits of an import, the positive one first.
 
     Args:
         mentioned: Trait names in elicitation and scores.
         prompts: Their families and roles define the traits: family "german" belongs to trait "German".
         given: `ROLE=NAME` or `ROLE=NAME:FAMILY` from the user, which wins.
+        known: Traits that are stored already.
+        judged: Names of those that have scores; the others may still be named as the data name them.
 
     Raises:
         BadInput: The data mention a trait that neither the prompts nor the user define, or a role is not clear.
@@ -26,7 +34,10 @@ def match_traits(mentioned: Sequence[str], prompts: Sequence[PromptInfo], given:
     if given:
         traits = [_parse(text, families) for text in given]
     else:
-        traits = [ScoreInfo(names.get(f.casefold(), f), role, f) for f, role in families.items()]
+        known = [t for t in known if t.name in judged or names.get(t.family.casefold(), t.name) == t.name]
+        stored = {trait.family for trait in known}
+        traits = [ScoreInfo(names.get(f.casefold(), f), role, f) for f, role in families.items() if f not in stored]
+    traits = list({trait.name: trait for trait in (*known, *traits)}.values())
     for role in ("positive", "negative"):
         several = [t.name for t in traits if t.role == role]
         if len(several) > 1:
@@ -36,9 +47,9 @@ def match_traits(mentioned: Sequence[str], prompts: Sequence[PromptInfo], given:
             )
     for name in mentioned:
         if name not in {t.name for t in traits}:
-            known = ", ".join(t.name for t in traits) or "none; prompts with family and role define them"
+            there = ", ".join(t.name for t in traits) or "none; prompts with family and role define them"
             raise BadInput(
-                f"unknown trait {name!r} in the data (known: {known}). "
+                f"unknown trait {name!r} in the data (known: {there}). "
                 "Fix: define it with --trait positive=NAME:FAMILY or --trait negative=NAME:FAMILY."
             )
     return sorted(traits, key=lambda t: t.role != "positive")

@@ -1,6 +1,6 @@
 """Parsed sources become a store."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -42,6 +42,8 @@ class ImportSummary:
     missing_values: dict[str, int] = field(default_factory=dict[str, int])
     runs: int = 0
     prefill_runs: int = 0
+    kept: int = 0
+    """What the store that is added to held already, equal."""
     traits: list[ScoreInfo] = field(default_factory=list[ScoreInfo])
     notes: list[str] = field(default_factory=list[str])
     warnings: list[str] = field(default_factory=list[str])
@@ -120,12 +122,12 @@ def _write_logprobs(parsed: Parsed, writer: StoreWriter, summary: ImportSummary,
                 _write_level(parsed, completions, level, units, writer, summary, progress)
 
 
-def _write_completions(parsed: Parsed, name: str, writer: StoreWriter) -> CompletionSource:
-    """What the files together say about a set."""
-    sources = [part.completions[name] for part in parsed.logprobs if name in part.completions]
+def joined_completions(parts: Sequence[LogprobSource], name: str) -> CompletionSource:
+    """What the files together say about a set; BadInput where they disagree about its examples."""
+    sources = [part.completions[name] for part in parts if name in part.completions]
     for source in sources:
         if source.example_ids != sources[0].example_ids:
-            files = [f"{part.path} has {len(found.example_ids)}" for part in parsed.logprobs
+            files = [f"{part.path} has {len(found.example_ids)}" for part in parts
                      if (found := part.completions.get(name)) in (sources[0], source)]  # fmt: skip
             raise BadInput(
                 f"the files disagree about the examples of the set {name!r}: {' and '.join(files)}. "
@@ -137,6 +139,11 @@ def _write_completions(parsed: Parsed, name: str, writer: StoreWriter) -> Comple
         found.token_ids = source.token_ids if source.token_ids is not None else found.token_ids
         found.instructions = source.instructions or found.instructions
         found.completions = source.completions or found.completions
+    return found
+
+
+def _write_completions(parsed: Parsed, name: str, writer: StoreWriter) -> CompletionSource:
+    found = joined_completions(parsed.logprobs, name)
     writer.put_completions(
         name,
         example_ids=found.example_ids,
