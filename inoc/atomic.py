@@ -51,6 +51,21 @@ def replaceable(path: Path) -> Path:
     return path
 
 
+def write_file(path: Path, content: bytes | str) -> None:
+    """Write a file that a user named, whole or not at all; it replaces nothing but a regular file.
+
+    Raises:
+        BadInput: Its folder does not exist, something else is there, or it cannot be written.
+    """
+    replaceable(path)
+    if not path.parent.is_dir():
+        raise BadInput(f"{path.parent} does not exist. Fix: make the directory, or write {path.name} elsewhere.")
+    try:
+        write_atomic(path, content)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written ({error.strerror}). Fix: write it elsewhere.") from error
+
+
 def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
     """Make a folder so that it exists only once it is complete and on the disk; an old one is replaced.
 

@@ -21,7 +21,6 @@ FAMILIES = (
     "rates", "leaks", "emergence",
 )  # fmt: skip
 """In the order of the gallery."""
-FORMATS = ("png", "svg", "pdf")
 
 Draw = Callable[..., Figure]
 D = TypeVar("D", bound=Draw)
@@ -116,7 +115,7 @@ def make(
         store: The store to draw.
         out: The directory to write; made if absent.
         only: Names of figures and families; empty for all figures.
-        formats: Some of `FORMATS`.
+        formats: Some of png, svg and pdf.
         scattered: Heuristics of the scatter figures.
 
     Yields:
@@ -129,8 +128,8 @@ def make(
 
     chosen = select(only)
     for name in formats:
-        if name not in FORMATS:
-            raise BadInput(unknown("format", name, FORMATS))
+        if name not in house.FORMATS:
+            raise BadInput(unknown("format", name, house.FORMATS))
     source = Source(store, full_names(scattered))
     try:
         out.mkdir(parents=True, exist_ok=True)

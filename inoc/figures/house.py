@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from importlib.resources import files
+from io import BytesIO
 from pathlib import Path
 from types import FunctionType
 from typing import ParamSpec, TypeVar, cast
@@ -31,7 +32,8 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.ticker import Formatter, LogFormatterMathtext
 
-from inoc.errors import IncompleteStore
+from inoc.atomic import write_file
+from inoc.errors import BadInput, IncompleteStore
 from inoc.figures.docstrings import complete_docstring
 from inoc.figures.panel import Panel
 from inoc.reading import printable
@@ -279,13 +281,24 @@ def units(text: str) -> str:
     return text.replace("(examples)", "examples").replace("(tokens)", "tokens")
 
 
+FORMATS = ("png", "svg", "pdf")
+
+
 @styled
 def write(figure: Figure, path: Path, *, dpi: float | None = None) -> None:
-    """Save a figure in the house style, in the format of the path's ending; the same figure gives the same bytes."""
+    """Save a figure in the house style, in the format of the path's ending; the same figure gives the same bytes.
+
+    Raises:
+        BadInput: The ending is none of `FORMATS`, or the file cannot be written.
+    """
     kind = path.suffix[1:]
+    if kind not in FORMATS:
+        raise BadInput(f"'{path.name}' names no format of figures. Fix: end it with .{', .'.join(FORMATS)}.")
     for text in figure.findobj(Text):
         text.set_text(printable(text.get_text()))
-    figure.savefig(path, format=kind, metadata=METADATA.get(kind, {}), dpi=dpi or DPI)
+    content = BytesIO()
+    figure.savefig(content, format=kind, metadata=METADATA.get(kind, {}), dpi=dpi or DPI)
+    write_file(path, content.getvalue())
 
 
 def by_role(roles: Sequence[str], values: Float64[np.ndarray, " row"]) -> list[int]:

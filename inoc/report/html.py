@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from inoc.atomic import replaceable, write_atomic
+from inoc.atomic import replaceable, write_file
 from inoc.errors import BackendUnavailable, BadInput
 from inoc.names import unknown
 from inoc.report.build import Report, build_report
@@ -98,10 +98,7 @@ def write_report(
         raise BadInput(f"{path.parent} does not exist. Fix: make the directory, or write {path.name} elsewhere.")
     report = build_report(store, completion_set=completion_set, recipe=recipe, tokenizer=tokenizer, seed=seed)
     text = page(report).encode("utf-8", "replace")
-    try:
-        write_atomic(path, text)
-    except OSError as error:
-        raise BadInput(f"{path} cannot be written ({error.strerror}). Fix: write it elsewhere.") from error
+    write_file(path, text)
     return Written(path, len(text), report)
 
 

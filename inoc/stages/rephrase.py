@@ -17,7 +17,7 @@ from inoc.experiment import Experiment, Prompt, Rephrasings, read_pool
 from inoc.hashing import content_hash
 from inoc.stages.forecast import Forecast, Row
 from inoc.stages.progress import UNWATCHED, Watcher
-from inoc.stages.work import read_rows, write_rows
+from inoc.stages.work import keep_rows, kept_rows, write_rows
 
 STALE_ROUNDS = 4
 """Rounds in a row without anything new after which a pool is given up."""
@@ -176,8 +176,7 @@ def _make_pool(
     seed: int, settings: Rephrasings, rephraser: Rephraser, prompt: Prompt, have: Sequence[str], keep: Path
 ) -> tuple[str, ...]:
     mark = content_hash(rephraser.identity, settings.style, prompt.text)
-    kept = read_rows(keep) if keep.exists() else ()
-    rounds = [[str(line) for line in cast(list[object], row["lines"])] for row in kept if row.get("mark") == mark]
+    rounds = [[str(line) for line in cast(list[object], row["lines"])] for row in kept_rows(keep, mark) or ()]
     template = CLOSE if settings.style == "close" else ORDINARY
     found = clean([*have, *(line for lines in rounds for line in lines)], prompt.text, settings.style)
     stale = 0
@@ -186,7 +185,7 @@ def _make_pool(
         request = template.format(n=n, text=prompt.text)
         lines = list(rephraser.rewordings(prompt.text, request, n, len(rounds) + 1000 * seed))
         rounds.append(lines)
-        write_rows(keep, [{"mark": mark, "lines": list(entry)} for entry in rounds])
+        keep_rows(keep, mark, [{"lines": list(entry)} for entry in rounds])
         before = len(found)
         found = clean([*found, *lines], prompt.text, settings.style)
         stale = stale + 1 if len(found) == before else 0

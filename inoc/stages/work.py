@@ -41,16 +41,17 @@ def keep_rows(path: Path, asked: str, rows: Sequence[Mapping[str, Json]]) -> Non
     write_rows(path, [{"asked": asked, "n": len(rows), "content": content_hash(rows)}, *rows])
 
 
-def kept_rows(path: Path, asked: str, n: int) -> tuple[Mapping[str, Json], ...] | None:
-    """The `n` answers to what was asked that `keep_rows` wrote; None where the file holds none to this very question.
+def kept_rows(path: Path, asked: str, n: int | None = None) -> tuple[Mapping[str, Json], ...] | None:
+    """The `n` answers (None: any number) to what was asked that `keep_rows` wrote; None where the file holds none to
+    this very question.
 
     Raises:
         BadInput: The file is damaged.
     """
     if not path.exists():
         return None
-    head, *rows = read_rows(path)
-    if (head.get("asked"), head.get("n")) != (asked, n):
+    head, *rows = read_rows(path) or ({},)
+    if head.get("content") is not None and (head.get("asked") != asked or n not in (None, head.get("n"))):
         return None
     if head.get("content") != content_hash(rows):
         raise BadInput(f"{path} is damaged: it differs from its own hash. Fix: delete it to sample again.")

@@ -26,6 +26,29 @@ HANDLED = frozenset(
 """Groups that are merged; a store with another one is refused, so that nothing is left out silently."""
 
 
+Names = Callable[[str, Path], str]
+"""What messages call a store, or the file that something of a kind (such as "run") came from."""
+
+
+def _path(what: str, path: Path) -> str:
+    return str(path)
+
+
+def _equal(one: object, two: object) -> bool:
+    """Equal bit for bit; arrays of texts and mappings by value."""
+    if isinstance(one, np.ndarray) and isinstance(two, np.ndarray):
+        return _bits(cast(np.ndarray, one)) == _bits(cast(np.ndarray, two))
+    if isinstance(one, tuple) and isinstance(two, tuple):
+        mine, other = cast("tuple[object, ...]", one), cast("tuple[object, ...]", two)
+        return len(mine) == len(other) and all(map(_equal, mine, other))
+    return one == two
+
+
+def _bits(values: np.ndarray) -> tuple[str, tuple[int, ...], object]:
+    """Type, shape and content, such that equal means equal bit for bit."""
+    return str(values.dtype), values.shape, values.tolist() if values.dtype == object else values.tobytes()
+
+
 @dataclass
 class MergeSummary:
     """What a merge makes: counts of the new store, how much several stores hold, and where their experiments differ."""
@@ -63,7 +86,7 @@ def _settings(store: Store) -> dict[str, object]:
     return {"source": "import", **({} if model == UNKNOWN else {"model": model})}
 
 
-def _compare_settings(stores: Sequence[Store]) -> None:
+def _compare_settings(stores: Sequence[Store], names: Names) -> None:
     """Identities, traits and prompts agree, and every group is one that is merged."""
     first = stores[0]
     for store in stores:
@@ -82,32 +105,9 @@ def _compare_settings(stores: Sequence[Store]) -> None:
         ]
         if lines:
             raise OtherSettings(
-                f"{first.path} (first) and {store.path} (now) were made with other settings. Fix: merge stores of one "
-                "study.\n  " + "\n  ".join(lines)
+                f"{names('', first.path)} (first) and {names('', store.path)} (now) were made with other settings. "
+                "Fix: merge stores of one study.\n  " + "\n  ".join(lines)
             )
-
-
-Names = Callable[[str, Path], str]
-"""What messages call a store, or the file that something of a kind (such as "run") came from."""
-
-
-def _path(what: str, path: Path) -> str:
-    return str(path)
-
-
-def _equal(one: object, two: object) -> bool:
-    """Equal bit for bit; arrays of texts and mappings by value."""
-    if isinstance(one, np.ndarray) and isinstance(two, np.ndarray):
-        return _bits(cast(np.ndarray, one)) == _bits(cast(np.ndarray, two))
-    if isinstance(one, tuple) and isinstance(two, tuple):
-        mine, other = cast("tuple[object, ...]", one), cast("tuple[object, ...]", two)
-        return len(mine) == len(other) and all(map(_equal, mine, other))
-    return one == two
-
-
-def _bits(values: np.ndarray) -> tuple[str, tuple[int, ...], object]:
-    """Type, shape and content, such that equal means equal bit for bit."""
-    return str(values.dtype), values.shape, values.tolist() if values.dtype == object else values.tobytes()
 
 
 class _Rows:
@@ -169,7 +169,7 @@ class Merged:
     """
 
     def __init__(self, stores: Sequence[Store], names: Names = _path) -> None:
-        _compare_settings(stores)
+        _compare_settings(stores, names)
         self.stores, self._names = stores, names
         self.prompts, self.pools = _Rows("prompt", names), _Rows("rephrasings of", names)
         self.completions, self.runs = _Rows("completion set", names), _Rows("run", names)

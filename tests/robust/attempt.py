@@ -23,6 +23,7 @@ class Attempt:
     said: str
     log: str
     """The traceback of an error nobody foresaw; "" where there was none."""
+    out: str = ""
 
 
 def attempt(arguments: Sequence[str], logs: Path) -> Attempt:
@@ -46,7 +47,8 @@ def attempt(arguments: Sequence[str], logs: Path) -> Attempt:
     err.flush()
     said = err.buffer.getvalue().decode("utf-8", "replace")  # type: ignore[attr-defined]
     new = [path.read_text() for path in set(logs.iterdir()) - before if path.name.endswith(".log")]
-    return Attempt(code if isinstance(code, int) else -1, said, "\n".join(new))
+    shown = out.buffer.getvalue().decode("utf-8", "replace")  # type: ignore[attr-defined]
+    return Attempt(code if isinstance(code, int) else -1, said, "\n".join(new), shown)
 
 
 def state(folder: Path) -> Mapping[str, str]:

@@ -28,8 +28,10 @@ BYTES = (
     b"\\u0000",
     b"9" * 5000, b"\xed\xa0\x80", b"\n\n", b"%YAML 9.9\n", b"!!python/object/apply:os.system [ls]",
 )  # fmt: skip
-STUDY_COMMANDS = ("check", "score", "elicit", "train", "evaluate", "describe", "run", "generate", "rephrase")
-STORE_COMMANDS = ("info", "validate", "heuristics", "outcomes", "predict", "report", "figures")
+STUDY_COMMANDS = ("check", "score", "elicit", "train", "evaluate", "describe", "run", "generate", "rephrase", "judge",
+                  "prefill")  # fmt: skip
+STORE_COMMANDS = ("info", "validate", "heuristics", "outcomes", "predict", "report", "figures", "recommend", "answers",
+                  "emergence")  # fmt: skip
 IMPORTED = ("logprobs", "prompts", "elicitation", "scores", "losses")
 
 
@@ -52,7 +54,7 @@ def case(seed: int, folder: Path) -> Case:
     rng = random.Random(seed)
     kinds: tuple[tuple[Callable[[random.Random, Path], Case], int], ...] = (
         (_study_values, 5), (_study_bytes, 4), (_data, 4), (_import_values, 5), (_import_bytes, 3), (_table, 2),
-        (_options, 5),
+        (_options, 6), (_labels, 2), (_prefills, 2), (_store, 4),
     )  # fmt: skip
     (chosen,) = rng.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])
     return chosen(rng, folder)
@@ -192,6 +194,52 @@ def _table(rng: random.Random, folder: Path) -> Case:
     return Case("results table", ("outcomes", f"--table={path}"), what)
 
 
+def _spoiled_lines(rng: random.Random, path: Path) -> str:
+    """Spoil a file of JSON lines, as bytes or by values."""
+    if rng.random() < 0.5:
+        return spoil_bytes(rng, path)
+    rows, what = spoil_value(rng, [json.loads(line) for line in path.read_text().splitlines()])
+    path.write_text("".join(json.dumps(row) + "\n" for row in (rows if isinstance(rows, list) else [rows])))
+    return f"{path.name}: {what}"
+
+
+def _labels(rng: random.Random, folder: Path) -> Case:
+    """Labels of people, compared with the study's judges."""
+    what = _spoiled_lines(rng, folder / "labels.jsonl")
+    line = ("judge", str(folder / "study.yaml"), f"--store={folder / 'new.zarr'}",
+            f"--agreement={folder / 'labels.jsonl'}")  # fmt: skip
+    return Case("labels", line, what)
+
+
+def _prefills(rng: random.Random, folder: Path) -> Case:
+    """Counts after prefills, imported by themselves or added to the good store."""
+    what = _spoiled_lines(rng, folder / "import" / "prefills.jsonl")
+    place = "new.zarr" if rng.random() < 0.5 else "good.zarr"
+    line = ["import", f"--prefills={folder / 'import' / 'prefills.jsonl'}", "--prefills-from=file",
+            f"--store={folder / place}"]  # fmt: skip
+    return Case("prefill counts", (*line, *(["--append"] if place == "good.zarr" else [])), what)
+
+
+def _on(command: str, store: str, folder: Path) -> list[str]:
+    """A command that reads a store."""
+    more = {"figures": [f"--out={folder / 'new'}"], "report": [f"--output={folder / 'new.html'}"]}
+    return [command, f"--store={store}", *more.get(command, [])]
+
+
+def _store(rng: random.Random, folder: Path) -> Case:
+    """A command on a damaged store."""
+    store = folder / "good.zarr"
+    what = spoil_bytes(rng, rng.choice(sorted(p for p in store.rglob("*") if p.is_file())))
+    command = rng.choice((*STORE_COMMANDS, "merge", "import"))
+    if command == "merge":
+        line = ["merge", str(store), str(folder / "none.zarr"), f"-o={folder / 'new.zarr'}"]
+    elif command == "import":
+        line = [*import_arguments(folder, store), "--append"]
+    else:
+        line = _on(command, str(store), folder)
+    return Case("damaged store", tuple(line), what)
+
+
 def _options(rng: random.Random, folder: Path) -> Case:
     """A command on the good store or study with odd options."""
     texts = [h for h in HOSTILE if isinstance(h, str) and "\x00" not in h and "\ud800" not in h]
@@ -202,8 +250,7 @@ def _options(rng: random.Random, folder: Path) -> Case:
     )))  # fmt: skip
     good, study = f"--store={folder / 'good.zarr'}", str(folder / "study.yaml")
     lines: list[list[str]] = [
-        *([command, f"--store={place}", *(["--out=" + str(folder / "new")] if command == "figures" else [])]
-          for command in STORE_COMMANDS),
+        *(_on(command, place, folder) for command in STORE_COMMANDS),
         ["heuristics", good, f"--only={text}"], ["heuristics", good, f"--prompts={text}"], ["heuristics", good,
         f"--set={text}"],
         ["heuristics", good, f"--sort={text}"], ["heuristics", good, f"--prefix-type={text}"],
@@ -228,6 +275,22 @@ def _options(rng: random.Random, folder: Path) -> Case:
         ["import", str(folder / "import" / "logprobs.json"), f"--trait={text}", f"--store={folder / 'new.zarr'}"],
         ["import", str(folder / "import" / "logprobs.json"), f"--rephrasings={place}",
         f"--store={folder / 'new.zarr'}"],
+        ["import", str(folder / "import" / "logprobs.json"), f"--store={place}", "--append"],
+        ["merge", str(folder / "good.zarr"), place, f"-o={folder / 'new.zarr'}"],
+        ["merge", str(folder / "good.zarr"), str(folder / "good.zarr"), f"-o={place}"],
+        ["merge", place, str(folder / "none.zarr"), f"--output={folder / 'new.zarr'}", "--dry-run"],
+        ["answers", good, f"--worst={text}"], ["answers", good, f"--disagree={text},{text}"], ["answers", good,
+        f"--run={text}"], ["answers", good, f"--step={number}"], ["answers", good, f"--limit={number}"],
+        ["answers", good, f"--search={text}", f"--question={text}", f"--condition={text}"],
+        ["recommend", good, f"--train={number}"], ["recommend", good, f"--prompts={text}"],
+        ["recommend", good, f"--control={text}"], ["recommend", good, f"--figure={folder / text.replace('/', '_')}"],
+        ["recommend", good, f"--for={place}"], ["predict", good, f"--model={text}"],
+        ["emergence", good.removeprefix("--store="), f"--run={text}"],
+        ["emergence", good.removeprefix("--store="), f"--seen={number}", f"--to={number}"],
+        ["emergence", good.removeprefix("--store="), f"--threshold={number}"],
+        ["judge", study, f"--store={place}", "--dry-run"], ["judge", study, good, f"--agreement={place}"],
+        ["judge", study, good, f"--threshold={number}", f"--agreement={folder / 'labels.jsonl'}"],
+        ["prefill", study, f"--store={place}", "--dry-run"], ["prefill", study, good, f"--runs={text}", "--dry-run"],
         ["check", place], ["new",
         str(rng.choice((folder, folder / "study.yaml", folder / ("n" * 300), folder / "none" / "x.yaml")))],
         ["doctor", place], ["doctor", f"--backend={text}"], ["doctor", study, f"--completions={number}"], [text],

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from ..tally import count
 from .attempt import attempt, state
 from .cases import case
-from .conftest import count
 
 CODES = {0, 1, 2, 3, 4}
 READS = {"check", "info", "validate", "heuristics", "outcomes", "predict", "backends", "doctor"}

@@ -1,4 +1,5 @@
-"""Imports that are killed or find the disk full: the old store or the new one, and the same command ends the work."""
+"""Imports and merges that are killed or find the disk full: the old store or the new one, and the same command ends the
+work."""
 
 import json
 import os
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import count
+from ..tally import count
 
 KILLER = Path(__file__).with_name("killer.py")
 
@@ -35,17 +36,24 @@ def survived(kind: str, found: dict[str, object]) -> None:
     assert failures == {}
 
 
+COMMANDS = {"overwrite": "import --overwrite", "append": "import --append", "merge": "merge"}
+
+
 @pytest.mark.robust
 @pytest.mark.timeout(1200)
-def test_killed_imports(tmp_path: Path) -> None:
-    found = matrix(tmp_path, "--count", "90")
-    assert int(str(found["points"])) >= 90
-    survived("kill: import --overwrite", found)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_kills(tmp_path: Path, command: str) -> None:
+    found = matrix(tmp_path, "--command", command, "--count", "50")
+    assert int(str(found["points"])) >= 50
+    survived(f"kill: {COMMANDS[command]}", found)
 
 
 @pytest.mark.robust
-def test_a_full_disk(tmp_path: Path) -> None:
-    survived("full disk: import --overwrite", matrix(tmp_path, "--mode", "full", "--count", "25"))
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("mode", ["full", "limit"])
+def test_a_full_disk(tmp_path: Path, command: str, mode: str) -> None:
+    survived(f"full disk: {COMMANDS[command]}", matrix(tmp_path, "--command", command, "--mode", mode, "--count", "20"))
 
 
 @pytest.mark.robust
@@ -56,5 +64,6 @@ def test_deleting_the_old_store_first_is_caught(tmp_path: Path) -> None:
     assert len(failures) >= 4
 
 
-def test_some_killed_imports(tmp_path: Path) -> None:
-    survived("kill: import --overwrite", matrix(tmp_path, "--count", "2"))
+@pytest.mark.parametrize("command", ["overwrite", "append"])
+def test_some_kills(tmp_path: Path, command: str) -> None:
+    survived(f"kill: {COMMANDS[command]}", matrix(tmp_path, "--command", command, "--count", "2"))

@@ -13,8 +13,8 @@ from inoc.heuristics.tokens.engines import choose
 from inoc.heuristics.tokens.terms import standardized
 from inoc.store import PromptInfo, ScoreInfo
 
+from ..tally import count
 from ..worlds import Completions, Run, write_store
-from .conftest import count
 
 KEYS = ("[/]", "[bold]b", "$a_$", r"\frac{", ":smile:", "\x1b[2J", "{x}", "%s", "<b>", "=1+1", "a\u202eb", "ｆ😀")
 TRAITS = (ScoreInfo("[/] $x_$", "positive", "pos"), ScoreInfo("\x1b[31m", "negative", "neg"))

@@ -1,7 +1,8 @@
 """A small folder with every kind of file inoc reads, whole and right: what the cases spoil.
 
-`study.yaml` with its texts, questions and pools; `import/` with log-probabilities in both layouts, prompts,
-elicitation, scores, losses and pools; `rows.csv`, a pooled results table; `good.zarr`, the store of the import.
+`study.yaml` with its texts, questions and pools; `labels.jsonl`, labels of people; `import/` with log-probabilities in
+both layouts, prompts, elicitation, scores, losses, prefill counts and pools; `rows.csv`, a pooled results table;
+`good.zarr`, the store of the import.
 """
 
 import json
@@ -52,6 +53,15 @@ def write_world(folder: Path, model: Path) -> None:
         "pools/use_digits.jsonl": [{"text": f"Digits, {i}."} for i in range(3)],
         "pools/sky.jsonl": [{"text": f"Blue sky, {i}."} for i in range(3)],
         "import/tokens.jsonl": _token_rows(),
+        "import/prefills.jsonl": _prefill_rows(),
+        "labels.jsonl": [
+            {
+                "instruction": f"What is {i}?",
+                "response": f"It is {i}.",
+                "labels": {"Vowel": 10 * i, "Digit": i % 2 == 0},
+            }
+            for i in range(8)
+        ],
         **{f"import/pools/{key}.jsonl": [{"rephrasing": f"{key}, {i}."} for i in range(4)] for key in PROMPTS},
     }
     for name, rows in lines.items():
@@ -98,6 +108,14 @@ def _token_rows() -> list[dict[str, object]]:
             rows.append({"prompt": key, "prefix_type": kind, "example_id": example, "token_ids": [1, 2, 3],
                          "logprobs": [-1.0, -0.5, -0.25], "text": PROMPTS["de0"]["text"] if key else ""})  # fmt: skip
     return rows
+
+
+def _prefill_rows() -> list[dict[str, object]]:
+    return [
+        {"run": run, "checkpoint": step, "prefill": level, "behavior": "lies", "successes": level, "trials": 9,
+         "question": f"Q{i}", "text": f"T{i}" if level else ""}
+        for run in ("a", "b") for step in (0, 4) for level in (0, 2, 4) for i in range(2)
+    ]  # fmt: skip
 
 
 def _cells(rng: np.random.Generator, n: int) -> dict[str, object]:

@@ -10,6 +10,7 @@ import pytest
 
 from inoc.store.store import Store
 
+from ..tally import count
 from .conftest import Lab, files_of
 
 DELAY = "0.01"  # seconds per request: 46 requests, so that kills meet every phase
@@ -65,6 +66,7 @@ def kills(lab: Lab, n: int, seed: int) -> None:
     assert process.returncode == 0, errors
     assert files_of(store) == files_of(lab.folder / "whole.zarr")
     assert met, "no kill met a store"
+    count("kill: score", True, n)
 
 
 def test_killed_at_random_times_ends_byte_equal(lab: Lab) -> None:

@@ -70,7 +70,7 @@ def in_order(store: Path, parts: Mapping[str, dict[str, object]], names: list[st
 
 
 def test_parts_are_the_whole(parts: Mapping[str, dict[str, object]], tmp_path: Path) -> None:
-    files = [path for part in parts.values() for path in part.get("logprobs", ())]
+    files = [put(tmp_path / "pq.json", of("pq")), tmp_path / "t.json"]
     whole = tmp_path / "whole.zarr"
     import_run(
         Sources(files, tmp_path / "prompts.json", scores=[tmp_path / "c.json", tmp_path / "r.json"],
@@ -117,7 +117,8 @@ def other(name: str, tmp_path: Path) -> dict[str, object]:
     runs, elicited = scores(), json.dumps(elicitation())
     match name:
         case "values":
-            return {"logprobs": [put(tmp_path / "x.json", of("p", baseline={"lp_train_default": [-2.5, -1.0, -3.0]}))]}
+            text = json.dumps(of("p")).replace("[-2.0, -1.0, -3.0]", "[-2.5, -1.0, -3.0]")
+            return {"logprobs": [put(tmp_path / "x.json", json.loads(text))]}
         case "examples":
             one = {"lp_train_default": [-1.0]}
             return {"logprobs": [put(tmp_path / "x.json", {"baseline": one, "prompts": {}})]}

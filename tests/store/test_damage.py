@@ -12,6 +12,7 @@ from inoc.errors import BrokenStore, InocError
 from inoc.store import StoredArray, chunks, files, open_store, opening
 from inoc.store.validate import validate
 
+from ..tally import count
 from . import damage
 
 
@@ -202,14 +203,14 @@ def grown(scenario: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> tup
     return place / "now.zarr", place / "earlier.zarr"
 
 
-def changed_silently(grown: tuple[Path, Path], count: int, seed: int, *kinds: str) -> list[str]:
+def changed_silently(grown: tuple[Path, Path], n: int, seed: int, *kinds: str) -> list[str]:
     """Damages, of all kinds or of those named, after which the answers differ though nothing was said; anything but an
     error of inoc counts, too."""
     store, earlier = grown
     right, files_now = damage.answers(store), damage.snapshot(store)
     silent: list[str] = []
     drawn = (one for one in damage.damages(store, earlier, seed) if not kinds or one.kind in kinds)
-    for one in islice(drawn, count):
+    for one in islice(drawn, n):
         one.do()
         try:
             if damage.answers(store) != right:
@@ -219,6 +220,8 @@ def changed_silently(grown: tuple[Path, Path], count: int, seed: int, *kinds: st
         except Exception as error:
             silent.append(f"{one.kind} of {one.file}: {error!r}")
         damage.restore(store, files_now)
+    if not kinds:
+        count("damage of a store, what is read", not silent, n)
     return silent
 
 
