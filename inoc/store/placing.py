@@ -34,6 +34,7 @@ def put_in_place(store: Path, fill: Callable[[Path], None]) -> None:
             with without_flushing():
                 fill(part)
             if not part.exists():
+                shutil.rmtree(old, ignore_errors=True)
                 return
             for path in (*part.rglob("*"), part):
                 flush(path)

@@ -222,7 +222,7 @@ def _prefills(rng: random.Random, folder: Path) -> Case:
 
 def _on(command: str, store: str, folder: Path) -> list[str]:
     """A command that reads a store."""
-    more = {"figures": [f"--out={folder / 'new'}"], "report": [f"--output={folder / 'new.html'}"]}
+    more = {"figures": [f"--out={folder / 'new'}", "--only=spectrum"], "report": [f"--output={folder / 'new.html'}"]}
     return [command, f"--store={store}", *more.get(command, [])]
 
 
@@ -232,7 +232,7 @@ def _store(rng: random.Random, folder: Path) -> Case:
     what = spoil_bytes(rng, rng.choice(sorted(p for p in store.rglob("*") if p.is_file())))
     command = rng.choice((*STORE_COMMANDS, "merge", "import"))
     if command == "merge":
-        line = ["merge", str(store), str(folder / "none.zarr"), f"-o={folder / 'new.zarr'}"]
+        line = ["merge", str(store), str(folder / "none.zarr"), f"--output={folder / 'new.zarr'}"]
     elif command == "import":
         line = [*import_arguments(folder, store), "--append"]
     else:
@@ -268,7 +268,7 @@ def _options(rng: random.Random, folder: Path) -> Case:
         ["report", good, f"--tokenizer={place}", f"--output={folder / 'new.html'}"],
         ["figures", good, f"--out={folder / 'study.yaml'}"], ["figures", good, f"--out={folder / 'new'}",
         f"--only={text}"],
-        ["figures", good, f"--out={folder / 'new'}", f"--format={text}"],
+        ["figures", good, f"--out={folder / 'new'}", "--only=spectrum", f"--format={text}"],
         ["figures", good, f"--out={folder / 'new'}", "--only=spectrum", f"--heuristics={text}"],
         ["import", place, f"--store={folder / 'new.zarr'}"], ["import", f"--store={place}"],
         ["import", str(folder / "import" / "logprobs.json"), f"--store={place}"],
@@ -276,8 +276,8 @@ def _options(rng: random.Random, folder: Path) -> Case:
         ["import", str(folder / "import" / "logprobs.json"), f"--rephrasings={place}",
         f"--store={folder / 'new.zarr'}"],
         ["import", str(folder / "import" / "logprobs.json"), f"--store={place}", "--append"],
-        ["merge", str(folder / "good.zarr"), place, f"-o={folder / 'new.zarr'}"],
-        ["merge", str(folder / "good.zarr"), str(folder / "good.zarr"), f"-o={place}"],
+        ["merge", str(folder / "good.zarr"), place, f"--output={folder / 'new.zarr'}"],
+        ["merge", str(folder / "good.zarr"), str(folder / "good.zarr"), f"--output={place}"],
         ["merge", place, str(folder / "none.zarr"), f"--output={folder / 'new.zarr'}", "--dry-run"],
         ["answers", good, f"--worst={text}"], ["answers", good, f"--disagree={text},{text}"], ["answers", good,
         f"--run={text}"], ["answers", good, f"--step={number}"], ["answers", good, f"--limit={number}"],

@@ -105,7 +105,7 @@ def prepare(place: Path, command: str) -> list[str]:
     if command == "merge":
         assert forked(lambda: main(small(folder, place / "one.zarr"))) == 0
         assert forked(lambda: main(["import", *scores, f"--store={place / 'two.zarr'}"])) == 0
-        return ["merge", str(place / "one.zarr"), str(place / "two.zarr"), f"-o={store}"]
+        return ["merge", str(place / "one.zarr"), str(place / "two.zarr"), f"--output={store}"]
     assert forked(lambda: main(small(folder, store))) == 0
     if command == "append":
         return ["import", *scores, f"--store={store}", "--append"]

@@ -17,6 +17,7 @@ from inoc.store import StoreWriter, change, lock, open_store
 from inoc.store.lock import Lock, check_free, lock_path
 from inoc.store.validate import validate
 
+from ..tally import count
 from .damage import answers
 
 
@@ -84,6 +85,7 @@ def test_a_record_never_reaches_outside(scenario: ModuleType, tiny: Path, victim
             assert everything(victim) == before
     attempts(scenario, tiny)
     assert everything(victim) == before
+    count("hostile store, 0 bytes outside", True, 2 * len(outside_names(tiny, victim)))
 
 
 def test_old_records_name_nothing_that_is_deleted(scenario: ModuleType, tiny: Path, victim: Path) -> None:
@@ -108,6 +110,7 @@ def test_nothing_is_written_through_a_link(scenario: ModuleType, tiny: Path, vic
         scenario.write(tiny)
     attempts(scenario, tiny)
     assert everything(victim) == before
+    count("hostile store, 0 bytes outside", True)
     with suppress(BrokenStore):  # something else may be wrong as well
         assert any("is a link" in problem for problem in validate(tiny))
 
@@ -229,6 +232,7 @@ def both_admitted(tmp_path: Path, tiny: Path) -> int:
 
 def test_a_second_writer_is_refused_by_whatever_name_it_comes(tmp_path: Path, tiny: Path) -> None:
     assert both_admitted(tmp_path, tiny) == 0
+    count("second writer by another name", True, 6)
 
 
 def test_a_lock_by_name_is_caught(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
