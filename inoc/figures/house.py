@@ -289,7 +289,7 @@ def write(figure: Figure, path: Path, *, dpi: float | None = None) -> None:
     """Save a figure in the house style, in the format of the path's ending; the same figure gives the same bytes.
 
     Raises:
-        BadInput: The ending is none of `FORMATS`, or the file cannot be written.
+        BadInput: The ending is not one of `FORMATS`, or the file cannot be written.
     """
     kind = path.suffix[1:]
     if kind not in FORMATS:
