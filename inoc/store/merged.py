@@ -176,6 +176,7 @@ class Merged:
         self.losses, self.evaluations = _Rows("loss", names), _Rows("evaluation", names)
         self.elicited, self.baseline = _Rows("elicitation", names), _Rows("elicitation", names)
         self.counts = _Rows("prefill counts of", names)
+        self._completed = 0
         self.perplexity, self.embedded = _Rows("self-perplexity of", names), _Rows("embedding of", names)
         for store in stores:
             self._small_tables(store)
@@ -209,6 +210,7 @@ class Merged:
         known = self.prompts.values.get((row.key,))
         if isinstance(known, PromptInfo):
             self.prompts.values[row.key,], row = _completed(known, row), _completed(row, known)
+            self._completed += self.prompts.values[row.key,] != known
         self.prompts.add(store, (row.key,), row)
 
     def _elicitation(self, store: Store) -> None:
@@ -257,10 +259,12 @@ class Merged:
                   self.embedded)  # fmt: skip
         summary.in_several = sum(rows.several for rows in tables)
         summary.new = sum(rows.new(first) for rows in (*tables, self.runs, self.losses, self.baseline, self.counts))
+        summary.new += self._completed + (self.traits != list(self.stores[0].measured))
+        summary.new += self.identity != self.stores[0].identity
         for level, unit, found in self.units():
             summary.units += 1
             summary.in_several += len(found) - 1
-            summary.new += found[0].path != first
+            summary.new += found[0].path != first or (not found[0].known and any(one.known for one in found))
             for other in found[1:]:
                 if not _same_unit(found[0], other):
                     name = f"{unit.completion_set}/{unit.prefix_type}/{unit.prompt or 'default'}"

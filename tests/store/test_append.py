@@ -112,6 +112,16 @@ def test_roles_that_come_later(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_roles_alone_are_new(tmp_path: Path) -> None:
+    store = tmp_path / "s.zarr"
+    grow(store, put(tmp_path / "a.json", of("pq")))
+    grow(store, prompts=put(tmp_path / "p.json", {key: PROMPTS[key] for key in ("p", "q")}))
+    assert open_store(store).labels("prompts/role") == ("positive", "negative")
+    before = everything(store)
+    grow(store, prompts=tmp_path / "p.json")
+    assert everything(store) == before
+
+
 def other(name: str, tmp_path: Path) -> dict[str, object]:
     """Files that contradict the store."""
     runs, elicited = scores(), json.dumps(elicitation())
