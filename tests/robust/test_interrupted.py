@@ -43,8 +43,8 @@ COMMANDS = {"overwrite": "import --overwrite", "append": "import --append", "mer
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_kills(tmp_path: Path, command: str) -> None:
-    found = matrix(tmp_path, "--command", command, "--count", "50")
-    assert int(str(found["points"])) >= 50
+    found = matrix(tmp_path, "--command", command, "--count", "30")
+    assert int(str(found["points"])) >= 30
     survived(f"kill: {COMMANDS[command]}", found)
 
 
@@ -53,7 +53,7 @@ def test_kills(tmp_path: Path, command: str) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("mode", ["full", "limit"])
 def test_a_full_disk(tmp_path: Path, command: str, mode: str) -> None:
-    survived(f"full disk: {COMMANDS[command]}", matrix(tmp_path, "--command", command, "--mode", mode, "--count", "20"))
+    survived(f"full disk: {COMMANDS[command]}", matrix(tmp_path, "--command", command, "--mode", mode, "--count", "10"))
 
 
 @pytest.mark.robust
