@@ -222,7 +222,7 @@ def _prefills(rng: random.Random, folder: Path) -> Case:
 
 def _on(command: str, store: str, folder: Path) -> list[str]:
     """A command that reads a store."""
-    more = {"figures": [f"--out={folder / 'new'}", "--only=spectrum"], "report": [f"--output={folder / 'new.html'}"]}
+    more = {"figures": [f"--out={folder / 'new'}", "--only=spectrum_svd"], "report": [f"--output={folder / 'new.html'}"]}
     return [command, f"--store={store}", *more.get(command, [])]
 
 
@@ -268,8 +268,8 @@ def _options(rng: random.Random, folder: Path) -> Case:
         ["report", good, f"--tokenizer={place}", f"--output={folder / 'new.html'}"],
         ["figures", good, f"--out={folder / 'study.yaml'}"], ["figures", good, f"--out={folder / 'new'}",
         f"--only={text}"],
-        ["figures", good, f"--out={folder / 'new'}", "--only=spectrum", f"--format={text}"],
-        ["figures", good, f"--out={folder / 'new'}", "--only=spectrum", f"--heuristics={text}"],
+        ["figures", good, f"--out={folder / 'new'}", "--only=spectrum_svd", f"--format={text}"],
+        ["figures", good, f"--out={folder / 'new'}", "--only=spectrum_svd", f"--heuristics={text}"],
         ["import", place, f"--store={folder / 'new.zarr'}"], ["import", f"--store={place}"],
         ["import", str(folder / "import" / "logprobs.json"), f"--store={place}"],
         ["import", str(folder / "import" / "logprobs.json"), f"--trait={text}", f"--store={folder / 'new.zarr'}"],
