@@ -222,7 +222,10 @@ def _prefills(rng: random.Random, folder: Path) -> Case:
 
 def _on(command: str, store: str, folder: Path) -> list[str]:
     """A command that reads a store."""
-    more = {"figures": [f"--out={folder / 'new'}", "--only=spectrum_svd"], "report": [f"--output={folder / 'new.html'}"]}
+    more = {
+        "figures": [f"--out={folder / 'new'}", "--only=spectrum_svd"],
+        "report": [f"--output={folder / 'new.html'}"],
+    }
     return [command, f"--store={store}", *more.get(command, [])]
 
 
