@@ -11,6 +11,7 @@ import inoc.backends.manifest
 from inoc.backends.local import LocalBackend
 from inoc.backends.protocols import Checkpoint, ModelSpec, TrainingJob, TrainingStep
 from inoc.errors import InocError
+from inoc.plan import Study
 from inoc.store import opening
 
 from ..local.jobs import losses, short_job
@@ -108,15 +109,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = write_study(tmp_path_factory.mktemp("home"))
     study = opened(path)
     (record,) = train(study, [RUN])
-    for entry in plan_evaluation(study, study.runs([RUN])[0], 3):
-        for cell in entry.cells:
-            sample(study, [cell.texts], record.at(cell.step))
+    for cell in plan_evaluation(study, study.runs([RUN])[0], 3).cells:
+        sample(study, [cell.texts], record.at(cell.step))
     return path
 
 
 def opened(path: Path):
     from inoc.experiment import load_experiment
-    from inoc.plan import Study
 
     experiment = load_experiment(path)
     return Study(experiment, LocalBackend.from_spec(experiment.model_spec()), path.with_name("run.zarr"))
