@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import pytest
 from click.testing import CliRunner
@@ -65,7 +66,8 @@ def parts(tmp_path: Path) -> dict[str, dict[str, object]]:
 
 def in_order(store: Path, parts: Mapping[str, dict[str, object]], names: list[str]) -> Path:
     for name in names:
-        grow(store, *parts[name].get("logprobs", ()), **{k: v for k, v in parts[name].items() if k != "logprobs"})
+        logprobs = cast("list[Path]", parts[name].get("logprobs", []))
+        grow(store, *logprobs, **{k: v for k, v in parts[name].items() if k != "logprobs"})
     return store
 
 
