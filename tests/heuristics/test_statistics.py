@@ -20,7 +20,7 @@ from inoc.heuristics import heuristics
 from inoc.heuristics.frame.registry import as_terms
 from inoc.heuristics.maths import tokenwise
 from inoc.heuristics.maths.position_spectrum import energy_shares, position_matrix
-from inoc.heuristics.tokens import sums
+from inoc.heuristics.tokens import one_pass, sums
 from inoc.heuristics.tokens.engines import accelerator_present, choose
 from inoc.heuristics.tokens.layout import RowLayout, TokenRows
 from inoc.heuristics.tokens.numpy_engine import NumpyEngine
@@ -480,3 +480,8 @@ def test_a_token_on_the_threshold_is_not_beyond_it(monkeypatch: pytest.MonkeyPat
     got = Case(default, prefixed, np.full(6, 1)).statistics(workers=1)
     assert (int(got.rare[0, 0]), int(got.recovered[0, 0])) == (2, 1)
     assert int(got.moved[0, 0, 0]) == 5
+
+
+def test_threads_are_as_many_as_fit_in_memory(monkeypatch):
+    monkeypatch.setattr(one_pass.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert [one_pass._workers(100, each) for each in (0, 1, 30, 101)] == [8, 8, 3, 1]

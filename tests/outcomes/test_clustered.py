@@ -71,6 +71,21 @@ def test_where_all_questions_agree_each_counts_once() -> None:
     assert (found.estimate, found.lower, found.upper, found.n) == pytest.approx((0.0, 0.0, expected.high, 800))
 
 
+@pytest.mark.parametrize(
+    ("hits", "answers"), [([3, 1, 0, 2], [4, 4, 2, 4]), ([40, 44, 47, 38, 41], [90] * 5), ([9, 0, 8, 1, 5], [9] * 5)]
+)
+def test_a_rate_of_unlike_questions_by_hand(hits: list[float], answers: list[float]) -> None:
+    """The bounds are where (p - x)^2 = z^2 x (1 - x) / n, with n of the variance between questions, in its limits."""
+    h, a, k = np.array(hits, float), np.array(answers, float), len(hits)
+    p, z = h.sum() / a.sum(), stats.norm.ppf(0.975)
+    n = p * (1 - p) / (k / (k - 1) * np.sum((h - p * a) ** 2) / a.sum() ** 2)
+    n = min(max(n, k), a.sum()) * (z / stats.t.ppf(0.975, k - 1)) ** 2
+    bounds = np.sort(np.roots([1 + z**2 / n, -2 * p - z**2 / n, p**2]))
+    found = clustered_rate(h, a)
+    assert (found.estimate, found.lower, found.upper) == pytest.approx((p, *bounds))
+    assert found.n == a.sum()
+
+
 def test_questions_without_answers_do_not_count() -> None:
     whole = clustered_rate(np.array([3.0, 5, 1]), np.array([10.0, 10, 10]))
     assert clustered_rate(np.array([3.0, 0, 5, 1]), np.array([10.0, 0, 10, 10])) == whole
