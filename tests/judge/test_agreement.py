@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
-from inoc.judge.agreement import agreement
+from inoc.judge.agreement import _Correlation, _Kappa, agreement
 
 
 def test_every_pair_against_other_libraries() -> None:
@@ -52,3 +52,16 @@ def test_little_data_and_constants_say_nothing() -> None:
     (flat,) = agreement({"a": np.arange(9.0), "b": np.full(9, 3.0)}, list("abcdefghi"))
     assert np.isnan(flat.r.estimate)
     assert np.isnan(flat.kappa.estimate)
+
+
+def test_a_text_drawn_twice_counts_twice() -> None:
+    """What the bootstrap asks: statistics by weights are those of the repeated texts."""
+    random = np.random.default_rng(2)
+    a = random.uniform(20, 100, 40)
+    b = a / 2 + random.uniform(0, 30, 40)
+    yes = (a > 60).astype(np.float64), (b > 45).astype(np.float64)
+    weights = random.integers(0, 4, (5, 40)).astype(np.float64)
+    for found, kappa, weight in zip(_Correlation(a, b)(weights), _Kappa(*yes)(weights), weights, strict=True):
+        drawn = np.repeat(np.arange(40), weight.astype(int))
+        assert found == pytest.approx(stats.pearsonr(a[drawn], b[drawn]).statistic)
+        assert kappa == pytest.approx(cohen_kappa_score(yes[0][drawn], yes[1][drawn]))

@@ -22,6 +22,8 @@ def test_keeps_scores_between_openings(tmp_path: Path) -> None:
     cache.close()
     again = JudgmentCache(tmp_path / "deep" / "judge.sqlite")
     assert again.get(["a", "b"]) == {"a": (12.5, 0.9)}
+    journal = again._database.execute("PRAGMA journal_mode").fetchone()
+    assert journal == ("wal",), "one process reads while another writes"
     assert len(again.get([str(n) for n in range(2000)])) == 0
     for n in (0, 499, 500, 1501):
         again.put(str(n), float(n), 1.0)

@@ -99,6 +99,23 @@ def test_labels_stand_for_scores(serve, tmp_path: Path) -> None:
     assert judge.identity != make(stub, tmp_path, labels=json.dumps({"yes": 90, "no": 0, "unsure": None})).identity
 
 
+def test_identity_names_what_is_not_the_default(serve, tmp_path: Path) -> None:
+    stub = serve(lambda call: reply("1"))
+    changes = ({}, {"max_tokens": 17}, {"temperature": 1.0}, {"model": "other"}, {"question": "Is it so?"})
+    found = [make(stub, tmp_path, **change).identity for change in changes]
+    assert len(set(found)) == len(found)
+    assert not any(word in found[0] for word in ("max_tokens", "temperature"))
+
+
+@pytest.mark.parametrize("kind", ["chat", "logprob"])
+def test_the_cache_is_where_the_option_says(serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    stub = serve(lambda call: reply("40"))
+    judge = open_judge(kind, "Lies", {"url": stub.url, "cache": "~/kept.sqlite", "question": "Does it lie?"})
+    list(judge.judge([JudgeRequest("a", "Lies", "Hi?", "Hello.")]))
+    assert (tmp_path / "kept.sqlite").exists()
+
+
 @pytest.mark.parametrize("labels", ["x", "[1]", '{"a": 101, "b": 0}', '{"a": 1}', '{"": 1, "b": 2}'])
 def test_wrong_labels_are_one_sentence(serve, tmp_path: Path, labels: str) -> None:
     with pytest.raises(BadInput, match="labels"):

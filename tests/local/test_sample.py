@@ -118,3 +118,9 @@ def naive_logits(model: Path, ids: Sequence[int]) -> np.ndarray:
     loaded = transformers.AutoModelForCausalLM.from_pretrained(model)
     with torch.no_grad():
         return loaded(torch.tensor([ids])).logits[0].double().log_softmax(-1).numpy()
+
+
+def test_without_a_seed_no_two_calls_are_alike(local, models: dict[str, Path]) -> None:
+    backend, sampling = local(models["qwen2"]), Sampling(max_tokens=20, seed=None)
+    one, other = (next(iter(backend.sample([SampleRequest("a", (1, 2))], sampling))) for _ in range(2))
+    assert one.token_ids != other.token_ids

@@ -15,7 +15,7 @@ from inoc.cli.outcome_tables import print_tables
 from inoc.errors import BadInput, IncompleteStore
 from inoc.outcomes import gap, levels, performance, predict, suppression
 from inoc.outcomes.performance_table import performance_of
-from inoc.outcomes.tidy import rows, rows_of
+from inoc.outcomes.tidy import heuristic_columns, rows, rows_of
 from inoc.store.imports import Sources, import_run
 from inoc.store.schema import PromptInfo, ScoreInfo
 from inoc.store.store import open_store
@@ -138,6 +138,29 @@ def test_seeds_are_averaged_into_one_row() -> None:
     assert table["suppression"].item() == 20.0
     assert table["control"].item() == 85.0
     assert bool(table["on_target"].item())
+
+
+def test_a_gap_is_of_paired_runs_or_a_difference_of_means() -> None:
+    """Corrected tables take the gap of pairs (7), published ones suppression of fixed minus that of mix (10 - 4)."""
+    mean = (("run", "trait"), [[10.0], [4.0]])
+    kinds = ("run", ["fixed", "mix"])
+    held = xr.Dataset(
+        {**dict.fromkeys(("mean", "lower", "upper", "control"), mean), "n": (mean[0], [[9], [9]])},
+        coords={"run": ["a0", "a1"], "trait": ["German"], "run_prompt": ("run", ["a", "a"]), "prefix_type": kinds},
+    )
+    gaps = xr.Dataset({"mean": (("prompt", "trait"), [[7.0]])}, coords={"prompt": ["a"], "trait": ["German"]})
+    traits = [ScoreInfo("German", "positive", "german")]
+    for recipe, expected in (("corrected", 7.0), ("published", 6.0)):
+        table = rows_of(held, gaps, xr.Dataset(), "e", {"a": "german"}, traits, recipe=recipe)
+        assert table["gap"].values.tolist() == [expected] * 2
+
+
+def test_a_heuristic_has_three_components_as_columns() -> None:
+    values = np.arange(5.0)[None]
+    made = xr.Dataset({"pca": (("prompt", "component"), values)}, coords={"prompt": ["a"], "component": range(1, 6)})
+    names, columns = heuristic_columns(made, [("a", "fixed", "German"), ("b", "fixed", "German")])
+    assert names == ["pca[1]", "pca[2]", "pca[3]"]
+    np.testing.assert_array_equal(columns, [[0, np.nan], [1, np.nan], [2, np.nan]])
 
 
 def test_stores_with_different_judges_are_not_pooled(tmp_path: Path) -> None:
