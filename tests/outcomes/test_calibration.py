@@ -265,3 +265,9 @@ def test_far_outside_is_a_tenth_of_the_range_beyond_it() -> None:
 def test_rms_by_prompt_is_one_number_per_prompt() -> None:
     s = replace(sample(0, n=4), share=np.zeros(4), prompt=np.array(["a", "a", "b", "c"]))
     assert rms_by_prompt(s, np.array([3.0, 4.0, -2.0, np.nan])) == pytest.approx([np.sqrt(12.5), 2.0])
+
+
+def test_where_the_data_say_nothing_the_posterior_has_an_end() -> None:
+    gate = BayesianGate(draws=10)
+    gate._sample(np.zeros(4), np.diag([4.0, 0.0, 1.0, 1.0]), np.array([]), 2)
+    np.testing.assert_allclose(np.diag(gate.covariance_), [1 / 4, 1 / 0.05])
