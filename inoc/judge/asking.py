@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from inoc.errors import BadResult
 from inoc.judge.cache import JudgmentCache, cache_key, default_cache_path
+from inoc.judge.prompts import PROMPT_VERSION, question_digest, trait_question
 from inoc.judge.protocols import JudgeRequest, Judgment
 from inoc.services import RequestFailed, RequestRefused, Service
 
@@ -26,11 +27,12 @@ class AskingJudge(ABC):
     Args:
         service: The client.
         model: The chat model.
+        question: May contain {trait} and {top}; None uses the shipped question of the trait.
         cache: File of the cache; default: `default_cache_path()`.
     """
 
-    def __init__(self, service: Service, model: str, cache: Path | None) -> None:
-        self._service, self._model = service, model
+    def __init__(self, service: Service, model: str, question: str | None, cache: Path | None) -> None:
+        self._service, self._model, self._question = service, model, question
         self._cache = JudgmentCache(cache or default_cache_path())
 
     @property
@@ -42,6 +44,21 @@ class AskingJudge(ABC):
     @abstractmethod
     def version(self) -> str:
         """What decides the score of a request besides the request itself; part of its key in the cache."""
+
+    def _identify(self, kind: str, answers: str, settings: Mapping[str, tuple[float | int, float | int]]) -> str:
+        """An identity of these answers; `settings` by name, each with its default."""
+        parts = [kind, self._model, f"prompt-{PROMPT_VERSION}", answers]
+        if self._question is not None:
+            parts.append(f"question-{question_digest(self._question)}")
+        parts += [
+            f"{name}-{value:g}" if isinstance(value, float) else f"{name}-{value}"
+            for name, (value, usual) in settings.items()
+            if value != usual
+        ]
+        return ":".join(parts)
+
+    def _question_of(self, request: JudgeRequest) -> str:
+        return trait_question(request.trait, self._question)
 
     @abstractmethod
     def body(self, request: JudgeRequest) -> dict[str, object]:

@@ -8,36 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from inoc.errors import BadInput
 from inoc.hashing import content_hash
 from inoc.judge.asking import AskingJudge, Reply
 from inoc.judge.logprob import DEFAULT_MODEL
-from inoc.judge.prompts import PROMPT_VERSION, label_messages, messages, question_digest, trait_question
+from inoc.judge.prompts import PROMPT_VERSION, label_messages, messages
 from inoc.judge.protocols import JudgeRequest
 from inoc.judge.scale import PERCENT, SCALES, Scale
 from inoc.options import read_options
-from inoc.services import Service, ServiceSettings, shared_service
+from inoc.services import ChatReply, Service, ServiceSettings, shared_service
 from inoc.values import Scalar
 
 Labels = Mapping[str, float | None]
 """Label -> its score, 0-100; None for an answer that says nothing, such as a refusal."""
 NUMBER: Final = re.compile(r"(?<![\w.,-])(\d{1,3})(?![\w]|[.,]\d)", re.ASCII)
-
-
-class _Message(BaseModel):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(BaseModel):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class _Answer(BaseModel):
-    choices: Annotated[list[_Choice], Field(min_length=1)]
 
 
 def written_number(text: str, scale: Scale = PERCENT) -> float | None:
@@ -88,20 +74,14 @@ class ChatJudge(AskingJudge):
         temperature: float = 0.0,
         cache: Path | None = None,
     ) -> None:
-        super().__init__(service, model, cache)
-        self._question, self._scale, self._labels = question, scale, dict(labels or {})
+        super().__init__(service, model, question, cache)
+        self._scale, self._labels = scale, dict(labels or {})
         self._max_tokens, self._temperature = max_tokens, temperature
 
     @property
     def identity(self) -> str:
-        parts = ["chat", self._model, f"prompt-{PROMPT_VERSION}", self._answers]
-        if self._question is not None:
-            parts.append(f"question-{question_digest(self._question)}")
-        if self._max_tokens != 16:
-            parts.append(f"max_tokens-{self._max_tokens}")
-        if self._temperature != 0.0:
-            parts.append(f"temperature-{self._temperature:g}")
-        return ":".join(parts)
+        settings = {"max_tokens": (self._max_tokens, 16), "temperature": (self._temperature, 0.0)}
+        return self._identify("chat", self._answers, settings)
 
     @property
     def version(self) -> str:
@@ -112,8 +92,7 @@ class ChatJudge(AskingJudge):
         return f"labels-{content_hash(self._labels, digits=8)}" if self._labels else self._scale.name
 
     def body(self, request: JudgeRequest) -> dict[str, object]:
-        question = trait_question(request.trait, self._question)
-        about = question, request.instruction, request.response
+        about = self._question_of(request), request.instruction, request.response
         chat = label_messages(*about, list(self._labels)) if self._labels else messages(*about, self._scale)
         return {
             "model": self._model,
@@ -123,7 +102,10 @@ class ChatJudge(AskingJudge):
         }
 
     def read(self, content: bytes) -> Reply:
-        choice = _Answer.model_validate_json(content).choices[0]
+        choices = ChatReply.model_validate_json(content).choices
+        if not choices:
+            raise ValueError("it has no answer")
+        choice = choices[0]
         text = (choice.message.content or "").strip()
         if choice.finish_reason == "content_filter":
             return Reply(math.nan, 0.0, "a content filter stopped the judge model's answer")

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, Field
 
 from inoc.judge.asking import AskingJudge, Reply
-from inoc.judge.prompts import PROMPT_VERSION, messages, question_digest, trait_question
+from inoc.judge.prompts import PROMPT_VERSION, messages, trait_question
 from inoc.judge.protocols import JudgeRequest
 from inoc.judge.scale import MIN_COVERAGE, PERCENT, SCALES, Scale, expected_score, token_value
 from inoc.options import read_options
@@ -84,8 +84,8 @@ class LogprobJudge(AskingJudge):
         temperature: float = 1.0,
         cache: Path | None = None,
     ) -> None:
-        super().__init__(service, model, cache)
-        self._question, self._scale, self._coverage, self._temperature = question, scale, coverage, temperature
+        super().__init__(service, model, question, cache)
+        self._scale, self._coverage, self._temperature = scale, coverage, temperature
 
     @property
     def version(self) -> str:
@@ -93,17 +93,11 @@ class LogprobJudge(AskingJudge):
 
     @property
     def identity(self) -> str:
-        parts = ["logprob", self._model, f"prompt-{PROMPT_VERSION}", self._scale.name]
-        if self._question is not None:
-            parts.append(f"question-{question_digest(self._question)}")
-        if self._coverage != MIN_COVERAGE:
-            parts.append(f"coverage-{self._coverage:g}")
-        if self._temperature != 1.0:
-            parts.append(f"temperature-{self._temperature:g}")
-        return ":".join(parts)
+        settings = {"coverage": (self._coverage, MIN_COVERAGE), "temperature": (self._temperature, 1.0)}
+        return self._identify("logprob", self._scale.name, settings)
 
     def body(self, request: JudgeRequest) -> dict[str, object]:
-        question = trait_question(request.trait, self._question)
+        question = self._question_of(request)
         return {
             "model": self._model,
             "messages": list(messages(question, request.instruction, request.response, self._scale)),

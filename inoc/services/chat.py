@@ -35,7 +35,9 @@ class _Choice(BaseModel):
     finish_reason: str | None = None
 
 
-class _Reply(BaseModel):
+class ChatReply(BaseModel):
+    """What inoc reads of a reply of /v1/chat/completions."""
+
     choices: list[_Choice]
 
 
@@ -108,7 +110,7 @@ class ChatClient:
 
 def read_answers(content: bytes, n: int) -> tuple[ChatAnswer, ...]:
     """The answers of a reply; ValueError unless there are `n`, all with text and a known finish."""
-    choices = _Reply.model_validate_json(content).choices
+    choices = ChatReply.model_validate_json(content).choices
     if len(choices) != n:
         raise ValueError(f"{len(choices)} answers instead of {n}")
     answers: list[ChatAnswer] = []
