@@ -7,10 +7,8 @@ from inoc.errors import IncompleteStore
 from inoc.heuristics.maths.pointwise import mean_of_finite
 from inoc.intervals import mean_level
 from inoc.outcomes.final import all_scores, final_step, with_setup
+from inoc.store.schema import CONDITIONS
 from inoc.store.store import Store
-
-OWN = ("default", "training")
-"""Conditions that are not probes."""
 
 
 def leaks(store: Store, *, by: str = "category") -> xr.Dataset:
@@ -33,7 +31,7 @@ def leaks(store: Store, *, by: str = "category") -> xr.Dataset:
     if not any(probes.values()):
         raise IncompleteStore("no run was asked under a probe. Fix: add `evaluation.probes` to the experiment.")
     of = {c: category if by == "category" and category else c for c, category in probes.items()}
-    order = sorted(probes, key=lambda c: OWN.index(c) if c in OWN else len(OWN))
+    order = sorted(probes, key=lambda c: CONDITIONS.index(c) if c in CONDITIONS else len(CONDITIONS))
     columns = list(dict.fromkeys(of[c] for c in order))
     steps, left_out = final_step(scores)
     kept = [r for r, step in enumerate(steps) if step >= 0]

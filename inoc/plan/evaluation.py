@@ -12,6 +12,7 @@ from inoc.hashing import content_hash
 from inoc.plan.study import Study
 from inoc.plan.texts import Question, Texts, make_texts, sample_requests
 from inoc.store.runs import RunPlan
+from inoc.store.schema import CONDITIONS
 
 
 class Cell(NamedTuple):
@@ -148,7 +149,7 @@ def _prefixed(study: Study, run: Run) -> Run:
 def _prefixes(study: Study, source: Run, condition: str, pool: Sequence[str]) -> list[str | None]:
     """The prefix of every answer under a condition."""
     n, experiment = len(study.answers), study.experiment
-    if condition not in ("default", "training"):
+    if condition not in CONDITIONS:
         return [experiment.probe(condition)] * n
     if condition == "default" or source.prefix_type == "none":
         return [None] * n

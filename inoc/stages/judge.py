@@ -40,13 +40,13 @@ def judge_stored(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWA
     waiting, done = to_judge(study, store, runs)
     watcher.begin("judging", len(waiting))
     with open_writer(study, store, watcher, "judge") as writer:
+        questions = {run: question_texts(study, store, run) for run in dict.fromkeys(entry.run for entry in waiting)}
         for entry in waiting:
             where, labels = f"runs/{entry.run}", store.labels(f"runs/{entry.run}/condition")
             at = store.read(f"{where}/step").tolist().index(entry.step), labels.index(entry.condition)
             texts = [str(text) for text in store.array(f"{where}/generation")[at]]
-            asked = question_texts(study, store, entry.run)
             name = f"run {entry.run}, step {entry.step}, condition {entry.condition}"
-            found = judge_responses(Judges({entry.score: entry.judge}), name, asked, texts)
+            found = judge_responses(Judges({entry.score: entry.judge}), name, questions[entry.run], texts)
             writer.put_judgments(
                 entry.run,
                 entry.step,

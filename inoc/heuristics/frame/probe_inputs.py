@@ -120,10 +120,9 @@ class ProbeInputs(PromptInputs):
     def _units(self, probe: str, variable: str) -> np.ndarray:
         """A stored [prefix_type, prompt, ...] array for the prefix types and prompts asked for."""
         values = self._whole(probe, variable)
-        kinds, keys = (strings(self._store, f"probes/{probe}/{name}") for name in ("prefix_type", "prompt"))
+        kinds = strings(self._store, f"probes/{probe}/prefix_type")
         out = np.full((len(self.prefix_types), len(self.prompts), *values.shape[2:]), np.nan)
         for f, kind in enumerate(self.prefix_types):
-            for p, prompt in enumerate(self.prompts):
-                if kind in kinds and prompt in keys:
-                    out[f, p] = values[kinds.index(kind), keys.index(prompt)]
+            if kind in kinds:
+                out[f] = self._aligned(f"probes/{probe}", values[kinds.index(kind)])
         return out
