@@ -20,9 +20,9 @@ from inoc.names import unknown
 from inoc.reading import printable
 
 COMMANDS = (
-    "demo", "new", "check", "import", "merge", "info", "validate", "score", "probe", "heuristics", "rephrase",
-    "describe", "elicit", "generate", "train", "evaluate", "judge", "prefill", "run", "answers", "outcomes", "predict",
-    "recommend", "emergence", "figures", "report", "backends", "doctor",
+    "demo", "new", "check", "import", "merge", "upgrade", "info", "validate", "score", "probe", "heuristics",
+    "rephrase", "describe", "elicit", "generate", "train", "evaluate", "judge", "prefill", "run", "answers",
+    "outcomes", "predict", "recommend", "emergence", "figures", "report", "backends", "doctor",
 )  # fmt: skip
 """The commands in the order of `inoc --help`."""
 

@@ -180,6 +180,13 @@ def refuse_links(root: Path) -> None:
         )
 
 
+def finish_interrupted(root: Path) -> None:
+    """Finish the change that a kill interrupted, if there is one; nothing is touched where a store holds a link."""
+    refuse_links(root)
+    if (root / COMMIT).exists():
+        finish_change(root)
+
+
 def clear_staged(root: Path) -> None:
     """Forget what a killed writer staged and did not commit, and its unfinished temporary files."""
     shutil.rmtree(root / STAGED, ignore_errors=True)

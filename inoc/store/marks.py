@@ -1,7 +1,6 @@
 """Cells with a marker: data are written and flushed first, then a checksum of their chunks. Marked implies right."""
 
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from inoc.atomic import flush, write_atomic
 from inoc.errors import BrokenStore, InocError
-from inoc.hashing import canonical_json
+from inoc.store import v1
 from inoc.store.chunks import ChunkError, number_chunk
 from inoc.store.files import ARRAYS, NODE, group_document, node_bytes, open_for_writing, step
 from inoc.store.reader import Reader
@@ -134,29 +133,16 @@ def read_cells(store: Reader, group: str, marker: str) -> Iterator[CellValues]:
             if mark == PENDING:
                 continue
             present = members_of(members, cell)
-            if store.schema_version > 1 and cell_crc(store.files, present, cell) != mark:
-                raise _differs(present[0].where, cell)
             values = {m.where.rpartition("/")[2]: handles[m.where][m.lead(cell)] for m in present}
-            if store.schema_version == 1 and values_crc(values.values()) != mark:
-                raise _differs(present[0].where, cell)
+            of_values = v1.is_v1(store.root)
+            found = v1.values_crc(values.values()) if of_values else cell_crc(store.files, present, cell)
+            if found != mark:
+                raise BrokenStore(f"/{present[0].where}: the data of cell {list(cell)} differ from their CRC marker.")
             yield CellValues(cell, values)
         except ChunkError as error:
             yield CellValues(cell, {}, BrokenStore(f"/{members[0].where}: cell {list(cell)}: {error}."))
         except BrokenStore as error:
             yield CellValues(cell, {}, error)
-
-
-def _differs(where: str, cell: Cell) -> BrokenStore:
-    return BrokenStore(f"/{where}: the data of cell {list(cell)} differ from their CRC marker.")
-
-
-def values_crc(parts: Iterable[np.ndarray]) -> int:
-    """The marker of schema v1: a CRC-32 over the values, texts as a JSON list."""
-    crc = 0
-    for part in parts:
-        texts = part.dtype == object
-        crc = zlib.crc32(canonical_json([str(t) for t in part]).encode() if texts else part.tobytes(), crc)
-    return crc
 
 
 def forget(store: Reader, group: str, marker: str, cells: Sequence[Cell]) -> None:

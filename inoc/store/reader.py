@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int64
 
 from inoc.errors import BadInput, BrokenStore, IncompleteStore
 from inoc.names import unknown
+from inoc.store import v1
 from inoc.store.arrays import Axes, ExampleArrays, StoredArray, TokenArrays
 from inoc.store.change import Files
 from inoc.store.chunks import Layout, layout_of
@@ -18,7 +19,6 @@ from inoc.store.history import Entry, entries
 from inoc.store.opening import read_root, steady
 from inoc.store.runs import RunInfo
 from inoc.store.schema import (
-    ALL_FILES,
     COMPLETION_SETS,
     GROUPS,
     LOGPROB_GROUP,
@@ -77,6 +77,8 @@ class Reader:
     def _open(self) -> None:
         self.root = read_root(self.path)
         self.files.look()
+        if v1.is_v1(self.root):
+            self.root = v1.root_of(self.files, self.root)
         self._check_listed("", self.root)
 
     @property
@@ -126,8 +128,6 @@ class Reader:
         """Whether the group or variable exists."""
         if where == "":
             return True
-        if self.schema_version == 1:
-            return self.files.exists(f"{where}/{NODE}")
         group, _, name = where.rpartition("/")
         if not self.has(group):
             return False
@@ -136,19 +136,11 @@ class Reader:
 
     def subgroups(self, group: str) -> tuple[str, ...]:
         """Names of the sets or runs of a group, in the order they were made (then by name)."""
-        if not self.has(group):
-            return ()
-        order = _order(self.node(group))
-        if self.schema_version > 1:
-            return order
-        names = sorted(self.files.folders(group))
-        return tuple(sorted(names, key=lambda n: order.index(n) if n in order else len(order)))
+        return _order(self.node(group)) if self.has(group) else ()
 
     def variables(self, group: str) -> tuple[str, ...]:
         """Names of the variables of a group, sorted."""
-        if self.schema_version > 1:
-            return tuple(sorted(_listed(self.node(group))))
-        return tuple(sorted(self.files.folders(group)))
+        return tuple(sorted(_listed(self.node(group))))
 
     def node(self, where: str) -> Mapping[str, object]:
         """Everything the zarr.json of a group or the attributes of a variable say, lists of contents included."""
@@ -175,14 +167,14 @@ class Reader:
         known = self._nodes.get(where)
         if known is None or known[0] != raw:
             document = parse_node(raw, f"/{where}")
+            if v1.is_v1(self.root) and document.get("node_type") == "group":
+                document["attributes"] = v1.group_of(self.files, where, node_attributes(document))
             self._check_listed(where, node_attributes(document))
             known = self._nodes[where] = raw, document
         return known[1]
 
     def _check_listed(self, where: str, node: Mapping[str, object]) -> None:
         """BrokenStore where there are groups or variables that the group's list of its contents lacks."""
-        if self.schema_version == 1:
-            return
         group = where.partition("/")[0]
         known = {*GROUPS} if where == "" else {*GROUPS.get(group, {})}
         lost = sorted(self.files.folders(where).difference(_order(node), _listed(node)))
@@ -197,7 +189,7 @@ class Reader:
         """Shape, chunks and type of a variable, from its metadata alone."""
         document = self._document(where)
         group, _, name = where.rpartition("/")
-        if self.schema_version > 1 and _listed(self.node(group)).get(name, (None,))[0] != _crc_in(document):
+        if _listed(self.node(group)).get(name, (None,))[0] != _crc_in(document):
             raise BrokenStore(f"/{where}: its {NODE} is not the one that was written. Fix: restore it from a copy.")
         return layout_of(document, where)
 
@@ -215,7 +207,7 @@ class Reader:
         group, _, name = where.rpartition("/")
         spec, layout = spec_of(where), self.layout(where)
         if not spec.marker:
-            crc = _listed(self.node(group))[name][1] if self.schema_version > 1 else PENDING
+            crc = _listed(self.node(group))[name][1]
             seal = None if crc == PENDING else TableSeal(where, crc)
             return StoredArray(self.files, where, layout, None, seal, name in marked(group))
         marks = self.marks(group, spec.marker) if marks is None else marks
@@ -225,7 +217,7 @@ class Reader:
             done = np.zeros(marks.shape[1:], bool)
         else:
             done = np.asarray((marks if own.only is None else marks[own.only]) != PENDING)
-        seal = CellSeal(self.files, members, own, marks) if self.schema_version > 1 else None
+        seal = None if v1.is_v1(self.root) else CellSeal(self.files, members, own, marks)
         return StoredArray(self.files, where, layout, done, seal)
 
     def unmarked(self, where: str) -> StoredArray:
@@ -382,31 +374,25 @@ class Reader:
         return {key: tuple(pool) for key, pool in pools.items()}
 
     def planned(self, name: str) -> Bool[np.ndarray, "step condition"]:
-        """The evaluations of a run that are to be made; stores of earlier versions plan all."""
+        """The evaluations of a run that are to be made; all, where the store does not say."""
         where = f"runs/{name}"
         if self.has(f"{where}/planned"):
             return self.read(f"{where}/planned") != 0
         return np.ones(self.shape(f"{where}/unit_crc"), dtype=bool)
 
     def answered(self, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The question and the named file of every answer of a run. Earlier versions stored one answer to a question,
-        and its file, where there were several, at the beginning of the label."""
+        """The question and the named file of every answer of a run; without them each answer is a question."""
         where, labels = f"runs/{name}", self.labels(f"runs/{name}/instruction")
         if self.has(f"{where}/question"):
             return self.labels(f"{where}/question"), self.labels(f"{where}/file")
-        evaluation = cast(Mapping[str, object], self.experiment.get("evaluation") or {})
-        files = evaluation.get("instructions")
-        names = [str(file) for file in cast(Mapping[str, object], files)] if isinstance(files, Mapping) else []
-        several = names if len(names) > 1 else []
-        return labels, tuple(next((n for n in several if text.startswith(f"{n}: ")), ALL_FILES) for text in labels)
+        return labels, v1.files_of(self.experiment, labels)
 
     @property
     def probes(self) -> Mapping[str, str]:
         """The conditions that are probes, with their categories."""
         evaluation = cast(Mapping[str, object], self.experiment.get("evaluation") or {})
         probes = cast(Mapping[str, Sequence[str]], evaluation.get("probes") or {})
-        found = {str(key): str(category) for category, texts in probes.items() for key in texts}
-        return found | {str(key): "prompts" for key in cast(Sequence[str], evaluation.get("leak_grid") or ())}
+        return {str(key): str(category) for category, texts in probes.items() for key in texts}
 
     @steadily
     def pending_evaluations(self) -> tuple[tuple[str, int, str], ...]:

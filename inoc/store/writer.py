@@ -17,8 +17,8 @@ from jaxtyping import Float
 
 from inoc.atomic import flush, write_atomic
 from inoc.errors import BadInput, InocError, OtherSettings
-from inoc.store import evaluations, judgments, marks, prefills, probes, tables, units
-from inoc.store.change import COMMIT, STAGED, clear_staged, finish_change, refuse_links
+from inoc.store import evaluations, judgments, marks, prefills, probes, tables, units, v1
+from inoc.store.change import STAGED, clear_staged, finish_interrupted
 from inoc.store.files import NODE, group_document, node_bytes, read_node, step
 from inoc.store.fingerprint import difference, refuse
 from inoc.store.history import HISTORY, Entry, accepted
@@ -27,7 +27,6 @@ from inoc.store.opening import read_root
 from inoc.store.reader import Reader
 from inoc.store.schema import SCHEMA, SCHEMA_VERSION, Level, ScoreInfo, Unit
 from inoc.store.store import Store
-from inoc.store.upgrade import upgrade
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -145,10 +144,12 @@ class StoreWriter:
     ) -> None:
         left = {p.name for p in self.path.iterdir()} if self.path.exists() else set[str]()
         if NODE in left:
-            refuse_links(self.path)
-            read_root(self.path)  # before anything is touched: it must be an inoc store
-            if COMMIT in left:
-                finish_change(self.path)
+            if v1.is_v1(read_root(self.path)):  # before anything is touched
+                raise BadInput(
+                    f"{self.path} has schema version {v1.VERSION}, which is read but not written. "
+                    f"Fix: run `inoc upgrade {self.path}`, then the same command again."
+                )
+            finish_interrupted(self.path)
         if NODE in left or left <= {STAGED, f"{NODE}.partial"}:
             clear_staged(self.path)
         if NODE not in left and left <= {STAGED, f"{NODE}.partial"}:
@@ -178,7 +179,6 @@ class StoreWriter:
                     f"{self.path}: score {trait.name} is stored with role {old.role!r}, family {old.family!r}; now "
                     f"{trait.role!r}, {trait.family!r}. Fix: choose another store."
                 )
-        self.notes += upgrade(self.path)
         self._change_root(
             {
                 "experiment": dict(experiment),

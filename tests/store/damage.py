@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from inoc.store import open_store
+from inoc.store.scored import judgments
 from inoc.store.summary import summarize
 
 
@@ -113,6 +114,10 @@ def answers(store: Path) -> str:
     for name in stored.runs:
         if stored.has(f"runs/{name}/generation"):
             found[f"generation {name}"] = _plain(stored.read(f"runs/{name}/generation"))
+        for key, judged in judgments(stored, name).items():
+            found[f"judgments {name} {key}"] = [_plain(np.asarray(v)) for v in (judged.done, judged.value)]
+    for name, counts in stored.emergence.items():
+        found[f"emergence {name}"] = {str(k): _plain(v.values) for k, v in counts.variables.items()}
     found["rephrasings"] = stored.rephrasings
     found["pending"] = [stored.pending(), stored.pending_evaluations()]
     return json.dumps(found, default=str, sort_keys=True)

@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,8 @@ from inoc import atomic
 from inoc.errors import InocError
 from inoc.store import PromptInfo, RunPlan, ScoreInfo, StoreWriter, Unit, files, marks, open_store, units
 from inoc.store.change import COMMIT
+from inoc.store.prefills import PrefillCounts
+from inoc.store.upgrade import upgrade
 from inoc.store.validate import validate
 
 ROWS = np.array([3, 0, 5, 1, 7])
@@ -46,6 +48,28 @@ def scores(run: str, step: int, condition: str) -> np.ndarray:
     values = np.random.default_rng(seed).uniform(0, 100, (2, 4))
     values[0, 0] = np.nan
     return values
+
+
+def judgments(step: int, judge: str) -> np.ndarray:
+    """What a judge says later of the answers at a step; one of them missing."""
+    values = np.random.default_rng(step + len(judge)).uniform(0, 100, 4)
+    values[3] = np.nan
+    return values
+
+
+COUNTS = PrefillCounts(
+    checkpoint=(0, 4),
+    prefill=(0, 2),
+    behavior=("exploit",),
+    question=("Frage 0?", ""),
+    text=np.array([[["", ""], ["So ", "Grüße "]]] * 2),
+    successes=np.arange(8).reshape(2, 2, 2, 1),
+    trials=np.full((2, 2, 2, 1), 9),
+    surprisal=np.array([np.nan, 1.5] * 4).reshape(2, 2, 2, 1),
+    neg_kl=np.full((2, 2, 2, 1), np.nan),
+    source="file",
+    settings={"samples": 9},
+)
 
 
 def all_units(prompts: list[PromptInfo]) -> list[Unit]:
@@ -112,6 +136,12 @@ def _write(path: Path) -> None:
             for step in steps:
                 texts = [f"Antwort {i} bei {step}" for i in range(4)]
                 w.put_scores("german_mix", step, "default", scores("german_mix", step, "default"), generations=texts)
+            for judge in ("judge-3", "judge-four"):
+                for step in steps:
+                    w.put_judgments(
+                        "german_mix", step, "default", "German", judge, judgments(step, judge), np.full(4, 0.9)
+                    )
+            w.put_prefill_counts("german_mix", COUNTS)
             n = 2 * len(known)
             w.append_losses("german_mix", np.arange(1, n + 1), 1.0 / np.arange(1, n + 1))
         w.put_self_perplexity([p.key for p in PROMPTS], np.array([3.0, 2.0, np.nan]), np.array([2.0, 1.0, 1.5]))
@@ -167,6 +197,12 @@ def wrong_marks(path: Path) -> list[str]:
                 right = scores(name, int(steps[s]), str(conditions[c]))
                 if not np.array_equal(stored.read(f"runs/{name}/score")[s, c], right, equal_nan=True):
                     found.append(f"evaluation {name} {steps[s]} {conditions[c]} is marked done and wrong")
+        for name in stored.subgroups("judgments"):
+            steps, judges = stored.read(f"judgments/{name}/step"), stored.labels(f"judgments/{name}/judge")
+            for s, c, j in np.argwhere(stored.read(f"judgments/{name}/score_crc") >= 0):
+                right = judgments(int(steps[s]), judges[j])
+                if not np.array_equal(stored.read(f"judgments/{name}/value")[s, c, j], right, equal_nan=True):
+                    found.append(f"judgment {name} {steps[s]} {judges[j]} is marked done and wrong")
     except InocError as error:
         return [str(error)]
     return found
@@ -175,7 +211,7 @@ def wrong_marks(path: Path) -> list[str]:
 # the kill matrix: this process never writes itself, so that it can fork
 
 
-def forked(work: Callable[[], None]) -> int:
+def forked(work: Callable[[], object]) -> int:
     """Run in a child (which does not wait for the disk: a killed process loses nothing it has written)."""
     pid = os.fork()
     if pid:
@@ -208,8 +244,8 @@ def steps_of(place: Path) -> list[str]:
     return names.read_text().split()
 
 
-def killed_at(path: Path, n: int) -> None:
-    """Write with a SIGKILL after step n (from 0)."""
+def killed_at(n: int, change: Callable[[], object]) -> None:
+    """Change a store with a SIGKILL after step n (from 0)."""
 
     def work() -> None:
         left = n
@@ -221,7 +257,7 @@ def killed_at(path: Path, n: int) -> None:
             left -= 1
 
         files.after_step = countdown
-        write(path)
+        change()
 
     assert not ended(forked(work)), f"there is no step {n}"
 
@@ -259,20 +295,53 @@ def swap_marker_and_data() -> None:
     marks._hold = lambda store, group, parts: True
 
 
+def upgrade_matrix(place: Path, source: Path, count: int) -> dict[str, object]:
+    """Kill an upgrade of a store of an earlier schema after write steps; it must be the old store or the new one."""
+    names, right, path = place / "steps.txt", place / "right.zarr", place / "killed.zarr"
+
+    def record() -> None:
+        with names.open("w") as f:
+            files.after_step = lambda name: print(name, file=f)
+            upgrade(right)
+
+    def values(store: Path) -> dict[str, object]:
+        return {k: v for k, v in contents(store).items() if isinstance(v, tuple) and not k.endswith("_crc")}
+
+    shutil.copytree(source, right)
+    before = values(source)
+    assert ended(forked(record))
+    steps, failures = names.read_text().split(), dict[str, object]()
+    chosen = [n for n, _ in _chosen(steps, range(len(steps)), count)]
+    for n in chosen:
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(source, path)
+        killed_at(n, lambda: upgrade(path))
+        found = values(path)
+        problems: list[object] = [*validate(path), *(name for name in before if found.get(name) != before[name])]
+        if not ended(forked(lambda: upgrade(path))) or tree_bytes(path) != tree_bytes(right):
+            problems.append("not byte-equal after the second run")
+        if problems:
+            failures[f"step {n}, {steps[n]}"] = problems
+    return {"steps": len(steps), "points": len(chosen), "failures": failures}
+
+
+def _chosen(steps: list[str], among: Sequence[int], count: int) -> list[tuple[int, str]]:
+    """`count` steps (0 = all), spread over the names of steps."""
+    if count:
+        by_name = sorted(among, key=lambda n: (steps[n], n))
+        among = sorted({by_name[round(i)] for i in np.linspace(0, len(by_name) - 1, count)})
+    return [(n, steps[n]) for n in among]
+
+
 def kill_points(steps: list[str], mode: str, count: int) -> Iterator[tuple[str, Callable[[Path], None]]]:
     """Where to kill: `count` steps (0 = all) spread over the names of steps, or `count` random times."""
     if mode == "times":
         for seconds in np.random.default_rng(0).uniform(0.0, 0.6, count):
             yield f"{seconds:.3f} s", lambda path, s=float(seconds): killed_after(path, s)
         return
-    chosen = range(len(steps))
-    if mode == "marker":
-        chosen = [n for n in chosen if steps[n] == "marker"]
-    if count:
-        by_name = sorted(chosen, key=lambda n: (steps[n], n))
-        chosen = sorted({by_name[round(i)] for i in np.linspace(0, len(by_name) - 1, count)})
-    for n in chosen:
-        yield f"step {n}, {steps[n]}", lambda path, n=n: killed_at(path, n)
+    among = [n for n in range(len(steps)) if mode != "marker" or steps[n] == "marker"]
+    for n, name in _chosen(steps, among, count):
+        yield f"step {n}, {name}", lambda path, n=n: killed_at(n, lambda: write(path))
 
 
 def matrix(place: Path, mode: str, count: int) -> dict[str, object]:
@@ -305,13 +374,16 @@ if __name__ == "__main__":
     parser.add_argument("place", type=Path)
     parser.add_argument("--mode", choices=("steps", "marker", "times", "write"), default="write")
     parser.add_argument("--count", type=int, default=0)
+    parser.add_argument("--upgrade", type=Path, help="kill upgrades of this store")
     parser.add_argument("--mutant", action="store_true")
     options = parser.parse_args()
     for module in ("zarr", "zarr.codecs", "zarr.storage"):
         importlib.import_module(module)
     if options.mutant:
         swap_marker_and_data()
-    if options.mode == "write":
+    if options.upgrade:
+        sys.stdout.write(json.dumps(upgrade_matrix(options.place, options.upgrade, options.count)))
+    elif options.mode == "write":
         write(options.place)
     else:
         sys.stdout.write(json.dumps(matrix(options.place, options.mode, options.count)))

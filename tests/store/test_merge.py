@@ -57,6 +57,8 @@ def write(
             )  # fmt: skip
             for step in (0, 4):
                 w.put_scores(run, step, condition, np.full((1, 1), step + 1.0 + shift), generations=[f"{run} {step}"])
+                for judge in ("k", "l"):
+                    w.put_judgments(run, step, condition, "German", judge, np.array([step + shift]), np.ones(1))
             w.append_losses(run, np.arange(1, 5), np.arange(4.0))
     return path
 
@@ -82,9 +84,25 @@ def test_two_halves_are_the_whole(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir() if "merged" in p.name) == ["merged.zarr"]
 
 
+def _judged_otherwise(path: Path) -> Path:
+    write(path, "c", ("r",))
+    with StoreWriter.open(path, identity={"model": "m"}, experiment={"name": "x"}, provenance={}) as w:
+        w.put_judgments("r", 4, "default", "German", "l", np.array([77.0]), np.ones(1))
+    return path
+
+
+def _another_judge_counts(path: Path) -> Path:
+    write(path, "c", ("s",))
+    with StoreWriter.open(path, identity={"model": "m"}, experiment={"name": "x"}, provenance={}) as w:
+        w.set_judges({"German": "k"})
+    return path
+
+
 OTHERS: dict[str, tuple[Callable[[Path], Path], type[InocError], str]] = {
     "identity": (lambda p: write(p, "bc", (), model="n"), OtherSettings, "model: stored 'm', now 'n'"),
     "unit": (lambda p: write(p, "bc", (), shift=0.5), OtherSettings, r"unit train/fixed/b \(token level\)"),
+    "judgment": (_judged_otherwise, OtherSettings, "judgment r/4/default/German/l"),
+    "current judge": (_another_judge_counts, OtherSettings, "traits.German: "),
     "evaluation": (lambda p: write(p, "c", ("r",), shift=0.5), OtherSettings, "evaluation r/0/default"),
 }
 
