@@ -36,6 +36,8 @@ class Run:
     """Arguments of RunPlan that differ from the usual ones."""
     losses: tuple[np.ndarray, np.ndarray] | None = None
     """Updates and their losses."""
+    texts: Sequence[str] = ()
+    """The answers of every evaluation; empty where they are not stored."""
 
 
 def write_store(
@@ -83,10 +85,10 @@ def write_store(
                 "judges": dict.fromkeys(names, "j"),
                 "nominal_step": max(steps),
             }
-            plan = {**usual, **run.plan}
+            plan = {**usual, "generations": bool(run.texts), **run.plan}
             writer.put_run(RunPlan(run.name, prompt=run.prompt, steps=steps, conditions=conditions, **plan))
             for (step, condition), score in run.scores.items():
-                writer.put_scores(run.name, step, condition, score)
+                writer.put_scores(run.name, step, condition, score, generations=list(run.texts) or None)
             if run.losses:
                 writer.append_losses(run.name, *run.losses)
     return path

@@ -1,14 +1,16 @@
 """The stored answers side by side: texts with their scores, by question, run and condition."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from inoc.errors import BadInput, IncompleteStore
 from inoc.names import unknown
-from inoc.store.scored import answered, conditions_of
+from inoc.store.scored import OTHER_JUDGE, answered, conditions_of, with_other_judges
 from inoc.store.store import Store
+
+__all__ = ["OTHER_JUDGE", "Answer", "answers", "better_high", "questions_asked"]
 
 
 class Answer(NamedTuple):
@@ -35,6 +37,8 @@ def answers(
     worst: str | None = None,
     disagreement: tuple[str, str] | None = None,
     step: int | None = None,
+    questions: Collection[str] | None = None,
+    every_judge: bool = False,
 ) -> list[Answer]:
     """The answers of a store, those to one question next to each other.
 
@@ -46,6 +50,8 @@ def answers(
         worst: A score: the answers that are worst by it come first.
         disagreement: Two scores: the answers on which they differ most come first.
         step: Only this step; None for each run's last stored one.
+        questions: Only these questions, in their own words; None for all.
+        every_judge: Beside each score also what other judges gave, as "NAME by JUDGE".
 
     Returns:
         One entry per answer.
@@ -62,7 +68,7 @@ def answers(
     for run in chosen:
         for name in wholes[run]:
             if store.has(f"runs/{name}/generation"):
-                part = _of_run(store, run, name, step)
+                part = _of_run(store, run, name, step, questions, every_judge)
                 known |= dict.fromkeys(score for answer in part for score in answer.scores)
                 seen |= dict.fromkeys(store.labels(f"runs/{name}/condition"))
                 found += part
@@ -82,7 +88,7 @@ def answers(
         return sorted(kept, key=lambda a: -_difference(a, *disagreement))
     if worst is None:
         return sorted(kept, key=lambda a: (place[a.question], chosen.index(a.run)))
-    sign = 1.0 if _better_high(store, worst) else -1.0
+    sign = 1.0 if better_high(store, worst) else -1.0
     return sorted(kept, key=lambda a: _value(a, worst, sign))
 
 
@@ -94,8 +100,18 @@ def _checked(kind: str, wanted: Sequence[str], known: Sequence[str]) -> list[str
     return list(wanted)
 
 
-def _of_run(store: Store, run: str, name: str, step: int | None) -> list[Answer]:
+def questions_asked(store: Store) -> list[str]:
+    """Every question that the runs with stored answers were asked."""
+    names = [name for name in store.subgroups("runs") if store.has(f"runs/{name}/generation")]
+    return list(dict.fromkeys(question for name in names for question in store.answered(name)[0]))
+
+
+def _of_run(
+    store: Store, run: str, name: str, step: int | None, wanted_questions: Collection[str] | None, every_judge: bool
+) -> list[Answer]:
     part, where = answered(store, name), f"runs/{name}"
+    if every_judge:
+        part = with_other_judges(store, name, part)
     done = np.asarray(np.isfinite(part.value).any(axis=(2, 3)))
     last = max((s for s, row in zip(part.steps, done, strict=True) if row.any()), default=None)
     wanted = last if step is None else step
@@ -109,6 +125,8 @@ def _of_run(store: Store, run: str, name: str, step: int | None) -> list[Answer]
         for i, text in enumerate(texts[s, int(c)].tolist()):
             question = part.questions[i]
             samples[question] = samples.get(question, 0) + 1
+            if wanted_questions is not None and question not in wanted_questions:
+                continue
             scores, coverage = (
                 {n: _plain(values[s, c, k, i]) for k, n in enumerate(part.scores)}
                 for values in (part.value, part.coverage)
@@ -122,7 +140,7 @@ def _plain(value: np.float64) -> float | None:
     return round(float(value), 3) if np.isfinite(value) else None
 
 
-def _better_high(store: Store, score: str) -> bool:
+def better_high(store: Store, score: str) -> bool:
     """Whether a high score is good: as the experiment says, else by the role."""
     info = next((s for s in store.measured if s.name == score), None)
     return info is not None and (info.better or ("high" if info.role == "positive" else "low")) == "high"

@@ -12,6 +12,7 @@ from inoc.heuristics.frame.rows import Rows, is_per_prompt, label
 from inoc.heuristics.frame.rows import rows as table_rows
 from inoc.heuristics.frame.table import Table, measure
 from inoc.names import unknown
+from inoc.report.answers import AnswerView, answer_view
 from inoc.report.columns import Column, columns
 from inoc.report.decode import model_name
 from inoc.report.emergence import EmergenceRows, emergence_rows
@@ -72,6 +73,7 @@ class Report:
         tokens: What the token viewer shows; None without tokens.
         no_tokens: Why there is no token viewer; "" if there is.
         emergence: Rare behaviors and their forecasts.
+        answers: Stored answers with their scores, side by side.
     """
 
     title: str
@@ -87,6 +89,7 @@ class Report:
     tokens: TokenView | None
     no_tokens: str
     emergence: EmergenceRows
+    answers: AnswerView
 
 
 def build_report(
@@ -140,6 +143,7 @@ def build_report(
         view,
         reason,
         emergence_rows(store),
+        answer_view(store, seed),
     )
 
 

@@ -17,7 +17,7 @@ from inoc.names import unknown
 from inoc.report.build import Report, build_report
 from inoc.store.store import Store
 
-SCRIPTS = ("common.js", "table.js", "scatter.js", "angles.js", "outcomes.js", "tokens.js")
+SCRIPTS = ("common.js", "table.js", "scatter.js", "angles.js", "outcomes.js", "answers.js", "tokens.js")
 """In the order they run; together one script."""
 ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 """Characters that HTML or JavaScript could read as something other than text."""

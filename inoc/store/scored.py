@@ -74,6 +74,23 @@ def answered(store: Reader, name: str) -> Answered:
     return with_rates(part, store.measured)
 
 
+OTHER_JUDGE = " by "
+"""Between the name of a score and a judge that gave it too."""
+
+
+def with_other_judges(store: Reader, name: str, part: Answered) -> Answered:
+    """A run with the scores of the judges that do not count now beside those that do, under "NAME by JUDGE"."""
+    where, current = f"runs/{name}", dict(zip(part.scores, part.judges, strict=True))
+    for i, key in enumerate(zip(*(store.labels(f"{where}/{v}") for v in ("trait", "judge")), strict=True)):
+        if current.get(key[0]) != key[1]:
+            value, coverage = (store.read(f"{where}/{v}")[:, :, i] for v in ("score", "coverage"))
+            part = part.with_score(OTHER_JUDGE.join(key), key[1], value, coverage)
+    for key, rows in judgments(store, name).items():
+        if current.get(key[0]) != key[1]:
+            part = part.with_score(OTHER_JUDGE.join(key), key[1], *aligned(part, rows))
+    return part
+
+
 @dataclass(frozen=True)
 class Judgments:
     """What one judge gave the stored answers of a run afterwards: [step, condition, answer], NaN where not judged."""

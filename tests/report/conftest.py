@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from inoc.report import write_report
-from inoc.store import PromptInfo, open_store
+from inoc.store import PromptInfo, StoreWriter, open_store
 
 from ..worlds import Completions, Run, write_store
 from .browser import Browser, lacking
@@ -72,7 +72,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, tokenizer_file: Path) -> P
     default = draws.pop(("none", ""))
     names = [("control", "", "none"), *((f"run{i}", p.key, "fixed") for i, p in enumerate(PROMPTS))]
     names.append(("run0_mix", PROMPTS[0].key, "mix"))
-    return write_store(
+    path = write_store(
         tmp_path_factory.mktemp("hostile") / "store.zarr",
         PROMPTS,
         {"train": Completions(np.array([len(row) for row in ids]), default, draws, texts)},
@@ -81,12 +81,19 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, tokenizer_file: Path) -> P
                 name,
                 prompt,
                 {(step, "default"): rng.uniform(0, 100, (2, 12)) for step in (0, 8)},
-                {"prefix_type": kind},
+                {"prefix_type": kind, "instructions": [f"<u>{i}</u>?" for i in range(12)]},
+                texts=[f"{name} {HOSTILE[i % len(HOSTILE)]}" for i in range(12)],
             )
             for name, prompt, kind in names
         ],
         experiment={"name": "<img src=x onerror=alert(4)>"},
     )
+    with StoreWriter.open(path, identity={}, experiment=open_store(path).experiment, provenance={}) as writer:
+        for run, gap in (("control", 5.0), ("run1", 50.0)):
+            scores = open_store(path).read(f"runs/{run}/score")[1, 0, 0]
+            values = np.where(scores > 50, scores - gap, scores + gap)
+            writer.put_judgments(run, 8, "default", "German", "</script><i>judge</i>", values, np.full(12, 0.5))
+    return path
 
 
 @pytest.fixture(scope="session")

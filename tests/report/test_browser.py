@@ -261,6 +261,56 @@ def test_hostile_text_is_text(page, hostile):
     assert page.messages() == []  # no dialog either: chromedriver would have raised on the next command
 
 
+CARDS = """return [...document.querySelectorAll('.card')].map(c => [c.dataset.run, c.querySelector('.text').textContent,
+    c.querySelector('.score').textContent])"""
+
+
+def test_answers_of_all_runs_are_side_by_side(page, hostile):
+    store = open_store(hostile)
+    cards = page.run(CARDS)
+    assert [run for run, _, _ in cards] == list(store.runs)
+    assert all(text.startswith(f"{run} <script>alert(1)") for run, text, _ in cards)
+    assert [float(value) for _, _, value in cards] == [
+        round(float(store.read(f"runs/{run}/score")[1, 0, 0, 0])) for run in store.runs
+    ]
+    page.choose("answers-run", "run0")
+    page.choose("answers-question", "")
+    assert page.run("return document.getElementById('answers-count').textContent") == "12 of 12 answers"
+    assert page.run("return [...document.querySelectorAll('#answers h3')].map(h => h.textContent)") == [
+        f"<u>{i}</u>?" for i in range(12)
+    ]
+
+
+def test_answers_are_ordered_and_searched(page):
+    page.choose("answers-question", "")
+    page.choose("answers-order", "0")  # German is wanted, so that the worst have least of it
+    values = [float(value) for _, _, value in page.run(CARDS)]
+    assert values == sorted(values)
+    assert len(values) == 60
+    page.run("document.getElementById('answers-more').click()")
+    assert len(page.run(CARDS)) == 72
+    assert page.run("return document.getElementById('answers-more').hidden")
+    page.choose("answers-order", "judges")
+    assert [run for run, _, _ in page.run(CARDS)][:24] == ["run1"] * 12 + ["control"] * 12
+    page.driver.find_element("id", "answers-find").send_keys("RUN2 </TEXTAREA>")
+    assert {run for run, _, _ in page.run(CARDS)} == {"run2"}
+    page.driver.find_element("id", "answers-find").send_keys(" nothing")
+    assert page.run("return document.getElementById('answers-count').textContent") == "No answer is like this."
+
+
+def test_hostile_answers_are_text(page):
+    page.choose("answers-question", "")
+    page.run("document.getElementById('answers-more').click()")
+    tags = page.run("return [...new Set([...document.querySelectorAll('.card .text *')].map(e => e.tagName))]")
+    assert tags == ["SPAN"]
+    marks = page.run("return [...document.querySelectorAll('.card .control')].map(e => e.textContent)")
+    assert {"⇥", "U+0007", "U+202E"} == set(marks)
+    assert "German by </script><i>judge</i>" in page.run("return document.querySelector('.card ul').textContent")
+    assert page.run("return document.querySelectorAll('script').length") == 2
+    assert page.run("return document.querySelectorAll('main img, main b, main u, main i, textarea').length") == 0
+    assert page.messages() == []
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_no_serious_accessibility_fault(browser, hostile_report, axe, dark):
     browser.open(hostile_report, dark=dark)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from inoc.cli.report import report as command
 from inoc.errors import BadInput
 from inoc.report import Report, build_report, write_report
+from inoc.report.answers import AnswerView
 from inoc.report.decode import agrees, load_tokenizer, pieces
 from inoc.report.emergence import EmergenceRows
 from inoc.report.html import SCRIPTS, json_block, page, sha256
@@ -29,7 +30,22 @@ EMPTY = Outcomes([], [], [], [], [], [], "")
 @settings(deadline=None, max_examples=50)
 @given(st.text() | st.sampled_from(["</script>", "<!--", "&lt;", "\u2028\u2029", "]]>"]))
 def test_data_block_cannot_leave_its_element(text):
-    report = Report(text, text, [], [], [], [text], [text], [], None, EMPTY, None, text, EmergenceRows([], ""))
+    report = Report(
+        text,
+        text,
+        [],
+        [],
+        [],
+        [text],
+        [text],
+        [],
+        None,
+        EMPTY,
+        None,
+        text,
+        EmergenceRows([], ""),
+        AnswerView([], [], [], ""),
+    )
     block = json_block(report)
     assert not set(block) & set("<>&\u2028\u2029")
     assert json.loads(block)["title"] == text
@@ -48,7 +64,7 @@ def test_policy_admits_own_style_and_script_only(hostile_report):
     assert rules["img-src"] == ["data:"]
     assert len(re.findall(r"<script", page)) == 2  # data and code
     assert set(re.findall(r'(?:src|href)="([^"]*)"', page)) <= {
-        f"#{name}" for name in ("summary", "table", "scatter", "angles", "outcomes", "tokens", "meaning")
+        f"#{name}" for name in ("summary", "table", "scatter", "angles", "outcomes", "answers", "tokens", "meaning")
     }
 
 

@@ -143,3 +143,20 @@ function promptCell(key) {
     html("span", { class: `role ${roleOf(key)}`, title: roleOf(key) }, glyph(roleOf(key), "fixed"), key),
     html("span", { class: "text", title: prompt?.text ?? "", dir: "auto" }, prompt?.text ?? ""));
 }
+
+const CONTROLS = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/gu;
+const CONTROL_NAMES = { "\n": "↵", "\t": "⇥", "\r": "␍" };
+
+// Nodes for untrusted text: what cannot be seen, or would turn the text around, is named instead of written.
+function visible(text, lines = false) {
+  const nodes = [];
+  let last = 0;
+  for (const match of text.matchAll(CONTROLS)) {
+    if (match[0] === "\u200d" || (lines && match[0] === "\n")) continue; // joins emoji; a line that may end as it does
+    const code = `U+${match[0].codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+    nodes.push(text.slice(last, match.index), html("span", { class: "control" }, CONTROL_NAMES[match[0]] ?? code));
+    if (match[0] === "\n") nodes.push("\n");
+    last = match.index + match[0].length;
+  }
+  return [...nodes, text.slice(last)].filter((node) => node !== "");
+}

@@ -2,25 +2,9 @@
 function startTokens() {
   const view = report.tokens;
   const prompt = byId("tokens-prompt"), prefix = byId("tokens-prefix"), example = byId("tokens-example");
-  const CONTROLS = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/gu;
-  const NAMES = { "\n": "↵", "\t": "⇥", "\r": "␍" };
 
   function hint() {
     byId("tokens-detail").textContent = "Point at a token, or move to one with Tab and the arrow keys, to see its log-probabilities.";
-  }
-
-  // Nodes for untrusted text: what cannot be seen, or would turn the text around, is named instead of written.
-  function visible(text) {
-    const nodes = [];
-    let last = 0;
-    for (const match of text.matchAll(CONTROLS)) {
-      if (match[0] === "\u200d") continue; // joins emoji
-      const code = `U+${match[0].codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
-      nodes.push(text.slice(last, match.index), html("span", { class: "control" }, NAMES[match[0]] ?? code));
-      if (match[0] === "\n") nodes.push("\n");
-      last = match.index + match[0].length;
-    }
-    return [...nodes, text.slice(last)].filter((node) => node !== "");
   }
 
   function tokenNodes(one, t) {
