@@ -96,6 +96,49 @@ def paired_t(minuend: Float64[np.ndarray, " pair"], subtrahend: Float64[np.ndarr
     return Interval(float(difference.mean()), float(lower), float(upper), difference.size)
 
 
+FEWEST_SEEDS = 3
+"""Seeds below which nothing is said of how seeds differ."""
+
+
+def over_seeds(differences: Float64[np.ndarray, "seed question"]) -> Interval:
+    """The mean over seeds and questions with an interval for new seeds and new questions; both are drawn.
+
+    Two crossed levels: with the mean squares of questions (Q), seeds (S) and the rest (E) of a two-way layout, the
+    variance of the mean is (Q + S - E) / (seeds questions), at least that of one level alone, with Student's t at
+    Satterthwaite's degrees of freedom. Only questions that every seed answers count (`n`). Below 3 seeds or 2 questions
+    there is no interval. In simulations with normal effects it holds 92 to 98 %: 92 % at 3 seeds that differ a third as
+    much as questions do, 98 % where seeds do not differ.
+
+    Args:
+        differences: One row per seed, NaN where missing.
+    """
+    known = differences[:, np.isfinite(differences).all(axis=0)]
+    seeds, n = known.shape
+    if not known.size:
+        return Interval(np.nan, np.nan, np.nan, 0)
+    mean = float(known.mean())
+    if seeds < FEWEST_SEEDS or n < 2:
+        return Interval(mean, np.nan, np.nan, n)
+    by_question, by_seed = known.mean(axis=0), known.mean(axis=1)
+    rest = known - by_question - by_seed[:, None] + mean
+    squares = np.array(
+        [
+            seeds * ((by_question - mean) ** 2).sum() / (n - 1),
+            n * ((by_seed - mean) ** 2).sum() / (seeds - 1),
+            (rest**2).sum() / ((n - 1) * (seeds - 1)),
+        ]
+    )
+    degrees = np.array([n - 1, seeds - 1, (n - 1) * (seeds - 1)], dtype=np.float64)
+    both = float(squares[0] + squares[1] - squares[2])
+    larger = int(squares[1] > squares[0])
+    if both > squares[larger]:
+        variance, df = both, both**2 / float((squares**2 / degrees).sum())
+    else:
+        variance, df = float(squares[larger]), float(degrees[larger])
+    half = float(t_quantile(np.asarray(max(df, 1.0)))) * np.sqrt(variance / known.size)
+    return Interval(mean, mean - half, mean + half, n)
+
+
 def mean_z(scores: Float64[np.ndarray, " answer"]) -> Interval:
     """Mean +/- 1.96 sd / sqrt(n), ddof 1: the interval of one score level (a point of a training curve)."""
     finite = scores[np.isfinite(scores)]

@@ -21,8 +21,8 @@ MORE = ("durability", "rates")
 DURABLE = ("score", "gate", "returned", "remaining")
 QUANTITIES = ("r", "rho", "within_r", "p_holm", *ERRORS)
 COLUMNS: tuple[str, ...] = (
-    "table", "experiment", "run", "prompt", "prefix_type", "seed", "step", "asks_for", "trait", "effect", "file",
-    "heuristic", "target", "quantity", "value", "lower", "upper", "n", "prompts", "note",
+    "table", "experiment", "run", "prompt", "prefix_type", "seed", "seeds", "step", "asks_for", "trait", "effect",
+    "file", "heuristic", "target", "quantity", "value", "lower", "upper", "n", "prompts", "note",
 )  # fmt: skip
 """Columns of the CSV table."""
 Record = dict[str, object]
@@ -73,6 +73,7 @@ def _label(table: str, experiment: str, part: xr.Dataset) -> Record:
         "prompt": str(part["run_prompt" if run else "prompt"].item()),
         "prefix_type": str(part["prefix_type"].item()) if run else "",
         "seed": int(part["seed"]),
+        "seeds": int(part["seeds"]) if "seeds" in part.coords else None,
     }
 
 

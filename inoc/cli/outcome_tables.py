@@ -98,8 +98,10 @@ def _value(cell: xr.Dataset) -> tuple[str, str]:
 
 
 def _seed(table: xr.Dataset) -> tuple[str, ...]:
-    """The column of training seeds, where any is known."""
-    return ("seed",) if (table["seed"].values >= 0).any() else ()
+    """The column of training seeds, where any is known, or of how many are pooled."""
+    if (table["seed"].values >= 0).any():
+        return ("seed",)
+    return ("seeds",) if "seeds" in table.coords and (table["seeds"].values > 1).any() else ()
 
 
 def _label(part: xr.Dataset, seed: tuple[str, ...]) -> list[str]:

@@ -1,7 +1,7 @@
 """`inoc outcomes`: show suppression, gaps and how well the heuristics predict them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -28,7 +28,12 @@ SHOWN = 20
 @recipe_option
 @click.option("--trait", metavar="NAME", help="Only this trait.")
 @click.option("--prompts", metavar="A,B", help="Only these prompts: keys or groups, separated by commas.")
+@click.option("--questions", metavar="FILE", default="", help="Only questions of this file, in the tables of runs.")
 @click.option("--step", type=int, help="Evaluate every run at this step instead of the nominal last one.")
+@click.option(
+    "--over", type=click.Choice(["seeds"]),
+    help="Pool runs that differ in their seed only; from 3 seeds on, intervals for new seeds and new questions.",
+)  # fmt: skip
 @click.option("--include-flagged", is_flag=True, help="Keep runs whose last steps contradict each other.")
 @click.option("--heuristics", metavar="A,B", help="Only these heuristics in the performance table.")
 @json_option
@@ -39,7 +44,9 @@ def outcomes(
     recipe: "Recipe",
     trait: str | None,
     prompts: str | None,
+    questions: str,
     step: int | None,
+    over: "Literal['seeds'] | None",
     include_flagged: bool,
     heuristics: str | None,
     as_json: bool,
@@ -70,7 +77,7 @@ def outcomes(
         rows,
         suppression,
     )
-    from inoc.outcomes.final import run_scores
+    from inoc.outcomes.final import questions_by_file, run_scores
     from inoc.outcomes.tidy import experiment_names, full_names, of_prompts
     from inoc.store.store import open_store
 
@@ -88,11 +95,24 @@ def outcomes(
         makers = {"suppression": suppression, "cross": cross_suppression, "gap": gap}
         tables[name] = {
             part: in_config_order(
-                make(store, recipe=recipe, step=step, include_flagged=include_flagged), store, opened, chosen
+                make(
+                    store,
+                    recipe=recipe,
+                    step=step,
+                    include_flagged=include_flagged,
+                    over=over or "runs",
+                    questions=questions,
+                ),
+                store,
+                opened,
+                chosen,
             )
             for part, make in makers.items()
         }
         warnings |= dict.fromkeys(control_warnings(store, recipe=recipe, step=step))
+        if not questions and len(asked := questions_by_file(store)) > 1:
+            of = ", ".join(f"{count} of {file}" for file, count in asked.items())
+            warnings[f"{name}: questions of all files count alike ({of}); --questions FILE takes one file."] = None
         traits = [str(t) for t in tables[name]["suppression"]["trait"].values]
         known |= dict.fromkeys(traits)
         if run_scores(store)["continues"].values.astype(bool).any():

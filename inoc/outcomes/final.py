@@ -1,5 +1,6 @@
 """Which score of a run counts: the final-step rule, the control to subtract, the judges that must agree."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -11,6 +12,7 @@ from jaxtyping import Float64, Int64, Shaped
 from inoc.errors import BadInput, IncompleteStore
 from inoc.hashing import canonical_json
 from inoc.heuristics.maths.pointwise import mean_of_finite
+from inoc.names import unknown
 from inoc.store.runs import RunInfo
 from inoc.store.store import Store
 from inoc.values import Recipe
@@ -26,18 +28,38 @@ NOT_SHARED = ("checkpoints", "start", "trained_with")
 """Training settings in which a run and its control may differ."""
 
 
-def run_scores(store: Store) -> xr.Dataset:
+def run_scores(store: Store, questions: str = "") -> xr.Dataset:
     """How much of each trait every run shows, `with_setup`; IncompleteStore where there are none.
+
+    Args:
+        store: The store.
+        questions: Only those of this named file; "" for all.
 
     Returns:
         `score` (run, step, condition, trait, question), 0-100: the stored score, or 100 minus it where a high score
         means that little of the trait is there (`inverted`), so that more is always more of the trait.
     """
-    scores, no_trait = all_scores(store), {score.name for score in store.measured if not score.role}
+    scores, no_trait = (
+        of_questions(all_scores(store), questions),
+        {score.name for score in store.measured if not score.role},
+    )
     traits = scores.isel(score=[i for i, name in enumerate(scores["score"].values) if name not in no_trait])
     shown = traits.rename(score="trait").rename(value="score")
     shown["score"] = shown["score"].where(~shown["inverted"], 100.0 - shown["score"])
     return with_setup(shown, store.runs)
+
+
+def of_questions(scores: xr.Dataset, name: str) -> xr.Dataset:
+    """The scores of the questions of a named file; BadInput where there is no such file."""
+    files = scores["file"].values.astype(str)
+    if name and name not in files:
+        raise BadInput(unknown("file of questions", name, dict.fromkeys(files.tolist())))
+    return scores.isel(question=files == name) if name else scores
+
+
+def questions_by_file(store: Store) -> dict[str, int]:
+    """How many questions each named file has."""
+    return {str(name): count for name, count in Counter(all_scores(store)["file"].values.tolist()).items()}
 
 
 def all_scores(store: Store) -> xr.Dataset:
@@ -89,6 +111,7 @@ class FinalScores:
         judge: Identity of the judge.
         role: Of every trait: "positive", "negative", or "" where unknown.
         inverted: Whether the stored score of a trait is 100 minus `score`.
+        setup: Of every run, the settings that it shares with its control.
     """
 
     run: tuple[str, ...]
@@ -103,6 +126,7 @@ class FinalScores:
     judge: Shaped[np.ndarray, "run trait"]
     role: tuple[str, ...]
     inverted: tuple[bool, ...]
+    setup: tuple[str, ...]
 
     @property
     def effect(self) -> tuple[str, ...]:
@@ -210,6 +234,7 @@ def final_scores(
         tuple(runs), tuple(prompts), tuple(_words(scores, "prefix_type")), seeds, tuple(traits), step=chosen,
         flag=tuple(flags), score=final, control=control, judge=judges, role=tuple(_words(scores, "role", "trait")),
         inverted=tuple(word == "True" for word in _words(scores, "inverted", "trait")),
+        setup=tuple(setups),
     )  # fmt: skip
 
 
