@@ -226,13 +226,9 @@ def gap(
 def gap_of(final: FinalScores, *, recipe: Recipe = "corrected", over: Over = "runs") -> xr.Dataset:
     """`gap` of scores that are already picked."""
     check_judges(final, recipe)
-    labels = zip(final.prompt, final.prefix_type, final.seed.tolist(), strict=True)
-    runs = {label: i for i, label in enumerate(labels) if label[0]}
-    mix_of = {
-        fixed: runs[prompt, "mix", seed]
-        for (prompt, kind, seed), fixed in runs.items()
-        if kind == "fixed" and (prompt, "mix", seed) in runs
-    }
+    labels = list(zip(final.prompt, final.seed.tolist(), final.setup, strict=True))
+    mixes = {label: i for i, label in enumerate(labels) if final.prefix_type[i] == "mix" and label[0]}
+    mix_of = {i: mixes[label] for i, label in enumerate(labels) if final.prefix_type[i] == "fixed" and label in mixes}
     lines = _lines(final, list(mix_of), recipe, over)
     pairs = [
         (final.prompt[line[0]], int(final.seed[line[0]]) if over == "runs" else -1, line[0], mix_of[line[0]])
