@@ -3,6 +3,7 @@ its own, kills itself on the way, and starts again. Shared by the tests of writi
 
 import argparse
 import importlib
+import itertools
 import json
 import os
 import random
@@ -20,6 +21,7 @@ from inoc.errors import InocError
 from inoc.store import PromptInfo, RunPlan, ScoreInfo, StoreWriter, Unit, files, marks, open_store, units
 from inoc.store.change import COMMIT
 from inoc.store.prefills import PrefillCounts
+from inoc.store.probes import ProbePlan
 from inoc.store.upgrade import upgrade
 from inoc.store.validate import validate
 
@@ -55,6 +57,12 @@ def judgments(step: int, judge: str) -> np.ndarray:
     values = np.random.default_rng(step + len(judge)).uniform(0, 100, 4)
     values[3] = np.nan
     return values
+
+
+def probed(kind: str, prompt: str) -> dict[str, np.ndarray]:
+    """What a probe says of a unit."""
+    n = float(len(kind) + len(prompt))
+    return {"norm": np.array(n), "product": np.array([n, -n])}
 
 
 COUNTS = PrefillCounts(
@@ -142,6 +150,10 @@ def _write(path: Path) -> None:
                         "german_mix", step, "default", "German", judge, judgments(step, judge), np.full(4, 0.9)
                     )
             w.put_prefill_counts("german_mix", COUNTS)
+            columns = {"example": ["a", "b"], "reference": ["train", "control"], "reference_norm": np.array([1.0, 2.0])}
+            w.plan_probe(ProbePlan("gradient", {"examples": 2}, columns, ["norm", "product"], KINDS, keys))
+            for kind, key in itertools.product(KINDS, keys):
+                w.put_probe("gradient", kind, key, probed(kind, key))
             n = 2 * len(known)
             w.append_losses("german_mix", np.arange(1, n + 1), 1.0 / np.arange(1, n + 1))
         w.put_self_perplexity([p.key for p in PROMPTS], np.array([3.0, 2.0, np.nan]), np.array([2.0, 1.0, 1.5]))
@@ -203,6 +215,12 @@ def wrong_marks(path: Path) -> list[str]:
                 right = judgments(int(steps[s]), judges[j])
                 if not np.array_equal(stored.read(f"judgments/{name}/value")[s, c, j], right, equal_nan=True):
                     found.append(f"judgment {name} {steps[s]} {judges[j]} is marked done and wrong")
+        for name in stored.subgroups("probes"):
+            kinds, keys = (stored.labels(f"probes/{name}/{v}") for v in ("prefix_type", "prompt"))
+            for f, p in np.argwhere(stored.read(f"probes/{name}/unit_crc") >= 0):
+                right = probed(kinds[f], keys[p])
+                if any(not np.array_equal(stored.read(f"probes/{name}/{v}")[f, p], right[v]) for v in right):
+                    found.append(f"probe {name} {kinds[f]} {keys[p]} is marked done and wrong")
     except InocError as error:
         return [str(error)]
     return found

@@ -26,7 +26,7 @@ from tests.command_line import run_inoc
 FOLDER = Path(__file__).parent / "golden"
 CONTENTS = {
     1: "5a04996ffb76c13d7811f0ee00af1dccc36892272428484f96514773cdaf4a1f",
-    2: "88b8100160991d5d0d727a8da5e210a0a35ce6242f2069c2af393f93e4a64601",
+    2: "1b3b75a8bb77d6c3e4f5aefea2a3470cd8c61680ed12032539f3a98d8f406db3",
 }
 
 
