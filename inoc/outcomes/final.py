@@ -59,7 +59,7 @@ def of_questions(scores: xr.Dataset, name: str) -> xr.Dataset:
 
 def questions_by_file(store: Store) -> dict[str, int]:
     """How many questions each named file has."""
-    return {str(name): count for name, count in Counter(all_scores(store)["file"].values.tolist()).items()}
+    return dict(Counter(str(name) for name in all_scores(store)["file"].values.astype(str)))
 
 
 def all_scores(store: Store) -> xr.Dataset:

@@ -63,7 +63,7 @@ def answer_view(store: Store, seed: int) -> AnswerView:
         seed: Of the draw.
     """
     asked = questions_asked(store)
-    drawn = [asked[i] for i in np.random.default_rng(seed).permutation(len(asked))[:MOST_QUESTIONS]]
+    drawn: list[str] = [asked[int(i)] for i in np.random.default_rng(seed).permutation(len(asked))[:MOST_QUESTIONS]]
     try:
         found = answers(store, questions=drawn, every_judge=True) if drawn else []
     except IncompleteStore:
