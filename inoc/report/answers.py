@@ -20,8 +20,8 @@ MOST_SAMPLES = 5
 
 @dataclass(frozen=True)
 class AnswerScore:
-    """A score of the answers: its name, the judge where it is another than the one that counts now, which end is good,
-    and whether the experiment says so."""
+    """A score of the answers: its name, the judge where it is not the one that counts now, which end is good, and
+    whether the experiment says so."""
 
     of: str
     judge: str
@@ -56,7 +56,7 @@ class AnswerView:
 
 
 def answer_view(store: Store, seed: int) -> AnswerView:
-    """The last step's answers to questions drawn at random, so many that all runs and conditions fit side by side.
+    """The last step's answers to questions drawn at random, as many as fit with all runs and conditions side by side.
 
     Args:
         store: The store.
