@@ -102,6 +102,9 @@ def _write_runs(merged: Merged, writer: StoreWriter) -> None:
         score, coverage, *texts = cast("tuple[np.ndarray, ...]", found)
         answers = [str(t) for t in texts[0]] if texts else None
         writer.put_scores(str(name), int(step), str(condition), score, coverage, generations=answers)
+    for (name, step, condition, judged, judge), found in merged.judgments.values.items():
+        value, coverage = cast("tuple[np.ndarray, np.ndarray]", found)
+        writer.put_judgments(str(name), int(step), str(condition), str(judged), str(judge), value, coverage)
 
 
 def _put_perplexity(writer: StoreWriter, key: str, columns: Mapping[str, np.ndarray]) -> None:

@@ -15,13 +15,14 @@ from inoc.errors import BadInput, OtherSettings
 from inoc.store.fingerprint import completions_fingerprint, difference, imported_identity
 from inoc.store.runs import RunInfo
 from inoc.store.schema import GROUPS, LOGPROB_GROUP, PENDING, UNKNOWN, Level, PromptInfo, ScoreInfo, Unit, marked
+from inoc.store.scored import judgments
 from inoc.store.store import Store
 from inoc.store.tables import stored_prompts, union
 
 COMPLETION_COLUMNS = ("example_id", "row_size", "token_id", "instruction", "completion")
 HANDLED = frozenset(
-    ("prompts", "completions", *LOGPROB_GROUP.values(), "elicitation", "runs", "rephrasings", "self_perplexity",
-     "embeddings", "emergence")
+    ("prompts", "completions", *LOGPROB_GROUP.values(), "elicitation", "runs", "judgments", "rephrasings",
+     "self_perplexity", "embeddings", "emergence")
 )  # fmt: skip
 """Groups that are merged; a store with another one is refused, so that nothing is left out silently."""
 
@@ -174,6 +175,7 @@ class Merged:
         self.prompts, self.pools = _Rows("prompt", names), _Rows("rephrasings of", names)
         self.completions, self.runs = _Rows("completion set", names), _Rows("run", names)
         self.losses, self.evaluations = _Rows("loss", names), _Rows("evaluation", names)
+        self.judgments = _Rows("judgment", names)
         self.elicited, self.baseline = _Rows("elicitation", names), _Rows("elicitation", names)
         self.counts = _Rows("prefill counts of", names)
         self._completed = 0
@@ -242,6 +244,10 @@ class Merged:
             *(store.read(f"{where}/{v}") for v in ("update", "loss", "learning_rate")), strict=True
         ):
             self.losses.add(store, (name, int(update)), np.asarray(row, np.float64))
+        for (score, judge), rows in judgments(store, name).items():
+            for s, c in np.argwhere(rows.done).tolist():
+                key = name, int(rows.steps[s]), rows.conditions[c], score, judge
+                self.judgments.add(store, key, (rows.value[s, c], rows.coverage[s, c]))
 
     def units(self) -> Iterator[tuple[Level, Unit, list["_Found"]]]:
         """Level, unit and its values in every store that has it done."""
@@ -256,7 +262,7 @@ class Merged:
         """Compare what several stores hold, and count."""
         first = self.stores[0].path
         tables = (self.prompts, self.pools, self.completions, self.evaluations, self.elicited, self.perplexity,
-                  self.embedded)  # fmt: skip
+                  self.judgments, self.embedded)  # fmt: skip
         summary.in_several = sum(rows.several for rows in tables)
         summary.new = sum(rows.new(first) for rows in (*tables, self.runs, self.losses, self.baseline, self.counts))
         summary.new += self._completed + (self.traits != list(self.stores[0].measured))
