@@ -8,6 +8,7 @@ import numpy as np
 
 from inoc.store.history import Entry
 from inoc.store.merged import Merged
+from inoc.store.probes import ProbePlan
 from inoc.store.runs import RunInfo, RunPlan
 from inoc.store.schema import LOGPROB_GROUP, PromptInfo
 from inoc.store.tables import put_group, union
@@ -33,6 +34,7 @@ def write_merged(merged: Merged, place: Path, provenance: Mapping[str, object], 
             for key, columns in rows.values.items():
                 put(writer, str(key[0]), dict(cast("tuple[tuple[str, np.ndarray], ...]", columns)))
         _write_runs(merged, writer)
+        _write_probes(merged, writer)
         for (name,), found in merged.counts.values.items():
             columns, attributes = cast("tuple[tuple[tuple[str, np.ndarray], ...], dict[str, object]]", found)
             put_group(writer.store, f"emergence/{name}", dict(columns), attributes)
@@ -105,6 +107,21 @@ def _write_runs(merged: Merged, writer: StoreWriter) -> None:
     for (name, step, condition, judged, judge), found in merged.judgments.values.items():
         value, coverage = cast("tuple[np.ndarray, np.ndarray]", found)
         writer.put_judgments(str(name), int(step), str(condition), str(judged), str(judge), value, coverage)
+
+
+def _write_probes(merged: Merged, writer: StoreWriter) -> None:
+    for (key,), found in merged.probes.values.items():
+        columns, values, settings = cast(
+            "tuple[tuple[tuple[str, np.ndarray], ...], tuple[str, ...], Mapping[str, object]]", found
+        )
+        where = f"probes/{key}"
+        holders = [store for store in merged.stores if store.has(where)]
+        kinds, keys = (union(*(store.labels(f"{where}/{v}") for store in holders)) for v in ("prefix_type", "prompt"))
+        writer.plan_probe(ProbePlan(str(key), settings, dict(columns), values, kinds, keys))
+        for (name, kind, prompt), cell in merged.probed.values.items():
+            if name == key:
+                parts = cast("tuple[np.ndarray, ...]", cell)
+                writer.put_probe(str(key), str(kind), str(prompt), dict(zip(values, parts, strict=True)))
 
 
 def _put_perplexity(writer: StoreWriter, key: str, columns: Mapping[str, np.ndarray]) -> None:

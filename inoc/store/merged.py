@@ -22,10 +22,12 @@ from inoc.store.tables import stored_prompts, union
 COMPLETION_COLUMNS = ("example_id", "row_size", "token_id", "instruction", "completion")
 HANDLED = frozenset(
     ("prompts", "completions", *LOGPROB_GROUP.values(), "elicitation", "runs", "judgments", "rephrasings",
-     "self_perplexity", "embeddings", "emergence")
+     "self_perplexity", "embeddings", "emergence", "probes")
 )  # fmt: skip
 """Groups that are merged; a store with another one is refused, so that nothing is left out silently."""
 
+
+_UNIT = ("prefix_type", "prompt")
 
 Names = Callable[[str, Path], str]
 """What messages call a store, or the file that something of a kind (such as "run") came from."""
@@ -176,6 +178,7 @@ class Merged:
         self.completions, self.runs = _Rows("completion set", names), _Rows("run", names)
         self.losses, self.evaluations = _Rows("loss", names), _Rows("evaluation", names)
         self.judgments = _Rows("judgment", names)
+        self.probes, self.probed = _Rows("probe", names), _Rows("unit of probe", names)
         self.elicited, self.baseline = _Rows("elicitation", names), _Rows("elicitation", names)
         self.counts = _Rows("prefill counts of", names)
         self._completed = 0
@@ -184,6 +187,8 @@ class Merged:
             self._small_tables(store)
             for name in store.runs:
                 self._run(store, name)
+            for name in store.subgroups("probes"):
+                self._probe(store, name)
 
     def _small_tables(self, store: Store) -> None:
         for row in stored_prompts(store):
@@ -249,6 +254,18 @@ class Merged:
                 key = name, int(rows.steps[s]), rows.conditions[c], score, judge
                 self.judgments.add(store, key, (rows.value[s, c], rows.coverage[s, c]))
 
+    def _probe(self, store: Store, name: str) -> None:
+        where = f"probes/{name}"
+        members = [member.where for member in store.members(where, "unit_crc")]
+        whole = [v for v in store.variables(where) if f"{where}/{v}" not in members and v not in (*_UNIT, "unit_crc")]
+        columns = tuple((variable, store.read(f"{where}/{variable}")) for variable in whole)
+        values = tuple(member.rpartition("/")[2] for member in members)
+        self.probes.add(store, (name,), (columns, values, store.attributes(where)["settings"]))
+        kinds, keys = (store.labels(f"{where}/{variable}") for variable in _UNIT)
+        tables = [store.read(member) for member in members]
+        for f, p in np.argwhere(store.marks(where, "unit_crc") != PENDING).tolist():
+            self.probed.add(store, (name, kinds[f], keys[p]), tuple(np.asarray(table[f, p]) for table in tables))
+
     def units(self) -> Iterator[tuple[Level, Unit, list["_Found"]]]:
         """Level, unit and its values in every store that has it done."""
         for level, group in LOGPROB_GROUP.items():
@@ -262,9 +279,11 @@ class Merged:
         """Compare what several stores hold, and count."""
         first = self.stores[0].path
         tables = (self.prompts, self.pools, self.completions, self.evaluations, self.elicited, self.perplexity,
-                  self.judgments, self.embedded)  # fmt: skip
+                  self.judgments, self.probed, self.embedded)  # fmt: skip
         summary.in_several = sum(rows.several for rows in tables)
-        summary.new = sum(rows.new(first) for rows in (*tables, self.runs, self.losses, self.baseline, self.counts))
+        summary.new = sum(
+            rows.new(first) for rows in (*tables, self.runs, self.losses, self.baseline, self.counts, self.probes)
+        )
         summary.new += self._completed + (self.traits != list(self.stores[0].measured))
         summary.new += self.identity != self.stores[0].identity
         for level, unit, found in self.units():

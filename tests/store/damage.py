@@ -118,6 +118,11 @@ def answers(store: Path) -> str:
             found[f"judgments {name} {key}"] = [_plain(np.asarray(v)) for v in (judged.done, judged.value)]
     for name, counts in stored.emergence.items():
         found[f"emergence {name}"] = {str(k): _plain(v.values) for k, v in counts.variables.items()}
+    for name in stored.subgroups("probes"):
+        where = f"probes/{name}"
+        found[f"probe {name}"] = {
+            v: _plain(stored.read(f"{where}/{v}")) for v in stored.variables(where) if v != "unit_crc"
+        }
     found["rephrasings"] = stored.rephrasings
     found["pending"] = [stored.pending(), stored.pending_evaluations()]
     return json.dumps(found, default=str, sort_keys=True)

@@ -14,6 +14,7 @@ from inoc.cli.merge import merge as merge_command
 from inoc.errors import BadInput, InocError, OtherSettings
 from inoc.store import PromptInfo, RunPlan, ScoreInfo, StoreWriter, Unit, open_store, placing
 from inoc.store.merge import merge
+from inoc.store.probes import ProbePlan
 from inoc.store.validate import validate
 
 from .damage import answers
@@ -50,6 +51,10 @@ def write(
         w.put_embeddings(
             list(prompts), np.ones((len(prompts), 2), np.float32), {"rephrase_mean": np.ones(len(prompts))}
         )
+        columns = {"example": ["e"], "reference": ["train"], "reference_norm": np.ones(1)}
+        w.plan_probe(ProbePlan("gradient", {"n": 1}, columns, ["norm", "product"], ["fixed"], list(prompts)))
+        for key in prompts:
+            w.put_probe("gradient", "fixed", key, {"norm": np.array(1.0), "product": np.array([float(ord(key))])})
         for run in runs:
             w.put_run(
                 RunPlan(run, "a", "fixed", 0, 4, traits=["German"], instructions=["q"], steps=[0, 4], generations=True,
@@ -91,6 +96,21 @@ def _judged_otherwise(path: Path) -> Path:
     return path
 
 
+def _probed_otherwise(path: Path) -> Path:
+    plan = ProbePlan(
+        "gradient", {"n": 1}, {"example": ["e"], "reference": ["train"], "reference_norm": np.ones(1)},
+        ["norm", "product"], ["fixed"], ["b"],
+    )  # fmt: skip
+    with StoreWriter.open(
+        path, identity={"model": "m"}, experiment={"name": "x"}, provenance={},
+        traits=[ScoreInfo("German", "positive", "german")],
+    ) as w:  # fmt: skip
+        w.put_prompts(PROMPTS)
+        w.plan_probe(plan)
+        w.put_probe("gradient", "fixed", "b", {"norm": np.array(2.0), "product": np.array([1.0])})
+    return path
+
+
 def _another_judge_counts(path: Path) -> Path:
     write(path, "c", ("s",))
     with StoreWriter.open(path, identity={"model": "m"}, experiment={"name": "x"}, provenance={}) as w:
@@ -101,6 +121,7 @@ def _another_judge_counts(path: Path) -> Path:
 OTHERS: dict[str, tuple[Callable[[Path], Path], type[InocError], str]] = {
     "identity": (lambda p: write(p, "bc", (), model="n"), OtherSettings, "model: stored 'm', now 'n'"),
     "unit": (lambda p: write(p, "bc", (), shift=0.5), OtherSettings, r"unit train/fixed/b \(token level\)"),
+    "probe": (_probed_otherwise, OtherSettings, "unit of probe gradient/fixed/b"),
     "judgment": (_judged_otherwise, OtherSettings, "judgment r/4/default/German/l"),
     "current judge": (_another_judge_counts, OtherSettings, "traits.German: "),
     "evaluation": (lambda p: write(p, "c", ("r",), shift=0.5), OtherSettings, "evaluation r/0/default"),
