@@ -83,8 +83,31 @@ def layout_of(document: Mapping[str, object], where: str) -> Layout:
 
 def number_chunk(values: np.ndarray) -> bytes:
     """The bytes of a chunk of little-endian numbers."""
-    body = values.tobytes()
-    return body + struct.pack("<I", _crc(body))
+    return _sealed(values.tobytes())
+
+
+def text_chunk(values: np.ndarray) -> bytes:
+    """The bytes of a chunk of texts."""
+    texts = [str(value).encode() for value in values.flat]
+    return _sealed(b"".join([_size(len(texts)), *(part for text in texts for part in (_size(len(text)), text))]))
+
+
+def cell_chunks(layout: Layout, lead: Sequence[int], values: np.ndarray) -> Iterator[tuple[tuple[int, ...], bytes]]:
+    """Indices and bytes of the chunks that begin with `lead`, from all their values; padding has the fill value."""
+    inner = layout.chunks[len(lead) :]
+    for index in layout.indices(lead):
+        part = values[tuple(slice(i * n, (i + 1) * n) for i, n in zip(index[len(lead) :], inner, strict=True))]
+        whole = np.full(inner, layout.fill, layout.numpy)
+        whole[tuple(slice(n) for n in part.shape)] = part
+        yield index, text_chunk(whole) if layout.dtype == "string" else number_chunk(whole)
+
+
+def _size(n: int) -> bytes:
+    return struct.pack("<I", n)
+
+
+def _sealed(body: bytes) -> bytes:
+    return body + _size(_crc(body))
 
 
 def _crc(data: bytes | np.ndarray) -> int:

@@ -11,8 +11,7 @@ import stat
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import EllipsisType
-from typing import Protocol, cast, runtime_checkable
+from typing import cast
 
 import numpy as np
 
@@ -25,16 +24,9 @@ NODE = "zarr.json"
 CRC, ORDER, ARRAYS = "metadata_crc32", "order", "arrays"
 CHUNK_BYTES = 1 << 20
 STRINGS_PER_CHUNK = 4096
+_LITTLE_ENDIAN = {"name": "bytes", "configuration": {"endian": "little"}}
 NODE_BYTES = 1 << 28
 """No zarr.json is larger."""
-
-
-@runtime_checkable
-class WritableArray(Protocol):
-    """The part of a zarr array that writing needs."""
-
-    def __getitem__(self, key: tuple[int | slice, ...] | EllipsisType) -> object: ...
-    def __setitem__(self, key: tuple[int | slice, ...] | EllipsisType, value: np.ndarray | int) -> None: ...
 
 
 after_step: Callable[[str], None] | None = None
@@ -115,38 +107,21 @@ def chunk_shape(shape: Sequence[int], dtype: str, lead: int = 0, last: int | Non
     return (*(1,) * lead, *whole, max(1, min(shape[-1], last)))
 
 
-def create_array(directory: Path, shape: tuple[int, ...], spec: VariableSpec, chunks: tuple[int, ...]) -> WritableArray:
-    """A new array at `directory`: checksummed chunks, named dims; unwritten cells read as NaN, -1 or ""."""
-    import zarr
-    from zarr.codecs import Crc32cCodec
-    from zarr.storage import LocalStore
-
-    kind = "string" if spec.dtype == "string" else np.dtype(spec.dtype).kind
-    array = zarr.create_array(  # pyright: ignore[reportUnknownMemberType]
-        LocalStore(directory),
-        shape=shape,
-        dtype=spec.dtype,
-        chunks=chunks or "auto",
-        compressors=(Crc32cCodec(),),
-        fill_value={"f": float("nan"), "i": -1}.get(kind, ""),
-        dimension_names=spec.dims,
-        attributes=dict(spec.attributes),
-        config={"write_empty_chunks": True},
-        overwrite=True,
-    )
-    path = directory / NODE
-    path.write_bytes(node_bytes(json.loads(path.read_bytes())))
-    return cast(WritableArray, array)
-
-
-def open_for_writing(directory: Path) -> WritableArray:
-    """An existing array, writable, through zarr-python's own pipeline (its chunk writes are temp file + rename)."""
-    import zarr
-    from zarr.storage import LocalStore
-
-    read_node(directory, str(directory))
-    pipeline = "zarr.core.codec_pipeline.BatchedCodecPipeline"
-    settings = {"codec_pipeline.path": pipeline, "array.write_empty_chunks": True}
-    with zarr.config.set(settings):  # pyright: ignore[reportUnknownMemberType]
-        array = zarr.open_array(LocalStore(directory), mode="r+")  # pyright: ignore[reportUnknownMemberType]
-    return cast(WritableArray, array)
+def array_document(shape: Sequence[int], spec: VariableSpec, chunks: Sequence[int]) -> dict[str, object]:
+    """The zarr.json of an array: checksummed chunks, named dims; unwritten cells read as NaN, -1 or ""."""
+    text = spec.dtype == "string"
+    kind = "" if text else np.dtype(spec.dtype).kind
+    codec = {"name": "vlen-utf8", "configuration": {}} if text else _LITTLE_ENDIAN
+    return {
+        "shape": list(shape),
+        "data_type": spec.dtype,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunks)}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": {"f": "NaN", "i": -1}.get(kind, ""),
+        "codecs": [codec, {"name": "crc32c"}],
+        "attributes": dict(spec.attributes),
+        **({"dimension_names": list(spec.dims)} if shape else {}),
+        "zarr_format": 3,
+        "node_type": "array",
+        "storage_transformers": [],
+    }

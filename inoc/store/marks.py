@@ -9,8 +9,8 @@ import numpy as np
 from inoc.atomic import flush, write_atomic
 from inoc.errors import BrokenStore, InocError
 from inoc.store import v1
-from inoc.store.chunks import ChunkError, number_chunk
-from inoc.store.files import ARRAYS, NODE, group_document, node_bytes, open_for_writing, step
+from inoc.store.chunks import ChunkError, cell_chunks, chunk_name, number_chunk
+from inoc.store.files import ARRAYS, NODE, group_document, node_bytes, step
 from inoc.store.reader import Reader
 from inoc.store.schema import NESTED, PENDING, marked
 from inoc.store.seals import Cell, cell_crc, members_of
@@ -25,6 +25,11 @@ class Part(NamedTuple):
     values: np.ndarray
     step: str
 
+    @property
+    def lead(self) -> tuple[int, ...]:
+        """The leading indices of its chunks."""
+        return tuple(i for i in self.key if isinstance(i, int))
+
 
 def put_marked(store: Reader, group: str, marker: str, cell: Cell, parts: Sequence[Part]) -> None:
     """Write the parts of a cell, then its marker; nothing where both are there already.
@@ -32,8 +37,7 @@ def put_marked(store: Reader, group: str, marker: str, cell: Cell, parts: Sequen
     Raises:
         InocError: What was written reads back differently; the cell stays pending.
     """
-    marks = open_for_writing(store.path / group / marker)
-    stored = int(cast(int, marks[cell]))
+    stored = int(store.unmarked(f"{group}/{marker}")[cell])
     if stored != PENDING and _marker(store, group, marker, cell) == stored and _hold(store, group, parts):
         return
     _unsettle(store, group, marker)
@@ -41,14 +45,24 @@ def put_marked(store: Reader, group: str, marker: str, cell: Cell, parts: Sequen
         _mark(store.path / group / marker, cell, PENDING)
         step("unmarked")
     for part in parts:
-        open_for_writing(store.path / group / part.variable)[part.key] = part.values
+        _put(store, f"{group}/{part.variable}", part)
         step(part.step)
     for part in parts:
-        _flush_chunks(store.path / group / part.variable, [i for i in part.key if isinstance(i, int)])
+        _flush_chunks(store.path / group / part.variable, part.lead)
     if not _hold(store, group, parts):
         raise InocError(f"/{group}: what was written to {list(cell)} reads back differently. Fix: check the disk.")
     _mark(store.path / group / marker, cell, _marker(store, group, marker, cell))
     step("marker")
+
+
+def _put(store: Reader, where: str, part: Part) -> None:
+    """Write the chunks of a part, each beside its place and then renamed; nothing is flushed yet."""
+    for index, content in cell_chunks(store.layout(where), part.lead, part.values):
+        path = store.path / chunk_name(where, index)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f"{path.name}.partial")
+        beside.write_bytes(content)
+        beside.replace(path)
 
 
 def _mark(variable: Path, cell: Cell, value: int) -> None:

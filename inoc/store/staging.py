@@ -9,15 +9,15 @@ from typing import cast
 import numpy as np
 
 from inoc.store.change import STAGED, Files, commit_change
-from inoc.store.chunks import layout_of
+from inoc.store.chunks import cell_chunks, chunk_name, layout_of
 from inoc.store.files import (
     ARRAYS,
     CRC,
     NODE,
     ORDER,
     Attributes,
+    array_document,
     chunk_shape,
-    create_array,
     group_document,
     node_attributes,
     node_bytes,
@@ -47,11 +47,9 @@ class Transaction:
     def array(self, where: str, values: np.ndarray | Sequence[str], spec: VariableSpec) -> None:
         """Put an array with all its values; chunk files that only the array it replaces has are removed."""
         data = np.asarray(values, dtype=object if spec.dtype == "string" else spec.dtype)
-        array = create_array(self._new / where, data.shape, spec, chunk_shape(data.shape, spec.dtype))
-        if data.size:
-            array[...] = data
+        self.empty_array(where, data.shape, spec, chunk_shape(data.shape, spec.dtype))
+        write_chunks(self._new, where, data)
         self._drop_unstaged(where)
-        self._arrays.append(where)
 
     def keep(self, where: str) -> None:
         """List an array that is there and not listed yet."""
@@ -59,14 +57,12 @@ class Transaction:
 
     def cells(self, where: str, values: np.ndarray, spec: VariableSpec) -> None:
         """Put an array with all its values, a chunk for every cell."""
-        array = create_array(self._new / where, values.shape, spec, (1,) * values.ndim)
-        if values.size:
-            array[...] = values
-        self._arrays.append(where)
+        self.empty_array(where, values.shape, spec, (1,) * values.ndim)
+        write_chunks(self._new, where, values)
 
     def empty_array(self, where: str, shape: tuple[int, ...], spec: VariableSpec, chunks: tuple[int, ...]) -> None:
         """Put an array of which no chunk is written yet."""
-        create_array(self._new / where, shape, spec, chunks)
+        self._write(where, array_document(shape, spec, chunks))
         self._arrays.append(where)
 
     def grow(self, where: str, shape: tuple[int, ...]) -> None:
@@ -127,6 +123,14 @@ class Transaction:
         """Make the change."""
         self._stage_groups()
         commit_change(self.root, self._gone)
+
+
+def write_chunks(root: Path, where: str, values: np.ndarray) -> None:
+    """Write all chunks of a staged variable; nobody sees them before the change is committed."""
+    for index, content in cell_chunks(layout_of(read_node(root / where, f"/{where}"), where), (), values):
+        path = root / chunk_name(where, index)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 def content_crcs(files: Files, where: str, settled: bool = False) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from inoc.store import PromptInfo, RunPlan, ScoreInfo, StoreWriter, Unit, files,
 from inoc.store.change import COMMIT
 from inoc.store.prefills import PrefillCounts
 from inoc.store.probes import ProbePlan
+from inoc.store.reader import Reader
 from inoc.store.upgrade import upgrade
 from inoc.store.validate import validate
 
@@ -290,18 +291,11 @@ def killed_after(path: Path, seconds: float) -> None:
 
 def swap_marker_and_data() -> None:
     """The mutant: markers are written before the data they vouch for."""
-    original, mark = files.open_for_writing, marks._mark
+    put, mark = marks._put, marks._mark
     waiting: list[Callable[[], None]] = []
 
-    class Late:
-        def __init__(self, directory: Path) -> None:
-            self.array = original(directory)
-
-        def __getitem__(self, key: object) -> object:
-            return self.array[key]
-
-        def __setitem__(self, key: object, value: object) -> None:
-            waiting.append(lambda: self.array.__setitem__(key, value))
+    def late(store: Reader, where: str, part: marks.Part) -> None:
+        waiting.append(lambda: put(store, where, part))
 
     def first(variable: Path, cell: tuple[int, ...], value: int) -> None:
         mark(variable, cell, value)
@@ -309,7 +303,7 @@ def swap_marker_and_data() -> None:
         while waiting:
             waiting.pop(0)()
 
-    marks.open_for_writing, marks._mark = Late, first
+    marks._put, marks._mark = late, first
     marks._hold = lambda store, group, parts: True
 
 
