@@ -2,12 +2,19 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass
+from functools import partial
 from pathlib import Path
+from types import FunctionType
+from typing import ForwardRef, TypeVar, get_args
 
+import jaxtyping
 import pytest
 from hypothesis import settings
-from jaxtyping import install_import_hook
+from jaxtyping import install_import_hook, jaxtyped
+
+T = TypeVar("T")
 
 from .tally import table
 
@@ -25,6 +32,27 @@ settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
+
+def _plain(annotation: object) -> bool:
+    """Whether no array shape and no forward reference is in an annotation."""
+    if isinstance(annotation, str | ForwardRef) or "jaxtyping" in repr(annotation):
+        return False
+    inner = annotation if isinstance(annotation, list) else get_args(annotation)
+    return all(_plain(part) for part in inner)
+
+
+def _checked(made: T, typechecker: Callable[[T], T]) -> T:
+    """What the hook decorates: by `jaxtyped`, or by beartype alone, which is much faster, where there is no shape."""
+    function = made.__init__ if isinstance(made, type) and is_dataclass(made) else made
+    if not isinstance(function, FunctionType) or not all(map(_plain, function.__annotations__.values())):
+        return jaxtyped(made, typechecker=typechecker)
+    if function is made:
+        return typechecker(made)
+    made.__init__ = typechecker(function)
+    return made
+
+
+jaxtyping.jaxtyped = lambda typechecker: partial(_checked, typechecker=typechecker)
 hook = install_import_hook("inoc", "beartype.beartype")
 
 

@@ -24,7 +24,8 @@ NODE = "zarr.json"
 CRC, ORDER, ARRAYS = "metadata_crc32", "order", "arrays"
 CHUNK_BYTES = 1 << 20
 STRINGS_PER_CHUNK = 4096
-_LITTLE_ENDIAN = {"name": "bytes", "configuration": {"endian": "little"}}
+_TEXT: Attributes = {"name": "vlen-utf8", "configuration": {}}
+_LITTLE_ENDIAN: Attributes = {"name": "bytes", "configuration": {"endian": "little"}}
 NODE_BYTES = 1 << 28
 """No zarr.json is larger."""
 
@@ -111,14 +112,13 @@ def array_document(shape: Sequence[int], spec: VariableSpec, chunks: Sequence[in
     """The zarr.json of an array: checksummed chunks, named dims; unwritten cells read as NaN, -1 or ""."""
     text = spec.dtype == "string"
     kind = "" if text else np.dtype(spec.dtype).kind
-    codec = {"name": "vlen-utf8", "configuration": {}} if text else _LITTLE_ENDIAN
     return {
         "shape": list(shape),
         "data_type": spec.dtype,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunks)}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "fill_value": {"f": "NaN", "i": -1}.get(kind, ""),
-        "codecs": [codec, {"name": "crc32c"}],
+        "codecs": [_TEXT if text else _LITTLE_ENDIAN, {"name": "crc32c"}],
         "attributes": dict(spec.attributes),
         **({"dimension_names": list(spec.dims)} if shape else {}),
         "zarr_format": 3,
