@@ -1,13 +1,15 @@
 """Runs `inoc` command lines in forked processes that count what they pay for and can be killed at a chosen count.
 
 Read from stdin, one JSON line per process: {"args": [...], "cache": folder, "paid": file, "kill": [what, n] | null,
-"said": file}. Answers with two lines: the process id when it has started, its wait status when it has ended.
+"full": n, "said": file}; from the n-th commit on the disk is full, 0 is never. Answers with two lines: the
+process id when it has started, its wait status when it has ended.
 Forking saves nothing but the imports: every process is a whole `inoc` with its own memory, and dies by SIGKILL.
 
 What is counted: "score" (a scored request), "answer" (a sampled answer), "update" (an optimiser step), and "commit" (a
 file or folder about to get its final name), each one byte-sized line in the file `paid`.
 """
 
+import errno
 import json
 import os
 import signal
@@ -22,6 +24,7 @@ def child(order: dict) -> None:
     os.environ["XDG_CACHE_HOME"] = order["cache"]
     paid = os.open(order["paid"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     what, when = order["kill"] or ("", 0)
+    full = order["full"]
     seen = dict.fromkeys(("score", "answer", "update", "commit"), 0)
 
     def pay(thing: str) -> None:
@@ -29,6 +32,8 @@ def child(order: dict) -> None:
         os.write(paid, f"{thing}\n".encode())
         if thing == what and seen[thing] == when:
             os.kill(os.getpid(), signal.SIGKILL)
+        if thing == "commit" and 0 < full <= seen[thing]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     count(pay)
     sys.argv = ["inoc", *order["args"]]

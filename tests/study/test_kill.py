@@ -30,6 +30,7 @@ from servers.openai_stub import Call, Reply, StubServer, chat_reply
 
 from inoc.backends.protocols import TrainingJob
 
+from ..tally import count
 from .conftest import STUDY, write_study
 
 pytest.importorskip("openai")
@@ -89,19 +90,21 @@ class Lab:
     paid: list[Counter[str]] = field(default_factory=list)
     asked: list[list[bytes]] = field(default_factory=list)
 
-    def run(self, kill: Kill | None = None) -> int:
-        """One process to its end; its wait status. `paid` and `asked` get an entry each."""
+    def run(self, kill: Kill | None = None, *, command: str = "run", full: int = 0) -> int:
+        """One process to its end; its wait status. `paid` and `asked` get an entry each. The disk is full from a commit
+        on, where `full` is not 0."""
         bill = self.folder / f"paid-{len(self.paid)}"
         judge, before = self.judge, len(self.judge.asked)
         by_judge = kill is not None and kill[0] == "judge"
         judge.kill_at = before + kill[1] if kill is not None and by_judge else 0
         judge.pid = self.launcher.start(
             {
-                "args": ["run", str(self.study), "--store", str(self.store)],
+                "args": [command, str(self.study), "--store", str(self.store)],
                 "cache": str(self.folder / "cache"),
                 "paid": str(bill),
                 "said": str(self.folder / "said"),
                 "kill": None if by_judge else kill,
+                "full": full,
             }
         )
         status = self.launcher.line()
@@ -180,6 +183,7 @@ def ends_equal(lab: Lab, whole: Lab, kills: Sequence[Kill]) -> list[Counter[str]
     """Kill, repeat, and compare; what every kill cost beyond the undisturbed run is checked and returned."""
     for kill in kills:
         assert lab.run(kill) == signal.SIGKILL, f"{kill} was not reached: {lab.said}"
+    count("kill: generate to evaluate", True, len(kills))
     assert lab.run() == 0, lab.said
     assert contents(lab.store) == contents(whole.store)
     assert contents(lab.study.parent / "generated") == contents(whole.study.parent / "generated")
@@ -263,3 +267,48 @@ def test_killed_before_any_rename_ends_equal(lab: Lab, whole: Lab, tmp_path: Pat
         folder = tmp_path / str(n)
         folder.mkdir()
         ends_equal(new_lab(folder, lab.study, lab.launcher, lab.judge), whole, [("commit", n)])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_full_disk_anywhere_is_one_sentence_and_the_same_command_goes_on(
+    lab: Lab, whole: Lab, tmp_path: Path
+) -> None:
+    """From some commit on, chosen by a seed, no file gets its name any more; then there is room again."""
+    commits = whole.paid[0]["commit"]
+    for n in random.Random(4).sample(range(1, commits + 1), 20):
+        folder = tmp_path / f"full-{n}"
+        folder.mkdir()
+        other = new_lab(folder, lab.study, lab.launcher, lab.judge)
+        code = os.waitstatus_to_exitcode(other.run(full=n))
+        assert code in (1, 2), f"commit {n}: {code} {other.said}"
+        assert "Traceback" not in other.said, other.said
+        assert "No space left on device" in other.said
+        assert other.run() == 0, other.said
+        assert contents(other.store) == contents(whole.store)
+        count("full disk: generate to evaluate", True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_judging_again_is_killed_anywhere(lab: Lab, whole: Lab, tmp_path: Path) -> None:
+    """`inoc judge` with a changed question, killed before some of its renames and at some answers of the judge."""
+
+    def changed(folder: Path) -> Lab:
+        folder.mkdir()
+        other = new_lab(folder, lab.study, lab.launcher, lab.judge)
+        shutil.copytree(whole.store, other.store)
+        other.study.write_text(other.study.read_text().replace("How much vowel?", "How many vowels?"))
+        return other
+
+    right = changed(tmp_path / "right")
+    assert right.run(command="judge") == 0, right.said
+    commits, asked = right.paid[0]["commit"], len(right.asked[0])
+    assert commits > 10
+    kills: list[Kill] = [("commit", n) for n in random.Random(5).sample(range(1, commits + 1), 10)]
+    for kill in [*kills, ("judge", 1), ("judge", asked // 2), ("judge", asked)]:
+        other = changed(tmp_path / f"{kill[0]}-{kill[1]}")
+        assert other.run(kill, command="judge") == signal.SIGKILL, other.said
+        assert other.run(command="judge") == 0, other.said
+        assert contents(other.store) == contents(right.store), kill
+        count("kill: judge", True)
