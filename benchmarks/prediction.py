@@ -142,6 +142,7 @@ def early_cosines(study: Study, seed: int) -> dict[tuple[str, str], float]:
 def table(folder: Path, bases: Sequence[int], rates: Sequence[float], seeds: Sequence[int]) -> pd.DataFrame:
     """A row per run and trait: what training did, and every feature."""
     import inoc
+    from inoc.errors import IncompleteStore
     from inoc.outcomes.calibration import share
     from inoc.outcomes.tidy import heuristic_columns, prompt_column
 
@@ -153,7 +154,11 @@ def table(folder: Path, bases: Sequence[int], rates: Sequence[float], seeds: Seq
             if not study.store.exists():
                 continue
             store = inoc.open_store(study.store)
-            held, families = inoc.outcomes.suppression(store), prompt_column(store, "family")
+            try:
+                held = inoc.outcomes.suppression(store)
+            except IncompleteStore:
+                continue  # nothing is evaluated yet
+            families = prompt_column(store, "family")
             for seed in seeds:
                 part = held.isel(run=held["seed"].values == seed)
                 if not part.sizes["run"]:
