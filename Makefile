@@ -33,7 +33,9 @@ test-slow: install   ## the studies with real training
 	$(PYTEST) -m "slow and not robust"
 
 test-robust: install ## bad inputs, damage, kills and hostile files from seeds, with a table of tries and survived
-	$(PYTEST) tests/robust tests/store tests/study/test_kill.py tests/stages/test_kill.py -m "robust or slow"
+	rm -f .robust-tally
+	INOC_TALLY=.robust-tally $(PYTEST) tests/robust tests/store tests/study/test_kill.py tests/stages/test_kill.py \
+	  tests/local/test_parallel.py -m "robust or slow"
 
 test-tinker: install ## the Tinker backend: the real SDK against a contract server
 	$(PYTEST) tests/tinker

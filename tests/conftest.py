@@ -14,9 +14,9 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook, jaxtyped
 
-T = TypeVar("T")
-
 from .tally import table
+
+T = TypeVar("T")
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
