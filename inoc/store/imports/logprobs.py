@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from inoc.errors import BadInput
-from inoc.store.imports.reading import Node, Numbers, load_json, load_jsonl
+from inoc.store.imports.reading import Node, Numbers, load_jsonl, load_number_json
 from inoc.store.schema import PREFIX_TYPES, Level, Unit
 
 SETS = {"train": "train", "ctrl": "control", "control": "control", "pos": "positive", "positive": "positive",
@@ -57,9 +57,9 @@ def read_json(path: Path) -> LogprobSource:
     A set may also be named by a trait (`lp_french_inoc`); its baseline may then be a part of its own,
     `baseline_french.lp_default`. Every key but one baseline array is optional. Other keys are listed as ignored.
     """
-    top = load_json(path)
+    top = load_number_json(path)
     baseline, prompts = top["baseline"], top["prompts"]
-    source = LogprobSource(path, params=dict(top.get("params", {}).fields))
+    source = LogprobSource(path, params={key: node.plain() for key, node in top.get("params", {}).items()})
     for key, node in top.items():
         if key.startswith(_BASELINE):
             _read_set(source, key.removeprefix(_BASELINE), node, path.name)
@@ -75,16 +75,16 @@ def read_json(path: Path) -> LogprobSource:
 
 def _read_values(source: LogprobSource, node: Node, unit: Unit, tokens: bool) -> None:
     """One array, whose lengths must be those of the set."""
-    parts = [row.logprobs() for row in node.rows()] if tokens else []
-    values = np.concatenate([np.zeros(0), *parts]) if tokens else node.logprobs()
-    n = len(parts) if tokens else len(values)
+    values, sizes = node.logprob_lists() if tokens else (node.logprobs(), list[int]())
+    n = len(sizes) if tokens else len(values)
     name = unit.completion_set
     known = source.completions.setdefault(name, CompletionSource(name, [str(i) for i in range(n)]))
     _same_length(n, len(known.example_ids), node.where, "lists" if tokens else "values")
     if tokens:
-        known.row_size = known.row_size or [len(part) for part in parts]
-        for i, (part, expected) in enumerate(zip(parts, known.row_size, strict=True)):
-            _same_length(len(part), expected, f"{node.where}[{i}]", "token values")
+        known.row_size = known.row_size or sizes
+        for i, (size, expected) in enumerate(zip(sizes, known.row_size, strict=True)):
+            if size != expected:
+                _same_length(size, expected, f"{node.where}[{i}]", "token values")
     source.values["token" if tokens else "example", unit] = values
 
 
@@ -100,7 +100,7 @@ def _set(name: str) -> str:
 
 def _read_set(source: LogprobSource, name: str, baseline: Node, file: str) -> None:
     """The baseline of one set by itself: a list, or an object with `lp_default` and texts."""
-    if isinstance(baseline.value, list):
+    if isinstance(baseline.value, list | np.ndarray):
         _read_values(source, baseline, Unit.default(_set(name)), False)
         return
     for key, node in baseline.items():
