@@ -1,5 +1,6 @@
 """What training did: suppression, gaps, levels with intervals; which heuristic goes with it; predictions."""
 
+from inoc.outcomes.comparison import compare
 from inoc.outcomes.continuation import durability
 from inoc.outcomes.effects import control_warnings, cross_suppression, gap, levels, suppression
 from inoc.outcomes.performance_table import performance, performance_of
@@ -12,6 +13,7 @@ from inoc.outcomes.results_table import pooled, read_rows, rows_csv
 from inoc.outcomes.tidy import rows, rows_of
 
 __all__ = [
+    "compare",
     "control_warnings",
     "cross_suppression",
     "durability",

@@ -18,6 +18,7 @@ from inoc.report.decode import model_name
 from inoc.report.emergence import EmergenceRows, emergence_rows
 from inoc.report.outcomes import Outcomes, outcomes
 from inoc.report.tokens import TokenView, token_view
+from inoc.report.verdict import verdict
 from inoc.report.words import Fact, missing, summary
 from inoc.store.store import Store
 from inoc.store.summary import summarize
@@ -62,7 +63,7 @@ class Report:
     Attributes:
         title: The name of the experiment, or of the store.
         about: One sentence: model, store, completion set, recipe, version.
-        summary: What the store holds and which prompts are strongest.
+        summary: Which prompt to use and why, then the evidence.
         missing: What the store lacks and what was left out.
         prompts: All prompts of the store.
         row_prompt: The prompt of each row of the table.
@@ -132,7 +133,8 @@ def build_report(
         str(store.experiment.get("name") or store.path.stem),
         f"{f'Base model {model}. ' if model else ''}Store {store.path.name}, completion set {completion_set}, "
         f"recipe {recipe}, inoc {__version__}.",
-        summary(stored, {prompt.key: prompt.text for prompt in labels}, shown, found, results, completion_set),
+        verdict(store)
+        + summary(stored, {prompt.key: prompt.text for prompt in labels}, shown, found, results, completion_set),
         missing(stored, table, results, reason),
         labels,
         list(shown.prompts),

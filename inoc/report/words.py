@@ -13,6 +13,12 @@ from inoc.store.summary import StoreSummary
 
 NAMED = 3
 """Prompts named at either end."""
+ROLE_WORDS = {
+    "negative": "that ask for the leak",
+    "positive": "that ask for what is wanted",
+    "neutral": "of the neutral",
+}
+"""How the prompts of a role are called, the ones that may be of use first."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +55,19 @@ def summary(
     results: Outcomes,
     completion_set: str,
 ) -> list[Fact]:
-    """What the store holds and which prompts are strongest."""
-    facts = [Fact("Contents", _contents(store, completion_set))]
+    """The evidence: what training did, what the base model says of the prompts, what the store holds."""
+    facts: list[Fact] = []
+    roles = dict(zip(rows.prompts, rows.roles, strict=True))
+    for t, trait in enumerate(results.traits):
+        if cells := over_seeds(results.suppression, t):
+            facts.append(_suppressed(cells, trait, results.effects[t], results.control[t], texts, roles))
     ph = next((column for column in columns if column.name == "ph"), None)
     if ph is not None:
         facts += _strongest(ph, rows, texts)
     elicited = [column for column in columns if column.name.startswith("elicitation[")]
     if elicited:
         facts.append(_elicited(elicited, rows, texts))
-    for t, trait in enumerate(results.traits):
-        if cells := over_seeds(results.suppression, t):
-            facts.append(_suppressed(cells, trait, results.effects[t], results.control[t], texts))
-    return facts
+    return [*facts, Fact("Contents", _contents(store, completion_set))]
 
 
 def _contents(store: StoreSummary, completion_set: str) -> list[str]:
@@ -94,13 +101,17 @@ def _strongest(ph: Column, rows: Rows, texts: Mapping[str, str]) -> list[Fact]:
             continue
         medians[kind] = float(np.median([ph.values[i] or 0.0 for i in order]))
         up = sum((ph.values[i] or 0.0) > 0 for i in order)
-        facts.append(
-            Fact(
-                f"Perplexity heuristic, {kind}" if kind else "Perplexity heuristic",
-                [f"{up} of {len(order)} prompts make the completions more likely (nats per token)."],
-                _ends("Strongest", "Weakest", [_item(i, ph, rows, texts) for i in order]),
-            )
+        title = f"Perplexity heuristic, {kind}" if kind else "Perplexity heuristic"
+        line = (
+            f"{up} of {len(order)} prompts make the completions more likely (nats per token). The stronger, the more "
+            "training with the prompt holds back what it asks for: good where that is the leak, bad where it is wanted."
         )
+        rankings: list[Ranking] = []
+        for role, what in ROLE_WORDS.items():
+            mine = [_item(i, ph, rows, texts) for i in order if rows.roles[i] == role]
+            rankings += [Ranking(f"Strongest {what}", mine[:NAMED])] if mine else []
+        rest = _ends("Strongest", "Weakest", [_item(i, ph, rows, texts) for i in order])
+        facts.append(Fact(title, [line], rankings or rest))
     if {"fixed", "mix"} <= set(medians):
         line = (
             f"The median over prompts is {signed(medians['fixed'], 3)} nats per token with one fixed text and "
@@ -136,7 +147,7 @@ def _ends(first: str, last: str, items: Sequence[Item]) -> list[Ranking]:
 def _item(i: int, column: Column, rows: Rows, texts: Mapping[str, str]) -> Item:
     places = 1 if column.units == "pp" else 3
     low, high = (side[i] if side else None for side in (column.low, column.high))
-    number = signed(column.values[i] or 0.0, places) + _interval(low, high, places)
+    number = signed(column.values[i] or 0.0, places) + bounds(low, high, places)
     return Item(rows.prompts[i], texts.get(rows.prompts[i], ""), number)
 
 
@@ -145,28 +156,38 @@ def signed(value: float, places: int) -> str:
     return f"{value:+z.{places}f}".replace("-", "−") if round(value, places) else f"{0:.{places}f}"
 
 
-def _interval(low: float | None, high: float | None, places: int) -> str:
+def bounds(low: float | None, high: float | None, places: int) -> str:
+    """The interval in brackets; "" where there is none."""
     if low is None or high is None:
         return ""
     return f" [{low:z.{places}f}, {high:z.{places}f}]".replace("-", "−")
 
 
 def _suppressed(
-    cells: Mapping[tuple[str, str], Estimate], trait: str, effect: str, control: float | None, texts: Mapping[str, str]
+    cells: Mapping[tuple[str, str], Estimate],
+    trait: str,
+    effect: str,
+    control: float | None,
+    texts: Mapping[str, str],
+    roles: Mapping[str, str],
 ) -> Fact:
-    verb = "Lost" if effect == "loss" else "Held back"
-    order = sorted(cells, key=lambda cell: -cells[cell].mean)
-    quiet = sum(1 for e in cells.values() if e.low is not None and e.low > 0)
+    """What training did to a trait, good ends first. Prompts that ask for what is wanted are not ranked by the leak."""
+    loss = effect == "loss"
+    order = sorted(cells, key=lambda cell: cells[cell].mean if loss else -cells[cell].mean)
+    order = order if loss else [cell for cell in order if roles.get(cell[0]) != "positive"]
+    quiet = sum(1 for cell in order if (cells[cell].low or 0.0) > 0)
     level = f"Trained without a prompt, the model scores {control:.1f}. " if control is not None else ""
     line = (
         f"{level}{quiet} of {len(order)} prompts and prefix types left less {trait}, the whole interval above 0 "
-        f"({effect} in pp)."
+        f"({effect} in pp; {'less is better' if loss else 'more is better'})."
     )
     items = [
-        Item(f"{prompt}, {kind}", texts.get(prompt, ""), signed(e.mean, 1) + _interval(e.low, e.high, 1))
+        Item(f"{prompt}, {kind}", texts.get(prompt, ""), signed(e.mean, 1) + bounds(e.low, e.high, 1))
         for (prompt, kind), e in ((cell, cells[cell]) for cell in order)
     ]
-    return Fact(f"Training: {trait}", [line], _ends(f"{verb} most", f"{verb} least", items))
+    ends = ("Good: lost least", "Bad: lost most") if loss else ("Good: held back most", "Bad: held back least")
+    rankings = _ends(*ends, items) if len(items) >= 2 * NAMED else [Ranking("Best first", items)]
+    return Fact(f"{'Wanted' if loss else 'Leak'}: {trait}", [line], rankings)
 
 
 def missing(store: StoreSummary, table: Table | None, results: Outcomes, no_tokens: str) -> list[Fact]:

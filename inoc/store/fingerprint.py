@@ -54,17 +54,22 @@ def imported_identity(
     }
 
 
-def difference(old: _Fields, new: _Fields, prefix: str = "") -> list[str]:
-    """One line per field that differs: "field: stored ..., now ..."; nested mappings by dotted name."""
-    lines: list[str] = []
+def differing(old: _Fields, new: _Fields, prefix: str = "") -> list[tuple[str, str, str]]:
+    """The fields that differ: dotted name and both values as text, "nothing" for a field that one lacks."""
+    found: list[tuple[str, str, str]] = []
     for key in sorted({*old, *new}):
         name, before, now = f"{prefix}{key}", old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(now, Mapping):
-            lines += difference(cast(_Fields, before), cast(_Fields, now), f"{name}.")
+            found += differing(cast(_Fields, before), cast(_Fields, now), f"{name}.")
         elif key not in old or key not in new or before != now:
             said = ["nothing" if key not in fields else repr(fields[key]) for fields in (old, new)]
-            lines.append(f"{name}: stored {said[0]}, now {said[1]}")
-    return lines
+            found.append((name, said[0], said[1]))
+    return found
+
+
+def difference(old: _Fields, new: _Fields, prefix: str = "") -> list[str]:
+    """One line per field that differs: "field: stored ..., now ..."; nested mappings by dotted name."""
+    return [f"{name}: stored {before}, now {now}" for name, before, now in differing(old, new, prefix)]
 
 
 def label_difference(where: str, old: Sequence[str], new: Sequence[str]) -> list[str]:

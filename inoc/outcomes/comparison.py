@@ -1,0 +1,303 @@
+"""Two stores, or two runs, side by side: the same prompts and questions paired, and what differs in their settings."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float64
+
+from inoc.errors import BadInput, IncompleteStore
+from inoc.heuristics.frame.differences import difference
+from inoc.heuristics.maths.pointwise import mean_of_finite
+from inoc.intervals import paired_t
+from inoc.names import unknown
+from inoc.outcomes.final import FinalScores, all_scores, final_scores, final_step, run_scores, with_setup
+from inoc.outcomes.tidy import prompt_column
+from inoc.store.fingerprint import differing
+from inoc.store.store import Store
+
+KINDS: Mapping[str, str] = {"score": "pp", "held back": "pp", "elicitation": "pp", "logprob": "nats per token"}
+"""What is compared, and in which units: scores of runs, control minus run, the base model's scores with a prompt minus
+without, and log-probabilities of completions with a prompt minus without."""
+
+
+class Row(NamedTuple):
+    """Two means over the same questions (or examples), the second minus the first with its interval, and the pairs."""
+
+    kind: str
+    of: str
+    prompt: str
+    prefix_type: str
+    seed: int
+    condition: str
+    first: float
+    second: float
+    difference: float
+    lower: float
+    upper: float
+    n: int
+
+
+class Evaluated(NamedTuple):
+    """A run as it is compared: its setup, and its values at one step by condition, score and question."""
+
+    prompt: str
+    prefix_type: str
+    seed: int
+    step: int
+    settings: Mapping[str, object]
+    judge: Mapping[str, str]
+    cell: xr.Dataset
+
+
+def compare(first: Store, second: Store, *, runs: tuple[str, str] | None = None, step: int | None = None) -> xr.Dataset:
+    """Pair what two stores have in common, and say how much the second differs from the first.
+
+    Runs are paired by prompt, prefix type and seed, and by name where several are alike in these; prompts by key and
+    text. A question counts once, by the mean of its answers, and only where both have it; scores of different judges
+    are left out.
+
+    Args:
+        first: The store that is subtracted.
+        second: The other one; the same store to compare two of its runs.
+        runs: A run of the first and one of the second: only these are compared, whatever they were trained on.
+        step: Of every run; None for the final one.
+
+    Returns:
+        Dim row: `first` and `second` (means over the pairs), `difference` (second minus first) with `lower` and `upper`
+        (paired t, 95 %, one value per question or example), `n` (pairs), in `units`; coordinates `kind` ("score" of
+        a run, "held back" by it, "elicitation", "logprob"), `of` (the score or completion set), `prompt`,
+        `prefix_type`, `seed`, `condition`. The attributes `settings` (field, first, second) and `left_out` say what
+        differs and what could not be paired.
+
+    Raises:
+        BadInput: There is no such run or step.
+        IncompleteStore: The two have nothing in common.
+
+    Examples:
+        >>> inoc.outcomes.compare(store, store)["difference"].dims
+        ('row',)
+    """
+    left_out: list[str] = []
+    settings = [] if runs and first.path == second.path else list(_settings(first, second))
+    other_texts = _other_texts(first, second)
+    rows: list[Row] = []
+    if first.scores is None or second.scores is None:
+        if runs:
+            all_scores(first if first.scores is None else second)
+    else:
+        given = (_evaluated(first, step), _evaluated(second, step))
+        pairs = _chosen(given, runs) if runs else _pairs(*given, other_texts, left_out)
+        for a, b in pairs:
+            rows += _scores(a, given[0][a], b, given[1][b], left_out)
+            found = differing({**given[0][a].settings}, {**given[1][b].settings})
+            settings += [(f"runs: {name}" if not runs else name, *both) for name, *both in found]
+        if not runs:
+            rows += _held_back(first, second, pairs, step, left_out)
+    if not runs:
+        rows += [*_elicited(first, second, other_texts, left_out), *_logprobs(first, second, other_texts, left_out)]
+    if not rows:
+        reasons = "; ".join(dict.fromkeys(left_out)) or "neither runs, elicitation nor log-probabilities of one prompt"
+        raise IncompleteStore(
+            f"{first.path.name} and {second.path.name} have nothing in common: {reasons}. "
+            "Fix: name two stores of one study, or two runs with --run."
+        )
+    words = {
+        "first": "mean of the first",
+        "second": "mean of the second",
+        "difference": "second minus first",
+        "lower": "lower end of the 95 % interval",
+        "upper": "upper end of the 95 % interval",
+        "n": "pairs",
+    }
+    table = xr.Dataset(
+        {name: ("row", [getattr(row, name) for row in rows], {"long_name": said}) for name, said in words.items()},
+        coords={name: ("row", [getattr(row, name) for row in rows]) for name in Row._fields[:6]},
+    )
+    table = table.assign_coords(units=("row", [KINDS[row.kind] for row in rows]))  # pyright: ignore[reportUnknownMemberType]
+    return table.assign_attrs(
+        settings=list(dict.fromkeys(settings)),
+        left_out=[*(f"{key}: its text differs" for key in other_texts), *dict.fromkeys(left_out)],
+    )
+
+
+def _settings(first: Store, second: Store) -> Iterable[tuple[str, str, str]]:
+    """Field, value of the first and of the second, of identity and experiment."""
+    yield from differing(first.identity, second.identity)
+    for name, a, b in differing(first.experiment, second.experiment):
+        if name not in ("name", "prompts"):
+            yield f"experiment: {name}", a, b
+
+
+def _other_texts(first: Store, second: Store) -> list[str]:
+    """Prompts of one key whose texts differ: they are not the same prompt."""
+    if not (first.has("prompts") and second.has("prompts")):
+        return []
+    a, b = prompt_column(first, "text"), prompt_column(second, "text")
+    return [key for key, text in a.items() if b.get(key, text) != text]
+
+
+def _evaluated(store: Store, step: int | None) -> dict[str, Evaluated]:
+    """Every run that has scores at its step, by name."""
+    scores = with_setup(all_scores(store), store.runs)
+    final, _ = final_step(scores)
+    values = scores["value"].transpose("run", "step", "condition", "score", "question")
+    done = np.asarray(np.isfinite(values.values).any(axis=(2, 3, 4)))
+    stored = [int(s) for s in scores["step"].values]
+    found: dict[str, Evaluated] = {}
+    for r, (name, last) in enumerate(zip(scores["run"].values.astype(str).tolist(), final, strict=True)):
+        own = [s for s, there in zip(stored, done[r], strict=True) if there]
+        wanted = step if step is not None else last if last >= 0 else max(own, default=-1)
+        if wanted not in own:
+            continue
+        run = store.runs[name]
+        judge = dict(zip(scores["score"].values.astype(str), scores["judge"].values[r].astype(str), strict=True))
+        cell = scores[["value"]].isel(run=r).sel(step=wanted)
+        found[name] = Evaluated(run.prompt, run.prefix_type, run.seed, wanted, run.settings, judge, cell)
+    if not found and step is not None:
+        raise BadInput(
+            f"no run of {store.path.name} was evaluated at step {step}. "
+            f"Fix: use one of the stored steps {', '.join(map(str, stored))}."
+        )
+    return found
+
+
+def _chosen(given: tuple[Mapping[str, Evaluated], ...], runs: tuple[str, str]) -> list[tuple[str, str]]:
+    for known, name in zip(given, runs, strict=True):
+        if name not in known:
+            raise BadInput(unknown("run", name, known))
+    return [runs]
+
+
+def _pairs(
+    first: Mapping[str, Evaluated], second: Mapping[str, Evaluated], other_texts: Sequence[str], left_out: list[str]
+) -> list[tuple[str, str]]:
+    """Names of runs that belong together."""
+    pairs: list[tuple[str, str]] = []
+    labels = dict.fromkeys(run[:3] for run in (*first.values(), *second.values()))
+    for label in labels:
+        a, b = ([name for name, run in side.items() if run[:3] == label] for side in (first, second))
+        both = [name for name in a if name in b]
+        pairs += [(name, name) for name in both]
+        a, b = ([name for name in side if name not in both] for side in (a, b))
+        if len(a) == len(b) == 1 and label[0] not in other_texts:
+            pairs.append((a[0], b[0]))
+            continue
+        why = "several runs are like it" if a and b else "only one of the two has such a run"
+        left_out += [f"{name}: {why}" for name in (*a, *b)]
+    return [(a, b) for a, b in pairs if first[a].prompt not in other_texts]
+
+
+def _row(
+    kind: str,
+    of: str,
+    label: tuple[str, str, int],
+    condition: str,
+    first: Float64[np.ndarray, " pair"],
+    second: Float64[np.ndarray, " pair"],
+) -> list[Row]:
+    """The means over the pairs and their difference; no row without a pair."""
+    both = np.isfinite(first) & np.isfinite(second)
+    one, other = (float(mean_of_finite(values[both])) for values in (first, second))
+    found = paired_t(second, first)
+    return [Row(kind, of, *label, condition, one, other, *found)] if found.n else []
+
+
+def _shared(first: Sequence[str], second: Sequence[str]) -> tuple[list[int], list[int]]:
+    """The places of what both have, in the order of the first."""
+    place = {name: i for i, name in enumerate(second)}
+    return [i for i, name in enumerate(first) if name in place], [place[name] for name in first if name in place]
+
+
+def _labels(cell: xr.Dataset | xr.DataArray, dim: str) -> list[str]:
+    return [str(label) for label in cell[dim].values]
+
+
+def _scores(a: str, first: Evaluated, b: str, second: Evaluated, left_out: list[str]) -> Iterable[Row]:
+    """Every condition and score that two runs have, paired by question."""
+    at, there = _shared(_labels(first.cell, "question"), _labels(second.cell, "question"))
+    name = a if a == b else f"{a} and {b}"
+    for score in [s for s in _labels(first.cell, "score") if s in _labels(second.cell, "score")]:
+        if first.judge[score] != second.judge[score]:
+            left_out.append(f"{name}: {score} was given by different judges")
+            continue
+        for condition in [c for c in _labels(first.cell, "condition") if c in _labels(second.cell, "condition")]:
+            values = [run.cell.sel(condition=condition, score=score)["value"].values for run in (first, second)]
+            label = (first.prompt, first.prefix_type, first.seed) if first[:3] == second[:3] else (name, "", -1)
+            yield from _row("score", score, label, condition, values[0][at], values[1][there])
+
+
+def _held_back(
+    first: Store, second: Store, pairs: Sequence[tuple[str, str]], step: int | None, left_out: list[str]
+) -> Iterable[Row]:
+    """Control minus run in both, paired by question: what the prompt does, whatever the level of the controls."""
+    found: list[tuple[FinalScores, list[str]]] = []
+    for store in (first, second):
+        try:
+            scores = run_scores(store)
+            found.append((final_scores(scores, step=step), _labels(scores["score"], "question")))
+        except IncompleteStore as error:
+            left_out.append(f"held back: {error}")
+            return
+    (one, questions), (other, others) = found
+    at, there = _shared(questions, others)
+    for a, b in pairs:
+        i, j = one.run.index(a), other.run.index(b)
+        for trait in [t for t in one.trait if t in other.trait] if one.prompt[i] else []:
+            s, t = one.trait.index(trait), other.trait.index(trait)
+            if one.judge[i, s] != other.judge[j, t]:
+                continue
+            label = one.prompt[i], one.prefix_type[i], int(one.seed[i])
+            held = one.control[i, s] - one.score[i, s], other.control[j, t] - other.score[j, t]
+            yield from _row("held back", trait, label, "default", held[0][at], held[1][there])
+
+
+def _elicited(first: Store, second: Store, other_texts: Sequence[str], left_out: list[str]) -> Iterable[Row]:
+    """What a prompt adds to the base model's score, paired by instruction."""
+    a, b = first.elicitation, second.elicitation
+    if a is None or b is None:
+        return
+    at, there = _shared(*(_labels(part["score"], "instruction") for part in (a, b)))
+    for trait in [t for t in _labels(a["score"], "trait") if t in _labels(b["score"], "trait")]:
+        one, other = a.sel(trait=trait), b.sel(trait=trait)
+        if str(one["judge"].item()) != str(other["judge"].item()):
+            left_out.append(f"elicitation of {trait}: given by different judges")
+            continue
+        for prompt in [p for p in _labels(a["score"], "prompt") if p in _labels(b["score"], "prompt")]:
+            if prompt not in other_texts:
+                cells = [part.sel(prompt=prompt) for part in (one, other)]
+                values = [(cell["score"] - cell["baseline"]).values for cell in cells]
+                yield from _row("elicitation", trait, (prompt, "", -1), "", values[0][at], values[1][there])
+
+
+def _logprobs(first: Store, second: Store, other_texts: Sequence[str], left_out: list[str]) -> Iterable[Row]:
+    """What a prompt adds to the log-probability of a completion, paired by example; only of equal completions."""
+    for name in [s for s in first.completion_sets if s in second.completion_sets]:
+        if not _same_completions(first, second, name):
+            left_out.append(f"log-probabilities of the set {name}: its completions differ")
+            continue
+        for kind in ("fixed", "mix"):
+            try:
+                a, b = (difference(store, kind, name, "example") for store in (first, second))
+            except BadInput:
+                continue
+            at, there = _shared(_labels(a, "example"), _labels(b, "example"))
+            for prompt in [p for p in _labels(a, "prompt") if p in _labels(b, "prompt")]:
+                if prompt not in other_texts:
+                    places = [_labels(part, "prompt").index(prompt) for part in (a, b)]
+                    values = [part.values[p].astype(np.float64) for part, p in zip((a, b), places, strict=True)]
+                    yield from _row("logprob", name, (prompt, kind, -1), "", values[0][at], values[1][there])
+
+
+def _same_completions(first: Store, second: Store, name: str) -> bool:
+    """Whether examples of one id have one text, as far as both stores know texts."""
+    texts: list[dict[str, str]] = []
+    for store in (first, second):
+        if not store.has(f"completions/{name}/completion"):
+            return True
+        part = store.completions(name)
+        texts.append(
+            dict(zip(*(part[v].values.astype(str).tolist() for v in ("example_id", "completion")), strict=True))
+        )
+    return all(texts[1].get(example, text) == text for example, text in texts[0].items())
