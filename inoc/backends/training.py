@@ -1,7 +1,11 @@
-"""What every backend that trains does alike: the checks of a job and its learning-rate schedule."""
+"""What every backend that trains does alike: the checks of a job and its learning-rate schedule; and the check of what
+a trainer returns."""
 
-from inoc.backends.protocols import TrainingJob
-from inoc.errors import BackendRejected, BadInput
+import math
+from collections.abc import Iterable, Iterator
+
+from inoc.backends.protocols import Checkpoint, TrainingEvent, TrainingJob, TrainingStep
+from inoc.errors import BackendRejected, BadInput, BadResult
 
 
 def check_job(job: TrainingJob, context_length: int) -> None:
@@ -35,3 +39,43 @@ def learning_rate(job: TrainingJob, update: int) -> float:
     if update < job.warmup:
         return job.learning_rate * update / job.warmup
     return job.learning_rate * (len(job.batches) - update) / max(1, len(job.batches) - job.warmup)
+
+
+def check_training(job: TrainingJob, events: Iterable[TrainingEvent]) -> Iterator[TrainingEvent]:
+    """Pass on the events of a training that can be right; an update may come again, after a restart.
+
+    Args:
+        job: What was asked.
+        events: What the trainer returned.
+
+    Yields:
+        Each event: updates of the job with a finite loss, checkpoints of its updates.
+
+    Raises:
+        BadResult: An event cannot be right, or an update or a checkpoint that was asked for is missing at the end.
+    """
+    last = len(job.batches)
+    steps, kept = set[int](), set[int]()
+    for event in events:
+        if not 0 <= event.step <= last or (isinstance(event, TrainingStep) and event.step == 0):
+            raise BadResult(
+                f"training '{job.id}' has {last} updates, and the backend answers for {event.step}. "
+                "Fix: report it to the authors of the backend."
+            )
+        if isinstance(event, TrainingStep):
+            steps.add(event.step)
+            if not math.isfinite(event.loss):
+                raise BadResult(
+                    f"training '{job.id}': the loss of update {event.step} is {event.loss}. "
+                    "Fix: lower the learning rate and train again."
+                )
+        elif isinstance(event, Checkpoint):
+            kept.add(event.step)
+        yield event
+    wanted = {*job.checkpoint_steps, last} - {0}
+    for what, missing in (("loss", set(range(1, last + 1)) - steps), ("checkpoint", wanted - kept)):
+        if missing:
+            raise BadResult(
+                f"training '{job.id}' ended without the {what} of update {min(missing)} ({len(missing)} missing). "
+                "Fix: report it to the authors of the backend."
+            )

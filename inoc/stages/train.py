@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from inoc.backends.protocols import Checkpoint, CheckpointAnswers, Submitter, Trainer, TrainingJob, TrainingStep
+from inoc.backends.training import check_training
 from inoc.errors import BadInput, BadResult
 from inoc.plan import Study, TrainingPlan, plan_training
 from inoc.plan.evaluation import texts_of_step
@@ -118,7 +119,7 @@ def _train_run(
     points: list[Checkpoint] = []
     waiting: list[TrainingStep] = []
     with one_at_a_time(plan.folder / "lock"):
-        for event in trainer.train(job):
+        for event in check_training(job, trainer.train(job)):
             if isinstance(event, Checkpoint):
                 points.append(event)
             elif isinstance(event, CheckpointAnswers):
@@ -131,9 +132,6 @@ def _train_run(
                     _store_losses(writer, name, waiting)
         _store_losses(writer, name, waiting)
     points = sorted({point.step: point for point in points}.values(), key=lambda point: point.step)
-    missing = {*job.checkpoint_steps, plan.updates} - {point.step for point in points}
-    if missing:
-        raise BadResult(f"run {name}: the backend {study.backend.name!r} kept no checkpoint of update {min(missing)}.")
     trained = Trained(name, plan.updates, tuple(points), job_identity(job, study))
     write_record(plan.folder, trained)
     return trained

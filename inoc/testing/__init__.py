@@ -1,4 +1,4 @@
-"""For authors of backends: conformance suites, tiny models, request strategies. Needs pytest and hypothesis.
+"""For authors of plugins: conformance suites, tiny models and stores, request strategies. Needs pytest and hypothesis.
 
 Imported lazily, so that `tiny_model` works without pytest and the suites without torch.
 """
@@ -6,19 +6,44 @@ Imported lazily, so that `tiny_model` works without pytest and the suites withou
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from inoc.testing.conformance import SamplerConformance, ScorerConformance
+    from inoc.testing.adapters import AdapterConformance
+    from inoc.testing.heuristics import HeuristicConformance, small_store
+    from inoc.testing.judging import JudgeConformance
+    from inoc.testing.probing import ProberConformance
+    from inoc.testing.sampling import SamplerConformance
+    from inoc.testing.scoring import ScorerConformance
     from inoc.testing.strategies import score_requests, token_ids
     from inoc.testing.tiny_models import table_model, tiny_model
+    from inoc.testing.training import TrainerConformance
 
-__all__ = ["SamplerConformance", "ScorerConformance", "score_requests", "table_model", "tiny_model", "token_ids"]
+__all__ = [
+    "AdapterConformance",
+    "HeuristicConformance",
+    "JudgeConformance",
+    "ProberConformance",
+    "SamplerConformance",
+    "ScorerConformance",
+    "TrainerConformance",
+    "score_requests",
+    "small_store",
+    "table_model",
+    "tiny_model",
+    "token_ids",
+]
 
 _HOMES = {
-    "SamplerConformance": "conformance",
-    "ScorerConformance": "conformance",
+    "AdapterConformance": "adapters",
+    "HeuristicConformance": "heuristics",
+    "JudgeConformance": "judging",
+    "ProberConformance": "probing",
+    "SamplerConformance": "sampling",
+    "ScorerConformance": "scoring",
+    "TrainerConformance": "training",
     "score_requests": "strategies",
-    "token_ids": "strategies",
+    "small_store": "heuristics",
     "table_model": "tiny_models",
     "tiny_model": "tiny_models",
+    "token_ids": "strategies",
 }
 
 

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from inoc.backends.local import LocalBackend
-from inoc.testing import SamplerConformance, ScorerConformance
+from inoc.testing import (
+    AdapterConformance,
+    ProberConformance,
+    SamplerConformance,
+    ScorerConformance,
+    TrainerConformance,
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,3 +39,28 @@ class TestKnownTable(ScorerConformance):
     @pytest.fixture
     def table(self, known: tuple[Path, np.ndarray]) -> np.ndarray:
         return known[1]
+
+
+class TestTraining(TrainerConformance):
+    tolerance: ClassVar[float] = 2e-5
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def backend(cls, local, models: dict[str, Path]) -> LocalBackend:
+        return local(models["llama"])
+
+
+class TestAdapters(AdapterConformance):
+    tolerance: ClassVar[float] = 1e-5
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def backend(cls, local, models: dict[str, Path]) -> LocalBackend:
+        return local(models["llama"])
+
+
+class TestProbing(ProberConformance):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def backend(cls, local, models: dict[str, Path]) -> LocalBackend:
+        return local(models["llama"], batch_tokens=60)
