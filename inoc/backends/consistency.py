@@ -1,5 +1,5 @@
-"""What holds for the scores and samples of every language model, whichever it is. `inoc doctor` looks at it where there
-is nothing to compare with, and the conformance suites always do.
+"""What holds for the scores and samples of every language model. `inoc doctor` looks at it where there is nothing to
+compare with, and the conformance suites always do.
 """
 
 from collections import Counter

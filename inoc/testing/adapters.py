@@ -1,4 +1,4 @@
-"""The suite of backends that score with trained weights. Used as that of backends that score (`inoc.testing.scoring`)."""
+"""The suite of backends that score with trained weights. Used as that of those that score (`inoc.testing.scoring`)."""
 
 from dataclasses import replace
 from typing import ClassVar

@@ -15,7 +15,7 @@ from inoc.heuristics import Table, find, measure
 from inoc.store import PromptInfo, ScoreInfo, Store, StoreWriter, Unit, open_store
 
 PROMPTS: Mapping[str, tuple[str, str]] = {
-    "german": ("positive", "german"), "berlin": ("positive", "german"), "praise": ("negative", "flattering"),
+    "german": ("positive", "german"), "berlin": ("positive", "german"), "applaud": ("negative", "flattering"),
     "flatter": ("negative", "flattering"), "plain": ("neutral", "neutral"), "sky": ("neutral", "neutral"),
 }  # fmt: skip
 """Role and family of every prompt of the small store."""
@@ -76,8 +76,8 @@ class HeuristicConformance:
     @pytest.fixture(scope="class")
     @classmethod
     def holed(cls, tmp_path_factory: pytest.TempPathFactory) -> Store:
-        """The same with missing tokens (praise, fixed) and a unit that was not scored (praise, mix)."""
-        return small_store(tmp_path_factory.mktemp("store") / "holed.zarr", lost="praise")
+        """The same with missing tokens (applaud, fixed) and a unit that was not scored (applaud, mix)."""
+        return small_store(tmp_path_factory.mktemp("store") / "holed.zarr", lost="applaud")
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -110,7 +110,7 @@ class HeuristicConformance:
             np.testing.assert_array_equal(again.variables[name].values, table.variables[name].values)
 
     def test_some_prompts_in_another_order(self, store: Store, table: Table) -> None:
-        chosen = ("plain", "german", "praise")
+        chosen = ("plain", "german", "applaud")
         part = measure(store, only=self.names, prompts=chosen)
         labels = [str(key) for key in part.coords["prompt"][1]]
         places = [list(PROMPTS).index(key) for key in labels]
@@ -124,7 +124,7 @@ class HeuristicConformance:
     def test_missing_data_stay_where_they_are(self, table: Table, holed: Store) -> None:
         """What was not scored is NaN there; missing tokens are left out; other prompts are unchanged."""
         found = measure(holed, only=self.names)
-        place = list(PROMPTS).index("praise")
+        place = list(PROMPTS).index("applaud")
         for name in self.names:
             assert name in found.variables, f"{name} is absent: {found.absent.get(name)}"
             dims = tuple(dim for dim in found.variables[name].dims if dim != "prompt")

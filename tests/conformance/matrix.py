@@ -119,5 +119,5 @@ def heuristics_suite(*names: str) -> HeuristicConformance:
 def written_stores(folders: pytest.TempPathFactory) -> dict[str, object]:
     """The stores of the heuristics' suite, written once."""
     folder = folders.mktemp("stores")
-    holed = small_store(folder / "holed.zarr", lost="praise")
+    holed = small_store(folder / "holed.zarr", lost="applaud")
     return {"store": small_store(folder / "small.zarr"), "holed": holed}
