@@ -2,7 +2,7 @@
 
 All of them leave non-finite values out and answer NaN where the data cannot carry an interval. The functions
 that return an `Interval` take the values of one estimate; `mean_interval` and `wilson_interval` take many rows
-at once. SciPy is imported when first needed, since the heuristics command starts without it.
+at once.
 """
 
 from functools import lru_cache
@@ -11,11 +11,10 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Float64, Int, Int64, Shaped
 
-LEVEL = 0.95
+from inoc.quantiles import LEVEL, Z95, normal_probability, normal_quantile, t_quantile
+
 Z = 1.96
 """Normal quantile used for level intervals, as published (not 1.95996...)."""
-Z95 = 1.959963984540054
-"""The 97.5 % quantile of the standard normal distribution."""
 
 
 class Interval(NamedTuple):
@@ -32,15 +31,6 @@ class WeightedStatistic(Protocol):
     """A statistic of rows counted several times: `weights[resample, row]` -> `[resample, value]`."""
 
     def __call__(self, weights: Float64[np.ndarray, "resample row"]) -> Float64[np.ndarray, "resample value"]: ...
-
-
-def t_quantile(degrees: Shaped[np.ndarray, "*cells"]) -> Float64[np.ndarray, "*cells"]:
-    """The 97.5 % quantile of Student's t; NaN below one degree of freedom."""
-    from scipy.special import stdtrit
-
-    degrees = np.asarray(degrees, dtype=np.float64)
-    safe = np.maximum(degrees, 1.0)
-    return np.where(degrees >= 1, np.asarray(stdtrit(safe, (1 + LEVEL) / 2)), np.nan)
 
 
 def mean_interval(values: Float[np.ndarray, "*cells sample"]) -> Float64[np.ndarray, "*cells bound"]:
@@ -281,15 +271,13 @@ def _bca_levels(
 ) -> tuple[Float64[np.ndarray, " value"], Float64[np.ndarray, " value"]]:
     """The two quantile levels of the BCa interval, per value."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        from scipy.special import ndtr, ndtri
-
         below: Float64[np.ndarray, " value"] = np.nanmean((values < whole) + 0.5 * (values == whole), axis=0)
-        bias = ndtri(below)
+        bias = normal_quantile(below)
         deviation = np.nanmean(left_out, axis=0) - left_out
         cubes, squares = (np.asarray(np.nansum(deviation**k, axis=0), dtype=np.float64) for k in (3, 2))
         acceleration = cubes / (6 * squares**1.5)
         z = np.array([[-Z95], [Z95]])
-        levels = ndtr(bias + (bias + z) / (1 - acceleration * (bias + z)))
+        levels = normal_probability(bias + (bias + z) / (1 - acceleration * (bias + z)))
     return levels[0], levels[1]
 
 

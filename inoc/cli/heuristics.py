@@ -52,7 +52,8 @@ def heuristics(
 ) -> None:
     """What the base model alone says about every prompt, with 95 % intervals in brackets.
 
-    docs/heuristics.md says what every column means. Heuristics that this store cannot give are named with the reason.
+    docs/heuristics.md says what every column means. The printed table has the most used heuristics, or those of --only;
+    --csv and --json compute all. Those that this store cannot give are named with the reason.
     """
     import json
 
@@ -65,11 +66,12 @@ def heuristics(
     if as_json and as_csv:
         raise BadInput("--json and --csv exclude each other. Fix: give one of them.")
     wanted = names(only) or None
-    extra = (sort.partition("[")[0],) if sort and wanted else ()
+    printed = wanted or (() if as_json or as_csv else tuple(dict.fromkeys(name.partition("[")[0] for name in DEFAULT)))
+    extra = (sort.partition("[")[0],) if sort and printed else ()
     table = measure(
         open_store(store),
         recipe=recipe,
-        only=wanted + extra if wanted else None,
+        only=[*printed, *extra] or None,
         prompts=names(prompts) or None,
         completion_set=completion_set,
         engine=engine,

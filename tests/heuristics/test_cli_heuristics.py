@@ -50,7 +50,9 @@ def test_columns_of_one_heuristic_are_told_apart(world):
 
 
 def test_the_note_on_nan_is_one_short_line_and_json_has_all(world):
-    result = call(world.path)
+    (line,) = [line for line in call(world.path).stderr.splitlines() if line.startswith("NaN")]
+    assert "pca" not in line, "what is not shown is not spoken of"
+    result = call(world.path, "--csv")
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("NaN")]
     assert 60 < len(line) <= 120
     assert line.endswith(" more (--json shows them).")
@@ -144,7 +146,7 @@ def test_only_shows_what_was_asked_for_and_what_is_of_no_single_prompt(world):
 def test_notes_and_absences_are_on_stderr(example_world):
     result = call(example_world.path)
     assert "stored as means over examples, without tokens" in result.stderr
-    assert "more: the set 'train'" in result.stderr
+    assert "more: the set 'train'" in call(example_world.path, "--csv").stderr
     assert "the store has no elicitation" in result.stderr
     assert "Absent" not in result.stdout
 

@@ -10,7 +10,8 @@ from scipy import stats
 from inoc.heuristics.maths.angles import angles_from_gram, category_statistics
 from inoc.heuristics.maths.pointwise import gamma_ci, ph_ci
 from inoc.heuristics.maths.prompt_level import elicitation_ci
-from inoc.intervals import bootstrap_counts, mean_interval, t_quantile, wilson_interval
+from inoc.intervals import bootstrap_counts, mean_interval, wilson_interval
+from inoc.quantiles import t_quantile
 
 SETS = 1000
 

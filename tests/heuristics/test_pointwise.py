@@ -9,7 +9,8 @@ from scipy import stats
 
 from inoc.heuristics.frame.protocols import Absent
 from inoc.heuristics.maths import pointwise
-from inoc.intervals import mean_interval, t_quantile, wilson_interval
+from inoc.intervals import mean_interval, wilson_interval
+from inoc.quantiles import t_quantile
 
 W = arrays(
     np.float64,

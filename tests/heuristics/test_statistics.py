@@ -26,7 +26,7 @@ from inoc.heuristics.tokens.layout import RowLayout, TokenRows
 from inoc.heuristics.tokens.numpy_engine import NumpyEngine
 from inoc.heuristics.tokens.one_pass import TokenStatistics, finalize, row_values, token_statistics, token_sums
 from inoc.heuristics.tokens.sums import TokenSums, count_positions
-from inoc.heuristics.tokens.terms import block_tokens
+from inoc.heuristics.tokens.terms import PRODUCTS, block_tokens
 
 TERMS = as_terms({n: h.token_term for n, h in heuristics().items() if h.token_term})
 ROW_TERMS = as_terms({n: h.row_term for n, h in heuristics().items() if h.row_term})
@@ -143,7 +143,7 @@ def oracle(case: Case, recipe: str = "corrected") -> dict[str, np.ndarray]:
         "recovered": recovered,
         "rare": rare,
         "w": w,
-        "gram": rows @ rows.T,
+        "gram": filled @ np.swapaxes(filled, -1, -2),
     }
 
 
@@ -200,7 +200,7 @@ def test_jax_over_several_blocks() -> None:
 @settings(deadline=None, max_examples=20)
 @given(cases(missing=False))
 def test_equals_plain_numpy_and_sklearn(case: Case) -> None:
-    n_types, n_prompts, _ = case.prefixed.shape
+    n_types = len(case.prefixed)
     got = case.statistics(engine="numpy")
     for f in range(n_types):
         expected = peer.row_statistics(case.delta[f].astype(np.float64), case.row_size, int(case.row_size.max()))
@@ -211,7 +211,6 @@ def test_equals_plain_numpy_and_sklearn(case: Case) -> None:
                 np.testing.assert_allclose(found[name][f], value, rtol=1e-5, atol=2e-6, err_msg=name)
         z = StandardScaler().fit_transform(case.delta[f].astype(np.float64))
         np.testing.assert_allclose(got.gram_scaled[f], z @ z.T, rtol=1e-9, atol=1e-6)
-    assert got.gram.shape == (n_types * n_prompts,) * 2
 
 
 def test_scaled_gram_leaves_missing_out() -> None:
@@ -227,6 +226,19 @@ def test_scaled_gram_leaves_missing_out() -> None:
     assert with_it.count[0, 4] == 0
 
 
+@pytest.mark.parametrize("engine", ["numpy", "jax"])
+@pytest.mark.parametrize("products", [(), ("gram",), ("gram_scaled",)])
+def test_products_are_made_where_asked_for(engine: str, products: tuple[str, ...]) -> None:
+    case = make(8, 2, 4, [30, 40], missing=0.1)
+    whole, some = case.statistics(engine=engine), case.statistics(engine=engine, products=products)
+    for name in PRODUCTS:
+        found = getattr(some, name)
+        assert (found is None) == (name not in products)
+        if found is not None:
+            np.testing.assert_array_equal(found, getattr(whole, name))
+    np.testing.assert_array_equal(some.w, whole.w)
+
+
 @settings(deadline=None, max_examples=40)
 @given(cases(), st.data())
 def test_any_partition_in_any_order(case: Case, data: st.DataObject) -> None:
@@ -237,7 +249,7 @@ def test_any_partition_in_any_order(case: Case, data: st.DataObject) -> None:
     sizes = case.row_size.astype(np.int64)
 
     def state(a: int, b: int) -> TokenSums:
-        return token_sums(case.default, case.prefixed, sizes, a, b, NumpyEngine(), TERMS, workers=2)
+        return token_sums(case.default, case.prefixed, sizes, a, b, NumpyEngine(), TERMS, PRODUCTS, workers=2)
 
     merged = state(*spans[0])
     for span in spans[1:]:
@@ -249,7 +261,7 @@ def test_any_partition_in_any_order(case: Case, data: st.DataObject) -> None:
             np.testing.assert_array_equal(one, other, err_msg=field.name)
         else:
             scale = float(np.abs(other).max(initial=1.0))
-            exact = field.name in ("gram", "gram_scaled", "example_sum")
+            exact = field.name in ("products", "example_sum")
             np.testing.assert_allclose(one, other, atol=(1e-12 if exact else 1e-6) * scale, err_msg=field.name)
 
 
@@ -373,8 +385,8 @@ def test_row_ranges_join(tmp_path: Path) -> None:
     rows = Case(case.default, stored, sizes).rows()  # type: ignore[arg-type]
     parts = [row_values(rows, a, b, ROW_TERMS, "corrected") for a, b in ((0, 3), (3, 9), (9, 10))]
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
-    sums = token_sums(case.default, stored, sizes, 0, 50, NumpyEngine(), TERMS)
-    joined = finalize(sums, whole, sizes, ("fixed", "mix"), tuple("abcde"), TERMS, ROW_TERMS)
+    sums = token_sums(case.default, stored, sizes, 0, 50, NumpyEngine(), TERMS, PRODUCTS)
+    joined = finalize(sums, whole, sizes, ("fixed", "mix"), tuple("abcde"), TERMS, ROW_TERMS, PRODUCTS)
     assert_same(case.statistics(), as_dict(joined))
 
 

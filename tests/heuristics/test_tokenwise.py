@@ -12,7 +12,14 @@ from hypothesis.extra.numpy import arrays
 from sklearn.decomposition import TruncatedSVD
 
 from inoc.heuristics.maths import tokenwise
-from inoc.heuristics.maths.position_spectrum import energy_shares, position_matrix
+from inoc.heuristics.maths.position_spectrum import (
+    energy_shares,
+    leading_shares,
+    position_matrix,
+    position_shares,
+    position_sums,
+)
+from inoc.heuristics.tokens.layout import token_positions
 
 DELTA = np.array([-2.0, 0.25, 0.5, 0.75, np.nan, 0.0, 1.0, np.inf])  # six finite tokens
 
@@ -256,3 +263,28 @@ def test_recovered_by_hand() -> None:
     prefixed = np.log(np.array([[0.2, 0.09, 0.9, np.nan, 0.11]]))
     np.testing.assert_array_equal(recovered(default, prefixed), [2 / 3])
     np.testing.assert_array_equal(recovered_of_all(default, prefixed), [2 / 4])
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_leading_share_is_exact(flat: bool) -> None:
+    """From a Gram matrix in float32, and yet as exact as a singular value decomposition in float64."""
+    rng = np.random.default_rng(3)
+    sizes = rng.integers(0, 700, 900)
+    delta = rng.standard_t(3, sizes.sum()).astype(np.float32)
+    if not flat:
+        delta += np.exp(-token_positions(sizes) / 20).astype(np.float32)
+    delta[::17] = np.nan
+    sums = position_sums(delta, sizes, "corrected")
+    expected = energy_shares(position_matrix(delta, sizes))
+    np.testing.assert_allclose(leading_shares(sums, delta, sizes, "corrected"), expected[:1], rtol=1e-12)
+    np.testing.assert_allclose(position_shares(sums, sizes, "corrected"), expected, atol=1e-6)
+    assert leading_shares(position_sums(0 * delta, sizes, "corrected"), 0 * delta, sizes, "corrected").size == 0
+
+
+@given(st.integers(1, 20_000), st.sampled_from([0.0, 0.01, 1.0]), st.integers(0, 99))
+def test_rank_from_a_sample_is_the_rank(n: int, grain: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    size = np.abs(rng.standard_t(2, n)).astype(np.float32)
+    size = np.sort(np.round(size / grain) * np.float32(grain) if grain else size)[:: rng.choice([-1, 1])]
+    for rank in {1, max(1, n // 4), n}:
+        assert tokenwise._largest(size, rank) == np.sort(size)[n - rank]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from inoc.intervals import prediction_interval, t_quantile
+from inoc.intervals import prediction_interval
 from inoc.outcomes.advice import NEAR, Cell, cards, doubts, silent_about_others, trust
 from inoc.outcomes.candidates import ELICITATION, MEAN, candidates
 from inoc.outcomes.features import features
@@ -12,6 +12,7 @@ from inoc.outcomes.learning import learn, sample_of
 from inoc.outcomes.performance_table import performance_of
 from inoc.outcomes.prediction import predict_of
 from inoc.outcomes.shipped import shipped
+from inoc.quantiles import t_quantile
 
 from .worlds import simulated_rows
 

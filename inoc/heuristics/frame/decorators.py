@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, TypeVar, cast
+from typing import TypeVar, cast
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -11,7 +11,6 @@ from jaxtyping import Float, Float64
 from inoc.heuristics.frame.declarations import CELLS, Array, Companion, Heuristic, Intermediate, Level, Matrix, RestsOn
 from inoc.heuristics.frame.protocols import Attribute
 from inoc.heuristics.frame.registry import add_intermediate, add_part, as_terms, package_of, register
-from inoc.heuristics.tokens.one_pass import TokenStatistics
 from inoc.heuristics.tokens.terms import Tokens, evaluate
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -147,11 +146,11 @@ def part(function: Function) -> Function:
     return function
 
 
-def _kept(part: Literal["means", "rows"], name: str, function: Callable[..., object]) -> Callable[..., Cells]:
-    """What reads the values of a term from the pass over tokens, told apart as the term's function is."""
+def _kept(name: str, function: Callable[..., object]) -> Callable[..., Cells]:
+    """What finds the values of a term among those of the pass over tokens, told apart as the term's function is."""
 
-    def kept(statistics: TokenStatistics) -> Cells:
-        return np.asarray((statistics.means if part == "means" else statistics.rows)[name])
+    def kept(values: Mapping[str, np.ndarray]) -> Cells:
+        return np.asarray(values[name])
 
     kept.__module__, kept.__qualname__ = function.__module__, function.__qualname__
     return kept
@@ -198,11 +197,12 @@ def token_mean(
 
     def decorate(function: Callable[..., object]) -> Callable[[Delta], PerPrompt]:
         chosen = name or function.__name__
-        kept = _kept("means", chosen, function)
+        kept = _kept(chosen, function)
         register(
             Heuristic(
                 chosen, family, "token", long_name, formula, units, kept, symbol, source, sign,
                 published_rows=published_rows, token_term=kernel or function, package=package_of(function),
+                inputs={"values": "statistics.means"},
             )
         )  # fmt: skip
 
@@ -263,12 +263,12 @@ def token_row(
 
     def decorate(function: Function) -> Function:
         chosen = name or function.__name__
-        kept = _kept("rows", chosen, function)
+        kept = _kept(chosen, function)
         register(
             Heuristic(
                 chosen, family, "token", long_name, formula, units, kept, symbol, source, sign,
                 along=along, rests_on=rests_on, published_rows=published_rows, row_term=function,
-                package=package_of(function),
+                package=package_of(function), inputs={"values": "statistics.rows"},
             )
         )  # fmt: skip
         return function

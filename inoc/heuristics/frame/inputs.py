@@ -18,7 +18,7 @@ from inoc.heuristics.frame.protocols import Absent, Array, ExampleLike, RunLike,
 from inoc.heuristics.tokens.engines import EngineName
 from inoc.heuristics.tokens.layout import RowLayout, TokenArray, TokenRows
 from inoc.heuristics.tokens.one_pass import TokenStatistics, token_statistics
-from inoc.heuristics.tokens.terms import Term
+from inoc.heuristics.tokens.terms import PRODUCTS, Product, Term
 from inoc.names import unknown
 from inoc.values import Recipe
 
@@ -51,6 +51,7 @@ class Inputs(ProbeInputs):
         engine: Where the work per token runs.
         terms: Token terms that the pass averages.
         row_terms: Functions of whole rows that the pass evaluates.
+        products: Inner products of rows that the pass sums.
     """
 
     def __init__(
@@ -63,9 +64,11 @@ class Inputs(ProbeInputs):
         engine: EngineName = "auto",
         terms: Sequence[Term] = (),
         row_terms: Sequence[Term] = (),
+        products: Sequence[Product] = PRODUCTS,
     ) -> None:
         self._engine: EngineName = engine
         self._terms, self._row_terms = tuple(terms), tuple(row_terms)
+        self._products = tuple(products)
         self._tokens, self._examples = logprobs(store, completion_set)
         stored = self._tokens or self._examples
         order = strings(store, "prompts/prompt")
@@ -112,7 +115,7 @@ class Inputs(ProbeInputs):
 
     def _w(self, name: str, tokens: TokenLike | None, examples: ExampleLike | None, of: "Inputs | None" = None) -> Cube:
         if tokens is not None:
-            statistics = of.statistics if of else self._pass(tokens, (), ())
+            statistics = of.statistics if of else self._pass(tokens, (), (), ())
             found, prompts, prefix_types = statistics.w, statistics.prompts, statistics.prefix_types
         elif examples is not None:
             found = np.asarray(examples.prefixed, dtype=np.float64) - np.asarray(examples.default)
@@ -153,7 +156,7 @@ class Inputs(ProbeInputs):
     @cached_property
     def statistics(self) -> TokenStatistics:
         """What the pass over tokens gives: counts, means, Gram matrices (fields of `TokenStatistics`)."""
-        return self._pass(self._token_level(), self._terms, self._row_terms)
+        return self._pass(self._token_level(), self._terms, self._row_terms, self._products)
 
     def _token_level(self) -> TokenLike:
         if not self.prefix_types:
@@ -172,7 +175,9 @@ class Inputs(ProbeInputs):
             return here, tokens.prefixed
         return here, SelectedPrompts(tokens.prefixed, np.array([tokens.prompts.index(p) for p in here], dtype=np.int64))
 
-    def _pass(self, tokens: TokenLike, terms: Sequence[Term], row_terms: Sequence[Term]) -> TokenStatistics:
+    def _pass(
+        self, tokens: TokenLike, terms: Sequence[Term], row_terms: Sequence[Term], products: Sequence[Product]
+    ) -> TokenStatistics:
         here, prefixed = self._chosen(tokens)
         return token_statistics(
             tokens.default,
@@ -182,6 +187,7 @@ class Inputs(ProbeInputs):
             prompts=here,
             terms=terms,
             row_terms=row_terms,
+            products=products,
             recipe=self.recipe,
             engine=self._engine,
         )

@@ -14,12 +14,13 @@ from inoc.heuristics.frame.registry import computed
 
 
 def closure(names: Iterable[str]) -> set[str]:
-    """All heuristics, intermediates and inputs that the named ones lead to, with what their `n` counts."""
+    """All heuristics, intermediates and inputs that the named ones lead to, with what their `n` counts. Fields of an
+    input stand for themselves ("statistics.gram")."""
     known = computed()
     reached: set[str] = set()
     waiting = list(names)
     while waiting:
-        name = waiting.pop().partition(".")[0]
+        name = waiting.pop()
         if name not in reached:
             reached.add(name)
             made = known.get(name)

@@ -15,6 +15,7 @@ from inoc.heuristics.frame.registry import as_terms, computed, dimensions, heuri
 from inoc.heuristics.frame.resolve import Resolver, closure
 from inoc.heuristics.tokens.engines import EngineName
 from inoc.heuristics.tokens.one_pass import TokenStatistics, one_blas_thread
+from inoc.heuristics.tokens.terms import PRODUCTS
 from inoc.names import unknown
 from inoc.values import Recipe
 
@@ -126,6 +127,7 @@ def measure(
         engine=engine,
         terms=as_terms({n: e.token_term for n, e in made.items() if n in needed and e.token_term}),
         row_terms=as_terms({n: e.row_term for n, e in made.items() if n in needed and e.row_term}),
+        products=[name for name in PRODUCTS if needed & {"statistics", f"statistics.{name}"}],
     )
     with one_blas_thread():  # threads of BLAS make many small matrices slower, not faster
         return _measure(chosen, inputs)

@@ -122,11 +122,10 @@ def gram_scaled(w: Rows) -> Grams:
     return gram_matrix(standardized(w))
 
 
-@intermediate(inputs={"rows": "statistics.gram", "count": "n_tokens"})
-def token_gram(rows: Float64[np.ndarray, "row row"], count: Int64[np.ndarray, "prefix_type prompt"]) -> Grams:
+@intermediate(inputs={"gram": "statistics.gram", "count": "n_tokens"})
+def token_gram(gram: Grams, count: Int64[np.ndarray, "prefix_type prompt"]) -> Grams:
     """Inner products of the rows of delta, per prefix type; NaN for a prompt without data."""
-    n = count.shape[1]
-    return _without_empty(np.stack([rows[i : i + n, i : i + n] for i in range(0, len(rows), n)]), count)
+    return _without_empty(gram, count)
 
 
 @intermediate(inputs={"gram": "statistics.gram_scaled", "count": "n_tokens"})

@@ -1,9 +1,11 @@
 """Energy shares of the examples x positions matrix of one row of token differences (HB1, HB5).
 
 The eigenvalues of X'X (512 x 512) are the squared singular values of X: exact, four times cheaper than an SVD
-of X, and no matrix of all examples is held. `energy_shares` is the definition, `position_shares` the fast form.
+of X, and no matrix of all examples is held. `energy_shares` is the definition, `position_shares` and
+`leading_shares` are the fast forms.
 """
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -15,7 +17,8 @@ Sizes = Int64[np.ndarray, " example"]
 Delta = Float32[np.ndarray, " token"]
 POSITIONS = 512
 """columns of the examples x positions matrix."""
-EXAMPLES_AT_A_TIME = 1024
+EXAMPLES_AT_A_TIME = 256
+SUBSPACE, ITERATIONS = 8, 100
 PUBLISHED_COMPONENTS = 200
 CONSTANT = 1e-12
 """share of the energy below which a variance is float32 rounding."""
@@ -25,6 +28,7 @@ HALF_TOLERANCE = 1e-6
 
 Matrix = Float[np.ndarray, "example position"]
 Shares = Float64[np.ndarray, " component"]
+Sums = tuple[Float64[np.ndarray, "position position"], Float64[np.ndarray, " position"]]
 
 
 def position_matrix(
@@ -64,26 +68,34 @@ def energy_shares(matrix: Matrix, recipe: Literal["corrected", "published"] = "c
         return (x @ axes[:components].T).var(axis=0) / total
 
 
-def position_shares(delta: Delta, row_size: Sizes, recipe: str) -> Shares:
-    """`energy_shares` of the `position_matrix` of one row, from the Gram matrix of its positions.
+def position_sums(delta: Delta, row_size: Sizes, recipe: str) -> Sums:
+    """(X'X, column sums of X) of the `position_matrix` X of one row, whose products `published` needs in float64: its
+    variance is a small difference of large sums."""
+    width = min(POSITIONS, int(row_size.max(initial=0)))
+    gram, total = np.zeros((width, width)), np.zeros(width)
+    for x in position_blocks(delta, row_size, np.float64 if recipe == "published" else np.float32):
+        used = x.shape[1]
+        gram[:used, :used] += x.T @ x
+        total[:used] += x.sum(axis=0)
+    return gram, total
+
+
+def position_shares(position_sums: Sums, row_size: Sizes, recipe: str) -> Shares:
+    """`energy_shares` of the `position_matrix` of one row.
 
     Args:
-        delta: Token differences in nats, [token]; not finite where missing.
+        position_sums: Gram matrix and sums of its columns.
         row_size: Token count of every example, in token order.
         recipe: As for `energy_shares`.
 
     Returns:
         Pure numbers, [component], the largest component first; empty for a matrix of zeros.
     """
-    finite = np.isfinite(delta)
-    filled = delta if finite.all() else np.where(finite, delta, np.float32(0))
-    # the variance of `published` is a small difference of large sums: float64 products
-    published = recipe == "published"
-    gram, total = position_gram(filled, row_size, np.float64 if published else np.float32)
+    gram, total = position_sums
     if not gram.any():
         return np.zeros(0)
     n = len(row_size)
-    if not published:
+    if recipe != "published":
         energy = np.linalg.eigvalsh(gram)[::-1].clip(0)
         return energy / energy.sum()
     values, vectors = np.linalg.eigh(gram)
@@ -96,25 +108,54 @@ def position_shares(delta: Delta, row_size: Sizes, recipe: str) -> Shares:
     return variance / everything
 
 
-def position_gram(
-    delta: Delta, row_size: Sizes, dtype: type[np.float32 | np.float64] = np.float64
-) -> tuple[Float64[np.ndarray, "position position"], Float64[np.ndarray, " position"]]:
-    """(X'X, column sums of X) of the examples x positions matrix X, first 512 positions."""
-    width = min(POSITIONS, int(row_size.max(initial=0)))
-    gram, total = np.zeros((width, width)), np.zeros(width)
-    if width == 0:
-        return gram, total
-    start = 0
+def leading_shares(position_sums: Sums, delta: Delta, row_size: Sizes, recipe: str) -> Shares:
+    """The first of the `energy_shares` alone: six times faster, and exact.
+
+    The vector comes from the Gram matrix, the energy along it from the matrix itself in float64: an error of the vector
+    enters squared.
+    """
+    gram, _ = position_sums
+    if recipe == "published" or not gram.any():
+        return position_shares(position_sums, row_size, recipe)[:1]
+    vector = leading_vector(gram)
+    along = everything = 0.0
+    for x in position_blocks(delta, row_size, np.float64):
+        projected = x @ vector[: x.shape[1]]
+        along += float(projected @ projected)
+        everything += float(np.vdot(x, x))
+    return np.array([along / everything])
+
+
+def leading_vector(gram: Float64[np.ndarray, "position position"]) -> Float64[np.ndarray, " position"]:
+    """The eigenvector of the largest eigenvalue, by subspace iteration from the longest columns."""
+    block, last = gram[:, np.argsort(np.diagonal(gram))[-SUBSPACE:]], 0.0
+    for _ in range(ITERATIONS):
+        basis = np.linalg.qr(block)[0]
+        block = gram @ basis
+        values, vectors = np.linalg.eigh(basis.T @ block)
+        if values[-1] - last <= 1e-14 * values[-1]:
+            return basis @ vectors[:, -1]
+        last = float(values[-1])
+    return np.linalg.eigh(gram)[1][:, -1]
+
+
+def position_blocks(
+    delta: Delta, row_size: Sizes, dtype: type[np.float32 | np.float64]
+) -> Iterator[Float[np.ndarray, "example position"]]:
+    """The rows of the `position_matrix`, longest first, some at a time, without the columns where all of them are 0."""
+    finite = np.isfinite(delta)
+    filled = delta if finite.all() else np.where(finite, delta, np.float32(0))
+    start = np.cumsum(row_size) - row_size
+    longest = np.argsort(-row_size, kind="stable")
     for at in range(0, len(row_size), EXAMPLES_AT_A_TIME):
-        sizes = row_size[at : at + EXAMPLES_AT_A_TIME].tolist()
-        x = np.zeros((len(sizes), width), dtype)
-        for row, size in zip(x, sizes, strict=True):
-            n = min(size, width)
-            row[:n] = delta[start : start + n]
-            start += size
-        gram += x.T @ x
-        total += x.sum(axis=0)
-    return gram, total
+        chosen = longest[at : at + EXAMPLES_AT_A_TIME]
+        sizes = np.minimum(row_size[chosen], POSITIONS)
+        if not sizes[0]:
+            return
+        x = np.zeros((len(chosen), int(sizes[0])), dtype)
+        for row, first, size in zip(x, start[chosen].tolist(), sizes.tolist(), strict=True):
+            row[:size] = filled[first : first + size]
+        yield x
 
 
 def rank_at_half(shares: Shares) -> float:

@@ -23,7 +23,7 @@ from inoc.heuristics.tokens.one_pass import (
     token_sums,
 )
 from inoc.heuristics.tokens.sums import TokenSums
-from inoc.heuristics.tokens.terms import Term
+from inoc.heuristics.tokens.terms import PRODUCTS, Product, Term
 from inoc.values import Recipe
 
 RowSize = Int64[np.ndarray, " example"]
@@ -38,13 +38,15 @@ def map_reduce(
     prompts: Sequence[str],
     terms: Sequence[Term] = (),
     row_terms: Sequence[Term] = (),
+    products: Sequence[Product] = PRODUCTS,
     recipe: Recipe = "corrected",
     tasks: int = 8,
 ) -> TokenStatistics:
     """`token_statistics` as `tasks` tasks over tokens and `tasks` over rows, on dask's current scheduler.
 
     Args:
-        default, prefixed, row_size, prefix_types, prompts, terms, row_terms, recipe: As of `token_statistics`.
+        default, prefixed, row_size, prefix_types, prompts, terms, row_terms, products, recipe: As of
+            `token_statistics`.
         tasks: Tasks of each kind.
 
     Raises:
@@ -57,8 +59,10 @@ def map_reduce(
     except ImportError as error:
         raise BackendUnavailable("map_reduce needs dask. Fix: pip install -e '.[dask]' in inoc's clone.") from error
     sizes = check_shapes(default, prefixed, row_size, len(prefix_types), len(prompts))
-    terms, row_terms = tuple(terms), tuple(row_terms)
-    sums = [delayed(_sums)(default, prefixed, sizes, a, b, terms) for a, b in _ranges(prefixed.shape[2], tasks)]
+    terms, row_terms, products = tuple(terms), tuple(row_terms), tuple(products)
+    sums = [
+        delayed(_sums)(default, prefixed, sizes, a, b, terms, products) for a, b in _ranges(prefixed.shape[2], tasks)
+    ]
     while len(sums) > 1:
         pairs = [delayed(_merged)(*sums[i : i + 2]) for i in range(0, len(sums) - 1, 2)]
         sums = pairs + sums[len(sums) - len(sums) % 2 :]
@@ -66,14 +70,20 @@ def map_reduce(
     values = [delayed(_values)(rows, a, b, row_terms, recipe) for a, b in _ranges(len(rows), tasks)]
     total, *parts = cast("tuple[TokenSums, *tuple[np.ndarray, ...]]", compute(*sums, *values))
     joined = np.concatenate([np.zeros((len(row_terms), 0)), *parts], axis=1)
-    return finalize(total, joined, sizes, tuple(prefix_types), tuple(prompts), terms, row_terms)
+    return finalize(total, joined, sizes, tuple(prefix_types), tuple(prompts), terms, row_terms, products)
 
 
 def _sums(
-    default: TokenArray, prefixed: TokenArray, row_size: RowSize, start: int, stop: int, terms: tuple[Term, ...]
+    default: TokenArray,
+    prefixed: TokenArray,
+    row_size: RowSize,
+    start: int,
+    stop: int,
+    terms: tuple[Term, ...],
+    products: tuple[Product, ...],
 ) -> TokenSums:
     with one_blas_thread():
-        return token_sums(np.asarray(default[:]), prefixed, row_size, start, stop, NumpyEngine(), terms)
+        return token_sums(np.asarray(default[:]), prefixed, row_size, start, stop, NumpyEngine(), terms, products)
 
 
 def _values(

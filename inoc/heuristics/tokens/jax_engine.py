@@ -14,7 +14,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inoc.heuristics.tokens.terms import Block, BlockSums, Term, Tokens, Valid, block_tokens, per_token, standardized
+from inoc.heuristics.tokens.terms import (
+    Block,
+    BlockSums,
+    Product,
+    Term,
+    Tokens,
+    Valid,
+    block_tokens,
+    per_token,
+    standardized,
+)
 
 LANES = 1024
 
@@ -31,26 +41,28 @@ class JaxEngine:
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
             jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
-    def block_sums(self, delta: Block, valid: Valid | None, terms: tuple[Term, ...]) -> BlockSums:
+    def block_sums(
+        self, delta: Block, valid: Valid | None, terms: tuple[Term, ...], products: tuple[Product, ...]
+    ) -> BlockSums:
         n_types, n_prompts, n_tokens = delta.shape
         if n_types * n_prompts * n_tokens == 0:
-            return BlockSums.zeros(len(terms), n_types, n_prompts)
+            return BlockSums.zeros(len(terms), len(products), n_types, n_prompts)
         padding = ((0, 0), (0, 0), (0, block_tokens(n_types * n_prompts) - n_tokens))
         if padding[-1][1] > 0:
             delta = np.pad(delta, padding)
             valid = None if valid is None else np.pad(valid, padding)
         with jax.enable_x64(True):
-            sums, gram, scaled = _kernel(terms)(delta, valid)
-            return BlockSums(np.asarray(sums), np.asarray(gram), np.asarray(scaled))
+            sums, found = _kernel(terms, products)(delta, valid)
+            return BlockSums(np.asarray(sums), np.asarray(found))
 
 
 @lru_cache(maxsize=8)
-def _kernel(terms: tuple[Term, ...]) -> Callable[..., tuple[jax.Array, jax.Array, jax.Array]]:
+def _kernel(terms: tuple[Term, ...], products: tuple[Product, ...]) -> Callable[..., tuple[jax.Array, jax.Array]]:
     traceable = [_traceable(term) for term in terms]
     good = tuple(term for term, fine in zip(terms, traceable, strict=True) if fine)
     place = np.cumsum(traceable) - 1
 
-    def block(delta: jax.Array, valid: jax.Array | None) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def block(delta: jax.Array, valid: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         """Sums are carried in lanes: XLA on a CPU would otherwise evaluate the formulas once per sum."""
         rows = delta.reshape(-1, delta.shape[-1])
         n_rows, n_tokens = rows.shape
@@ -67,10 +79,15 @@ def _kernel(terms: tuple[Term, ...]) -> Callable[..., tuple[jax.Array, jax.Array
             totals[k].astype(jnp.float64).sum(axis=1) if fine else missing
             for k, fine in zip(place, traceable, strict=True)
         ]
-        wide = rows.astype(jnp.float64)
-        z = standardized(delta.astype(jnp.float64), None if valid is None else valid.astype(jnp.float64), jnp.sqrt)
-        stacked = jnp.stack(sums) if sums else jnp.zeros((0, n_rows))
-        return stacked, wide @ wide.T, z @ jnp.swapaxes(z, -1, -2)
+        wide = delta.astype(jnp.float64)
+        mask = None if valid is None else valid.astype(jnp.float64)
+        factors = [standardized(wide, mask, jnp.sqrt) if name == "gram_scaled" else wide for name in products]
+        made = [factor @ jnp.swapaxes(factor, -1, -2) for factor in factors]
+        n_types, n_prompts, _ = delta.shape
+        return (
+            jnp.stack(sums) if sums else jnp.zeros((0, n_rows)),
+            jnp.stack(made) if made else jnp.zeros((0, n_types, n_prompts, n_prompts)),
+        )
 
     return jax.jit(block)
 

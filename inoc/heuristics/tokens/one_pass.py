@@ -19,11 +19,12 @@ from inoc.errors import BadInput
 from inoc.heuristics.tokens.engines import EngineName, choose
 from inoc.heuristics.tokens.layout import RaggedLayout, RowLayout, TokenArray, TokenRow, TokenRows, prefetched, spans
 from inoc.heuristics.tokens.sums import TokenSums, example_means
-from inoc.heuristics.tokens.terms import Engine, Term, block_tokens, evaluate
+from inoc.heuristics.tokens.terms import PRODUCTS, Engine, Product, Term, block_tokens, evaluate
 from inoc.values import Recipe
 
 MEMORY = 512 << 20
 """bytes of logprobs held at a time; so are the states of all workers together."""
+Grams = Float64[np.ndarray, "prefix_type prompt prompt"]
 ROW_COPIES = 6
 """float32 copies of a row that the row terms hold at a time."""
 
@@ -39,8 +40,8 @@ class TokenStatistics:
         means: Mean over the finite tokens of every token term, by name; NaN without one.
         rows: Value of every row term, by name.
         w: Mean difference of every example in nats per token; NaN for an example without a finite pair.
-        gram: Inner products of difference rows over all tokens, missing = 0, rows prefix-type-major.
-        gram_scaled: The same per prefix type after centering every token over prompts and dividing by its
+        gram: Inner products of difference rows over all tokens, missing = 0; None where it was not asked for.
+        gram_scaled: The same after centering every token over prompts and dividing by its
             std (ddof = 0; constant tokens 0; missing pairs stay out of mean and std).
     """
 
@@ -55,8 +56,8 @@ class TokenStatistics:
     means: Mapping[str, Float64[np.ndarray, "prefix_type prompt"]]
     rows: Mapping[str, Float64[np.ndarray, "prefix_type prompt"]]
     w: Float64[np.ndarray, "prefix_type prompt example"]
-    gram: Float64[np.ndarray, "row row"]
-    gram_scaled: Float64[np.ndarray, "prefix_type prompt prompt"]
+    gram: Grams | None
+    gram_scaled: Grams | None
 
 
 def token_statistics(
@@ -68,6 +69,7 @@ def token_statistics(
     prompts: Sequence[str],
     terms: Sequence[Term] = (),
     row_terms: Sequence[Term] = (),
+    products: Sequence[Product] = PRODUCTS,
     recipe: Recipe = "corrected",
     engine: EngineName = "auto",
     workers: int | None = None,
@@ -85,6 +87,7 @@ def token_statistics(
         prompts: Labels of its second axis.
         terms: Token terms to average.
         row_terms: Functions of one whole row to evaluate.
+        products: Inner products of rows to sum.
         recipe: Given to the row terms that ask for it.
         engine: Where the work per token runs.
         workers: Threads; by default one per core, fewer where their states would not fit in `memory`.
@@ -94,18 +97,18 @@ def token_statistics(
         BadInput: Shapes that do not belong together; an unknown engine.
     """
     sizes = check_shapes(default, prefixed, row_size, len(prefix_types), len(prompts))
-    chosen, terms = choose(engine), tuple(terms)
+    chosen, terms, products = choose(engine), tuple(terms), tuple(products)
     n_types, n_prompts, n_tokens = prefixed.shape
-    by_tokens = workers or _workers(memory, TokenSums.nbytes(n_types, n_prompts, RaggedLayout.of(sizes)))
+    by_tokens = workers or _workers(memory, TokenSums.nbytes(len(products), n_types, n_prompts, RaggedLayout.of(sizes)))
     by_rows = workers or _workers(memory, ROW_COPIES * 4 * n_tokens)
     if 4 * n_types * n_prompts * n_tokens <= memory:
         prefixed = np.asarray(prefixed[:])
     baseline = np.asarray(default[:])
     rows = TokenRows(baseline, prefixed, RowLayout(sizes), prefix_types=prefix_types, prompts=prompts, memory=memory)
     with one_blas_thread():
-        sums = token_sums(baseline, prefixed, sizes, 0, n_tokens, chosen, terms, by_tokens, memory)
+        sums = token_sums(baseline, prefixed, sizes, 0, n_tokens, chosen, terms, products, by_tokens, memory)
         values = row_values(rows, 0, len(rows), row_terms, recipe, by_rows)
-    return finalize(sums, values, sizes, tuple(prefix_types), tuple(prompts), terms, row_terms)
+    return finalize(sums, values, sizes, tuple(prefix_types), tuple(prompts), terms, row_terms, products)
 
 
 def check_shapes(
@@ -135,13 +138,14 @@ def token_sums(
     stop: int,
     engine: Engine,
     terms: tuple[Term, ...],
+    products: tuple[Product, ...],
     workers: int = 1,
     memory: int = MEMORY,
 ) -> TokenSums:
     """The additive state of tokens [start, stop) of all rows. Merged ranges equal the whole."""
     n_types, n_prompts, _ = prefixed.shape
     layout = RaggedLayout.of(row_size)
-    states = [TokenSums.zeros(len(terms), n_types, n_prompts, layout) for _ in range(workers)]
+    states = [TokenSums.zeros(len(terms), len(products), n_types, n_prompts, layout) for _ in range(workers)]
     step = block_tokens(n_types * n_prompts)
     pieces = spans(start, stop, _tokens_at_a_time(prefixed, memory))
     with ThreadPoolExecutor(workers) as pool:
@@ -151,7 +155,7 @@ def token_sums(
             def work(k: int, a: int = a, part: np.ndarray = part, blocks: list[tuple[int, int]] = blocks) -> None:
                 for left, right in blocks[k::workers]:
                     piece = part[:, :, left - a : right - a]
-                    states[k].add_block(default[left:right], piece, left, layout, engine, terms)
+                    states[k].add_block(default[left:right], piece, left, layout, engine, terms, products)
 
             list(pool.map(work, range(workers)))
     total = states[0]
@@ -188,6 +192,7 @@ def finalize(
     prompts: tuple[str, ...],
     terms: Sequence[Term],
     row_terms: Sequence[Term],
+    products: Sequence[Product],
 ) -> TokenStatistics:
     """Means from the merged state, whose memory is reused: do not merge into it afterwards."""
     shape = (len(prefix_types), len(prompts))
@@ -197,6 +202,7 @@ def finalize(
     reached = len(row_size) - shorter - sums.position_missing.astype(np.int64)
     with np.errstate(invalid="ignore", divide="ignore"):
         means = (sums.terms / count).reshape(len(terms), *shape)
+    found = dict(zip(products, sums.products, strict=True))
     return TokenStatistics(
         prefix_types=prefix_types,
         prompts=prompts,
@@ -209,8 +215,8 @@ def finalize(
         means={term.name: mean for term, mean in zip(terms, means, strict=True)},
         rows={term.name: row.reshape(shape) for term, row in zip(row_terms, row_values, strict=True)},
         w=example_means(sums, row_size).reshape(*shape, len(row_size)),
-        gram=sums.gram,
-        gram_scaled=sums.gram_scaled,
+        gram=found.get("gram"),
+        gram_scaled=found.get("gram_scaled"),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int32, Int64
 
 from inoc.heuristics.tokens.layout import RaggedLayout, differences
-from inoc.heuristics.tokens.terms import Engine, Term
+from inoc.heuristics.tokens.terms import Engine, Product, ProductSums, Term
 
 Pieces = Int64[np.ndarray, " piece"]
 MOVED = 0.1
@@ -37,11 +37,10 @@ class TokenSums:
     example_missing: Int32[np.ndarray, "row example"]
     moved: Int32[np.ndarray, "row position"]
     position_missing: Int32[np.ndarray, "row position"]
-    gram: Float64[np.ndarray, "row row"]
-    gram_scaled: Float64[np.ndarray, "prefix_type prompt prompt"]
+    products: ProductSums
 
     @classmethod
-    def zeros(cls, n_terms: int, n_types: int, n_prompts: int, layout: RaggedLayout) -> "TokenSums":
+    def zeros(cls, n_terms: int, n_products: int, n_types: int, n_prompts: int, layout: RaggedLayout) -> "TokenSums":
         rows = n_types * n_prompts
         return cls(
             terms=np.zeros((n_terms, rows)),
@@ -52,15 +51,14 @@ class TokenSums:
             example_missing=np.zeros((rows, layout.n_examples), np.int32),
             moved=np.zeros((rows, layout.n_positions), np.int32),
             position_missing=np.zeros((rows, layout.n_positions), np.int32),
-            gram=np.zeros((rows, rows)),
-            gram_scaled=np.zeros((n_types, n_prompts, n_prompts)),
+            products=np.zeros((n_products, n_types, n_prompts, n_prompts)),
         )
 
     @staticmethod
-    def nbytes(n_types: int, n_prompts: int, layout: RaggedLayout) -> int:
+    def nbytes(n_products: int, n_types: int, n_prompts: int, layout: RaggedLayout) -> int:
         """Size of a state; what counts missing pairs takes memory only once there are any."""
         rows = n_types * n_prompts
-        return 8 * rows * (layout.n_examples + layout.n_positions // 2 + rows + n_prompts)
+        return 8 * rows * (layout.n_examples + layout.n_positions // 2 + n_products * n_prompts)
 
     def copy(self) -> "TokenSums":
         return TokenSums(*(cast(np.ndarray, getattr(self, field.name)).copy() for field in fields(self)))
@@ -81,6 +79,7 @@ class TokenSums:
         layout: RaggedLayout,
         engine: Engine,
         terms: tuple[Term, ...],
+        products: tuple[Product, ...],
     ) -> None:
         """Add the tokens [at, at + token) of every row."""
         delta = differences(default, prefixed)
@@ -88,10 +87,9 @@ class TokenSums:
         complete = bool(valid.all())
         if not complete:
             delta = np.where(valid, delta, np.float32(0))
-        sums = engine.block_sums(delta, None if complete else valid, terms)
+        sums = engine.block_sums(delta, None if complete else valid, terms, products)
         self.terms += sums.terms
-        self.gram += sums.gram
-        self.gram_scaled += sums.gram_scaled
+        self.products += sums.products
 
         n_tokens: int = prefixed.shape[2]
         rows = delta.reshape(len(self.missing), n_tokens)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from types import ModuleType
-from typing import NamedTuple, Protocol, TypeVar, cast, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
@@ -107,17 +107,21 @@ def per_token(terms: Sequence[Term], delta: Tokens, xp: ModuleType) -> Iterator[
     return cast(Iterator[Tokens], evaluate(terms, {"delta": delta, "xp": xp}))
 
 
+Product = Literal["gram", "gram_scaled"]
+"""Inner products of rows within a prefix type; most of the work, so made only where asked for."""
+PRODUCTS: tuple[Product, ...] = ("gram", "gram_scaled")
+ProductSums = Float64[np.ndarray, "product prefix_type prompt prompt"]
+
+
 class BlockSums(NamedTuple):
     """Sums over the tokens of one block; rows are (prefix type, prompt), prefix-type-major."""
 
     terms: Float64[np.ndarray, "term row"]
-    gram: Float64[np.ndarray, "row row"]
-    gram_scaled: Float64[np.ndarray, "prefix_type prompt prompt"]
+    products: ProductSums
 
     @classmethod
-    def zeros(cls, n_terms: int, n_types: int, n_prompts: int) -> "BlockSums":
-        rows = n_types * n_prompts
-        return cls(np.zeros((n_terms, rows)), np.zeros((rows, rows)), np.zeros((n_types, n_prompts, n_prompts)))
+    def zeros(cls, n_terms: int, n_products: int, n_types: int, n_prompts: int) -> "BlockSums":
+        return cls(np.zeros((n_terms, n_types * n_prompts)), np.zeros((n_products, n_types, n_prompts, n_prompts)))
 
 
 @runtime_checkable
@@ -126,7 +130,9 @@ class Engine(Protocol):
 
     name: str
 
-    def block_sums(self, delta: Block, valid: Valid | None, terms: tuple[Term, ...]) -> BlockSums:
+    def block_sums(
+        self, delta: Block, valid: Valid | None, terms: tuple[Term, ...], products: tuple[Product, ...]
+    ) -> BlockSums:
         """Sums over the tokens of a block. `delta` is 0 where not `valid`; None means that all are valid."""
         ...
 
