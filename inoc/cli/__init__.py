@@ -22,7 +22,7 @@ from inoc.reading import printable
 COMMANDS = (
     "demo", "new", "check", "import", "merge", "upgrade", "info", "validate", "score", "probe", "heuristics",
     "rephrase", "describe", "elicit", "generate", "train", "evaluate", "judge", "prefill", "run", "answers",
-    "outcomes", "compare", "predict", "recommend", "emergence", "figures", "report", "backends", "doctor",
+    "outcomes", "compare", "predict", "recommend", "emergence", "figures", "report", "view", "backends", "doctor",
 )  # fmt: skip
 """The commands in the order of `inoc --help`."""
 

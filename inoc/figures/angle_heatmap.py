@@ -76,7 +76,7 @@ def plot_angle_heatmap(
     side = max(house.COLUMN, min(house.PAGE, 1.4 + n * 8.2 / 72))
     ax = house.axes_or_new(ax, side, side)
     values = data["angle"].values
-    shown = ax.imshow(values, cmap="RdBu", vmin=0, vmax=180, aspect="auto", interpolation="nearest")
+    shown = ax.imshow(values, cmap=house.ANGLE_COLORS, vmin=0, vmax=180, aspect="auto", interpolation="nearest")
     house.name_rows(ax, keys, roles)
     ax.set_ylim(n - 0.5, -0.5)
     house.name_columns(ax, keys, roles)

@@ -1,4 +1,4 @@
-"""The house style: sizes, colors of roles, markers of prefix types, panels, captions, legends.
+"""The house style: sizes, panels, captions, legends; colors and markers are those of `inoc.looks`.
 
 Color shows the role (positive, negative, neutral) and is never alone: the fill of a marker repeats it, and names
 carry its sign. The shape of a marker and the hatch of a bar show the prefix type.
@@ -25,6 +25,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.collections import PathCollection
 from matplotlib.colorbar import Colorbar
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
@@ -36,6 +37,7 @@ from inoc.atomic import write_file
 from inoc.errors import BadInput, IncompleteStore
 from inoc.figures.docstrings import complete_docstring
 from inoc.figures.panel import Panel
+from inoc.looks import ANGLES, COLORS, DASHED, FILLS, PALE, SHAPES, UNKNOWN
 from inoc.reading import printable
 
 Column = Float64[np.ndarray, " point"]
@@ -51,12 +53,12 @@ METADATA: Mapping[str, dict[str, str | None]] = {
 }
 SMALLEST = 6.0
 """Smallest text, in points."""
-COLORS: Mapping[str, str] = {"positive": "#0072B2", "negative": "#D55E00", "neutral": "#5A5A5A"}
-UNKNOWN = "#9C5C82"
 SIGNS: Mapping[str, str] = {"positive": "+", "negative": "−", "neutral": "○"}
-MARKERS: Mapping[str, str] = {"none": "s", "fixed": "o", "mix": "^"}
+MARKERS: Mapping[str, str] = {kind: {"square": "s", "circle": "o", "triangle": "^"}[SHAPES[kind]] for kind in SHAPES}
+ANGLE_COLORS = LinearSegmentedColormap.from_list("inoc.angles", ANGLES)
+"""The scale of angles, from 0 to 180 degrees."""
 HATCHES: Mapping[str, str] = {"fixed": "", "mix": "//////"}
-LINES: Mapping[str, str] = {"none": "-", "fixed": "-", "mix": "--"}
+LINES: Mapping[str, str] = {kind: "--" if kind in DASHED else "-" for kind in SHAPES}
 ROLES = ("positive", "neutral", "negative")
 RAISED = str.maketrans("0123456789-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")
 STYLE = str(files("inoc.figures") / "inoc.mplstyle")
@@ -155,7 +157,7 @@ def color(role: str) -> str:
 
 def face(role: str) -> str:
     """The fill that repeats the role: positive full, negative hollow, neutral pale."""
-    return {"negative": "white", "neutral": "#CFCFCF"}.get(role, color(role))
+    return {"empty": "white", "pale": PALE}.get(FILLS.get(role, "full"), color(role))
 
 
 def signed(name: str, role: str) -> str:

@@ -291,13 +291,14 @@ def _logprobs(first: Store, second: Store, other_texts: Sequence[str], left_out:
 
 
 def _same_completions(first: Store, second: Store, name: str) -> bool:
-    """Whether examples of one id have one text, as far as both stores know texts."""
-    texts: list[dict[str, str]] = []
-    for store in (first, second):
-        if not store.has(f"completions/{name}/completion"):
-            return True
-        part = store.completions(name)
-        texts.append(
-            dict(zip(*(part[v].values.astype(str).tolist() for v in ("example_id", "completion")), strict=True))
-        )
-    return all(texts[1].get(example, text) == text for example, text in texts[0].items())
+    """Whether examples of one id have one text and length, as far as both stores know them."""
+    where = f"completions/{name}"
+    for variable in ("row_size", "completion"):
+        if all(store.has(f"{where}/{variable}") for store in (first, second)):
+            ids, values = (
+                [store.read(f"{where}/{v}").tolist() for store in (first, second)] for v in ("example_id", variable)
+            )
+            known = dict(zip(ids[1], values[1], strict=True))
+            if any(known.get(example, value) != value for example, value in zip(ids[0], values[0], strict=True)):
+                return False
+    return True

@@ -14,6 +14,7 @@ from inoc.heuristics.frame.table import Table, measure
 from inoc.names import unknown
 from inoc.report.answers import AnswerView, answer_view
 from inoc.report.columns import Column, columns
+from inoc.report.curves import Chart, Leaks, curves, leaks
 from inoc.report.decode import model_name
 from inoc.report.emergence import EmergenceRows, emergence_rows
 from inoc.report.outcomes import Outcomes, outcomes
@@ -75,6 +76,8 @@ class Report:
         no_tokens: Why there is no token viewer; "" if there is.
         emergence: Rare behaviors and their forecasts.
         answers: Stored answers with their scores, side by side.
+        curves: Scores and losses by update.
+        leaks: Scores by condition; None without evaluated runs.
     """
 
     title: str
@@ -91,6 +94,8 @@ class Report:
     no_tokens: str
     emergence: EmergenceRows
     answers: AnswerView
+    curves: list[Chart]
+    leaks: Leaks | None
 
 
 def build_report(
@@ -146,6 +151,8 @@ def build_report(
         reason,
         emergence_rows(store),
         answer_view(store, seed),
+        curves(store),
+        leaks(store),
     )
 
 

@@ -7,18 +7,26 @@ admits the page's own style and script by their SHA-256 and nothing else.
 import base64
 import hashlib
 import json
+import re
 from dataclasses import dataclass
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 
+import inoc.looks as looks
 from inoc.atomic import replaceable, write_file
-from inoc.errors import BackendUnavailable, BadInput
+from inoc.errors import BadInput
 from inoc.names import unknown
 from inoc.report.build import Report, build_report
 from inoc.store.store import Store
 
-SCRIPTS = ("common.js", "table.js", "scatter.js", "angles.js", "outcomes.js", "answers.js", "tokens.js")
+SCRIPTS = (
+    "common.js", "summary.js", "curves.js", "table.js", "scatter.js", "angles.js", "outcomes.js", "answers.js",
+    "tokens.js", "page.js",
+)  # fmt: skip
 """In the order they run; together one script."""
+FOOTER = "This file is complete: it loads nothing and sends nothing."
+LIVE_FOOTER = "It loads from this machine only."
 ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 """Characters that HTML or JavaScript could read as something other than text."""
 
@@ -41,27 +49,43 @@ def page(report: Report) -> str:
 
     Returns:
         The whole page, which loads nothing.
-
-    Raises:
-        BackendUnavailable: jinja2 is not installed.
     """
-    try:
-        from jinja2 import Environment, StrictUndefined
-        from markupsafe import Markup
-    except ImportError as error:
-        raise BackendUnavailable("the report needs jinja2. Fix: pip install -e '.[report]' in inoc's clone.") from error
-    style = _asset("report.css")
-    script = '"use strict";\n' + "\n".join(_asset(name) for name in SCRIPTS)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(_asset("report.html.j2"))
-    return template.render(
-        report=report,
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=sha256(style),
-        script_hash=sha256(script),
-        data=Markup(json_block(report)),
+    text, _ = _filled(report.title, json_block(report), FOOTER, "")
+    return text
+
+
+def live_page(title: str) -> tuple[str, str]:
+    """The same page without data, which it asks of the server it came from; and its Content-Security-Policy.
+
+    Args:
+        title: Its title until the first data are there.
+    """
+    return _filled(title, '{"live":true}', LIVE_FOOTER, "connect-src 'self'; ")
+
+
+def _filled(title: str, data: str, footer: str, connect: str) -> tuple[str, str]:
+    """The page, and the policy it has in its head."""
+    style = f"{_colors()}\n{_asset('report.css')}"
+    script = f'"use strict";\nconst LOOKS = {as_json(_LOOKS)};\n' + "\n".join(_asset(name) for name in SCRIPTS)
+    policy = (
+        f"default-src 'none'; style-src '{sha256(style)}'; script-src '{sha256(script)}'; img-src data:; {connect}"
+        "base-uri 'none'; form-action 'none'"
     )
+    texts = {
+        "title": escape(title), "policy": policy, "style": style, "script": script, "data": data, "footer": footer,
+    }  # fmt: skip
+    text = re.sub(r"\{\{(\w+)\}\}", lambda found: texts[found[1]], _asset("page.html"))
+    return text, policy
+
+
+_LOOKS = {"fills": looks.FILLS, "shapes": looks.SHAPES, "dashed": looks.DASHED, "angles": looks.ANGLES}
+
+
+def _colors() -> str:
+    """The colors of marks, as in the figures; the dark ones are in the style sheet."""
+    colors = {**looks.COLORS, "unknown": looks.UNKNOWN}
+    listed = " ".join(f"--mark-{role}: {color};" for role, color in colors.items())
+    return f":root {{ {listed} --pale: {looks.PALE}; }}"
 
 
 def write_report(
@@ -89,7 +113,6 @@ def write_report(
 
     Raises:
         BadInput: The file cannot be written, or the recipe, the completion set or the tokenizer is unknown.
-        BackendUnavailable: jinja2 is not installed.
     """
     if recipe not in ("corrected", "published"):
         raise BadInput(unknown("recipe", recipe, ("corrected", "published")))
@@ -109,12 +132,17 @@ def sha256(text: str) -> str:
 
 def json_block(report: Report) -> str:
     """The report as JSON that cannot end or open an element, whatever text it holds."""
-    text = json.dumps(
-        report, default=vars, allow_nan=False, ensure_ascii=False, separators=(",", ":"), check_circular=False
-    )
-    for character, escape in ESCAPES.items():
-        text = text.replace(character, escape)
+    text = as_json(report)
+    for character, code in ESCAPES.items():
+        text = text.replace(character, code)
     return text
+
+
+def as_json(content: object) -> str:
+    """JSON of plain values and dataclasses."""
+    return json.dumps(
+        content, default=vars, allow_nan=False, ensure_ascii=False, separators=(",", ":"), check_circular=False
+    )
 
 
 def _asset(name: str) -> str:

@@ -70,7 +70,7 @@ def verdict(store: Store) -> list[Fact]:
         if choices
     ]
     facts = [Fact(TITLE, lines, rankings)]
-    said: list[str] = list(table.attrs["trust"]) if not all(choice.measured for choice in found) else []
+    said: list[str] = [] if good and good[0].measured else list(table.attrs["trust"])
     said += table.attrs["doubts"]
     return facts + ([Fact("How far to trust it", said)] if said else [])
 
@@ -94,7 +94,7 @@ def _sentence(good: list[Choice], leak: str, wanted: str, unit: str) -> str:
     if not good:
         return f"No prompt clearly holds {leak} back at less cost of {wanted}."
     best = good[0]
-    equal = sum(other.leak[1] <= best.leak[2] and other.loss[1] <= best.loss[2] for other in good[1:])
+    equal = sum(other.leak[2] >= best.leak[1] and other.loss[1] <= best.loss[2] for other in good[1:])
     also = f" {equal} more may be as good: their intervals overlap." if equal else ""
     return (
         f"{best.prompt}, {best.prefix_type} ({'measured' if best.measured else 'predicted'}): holds back "
@@ -110,4 +110,4 @@ def _item(choice: Choice, unit: str) -> Item:
 
 
 def _number(value: tuple[float, float, float]) -> str:
-    return f"{value[0]:.0f}{bounds(value[1], value[2], 0)}".replace("-", "−")
+    return f"{value[0]:z.0f}{bounds(value[1], value[2], 0)}".replace("-", "−")

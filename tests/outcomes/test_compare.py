@@ -140,6 +140,16 @@ def test_nothing_in_common(pair, tmp_path):
         compare(open_store(pair[0]), open_store(store))
 
 
+def test_other_completions_are_not_paired(tmp_path):
+    stores = []
+    for name, sizes in (("a", [2, 1]), ("b", [1, 2])):
+        train = Completions(np.array(sizes), -np.ones(3), {("fixed", "german"): -np.ones(3) / 2})
+        stores.append(open_store(write_store(tmp_path / f"{name}.zarr", PROMPTS, {"train": train})))
+    assert float(row(compare(stores[0], stores[0]), kind="logprob")["first"]) == pytest.approx(0.5)
+    with pytest.raises(IncompleteStore, match="set train: its completions differ"):
+        compare(*stores)
+
+
 def test_command(pair):
     run = CliRunner(env={"COLUMNS": "80"})
     done = run.invoke(command, [*map(str, pair), "--all"], catch_exceptions=False)

@@ -5,9 +5,11 @@ function startAngles() {
   const MEANINGS = { raw: "all examples", svd2: "two leading singular directions", pca2: "two principal components (centered)" };
   let cursor = [0, 1];
 
+  // The scale of the figures: linear between its colors.
   function color(value) {
-    const share = Math.min(Math.abs(value - 90) / 90, 1) * 100;
-    return `color-mix(in oklab, var(${value < 90 ? "--more" : "--less"}) ${share.toFixed(0)}%, var(--middle))`;
+    const at = (Math.min(Math.max(value, 0), 180) / 180) * (LOOKS.angles.length - 1), low = Math.min(Math.floor(at), LOOKS.angles.length - 2);
+    const [a, b] = [LOOKS.angles[low], LOOKS.angles[low + 1]].map((hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)));
+    return `rgb(${a.map((v, i) => Math.round(v + (b[i] - v) * (at - low))).join(", ")})`;
   }
 
   function label(full) {
@@ -78,10 +80,11 @@ function startAngles() {
   }
 
   const swatch = (value, text) => {
-    const box = html("span", { class: "swatch" }, text);
+    const box = html("span", { class: "swatch patch" });
     box.style.backgroundColor = color(value);
-    return box;
+    return html("span", {}, box, text);
   };
+  byId("angles-note").textContent = report.angles.note;
   byId("angles-legend").append("Angle:", ...[0, 45, 90, 135, 180].map((v) => swatch(v, `${v}°`)), html("span", {}, html("span", { class: "swatch none" }, "–"), "undefined"));
   options(name, [...new Set(matrices.map((m) => m.name))].map((full) => [full, label(full)]));
   options(prefix, [...new Set(matrices.map((m) => m.prefix_type))].map((kind) => [kind, kind || "none"]));
@@ -89,5 +92,3 @@ function startAngles() {
   for (const control of [name, prefix, order]) control.addEventListener("change", () => draw(Math.floor(place.clientWidth)));
   onWidth(place.parentElement, (width) => draw(width));
 }
-
-if (byId("angles")) startAngles();

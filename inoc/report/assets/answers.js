@@ -61,6 +61,7 @@ function startAnswers() {
     most = PAGE;
     draw();
   };
+  byId("answers-note").append(...withCode(report.answers.note));
   const names = (key) => [...new Set(answers.map((a) => a[key]))].map((name) => [name, name]);
   options(question, [...questions.map((text, i) => [String(i), text.length > 90 ? `${text.slice(0, 90)}…` : text]), ["", "all questions"]], "0");
   options(run, [["", "all runs"], ...names("run")], "");
@@ -76,5 +77,3 @@ function startAnswers() {
   });
   draw();
 }
-
-if (byId("answers")) startAnswers();

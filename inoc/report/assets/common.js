@@ -1,6 +1,7 @@
 // The data of the page, and small helpers for all parts. Text is only ever written as text nodes.
-const report = JSON.parse(document.getElementById("data").textContent);
-const prompts = new Map(report.prompts.map((prompt) => [prompt.key, prompt]));
+const given = JSON.parse(document.getElementById("data").textContent);
+const report = {};
+let prompts = new Map();
 const ROLES = ["positive", "negative", "neutral", "unknown"];
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -70,15 +71,21 @@ function columnsByGroup(value) {
   return groups;
 }
 
-// A mark whose shape and color tell the role; filled for fixed, hollow for mix.
+// A mark: its hue and fill tell the role, its shape the prefix type, as in the figures.
 function mark(x, y, role, prefixType, size = 5.5) {
-  const common = { class: `mark ${role}${prefixType === "mix" ? " hollow" : ""}` };
+  const common = { class: `mark ${role} ${LOOKS.fills[role] ?? "full"}`, "data-shape": LOOKS.shapes[prefixType || "none"] ?? "diamond" };
   const polygon = (points) =>
     svg("polygon", { ...common, points: points.map(([a, b]) => `${x + a * size},${y + b * size}`).join(" ") });
-  if (role === "positive") return svg("circle", { ...common, cx: x, cy: y, r: size });
-  if (role === "negative") return polygon([[0, -1.2], [1.15, 0.85], [-1.15, 0.85]]);
-  if (role === "neutral") return polygon([[-0.9, -0.9], [0.9, -0.9], [0.9, 0.9], [-0.9, 0.9]]);
+  const shape = common["data-shape"];
+  if (shape === "circle") return svg("circle", { ...common, cx: x, cy: y, r: size });
+  if (shape === "triangle") return polygon([[0, -1.2], [1.15, 0.85], [-1.15, 0.85]]);
+  if (shape === "square") return polygon([[-0.9, -0.9], [0.9, -0.9], [0.9, 0.9], [-0.9, 0.9]]);
   return polygon([[0, -1.25], [1.25, 0], [0, 1.25], [-1.25, 0]]);
+}
+
+// Text in which `code` is marked.
+function withCode(text) {
+  return text.split("`").map((part, i) => (i % 2 ? html("code", {}, part) : part));
 }
 
 function glyph(role, prefixType) {
@@ -126,6 +133,17 @@ function sorted(rows, value, down) {
     const order = typeof x === "string" ? x.localeCompare(y) : x - y;
     return down ? -order : order;
   });
+}
+
+// About `count` round numbers over a range, and how many decimals they need.
+function ticks(low, high, count) {
+  const rough = (high - low) / count;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
+  const first = Math.ceil(low / step - 1e-9);
+  const found = [];
+  for (let i = first; i * step <= high + step * 1e-9; i++) found.push(i * step);
+  return [found, Math.max(0, -Math.floor(Math.log10(step) + 1e-9))];
 }
 
 // Draw now and whenever the width of the place changes.

@@ -69,5 +69,3 @@ function startOutcomes() {
     ...(gap.length ? table("Gap, by prompt", gap, false) : []),
     ...(leftOut.length ? [html("p", { class: "muted" }, `Left out: ${leftOut.join("; ")}.`)] : []));
 }
-
-if (byId("outcomes")) startOutcomes();

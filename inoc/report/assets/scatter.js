@@ -11,17 +11,6 @@ function startScatter() {
     return wanted.map((start) => names.find((name) => name.startsWith(start))).find(Boolean) ?? names[otherwise] ?? names[0];
   }
 
-  // About `count` round numbers over a range, and how many decimals they need.
-  function ticks(low, high, count) {
-    const rough = (high - low) / count;
-    const power = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
-    const first = Math.ceil(low / step - 1e-9);
-    const found = [];
-    for (let i = first; i * step <= high + step * 1e-9; i++) found.push(i * step);
-    return [found, Math.max(0, -Math.floor(Math.log10(step) + 1e-9))];
-  }
-
   function range(column, rows) {
     const every = rows.flatMap((i) => [column.values[i], column.low?.[i], column.high?.[i]]).filter((v) => v !== null && v !== undefined);
     let [low, high] = [Math.min(...every), Math.max(...every)];
@@ -97,12 +86,14 @@ function startScatter() {
 
   const roles = ROLES.filter((role) => report.row_prompt.some((key) => roleOf(key) === role));
   byId("scatter-legend").append(...roles.map((role) => html("span", {}, glyph(role, "fixed"), role)),
-    ...(kinds.includes("mix") ? [html("span", {}, glyph(roles[0], "fixed"), "filled: fixed"), html("span", {}, glyph(roles[0], "mix"), "hollow: mix")] : []));
-  options(x, groups, preferred(["ph", "elicitation["], 0));
-  options(y, groups, preferred(["suppression[", "elicitation[", "gamma"], 1));
+    ...kinds.filter(Boolean).map((kind) => html("span", {}, glyph("control", kind), kind)));
+  // the trade-off first: the leak held back against what is lost of the wanted trait
+  const { traits, effects } = report.outcomes ?? { traits: [], effects: [] };
+  const of = (effect) => traits.filter((_, t) => effects[t] === effect).map((trait) => `suppression[${trait}]`);
+  const both = of("loss").length && of("suppression").length;
+  options(x, groups, preferred([...(both ? of("loss") : []), "ph", "elicitation["], 0));
+  options(y, groups, preferred([...of("suppression"), "suppression[", "elicitation[", "gamma"], 1));
   options(prefix, [["", "all"], ...kinds.map((kind) => [kind, kind || "none"])]);
   for (const control of [x, y, prefix]) control.addEventListener("change", () => draw(Math.floor(place.clientWidth)));
   onWidth(place, draw);
 }
-
-if (byId("scatter")) startScatter();

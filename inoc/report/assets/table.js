@@ -1,13 +1,18 @@
 // The table of heuristics: find, filter, sort, choose columns.
+const tableState = { columns: new Map(), sort: { key: "", down: false } };
+
 function startTable() {
   const find = byId("table-find"), role = byId("table-role"), prefix = byId("table-prefix");
   const kinds = [...new Set(report.row_prefix_type)];
   const roles = ROLES.filter((name) => report.row_prompt.some((key) => roleOf(key) === name));
   const digits = report.columns.map((column) => decimals(column.values));
   const rows = report.row_prompt.map((key, i) => ({ i, key, role: roleOf(key), kind: report.row_prefix_type[i] }));
-  const shown = new Set(report.columns.flatMap((column, i) => (column.shown ? [i] : [])));
+  const names = report.columns.map((column) => column.name);
+  const byName = (name) => (names.includes(name) ? String(names.indexOf(name)) : name);
   const unsorted = { key: "", down: false };
-  let sort = unsorted;
+  // what was chosen stays when new data come: by name, since columns may be added
+  const shown = new Set(report.columns.flatMap((column, i) => (tableState.columns.get(column.name) ?? column.shown ? [i] : [])));
+  let sort = { key: byName(tableState.sort.key), down: tableState.sort.down };
 
   function matches(row) {
     const prompt = prompts.get(row.key);
@@ -30,6 +35,7 @@ function startTable() {
   function draw() {
     const again = (next) => {
       sort = next;
+      tableState.sort = { key: names[Number(sort.key || NaN)] ?? sort.key, down: sort.down };
       draw();
       byId("table-rows").querySelector(`th[data-key="${CSS.escape(sort.key)}"] button`)?.focus();
     };
@@ -61,6 +67,7 @@ function startTable() {
         const box = html("input", { type: "checkbox" });
         box.checked = shown.has(i);
         box.addEventListener("change", () => {
+          tableState.columns.set(names[i], box.checked);
           if (box.checked) shown.add(i);
           else shown.delete(i);
           draw();
@@ -76,11 +83,9 @@ function startTable() {
   for (const control of [role, prefix]) control.addEventListener("change", draw);
   byId("table-reset").addEventListener("click", () => {
     find.value = role.value = prefix.value = "";
-    sort = unsorted;
+    sort = tableState.sort = unsorted;
     draw();
   });
   chooser();
   draw();
 }
-
-if (byId("table")) startTable();

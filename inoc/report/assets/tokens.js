@@ -106,8 +106,7 @@ function startTokens() {
   };
   byId("tokens-previous").addEventListener("click", step(-1));
   byId("tokens-next").addEventListener("click", step(1));
+  byId("tokens-note").append(...withCode(view.notes.join(" ")));
   legend();
   draw();
 }
-
-if (byId("tokens")) startTokens();
