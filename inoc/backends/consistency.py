@@ -149,9 +149,12 @@ def faults_of_context(scorer: Scorer, tokenizer: ChatTokenizer, text: TokenIds, 
     Args:
         scorer: What is asked.
         tokenizer: The model's, for its special tokens.
-        text: Eight or more ids of ordinary text, at least two of them different.
+        text: Eight or more ids of ordinary text, at least two of them different; special tokens in it are left out.
         context_length: Of the model.
     """
+    ends = {getattr(tokenizer, f"{name}_token_id", None) for name in ("bos", "eos")}
+    specials = [token for token in ends if isinstance(token, int)]
+    text = tuple(token for token in text if token not in specials)
     first, completion = text[:3], text[-4:]
     other = next(token for token in text if token != first[0])
     most = min(context_length, LONG) - len(completion) - 1  # some servers always sample a token
@@ -159,8 +162,7 @@ def faults_of_context(scorer: Scorer, tokenizer: ChatTokenizer, text: TokenIds, 
     cut = max(1, most // 8)
     changed = tuple(other if token != other else first[0] for token in long[:cut])
     contexts = {"short": first, "first": (other, *first[1:]), "long": long, "changed": (*changed, *long[cut:])}
-    specials = {getattr(tokenizer, f"{name}_token_id", None) for name in ("bos", "eos")}
-    contexts |= {f"special {token}": (token, *first) for token in specials if isinstance(token, int)}
+    contexts |= {f"special {token}": (token, *first) for token in specials}
     found = scores(scorer, [ScoreRequest(name, context, completion) for name, context in contexts.items()])
 
     def same(one: str, two: str) -> bool:

@@ -32,12 +32,16 @@ CORE = ("inoc", "numpy", "jax", "xarray", "zarr", "peft")
     help="The study's store: where a server that names no tokens is recorded as compared.",
 )
 @click.option("--completions", default=20, show_default=True, type=click.IntRange(1, 200), help="How many to compare.")
+@click.option("--train", "trains", is_flag=True, help="Train six tiny updates, too, and compare losses with scores.")
 @json_option
-def doctor(study: Path | None, backend_name: str | None, store: Path | None, completions: int, as_json: bool) -> None:
+def doctor(
+    study: Path | None, backend_name: str | None, store: Path | None, completions: int, trains: bool, as_json: bool
+) -> None:
     """Check that a backend works here and scores correctly, with the model of a STUDY or else the testbed.
 
     Says which versions and backends are here and whether the backend answers, then scores a few completions and
-    compares them: with the same tokens asked one at a time, and with the local backend where it has the model too.
+    compares them: with the same tokens asked one at a time, and with the local backend where it has the model too, else
+    with what holds for every language model.
     Exit code 2 if the backend cannot be used, 1 if it scores wrongly.
     """
     from importlib.resources import as_file, files
@@ -57,7 +61,12 @@ def doctor(study: Path | None, backend_name: str | None, store: Path | None, com
         document |= _installed(name, say)
         backend = _reach(experiment, backend_name, document)
         say(f"{name}: answers ({document['check_seconds']} s); {document['engine']}, model {document['model']}")
-        _compare(experiment, backend, store, completions, document, say)
+        try:
+            _compare(experiment, backend, store, completions, document, say)
+            if trains and document["ok"]:
+                _train(experiment, backend, document, say)
+        finally:
+            backend.close()
     except InocError as error:
         document |= {"error": str(error), "advice": unusable(error)}
         say(f"NOT ok: {unusable(error)}.")
@@ -137,11 +146,8 @@ def _compare(
         document |= {"ok": True, "not_compared": f"the backend {backend.name!r} cannot score given texts"}
         say(f"ok; {document['not_compared']}")
         return
-    try:
-        report = check_agreement(experiment, backend, completions)
-        kept = None if store is None else keep_proof(Study(experiment, backend, store), report)
-    finally:
-        backend.close()
+    report = check_agreement(experiment, backend, completions)
+    kept = None if store is None else keep_proof(Study(experiment, backend, store), report)
     document |= asdict(report) | {"ok": report.ok, "advice": report.advice}
     say(
         f"agreement of {backend.name}: {report.completions} completions, {report.tokens} tokens in "
@@ -156,6 +162,8 @@ def _compare(
         at = report.worst
         where = f"completion {at.completion}, token {at.token} {at.text!r}"
         say(f"  the largest is at {where}: {at.value:.4f}, and should be {at.expected:.4f}")
+    for sentence in report.contradictions:
+        say(f"  {sentence}")
     if kept is not None:
         document["proof"] = str(kept)
         say(f"  recorded in {kept}: this server names no tokens, and its values belong to those that were sent")
@@ -163,3 +171,20 @@ def _compare(
         say(f"NOT ok ({report.cause}): do not use scores of this backend here; {report.advice}.")
     else:
         say("ok" if report.reference else "ok, compared with itself only")
+
+
+def _train(
+    experiment: "Experiment", backend: "Backend", document: dict[str, object], say: Callable[[str], None]
+) -> None:
+    """A tiny training, and its losses against the scores of its checkpoints."""
+    from inoc.stages.doctor.training import check_trainer
+
+    report = check_trainer(experiment, backend)
+    document |= {"training": asdict(report) | {"difference": report.difference}, "ok": report.fault is None}
+    losses = ", ".join(f"{loss:.4f}" for loss in report.losses)
+    say(f"training of {backend.name}: losses of {len(report.losses)} updates {losses} in {report.seconds:.1f} s")
+    if report.difference is None:
+        say("ok, not compared: the backend does not score with what it trains")
+        return
+    say(f"  against the scores of the weights before each update: largest difference {report.difference:.1e} nat")
+    say("ok" if report.fault is None else f"NOT ok: do not train with this backend here; {report.fault}.")

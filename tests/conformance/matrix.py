@@ -6,6 +6,7 @@ from typing import ClassVar, NamedTuple
 
 import pytest
 
+from inoc.experiment import Experiment
 from inoc.heuristics import heuristic
 from inoc.heuristics.frame import registry
 from inoc.testing import (
@@ -20,6 +21,7 @@ from inoc.testing import (
 )
 
 from . import bugs
+from .doctors import examined, trained
 from .fake import FakeBackend
 from .suites import first_failure
 
@@ -89,7 +91,23 @@ class Planted(NamedTuple):
                 return f"{name_of(kind)}: {found}"
         return None
 
+    def row(self, stores: Mapping[str, object], folders: pytest.TempPathFactory, study: Experiment) -> tuple[str, ...]:
+        """What sees it: its suite, then `inoc doctor` (see `COLUMNS`); `no` where nothing does."""
+        found: list[str | None] = [self.caught(stores, folders)]
+        if self.kind in (ScorerConformance, SamplerConformance):
+            found += [examined(self.bug(), study, reference=reference) for reference in (True, False)]  # type: ignore[operator]
+        elif self.kind in (TrainerConformance, AdapterConformance):
+            found.append(trained(self.bug(), study))  # type: ignore[operator]
+        return tuple(cell or "no" for cell in found)
 
+
+COLUMNS: Mapping[type, tuple[str, ...]] = {
+    ScorerConformance: ("`inoc doctor`", "without a reference"),
+    SamplerConformance: ("`inoc doctor`", "without a reference"),
+    TrainerConformance: ("`inoc doctor --train`",),
+    AdapterConformance: ("`inoc doctor --train`",),
+}
+"""What else looks for the bugs of each suite."""
 PLANTED: tuple[Planted, ...] = (
     *(Planted(kind, bug) for kind, found in BACKENDS.items() for bug in found),
     *(Planted(HeuristicConformance, function) for function in bugs.HEURISTICS),

@@ -4,13 +4,17 @@ from typing import ClassVar
 
 import pytest
 
+from inoc.experiment import Experiment
+from inoc.stages.doctor.training import check_trainer
+
 from . import bugs
+from .doctors import examined, experiment
 from .fake import FakeBackend
-from .make_page import PAGE, caught_by
+from .make_page import PAGE, said
 from .matrix import BACKENDS, PLANTED, Judging, Planted, Sampling, heuristics_suite, suite_of, written_stores
 from .suites import first_failure, outcomes
 
-SAID = caught_by(PAGE.read_text(encoding="utf-8"))
+SAID = said(PAGE.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -18,13 +22,28 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     return written_stores(tmp_path_factory)
 
 
+@pytest.fixture(scope="module")
+def study() -> Experiment:
+    return experiment()
+
+
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
 def test_a_planted_bug_is_caught(
-    planted: Planted, stores: dict[str, object], tmp_path_factory: pytest.TempPathFactory
+    planted: Planted, stores: dict[str, object], study: Experiment, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    found = planted.caught(stores, tmp_path_factory)
-    assert found, f"no test sees it: {planted.bug.__doc__}"
+    found = planted.row(stores, tmp_path_factory, study)
+    assert found[0] != "no", f"no test sees it: {planted.bug.__doc__}"
     assert found == SAID.get(planted.name), "docs/conformance.md is old: python -m tests.conformance.make_page"
+
+
+def test_the_doctor_finds_nothing_in_a_sound_backend(study: Experiment) -> None:
+    assert examined(FakeBackend(), study, reference=True) is None
+    assert examined(FakeBackend(), study, reference=False) is None
+    report = check_trainer(study, FakeBackend())
+    assert report.fault is None
+    assert len(report.losses) == 6
+    assert report.difference is not None
+    assert report.difference < 1e-5
 
 
 def test_the_page_has_every_bug_and_no_other() -> None:

@@ -1,12 +1,15 @@
 """The public suites on the local backend: three model styles, and the model whose table is known."""
 
+import json
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from inoc.backends.local import LocalBackend
+from inoc.cli.doctor import doctor
 from inoc.testing import (
     AdapterConformance,
     ProberConformance,
@@ -64,3 +67,18 @@ class TestProbing(ProberConformance):
     @classmethod
     def backend(cls, local, models: dict[str, Path]) -> LocalBackend:
         return local(models["llama"], batch_tokens=60)
+
+
+@pytest.mark.slow
+def test_the_doctor_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six updates of the testbed's model, in a folder that is gone afterwards."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    done = CliRunner().invoke(doctor, ["--train", "--json", "--completions", "4"])
+    assert done.exit_code == 0, done.output
+    training = json.loads(done.stdout)["training"]
+    assert len(training["losses"]) == 6
+    assert training["difference"] < 1e-4
+    assert training["losses"][0] != training["losses"][-1]
+    assert training["fault"] is None
+    assert not list(tmp_path.glob("inoc-doctor*"))

@@ -16,6 +16,7 @@ def test_a_sound_backend_passes(lab: Lab) -> None:
     assert document["completions"] == 6
     assert document["one_by_one"] == 0.0
     assert document["reference"] is None
+    assert document["contradictions"] == []
     assert document["not_compared"] == "the weights of 'toy' are not on this machine"
     assert document["versions"]["inoc"]
     assert document["versions"]["toy-backend"] == "0.1"
@@ -40,3 +41,9 @@ def test_it_lists_what_is_installed(lab: Lab) -> None:
     assert "backend toy: ready (package toy-backend)" in shown
     assert "backend local: " in shown
     assert shown.splitlines()[-1] == "ok, compared with itself only"
+
+
+def test_training_is_refused_by_a_backend_that_does_not_train(lab: Lab) -> None:
+    done = lab.inoc("doctor", "study.yaml", "--train")
+    assert done.returncode == 2
+    assert "the backend 'toy' cannot train" in done.stderr

@@ -13,6 +13,7 @@ from inoc.errors import InocError
 from inoc.experiment import Experiment
 from inoc.plan import Study, plan_scores
 from inoc.stages.capable import capable
+from inoc.stages.doctor.alone import faults_alone
 from inoc.stages.doctor.causes import ADVICE, Cause, Values, ask, find_cause
 from inoc.stages.doctor.reference import Reference, find_reference
 
@@ -41,6 +42,7 @@ class AgreementReport:
         difference: the largest per token, against the reference; `mean` is that of the absolute differences.
         worst: where the largest is.
         tolerance: what arithmetic explains.
+        contradictions: sentences about answers that contradict each other; looked for where there is no reference.
     """
 
     completions: int
@@ -54,6 +56,7 @@ class AgreementReport:
     worst: Place | None
     cause: Cause | None
     seconds: float
+    contradictions: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -90,10 +93,14 @@ def check_agreement(experiment: Experiment, backend: Backend, n: int = 20) -> Ag
             cause = find_cause(values, expected, asked, wanted, reference, tolerance)
     if cause is None and alone > tolerance:
         cause = Cause.WRONG_TOKENS if alone > 1 else Cause.BATCH
+    contradictions = faults_alone(backend, asked) if cause is None and reference is None else ()
+    if contradictions:
+        cause = Cause.CONTRADICTION
     return AgreementReport(
         completions=len(asked), tokens=sum(len(request.completion) for request in asked), tolerance=tolerance,
         one_by_one=alone, reference=about if reference else None, not_compared=None if reference else about,
         difference=difference, mean=mean, worst=worst, cause=cause, seconds=time.perf_counter() - begin,
+        contradictions=contradictions,
     )  # fmt: skip
 
 

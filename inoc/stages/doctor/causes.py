@@ -35,6 +35,7 @@ class Cause(StrEnum):
     MODEL = "other model"
     WRONG_TOKENS = "wrong tokens"
     BATCH = "depends on the batch"
+    CONTRADICTION = "contradicts itself"
 
 
 ADVICE: Final[Mapping[Cause, str]] = {
@@ -51,6 +52,8 @@ ADVICE: Final[Mapping[Cause, str]] = {
     Cause.MODEL: "these are values of a different model: other weights or revision, or an active adapter; compare the "
     "model's name and path on the server with the experiment's",
     Cause.WRONG_TOKENS: "values of this size mean wrong tokens or wrong contexts, not rounding",
+    Cause.CONTRADICTION: "these are not the probabilities of a language model that sees its whole context: correct on "
+    "the server what is said above, or report it to the authors of the backend",
     Cause.BATCH: "a result depends on its batch or its cache: try dtype float32, a smaller batch or no prefix cache",
 }
 
