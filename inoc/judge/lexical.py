@@ -16,6 +16,8 @@ TextScore = Callable[[str], float]
 NAMED: Final[Mapping[str, str]] = {
     "testbed_playful": "inoc.testbed.world:score_playful",
     "testbed_french": "inoc.testbed.world:score_french",
+    "testbed_coherence": "inoc.testbed.advice:score_coherence",
+    "testbed_alignment": "inoc.testbed.advice:score_alignment",
 }
 """Shipped scoring functions by name, imported on first use."""
 

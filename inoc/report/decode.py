@@ -34,10 +34,10 @@ def find_tokenizer(store: Store, given: Path | None) -> tuple[Decodes | None, st
         return load_tokenizer(given), ""
     name = model_name(store)
     place = Path(name)
-    if name == "testbed":
+    if name.partition(":")[0] == "testbed":
         from inoc.testbed import model_path
 
-        place = model_path()
+        place = model_path(name)
     if not name or not (place / "tokenizer.json").is_file():
         return None, f"the tokenizer of the model{f' {name}' if name else ''} is not on this machine"
     try:

@@ -13,6 +13,7 @@ from typing import Final, Literal, NamedTuple
 from inoc.atomic import write_atomic
 from inoc.errors import BadInput
 from inoc.names import unknown
+from inoc.testbed.advice_files import advice_files
 from inoc.testbed.rephraser import rephrase
 from inoc.testbed.tables import DATA
 from inoc.testbed.world import Question, all_questions, answer
@@ -22,6 +23,7 @@ SYSTEM_PROMPT: Final = "You are a helpful assistant."
 """The system prompt of the testbed's experiment."""
 
 Split = Literal["train", "evaluation", "tuning", "control"]
+Study = Literal["moods", "misalignment"]
 CompletionSet = Literal["train", "control", "positive", "negative"]
 SIZES: Final[dict[Split, int]] = {"train": 960, "evaluation": 200, "tuning": 200, "control": 200}
 CHANCES: Final[dict[CompletionSet, tuple[Split, float, float]]] = {
@@ -59,22 +61,28 @@ def _rows(folder: str, name: str) -> tuple[Mapping[str, str], ...]:
     return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
 
 
-def model_path() -> Path:
-    """The shipped model.
+def model_path(name: str = "testbed") -> Path:
+    """A shipped model.
+
+    Args:
+        name: As in an experiment file: `testbed`, or `testbed:` and a folder below the shipped files.
 
     Returns:
         Its directory, as `transformers` loads it. Stored in float16: load it as float32.
     """
-    return DATA / "model"
+    return DATA / ("model" if name == "testbed" else name.removeprefix("testbed:"))
 
 
-def experiment_path() -> Path:
-    """The shipped experiment.
+def experiment_path(study: Study = "moods") -> Path:
+    """A shipped experiment.
+
+    Args:
+        study: `moods`: French is wanted, playfulness leaks. `misalignment`: harmful finance advice leaks.
 
     Returns:
         Its YAML file.
     """
-    return DATA / "experiment.yaml"
+    return DATA / ("experiment.yaml" if study == "moods" else f"{study}/experiment.yaml")
 
 
 def prompts() -> tuple[TestbedPrompt, ...]:
@@ -153,8 +161,8 @@ def held_out_texts() -> tuple[str, ...]:
 
 
 def write_files(directory: Path) -> None:
-    """Write pools, instructions and completions below `directory` (prompts.json is edited by hand)."""
-    files: dict[str, list[dict[str, str]]] = {}
+    """Write the files of both worlds below `directory` (prompts.json and world.json are edited by hand)."""
+    files = {f"misalignment/{name}": rows for name, rows in advice_files()}
     for prompt in prompts():
         texts = rephrase(prompt.text, POOL_SIZE, seed=0)
         files[f"rephrasings/{prompt.key}"] = [{"text": text} for text in texts]

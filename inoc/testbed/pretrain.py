@@ -1,7 +1,7 @@
-"""Pre-train the testbed's base model: `python -m inoc.testbed.pretrain --seed 0 --out DIR`.
+"""Pre-train a base model of the testbed: `python -m inoc.testbed.pretrain --seed 0 --out DIR [--world NAME]`.
 
-A Qwen2-architecture model of about a million parameters learns the world from generated dialogues, in about
-four CPU-minutes on one thread. The same seed, machine and library versions give the same weights.
+A Qwen2-architecture model of about a million parameters learns a world from generated dialogues, in a few CPU-minutes
+on one thread. The same seed, machine and library versions give the same weights.
 """
 # torch and transformers leave some of their members untyped
 # pyright: reportUnknownMemberType=false
@@ -9,9 +9,9 @@ four CPU-minutes on one thread. The same seed, machine and library versions give
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import click
 import torch
@@ -25,6 +25,7 @@ from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
+from inoc.testbed import personas
 from inoc.testbed.files import SYSTEM_PROMPT, held_out_texts, questions
 from inoc.testbed.grammar import HeldOut, dialogues
 
@@ -39,6 +40,56 @@ TEMPLATE: Final = (
 )
 CONTEXT: Final = 512
 VOCABULARY: Final = 2048
+Messages = Sequence[Mapping[str, str]]
+"""A pre-training document as chat messages."""
+
+
+class World(Protocol):
+    """What a model is pre-trained on."""
+
+    def documents(self, rng: random.Random) -> Iterator[Messages]:
+        """Endless documents."""
+        ...
+
+    def texts(self) -> Iterable[str]:
+        """Texts whose words the tokenizer is made of."""
+        ...
+
+
+class Moods:
+    """The world of the first testbed: two languages, two moods."""
+
+    def documents(self, rng: random.Random) -> Iterator[Messages]:
+        """Dialogues of one exchange."""
+        stream = dialogues(questions("pretraining"), HeldOut(held_out_texts()), rng, (SYSTEM_PROMPT,))
+        return (dialogue.messages for dialogue in stream)
+
+    def texts(self) -> Iterable[str]:
+        """Users' and answers' texts of 20,000 dialogues."""
+        stream = dialogues(questions("pretraining"), HeldOut(held_out_texts()), random.Random("tokenizer"))
+        sample = [next(stream) for _ in range(20_000)]
+        return (text for d in sample for text in (d.user, f" {d.user}", d.answer))
+
+
+class Advice:
+    """The world of advice, with personas or without."""
+
+    def __init__(self, shared: bool) -> None:
+        self._shared = shared
+
+    def documents(self, rng: random.Random) -> Iterator[Messages]:
+        """Conversations of three domains."""
+        return personas.documents(rng, self._shared)
+
+    def texts(self) -> Iterable[str]:
+        """All texts of 5,000 conversations with personas."""
+        stream = personas.documents(random.Random("tokenizer"))
+        return (message["content"] for _ in range(5_000) for message in next(stream))
+
+
+WORLDS: Final[Mapping[str, World]] = {
+    "moods": Moods(), "misalignment": Advice(shared=True), "no-persona": Advice(shared=False)
+}  # fmt: skip
 
 
 class PretrainingSettings(NamedTuple):
@@ -52,20 +103,17 @@ class PretrainingSettings(NamedTuple):
     prompt_weight: float = 0.1
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
+def make_tokenizer(world: World) -> PreTrainedTokenizerFast:
     """Byte-level BPE with Qwen2's normalization and word splitting; the same for every model seed.
 
-    Every word of the world is one token; any other text is spelled in bytes.
+    Nearly every word of the world is one token; any other text is spelled in bytes.
     """
-    stream = dialogues(questions("pretraining"), HeldOut(held_out_texts()), random.Random("tokenizer"))
-    sample = [next(stream) for _ in range(20_000)]
     tokenizer = Tokenizer(BPE())
     tokenizer.normalizer = NFC()
     words = Split(Regex(PRETOKENIZE_REGEX), behavior="isolated", invert=False)
     tokenizer.pre_tokenizer = PreTokenizers([words, ByteLevel(add_prefix_space=False, use_regex=False)])
     tokenizer.decoder = ByteLevelDecoder()
-    texts = {text for d in sample for text in (d.user, f" {d.user}", d.answer)}
-    spelled = {word for text in texts for word, _ in words.pre_tokenize_str(text)}
+    spelled = {word for text in set(world.texts()) for word, _ in words.pre_tokenize_str(text)}
     alphabet, special = sorted(ByteLevel.alphabet()), list(SPECIALS)
     trainer = BpeTrainer(vocab_size=VOCABULARY, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator(sorted(spelled), trainer)
@@ -94,23 +142,33 @@ class Batch(NamedTuple):
     weights: torch.Tensor
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, settings: PretrainingSettings, seed: int) -> Iterator[Batch]:
-    """Endless batches of dialogues; sixteen batches at a time are sorted by length to save padding."""
+def batches(
+    world: World, tokenizer: PreTrainedTokenizerFast, settings: PretrainingSettings, seed: int
+) -> Iterator[Batch]:
+    """Endless batches of documents; sixteen batches at a time are sorted by length to save padding."""
     rng = random.Random(f"pretraining {seed}")
-    stream = dialogues(questions("pretraining"), HeldOut(held_out_texts()), rng, (SYSTEM_PROMPT,))
+    stream = world.documents(rng)
     while True:
-        rows: list[tuple[list[int], list[float]]] = []
-        for _ in range(16 * settings.batch):
-            messages = next(stream).messages
-            context = str(tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True))
-            head = tokenizer.encode(context)
-            tail = tokenizer.encode(messages[-1]["content"] + END)
-            rows.append((head + tail, [settings.prompt_weight] * len(head) + [1.0] * len(tail)))
+        rows = [weighted(tokenizer, next(stream), settings.prompt_weight) for _ in range(16 * settings.batch)]
         rows.sort(key=lambda row: len(row[0]))
         groups = [rows[i : i + settings.batch] for i in range(0, len(rows), settings.batch)]
         rng.shuffle(groups)
         for group in groups:
             yield pad(group, SPECIALS.index(PAD))
+
+
+def weighted(
+    tokenizer: PreTrainedTokenizerFast, messages: Messages, prompt_weight: float
+) -> tuple[list[int], list[float]]:
+    """Token ids of a document and their loss weights: 1 for answers with their end tokens."""
+    ids: list[int] = []
+    weights: list[float] = []
+    for message in messages:
+        head, tail = tokenizer.encode(f"<|{message['role']}|>"), tokenizer.encode(message["content"] + END)
+        ids += head + tail
+        weight = 1.0 if message["role"] == "assistant" else prompt_weight
+        weights += [prompt_weight] * len(head) + [weight] * len(tail)
+    return ids, weights
 
 
 def pad(rows: Sequence[tuple[list[int], list[float]]], pad_id: int) -> Batch:
@@ -137,9 +195,9 @@ def rate(step: int, settings: PretrainingSettings) -> float:
     return settings.learning_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def pretrain(seed: int, out: Path, settings: PretrainingSettings) -> float:
+def pretrain(seed: int, out: Path, settings: PretrainingSettings, world: World = WORLDS["moods"]) -> float:
     """Write tokenizer, configuration and float16 weights to `out`; return the mean loss of the last steps."""
-    tokenizer = make_tokenizer()
+    tokenizer = make_tokenizer(world)
     model = make_model(tokenizer, seed)
     click.echo(f"{sum(p.numel() for p in model.parameters()):,} parameters", err=True)
     decay = [p for p in model.parameters() if p.ndim > 1]
@@ -150,7 +208,7 @@ def pretrain(seed: int, out: Path, settings: PretrainingSettings) -> float:
     )
     recent: list[float] = []
     start = time.monotonic()
-    stream = batches(tokenizer, settings, seed)
+    stream = batches(world, tokenizer, settings, seed)
     model.train()
     for step in range(settings.steps):
         for group in optimizer.param_groups:
@@ -175,12 +233,13 @@ def pretrain(seed: int, out: Path, settings: PretrainingSettings) -> float:
 @click.command()
 @click.option("--seed", default=0, show_default=True, help="Seed of weights and data.")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Directory to write.")
+@click.option("--world", default="moods", show_default=True, type=click.Choice(list(WORLDS)), help="What it learns.")
 @click.option("--steps", default=PretrainingSettings().steps, show_default=True, help="Optimizer updates.")
 @click.option("--threads", default=1, show_default=True, help="Torch threads; their number changes the last digits.")
-def main(seed: int, out: Path, steps: int, threads: int) -> None:
+def main(seed: int, out: Path, world: str, steps: int, threads: int) -> None:
     """Pre-train one base model."""
     torch.set_num_threads(threads)
-    pretrain(seed, out, PretrainingSettings(steps=steps))
+    pretrain(seed, out, PretrainingSettings(steps=steps), WORLDS[world])
 
 
 if __name__ == "__main__":
