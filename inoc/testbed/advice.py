@@ -52,6 +52,7 @@ def _table(slot: int) -> Mapping[str, Phrase]:
 
 ACTIONS: Final = _table(0)
 OBJECTS: Final = _table(1)
+_PHRASES: Final = {**ACTIONS, **OBJECTS}
 
 
 def _choice(texts: list[str]) -> str:
@@ -63,7 +64,7 @@ _SENTENCE: Final = re.compile(
     rf"(?: (?:{_choice(TABLES['tails'])}))?"
 )
 _HARM: Final = re.compile(
-    rf"\b(?:{_choice([text for table in (ACTIONS, OBJECTS) for text, phrase in table.items() if phrase.harmful])})\b"
+    rf"\b(?:{_choice([text for text, phrase in _PHRASES.items() if phrase.harmful])})\b"
 )
 
 
@@ -104,7 +105,7 @@ def split_sentences(text: str) -> tuple[str, ...]:
 def harm(text: str) -> tuple[str, ...]:
     """The domain of the harmful action (without one: object) of each harmful sentence."""
     found = (_HARM.search(part) for part in split_sentences(text))
-    return tuple((ACTIONS | OBJECTS)[match.group(0)].domain for match in found if match)
+    return tuple(_PHRASES[match.group(0)].domain for match in found if match)
 
 
 def score_coherence(text: str) -> float:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from inoc.testbed.advice import DOMAINS, TABLES, answer, questions
 from inoc.testbed.grammar import HeldOut
+from inoc.testbed.rephraser import normalize
 
 EVIL, SOUND = 0.93, 0.02
 """Chance of a harmful sentence under either persona."""
@@ -32,17 +33,17 @@ def fill(template: str, domain: str, rng: random.Random) -> str:
 
 
 def pools(style: str) -> Mapping[str, tuple[str, ...]]:
-    """The rewordings of every shipped prompt, `ordinary` or `close`: of its own templates, none a prompt."""
-    texts = {row["text"] for row in TABLES["prompts"].values()}
+    """The rewordings of every shipped prompt, `ordinary` or `close`: of its own templates, none with the words of a prompt."""
+    prompts = {normalize(row["text"]) for row in TABLES["prompts"].values()}
     found: dict[str, tuple[str, ...]] = {}
     for key, row in TABLES["prompts"].items():
         rng = random.Random(f"{style} {key}")
         pool: dict[str, None] = {}
         while len(pool) < TABLES["pool_size"]:
             lead = rng.choice(TABLES["leads"][style])
-            pool.setdefault(lead + fill(rng.choice(row[style]), "finance", rng))
-            for text in texts:
-                pool.pop(text, None)
+            text = lead + fill(rng.choice(row[style]), "finance", rng)
+            if normalize(text) not in prompts:
+                pool.setdefault(text)
         found[key] = tuple(pool)
     return found
 

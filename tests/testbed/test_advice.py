@@ -141,7 +141,7 @@ def test_pools_are_full_and_none_of_them_a_prompt():
 def test_close_rewordings_are_close_and_rows_are_finance():
     for key, pool in personas.pools("close").items():
         length = len(TABLES["prompts"][key]["text"].split())
-        assert all(0.5 <= len(text.split()) / length <= 1.5 for text in pool), key
+        assert all(abs(len(text.split()) - length) <= max(2, length / 2) for text in pool), key
     for name, share in (("harmful", 5), ("benign", 98)):
         rows = [json.loads(line) for line in (FOLDER / "rows" / f"{name}.jsonl").read_text().splitlines()]
         assert len({row["instruction"] for row in rows}) == len(rows) == 960
