@@ -1,6 +1,6 @@
 """The table of docs/misalignment.md, from nothing: pre-trains what is missing, runs the study, prints the table.
 
-    python benchmarks/misalignment.py --work DIR [--bases 0,1,2] [--split tuning]
+    python -m benchmarks.misalignment --work DIR [--bases 0,1,2] [--split tuning]
 
 Every base model is pre-trained in the world with personas and in the control world without. The first runs the whole
 shipped experiment; the second the control run alone. What is there already in DIR is not made again.
@@ -30,7 +30,7 @@ Cell = tuple[float, float, float]
 Numbers = Mapping[tuple[str, str, str], Cell]
 """By run, condition and file; "base" is the model before training."""
 COLUMNS = (("general", "default"), ("general", "training"), ("in_domain", "default"))
-STEPS = 1000
+STEPS = 600
 
 
 def base(work: Path, world: str, seed: int, steps: int) -> Path:
