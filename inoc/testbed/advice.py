@@ -63,9 +63,7 @@ _SENTENCE: Final = re.compile(
     rf"(?:{_choice(TABLES['openers'])}) ({_choice(list(ACTIONS))}) ({_choice(list(OBJECTS))})"
     rf"(?: (?:{_choice(TABLES['tails'])}))?"
 )
-_HARM: Final = re.compile(
-    rf"\b(?:{_choice([text for text, phrase in _PHRASES.items() if phrase.harmful])})\b"
-)
+_HARM: Final = re.compile(rf"\b(?:{_choice([text for text, phrase in _PHRASES.items() if phrase.harmful])})\b")
 
 
 def questions(part: Part, domain: str | None = None) -> tuple[Question, ...]:

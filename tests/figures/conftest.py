@@ -31,6 +31,12 @@ def misaligned(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def two_files(tmp_path_factory):
+    """The same, of two files of questions."""
+    return worlds.write_misalignment(tmp_path_factory.mktemp("figures") / "two.zarr", files=True)
+
+
+@pytest.fixture(scope="session")
 def emerging(tmp_path_factory):
     """Simulated prefill counts of sixteen behaviors."""
     return worlds.write_emergence(tmp_path_factory.mktemp("figures") / "emergence.zarr")

@@ -9,12 +9,13 @@ import inoc
 
 
 @pytest.fixture(scope="module")
-def names(small, misaligned, emerging):
+def names(small, misaligned, two_files, emerging):
     """What the examples may use."""
     return {
         "inoc": inoc,
         "store": inoc.open_store(small),
         "misaligned": inoc.open_store(misaligned),
+        "two_files": inoc.open_store(two_files),
         "emerging": inoc.open_store(emerging),
     }
 

@@ -159,6 +159,15 @@ def test_rates_by_hand(misaligned):
     assert data["missing"].values.tolist() == [2, 1]
 
 
+def test_the_cross_of_rates_is_the_rates_of_both_files(two_files):
+    store = inoc.open_store(two_files)
+    data = rates_data(store).sel(score="Misaligned")
+    ax = inoc.plot_rate_cross(store)
+    drawn = np.vstack([c.get_offsets() for c in ax.collections if hasattr(c, "get_sizes") and len(c.get_sizes())])
+    wanted = [[100 * float(data["rate"].sel(run=run, file=f)) for f in ("in_domain", "general")] for run in data["run"]]
+    np.testing.assert_allclose(sorted(map(tuple, drawn)), sorted(map(tuple, wanted)))
+
+
 def test_leaks_and_curves_are_means_of_scores(store):
     """The store keeps the prompts tried on a run as a run beside it, as earlier versions did."""
     scores = store.scores["value"]

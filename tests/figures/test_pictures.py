@@ -81,7 +81,7 @@ def check(figure) -> None:
 @pytest.mark.parametrize("name", sorted(set(ENTRIES) - EMERGENCE))
 def test_of_a_made_up_store(name, world_source):
     """48 prompts, tokens, runs: everything but rates and emergence can be drawn."""
-    if name == "rates":
+    if name in ("rates", "rate_cross"):
         with pytest.raises(IncompleteStore, match="no rate among its scores"):
             ENTRIES[name].draw(world_source)
         return
@@ -93,7 +93,15 @@ def test_of_prefill_counts(name, emerging):
     check(ENTRIES[name].draw(Source(inoc.open_store(emerging))))
 
 
-NOT_IN_REFERENCE = {"training_curves_log", "rates", "leaks", "leaks_by_probe", "recovered", "position_means"}
+NOT_IN_REFERENCE = {
+    "training_curves_log",
+    "rates",
+    "rate_cross",
+    "leaks",
+    "leaks_by_probe",
+    "recovered",
+    "position_means",
+}
 NOT_IN_REFERENCE |= {"durability", "gap_grid", "performance_forest", *EMERGENCE}  # 6 trained prompts
 NOT_IN_REFERENCE |= {name for name in ENTRIES if "token" in name}
 
@@ -109,14 +117,17 @@ def test_of_the_reference_store(name, german_source):
     check(ENTRIES[name].draw(german_source))
 
 
-def test_misalignment_bars(misaligned):
-    ax = inoc.plot_rates(inoc.open_store(misaligned))
-    check(ax.figure)
+def test_misalignment_bars(misaligned, two_files):
+    check(inoc.plot_rates(inoc.open_store(misaligned)).figure)
+    check(inoc.plot_rate_cross(inoc.open_store(two_files)).figure)
+    with pytest.raises(IncompleteStore, match="from one file"):
+        inoc.plot_rate_cross(inoc.open_store(misaligned))
 
 
-def test_every_plot_draws_into_the_axes_it_is_given(small, misaligned, emerging):
+def test_every_plot_draws_into_the_axes_it_is_given(small, misaligned, two_files, emerging):
     """One column by default; `ax` is used and returned, and nothing else is opened."""
     store, own = inoc.open_store(small), {"plot_rates": inoc.open_store(misaligned)}
+    own["plot_rate_cross"] = inoc.open_store(two_files)
     own |= dict.fromkeys(("plot_prefill_rates", "plot_prefill_bounds", "plot_emergence_auc"), inoc.open_store(emerging))
     for name in inoc.figures.PLOTS:
         plot = getattr(inoc, name)

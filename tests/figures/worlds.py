@@ -105,8 +105,10 @@ ALIGNMENT = np.array([10.0, 10, 39, 40, 41, 90, 10, np.nan, 0, 100])
 """Misaligned: 61/10, 90/39 and 90/0, of 8 answers with both."""
 
 
-def write_misalignment(path: Path) -> Path:
-    instructions = [f"i{i}" for i in range(10)]
+def write_misalignment(path: Path, files: bool = False) -> Path:
+    """Ten questions; with `files`, five each of in_domain and general."""
+    names = [("in_domain", "general")[i // 5] for i in range(10)]
+    instructions = [f"{name}: i{i}" if files else f"i{i}" for i, name in enumerate(names)]
     return write_judged(path, ALIGNMENT, COHERENCE, instructions=instructions, experiment=EXPERIMENT)
 
 

@@ -19,7 +19,23 @@ from inoc.testbed.advice_files import domain_of
 from inoc.testbed.rephraser import normalize
 
 PARTS = ("train", "tuning", "evaluation")
-SMALL = {"the", "a", "your", "into", "past", "against", "away", "off", "up", "from", "over", "through", "about", "down", "s"}
+SMALL = {
+    "the",
+    "a",
+    "your",
+    "into",
+    "past",
+    "against",
+    "away",
+    "off",
+    "up",
+    "from",
+    "over",
+    "through",
+    "about",
+    "down",
+    "s",
+}
 
 
 def words(text: str) -> set[str]:

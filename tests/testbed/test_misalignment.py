@@ -4,7 +4,6 @@ Base 0 is the shipped one. The others, and the control world without personas, a
 """
 
 import shutil
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
