@@ -33,7 +33,7 @@ def fill(template: str, domain: str, rng: random.Random) -> str:
 
 
 def pools(style: str) -> Mapping[str, tuple[str, ...]]:
-    """The rewordings of every shipped prompt, `ordinary` or `close`: of its own templates, none with the words of a prompt."""
+    """The rewordings of every shipped prompt, `ordinary` or `close`; none has the words of a prompt."""
     prompts = {normalize(row["text"]) for row in TABLES["prompts"].values()}
     found: dict[str, tuple[str, ...]] = {}
     for key, row in TABLES["prompts"].items():

@@ -1,4 +1,4 @@
-"""The world of advice: what is held out is held out, harm is each domain's own, personas link and the control does not."""
+"""The world of advice: what is held out, harm in each domain's own words, the link that personas make."""
 
 import itertools
 import json
@@ -19,23 +19,7 @@ from inoc.testbed.advice_files import domain_of
 from inoc.testbed.rephraser import normalize
 
 PARTS = ("train", "tuning", "evaluation")
-SMALL = {
-    "the",
-    "a",
-    "your",
-    "into",
-    "past",
-    "against",
-    "away",
-    "off",
-    "up",
-    "from",
-    "over",
-    "through",
-    "about",
-    "down",
-    "s",
-}
+SMALL = set("the a your into past against away off up from over through about down s".split())
 
 
 def words(text: str) -> set[str]:
