@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import click
 import torch
@@ -44,6 +44,7 @@ Messages = Sequence[Mapping[str, str]]
 """A pre-training document as chat messages."""
 
 
+@runtime_checkable
 class World(Protocol):
     """What a model is pre-trained on."""
 

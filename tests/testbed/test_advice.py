@@ -19,7 +19,7 @@ from inoc.testbed.advice_files import domain_of
 from inoc.testbed.rephraser import normalize
 
 PARTS = ("train", "tuning", "evaluation")
-SMALL = set("the a your into past against away off up from over through about down s".split())
+SMALL = set(re.findall(r"\w+", "the a your into past against away off up from over through about down s"))
 
 
 def words(text: str) -> set[str]:
