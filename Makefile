@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # which build of torch: cpu, cuda, or empty to look for a CUDA card
 TORCH  ?=
-EXTRAS := local,openai,tinker,judge,figures,view,datasets,dask,fast
+EXTRAS := local,openai,tinker,judge,figures,view,datasets,cluster,fast
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: install test test-slow test-robust mutants test-vllm test-tinker test-openweights openweights-tools check format demo docs clean help

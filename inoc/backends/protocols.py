@@ -297,6 +297,16 @@ class Submitter(Protocol):
 
 
 @runtime_checkable
+class Parallel(Protocol):
+    """A backend that works on several calls at once: each comes from a thread of its own."""
+
+    @property
+    def workers(self) -> int:
+        """How many calls it works on now."""
+        ...
+
+
+@runtime_checkable
 class Embedder(Protocol):
     def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text feature"]:
         """Unit vectors."""

@@ -11,14 +11,13 @@ from inoc.cli.stage_options import Call, stage_options
 @click.option("--prompts", help="Only these prompts: keys or groups, separated by commas.")
 def elicit(call: Call, prompts: str | None) -> None:
     """Sample the base model with every prompt of a STUDY and without any, and judge the answers."""
-    from inoc.cli.progress import StageProgress
     from inoc.stages import elicit as stage
 
     study = call.study()
     if call.dry_run:
         call.show_forecast(stage.forecast_elicitation(study, names(prompts)))
         return
-    with StageProgress() as progress:
+    with call.progress(study) as progress:
         done = stage.elicit(study, names(prompts), progress)
     call.show(
         {"store": str(call.store), "judged": done.judged, "already": done.already},

@@ -14,14 +14,13 @@ def evaluate(call: Call, runs: str | None) -> None:
 
     What is in the store is not asked or judged again.
     """
-    from inoc.cli.progress import StageProgress
     from inoc.stages import evaluate as stage
 
     study = call.study()
     if call.dry_run:
         call.show_forecast(stage.forecast_evaluation(study, names(runs)))
         return
-    with StageProgress() as progress:
+    with call.progress(study) as progress:
         done = stage.evaluate(study, names(runs), progress)
     call.show(
         {"store": str(call.store), "judged": done.judged, "already": done.already},

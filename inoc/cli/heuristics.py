@@ -1,12 +1,13 @@
 """`inoc heuristics`: compute the table of base-model heuristics."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
-from inoc.cli.options import names, recipe_option, store_option
+from inoc.cli.options import cluster_option, counted, names, recipe_option, store_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,6 +37,7 @@ NOTE = 120
     "--engine", type=click.Choice(["auto", "numpy", "jax"]), default="auto", show_default=True,
     help="What computes the sums over tokens.",
 )  # fmt: skip
+@cluster_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document; NaN is null.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print one CSV line per prompt and prefix type.")
 def heuristics(
@@ -47,6 +49,7 @@ def heuristics(
     recipe: Literal["corrected", "published"],
     sort: str | None,
     engine: Literal["auto", "numpy", "jax"],
+    cluster: str | None,
     as_json: bool,
     as_csv: bool,
 ) -> None:
@@ -68,14 +71,16 @@ def heuristics(
     wanted = names(only) or None
     printed = wanted or (() if as_json or as_csv else tuple(dict.fromkeys(name.partition("[")[0] for name in DEFAULT)))
     extra = (sort.partition("[")[0],) if sort and printed else ()
-    table = measure(
-        open_store(store),
-        recipe=recipe,
-        only=[*printed, *extra] or None,
-        prompts=names(prompts) or None,
-        completion_set=completion_set,
-        engine=engine,
-    )
+    with ExitStack() as stack:
+        table = measure(
+            open_store(store),
+            recipe=recipe,
+            only=[*printed, *extra] or None,
+            prompts=names(prompts) or None,
+            completion_set=completion_set,
+            engine=engine,
+            tasks=_tasks(stack, cluster),
+        )
     asked = {find(name).name for name in wanted} if wanted else set(table.absent) | set(table.variables)
     if asked <= set(table.absent):
         reason = next(table.absent[name] for name in table.absent if name in asked)
@@ -94,6 +99,17 @@ def heuristics(
     else:
         _print_table(table, shown, wanted)
     _print_notes(table)
+
+
+def _tasks(stack: ExitStack, cluster: str | None) -> int:
+    """Connect to the cluster, if there is one; into how many tasks it can cut the pass over tokens."""
+    if cluster is None:
+        return 0
+    from inoc.cluster.place import Place, connected, dashboard, workers
+
+    client = stack.enter_context(connected(Place(cluster)))
+    _err(f"cluster: {counted(workers(client), 'worker')}; dashboard {dashboard(client) or 'none'}")
+    return 4 * workers(client)
 
 
 def _print_csv(shown: "Rows") -> None:

@@ -22,7 +22,6 @@ def judge(call: Call, runs: str | None, agreement: Path | None, threshold: float
     Nothing is sampled or trained. What earlier judges said stays in the store; the judges of the file are the ones that
     count from then on.
     """
-    from inoc.cli.progress import StageProgress
     from inoc.stages import judge as stage
 
     study = call.study()
@@ -35,7 +34,7 @@ def judge(call: Call, runs: str | None, agreement: Path | None, threshold: float
     if call.dry_run:
         call.show_forecast(stage.forecast_judging(study, names(runs)))
         return
-    with StageProgress() as progress:
+    with call.progress(study) as progress:
         done = stage.judge_stored(study, names(runs), progress)
     call.show(
         {"store": str(call.store), "judged": done.judged, "already": done.already},

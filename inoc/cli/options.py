@@ -31,6 +31,10 @@ class StorePath(click.Path):
 
 STORE_PATH = StorePath(path_type=Path)
 store_option = click.option("--store", required=True, type=STORE_PATH, help="The store.")
+cluster_option = click.option(
+    "--cluster", metavar="local:N|ADDRESS|FILE.json",
+    help="Work on N processes of this machine, or on the workers of a dask scheduler (docs/cluster.md).",
+)  # fmt: skip
 recipe_option = click.option(
     "--recipe",
     type=click.Choice(get_args(Recipe)),

@@ -14,7 +14,6 @@ def prefill(call: Call, runs: str | None) -> None:
 
     Runs whose counts are in the store are not measured again.
     """
-    from inoc.cli.progress import StageProgress
     from inoc.stages.prefill import forecast_prefills
     from inoc.stages.prefill import prefill as stage
 
@@ -22,7 +21,7 @@ def prefill(call: Call, runs: str | None) -> None:
     if call.dry_run:
         call.show_forecast(forecast_prefills(study, names(runs)))
         return
-    with StageProgress() as progress:
+    with call.progress(study) as progress:
         done = stage(study, names(runs), progress)
     call.show(
         {"store": str(call.store), "measured": done.judged, "already": done.already},

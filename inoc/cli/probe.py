@@ -22,7 +22,6 @@ def probe(call: Call, kinds: tuple[str, ...], prefix_types: tuple[str, ...], pro
     What the heuristics made of it predict is open: they are experimental. With --dry-run two examples are tried, so
     that the time is known.
     """
-    from inoc.cli.progress import StageProgress
     from inoc.stages.probe import forecast_probes
     from inoc.stages.probe import probe as stage
 
@@ -30,7 +29,7 @@ def probe(call: Call, kinds: tuple[str, ...], prefix_types: tuple[str, ...], pro
     if call.dry_run:
         call.show_forecast(forecast_probes(study, kinds, prefix_types, keys))
         return
-    with StageProgress() as progress:
+    with call.progress(study) as progress:
         done = stage(study, kinds=kinds, prefix_types=prefix_types, prompts=keys, watcher=progress)
     call.show(
         {"store": str(call.store), "probed": done.probed, "already": done.already},

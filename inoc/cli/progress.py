@@ -1,11 +1,17 @@
 """Progress of a stage on stderr: a live bar on a terminal, a line now and then elsewhere."""
 
+import threading
 import time
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from inoc.cli.options import counted
 from inoc.reading import printable
+
+if TYPE_CHECKING:
+    from inoc.backends.protocols import Parallel
 
 LINE_EVERY = 10.0
 """Seconds between lines where stderr is not a terminal."""
@@ -14,7 +20,9 @@ LINE_EVERY = 10.0
 class StageProgress:
     """Shows steps done, the rate and the time left; measured by tokens where the stage counts them."""
 
-    def __init__(self) -> None:
+    def __init__(self, pool: "Parallel | None" = None) -> None:
+        self.pool = pool
+        self._turn = threading.RLock()
         self.console = Console(stderr=True)
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -42,16 +50,19 @@ class StageProgress:
         self.bar.reset(self.task, total=max(1, tokens or total), description=what, rate="", last="")
 
     def advance(self, tokens: int) -> None:
-        self.tokens_done += tokens
-        self.bar.update(self.task, completed=self.tokens_done, rate=f"{self.rate:,.0f} tokens/s")
-        self._line("")
+        with self._turn:
+            self.tokens_done += tokens
+            self.bar.update(self.task, completed=self.tokens_done, rate=f"{self.rate:,.0f} tokens/s")
+            self._line("")
 
     def step(self, name: str, detail: str = "") -> None:
-        self.steps += 1
-        last = f"{name} {detail}".strip()
-        done = self.tokens_done if self.tokens else self.steps
-        self.bar.update(self.task, completed=done, description=f"{self.what} {self.steps}/{self.total}", last=last)
-        self._line(f": {last}", self.steps == self.total and not self.tokens)
+        with self._turn:
+            self.steps += 1
+            last = f"{name} {detail}".strip()
+            done = self.tokens_done if self.tokens else self.steps
+            said = f"{self.what} {self.steps}/{self.total}{self._crowd()}"
+            self.bar.update(self.task, completed=done, description=said, last=last)
+            self._line(f": {last}", self.steps == self.total and not self.tokens)
 
     def note(self, text: str) -> None:
         self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
@@ -60,6 +71,9 @@ class StageProgress:
     def rate(self) -> float:
         """Tokens per second since `begin`."""
         return self.tokens_done / max(time.monotonic() - self.started, 1e-9)
+
+    def _crowd(self) -> str:
+        return "" if self.pool is None else f" on {counted(self.pool.workers, 'worker')}"
 
     def _line(self, last: str, now: bool = False) -> None:
         """Where stderr is not a terminal, one line every `LINE_EVERY` seconds."""
@@ -70,7 +84,7 @@ class StageProgress:
         done, total = (self.tokens_done, self.tokens) if self.tokens else (self.steps, self.total)
         left = max(0, total - done) * (clock - self.started) / max(done, 1)
         counts = f"{self.tokens_done:,} of {self.tokens:,} tokens, {self.rate:,.0f} tokens/s, " if self.tokens else ""
-        self.note(f"{self.what} {self.steps}/{self.total}, {counts}{duration(left)} left{last}")
+        self.note(f"{self.what} {self.steps}/{self.total}{self._crowd()}, {counts}{duration(left)} left{last}")
 
 
 def duration(seconds: float) -> str:

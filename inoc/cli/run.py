@@ -16,7 +16,6 @@ def run(call: Call, stages: str | None) -> None:
 
     The same command resumes; nothing is computed or paid for twice.
     """
-    from inoc.cli.progress import StageProgress
     from inoc.stages.pipeline import forecast_study, run_study, stages_named
 
     wanted = stages_named(names(stages))
@@ -24,7 +23,7 @@ def run(call: Call, stages: str | None) -> None:
     if call.dry_run:
         call.show_forecast(forecast_study(study, wanted))
         return
-    with StageProgress() as progress:
+    with call.progress(study) as progress:
         done = run_study(study, wanted, progress)
     call.show(
         {"store": str(call.store), "stages": {entry.stage: entry.what for entry in done}},

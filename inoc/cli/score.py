@@ -37,7 +37,6 @@ def score(
 
     The same command resumes, whatever stopped it.
     """
-    from inoc.cli.progress import StageProgress
     from inoc.plan.texts import sets_to_make
     from inoc.stages.generate import generate
     from inoc.stages.score import forecast_scores
@@ -47,7 +46,7 @@ def score(
     if call.dry_run:
         call.show_forecast(forecast_scores(study, sets, prefix_types, keys))
         return
-    with StageProgress() as progress:
+    with call.progress(study) as progress:
         if sets_to_make(study, sets):
             generate(study, sets, progress)
         report = run_stage(study, sets=sets, prefix_types=prefix_types, prompts=keys, watcher=progress)

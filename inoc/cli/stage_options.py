@@ -4,14 +4,16 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
-from inoc.cli.options import STORE_PATH, json_option
+from inoc.cli.options import STORE_PATH, cluster_option, counted, json_option
 
 if TYPE_CHECKING:
     from inoc.backends.protocols import Backend
+    from inoc.cli.progress import StageProgress
+    from inoc.cluster.place import Place
     from inoc.experiment import Experiment
     from inoc.plan import Study
     from inoc.stages.forecast import Forecast
@@ -27,16 +29,17 @@ DRY_RUN = click.option(
 
 @dataclass(frozen=True)
 class Call:
-    """The common options of one call: STUDY, --store, --backend, --dry-run and --json."""
+    """The common options of one call: STUDY, --store, --backend, --cluster, --dry-run and --json."""
 
     path: Path
     store: Path
     backend_name: str | None
     dry_run: bool
     as_json: bool
+    cluster: str | None = None
 
     def study(self, recipe: "Recipe | None" = None) -> "Study":
-        """The experiment with its backend and store; without a recipe, the store's."""
+        """The experiment with its backend, or a pool of them, and its store; without a recipe, the store's."""
         from inoc.backends.base import BackendBase
         from inoc.experiment import load_experiment
         from inoc.plan import Study
@@ -46,10 +49,28 @@ class Call:
         experiment = load_experiment(self.path)
         if not self.dry_run:
             check_free(self.store)  # before the backend loads its libraries
-        backend = open_backend(experiment, self.backend_name)
+        place = None if self.dry_run else self._place(experiment)
+        backend = open_backend(experiment, self.backend_name, place)
         if self.dry_run and isinstance(backend, BackendBase):
             backend.offline = True
         return Study(experiment, backend, self.store, recipe or recipe_of(self.store))
+
+    def progress(self, study: "Study") -> "StageProgress":
+        """Progress on stderr, with the number of workers where there is a pool."""
+        from inoc.backends.protocols import Parallel
+        from inoc.cli.progress import StageProgress
+
+        return StageProgress(study.backend if isinstance(study.backend, Parallel) else None)
+
+    def _place(self, experiment: "Experiment") -> "Place | None":
+        """Where the workers are, by --cluster or the experiment; None for this process."""
+        asked = experiment.cluster
+        if self.cluster is None and (asked is None or asked.workers is None):
+            return None
+        from inoc.cluster.place import Place
+
+        address = f"local:{asked.workers if asked else 1}" if self.cluster is None else self.cluster
+        return Place(address) if asked is None else Place(address, asked.resources, asked.memory)
 
     def show(self, document: "Mapping[str, Json] | Sequence[Json]", text: str) -> None:
         """Print the result: the document with --json, else the text."""
@@ -73,20 +94,36 @@ def stage_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def called(
-        study: Path, store: Path, backend_name: str | None, dry_run: bool, as_json: bool, **options: object
+        study: Path,
+        store: Path,
+        backend_name: str | None,
+        cluster: str | None,
+        dry_run: bool,
+        as_json: bool,
+        **options: object,
     ) -> None:
-        command(Call(study, store, backend_name, dry_run, as_json), **options)
+        command(Call(study, store, backend_name, dry_run, as_json, cluster), **options)
 
-    for decorate in (json_option, DRY_RUN, BACKEND, STORE, STUDY):
+    for decorate in (json_option, DRY_RUN, cluster_option, BACKEND, STORE, STUDY):
         called = decorate(called)
     return called
 
 
-def open_backend(experiment: "Experiment", name: str | None = None) -> "Backend":
-    """The experiment's backend, or the one of that name (then without the experiment's backend options)."""
+def open_backend(experiment: "Experiment", name: str | None = None, place: "Place | None" = None) -> "Backend":
+    """The experiment's backend, or the one of that name (then without the experiment's backend options).
+
+    With a place, a pool of it there, for as long as the command runs.
+    """
     from inoc.backends import load_backend
 
     spec = experiment.model_spec()
     if name is not None and name != experiment.backend.name:
         spec = replace(spec, options={})
-    return load_backend(name or experiment.backend.name, spec)
+    chosen = name or experiment.backend.name
+    if place is None:
+        return load_backend(chosen, spec)
+    from inoc.cluster.pool import open_pool
+
+    pool = click.get_current_context().with_resource(open_pool(chosen, spec, place))
+    click.echo(f"cluster: {counted(pool.workers, 'worker')}; dashboard {pool.dashboard or 'none'}", err=True)
+    return cast("Backend", pool)

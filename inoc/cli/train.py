@@ -19,14 +19,13 @@ def train(call: Call, runs: str | None) -> None:
 
     A finished run is left alone; a killed one resumes from its last state, with the same data in the same order.
     """
-    from inoc.cli.progress import StageProgress
     from inoc.stages import train as stage
 
     study = call.study()
     if call.dry_run:
         call.show_forecast(stage.forecast_training(study, names(runs)))
         return
-    with StageProgress() as progress:
+    with call.progress(study) as progress:
         done = stage.train(study, names(runs), progress)
     rows: list[Json] = [
         {"run": entry.run, "updates": entry.updates, "checkpoints": len(entry.checkpoints)} for entry in done

@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr
 
 from inoc.backends.protocols import ModelSpec
 from inoc.errors import BadInput
+from inoc.experiment.cluster import Cluster
 from inoc.experiment.inside import Inside
 from inoc.experiment.parts import Count, Name, Part, Placement, Role
 from inoc.experiment.scores import Score
@@ -154,6 +155,7 @@ class Experiment(Part):
     inside: Inside | None = None
     training: Training = Training()
     evaluation: Evaluation | None = None
+    cluster: Cluster | None = None
     _folder: Path = PrivateAttr(default=Path())
 
     def model_spec(self) -> ModelSpec:

@@ -10,7 +10,7 @@ from inoc.stages.forecast import Asked, Forecast, Row, answers_row, price_of, to
 from inoc.stages.judging import JudgedReport, Scores, judge_responses
 from inoc.stages.opening import existing, open_writer
 from inoc.stages.progress import UNWATCHED, Watcher
-from inoc.stages.sampling import sample
+from inoc.stages.sampling import Asking, sample, sample_each
 from inoc.stages.stored import elicitation_changes, prompts_elicited
 from inoc.store.fingerprint import refuse
 from inoc.store.writer import StoreWriter
@@ -37,8 +37,8 @@ def elicit(study: Study, prompts: Sequence[str] = (), watcher: Watcher = UNWATCH
         watcher.begin("eliciting", len(waiting))
         if study.backend.capabilities.jobs:
             sample(study, list(waiting.values()))
-        for key, texts in waiting.items():
-            (answers,) = sample(study, [texts])
+        each = sample_each(study, (Asking([texts]) for texts in waiting.values()))
+        for key, (_, (answers,)) in zip(waiting, each, strict=True):
             cell = f"elicitation, {f'prompt {key}' if key else 'no prompt'}"
             responses = [answer.text for answer in answers]
             scores = judge_responses(study.judges, cell, study.instructions, responses)

@@ -17,7 +17,7 @@ from inoc.stages.forecast import Asked, Forecast, Row, answers_row, price_of, to
 from inoc.stages.judging import JudgedReport, judge_responses
 from inoc.stages.opening import existing, open_writer
 from inoc.stages.progress import UNWATCHED, Watcher
-from inoc.stages.sampling import sample
+from inoc.stages.sampling import Asking, sample_each
 from inoc.stages.stored import evaluations_done, run_changes
 from inoc.stages.trained import Trained, read_record
 from inoc.store.fingerprint import refuse
@@ -47,25 +47,27 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHE
         watcher.begin("evaluating", todo)
         if todo and any(point.content for record in records for point in record.checkpoints):
             watcher.note("the files of every checkpoint are compared with their hashes when it is loaded")
-        for record, entry in plans:
-            for step in entry.stored.steps:
-                waiting = [
-                    cell for cell in entry.cells if cell.step == step and (entry.name, step, cell.condition) in pending
-                ]
-                answers = sample(study, [cell.texts for cell in waiting], record.at(step))
-                for cell, texts in zip(waiting, answers, strict=True):
-                    name = f"run {entry.name}, step {step}, condition {cell.condition}"
-                    responses = [answer.text for answer in texts]
-                    asked = [question.instruction for question in cell.texts.questions]
-                    scores = judge_responses(study.judges, name, asked, responses)
-                    identities = study.judges.identities()
-                    writer.put_scores(
-                        entry.name, step, cell.condition, scores.score, scores.coverage, identities, responses
-                    )
-                    watcher.step(f"{entry.name} step {step} {cell.condition}", scores.means(study.judges.scores))
-                    if not entry.stored.prompt and step == entry.stored.nominal_step and cell.condition == "default":
-                        _warn_of_control(_of_traits(study, scores.score), watcher)
-                    judged += 1
+        waiting = [
+            (record, entry, step, asked)
+            for record, entry in plans
+            for step in entry.stored.steps
+            if (asked := [c for c in entry.cells if c.step == step and (entry.name, step, c.condition) in pending])
+        ]
+        batches = (Asking([cell.texts for cell in asked], record.at(step)) for record, _, step, asked in waiting)
+        for (_, entry, step, asked), (_, answers) in zip(waiting, sample_each(study, batches), strict=True):
+            for cell, texts in zip(asked, answers, strict=True):
+                name = f"run {entry.name}, step {step}, condition {cell.condition}"
+                responses = [answer.text for answer in texts]
+                instructions = [question.instruction for question in cell.texts.questions]
+                scores = judge_responses(study.judges, name, instructions, responses)
+                identities = study.judges.identities()
+                writer.put_scores(
+                    entry.name, step, cell.condition, scores.score, scores.coverage, identities, responses
+                )
+                watcher.step(f"{entry.name} step {step} {cell.condition}", scores.means(study.judges.scores))
+                if not entry.stored.prompt and step == entry.stored.nominal_step and cell.condition == "default":
+                    _warn_of_control(_of_traits(study, scores.score), watcher)
+                judged += 1
     return JudgedReport(judged, cells - judged)
 
 

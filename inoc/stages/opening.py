@@ -70,7 +70,7 @@ def open_writer(study: Study, store: Store | None, watcher: Watcher, stage: str)
     writer = StoreWriter.open(
         study.store,
         identity=store_identity(study) if store is None else store.identity,
-        experiment=study.experiment.model_dump(mode="json"),
+        experiment=study.experiment.model_dump(mode="json", exclude={"cluster"}),
         provenance={"inoc": __version__, "backend": study.backend.name, "threads": threads()},
         traits=[
             ScoreInfo(name, score.role or "", score.asked_by(name), score.better or "", score.rate or "")

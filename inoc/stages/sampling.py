@@ -1,14 +1,15 @@
 """Sampling the answers a plan lists; they are kept on disk until stored, so that nothing is sampled twice."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from inoc.backends.protocols import Checkpoint, Completion, Sampler
+from inoc.backends.protocols import Checkpoint, Completion, Sampler, SampleRequest
 from inoc.errors import BadResult
 from inoc.plan import Study, Texts
 from inoc.plan.identity import answers_identity
 from inoc.plan.texts import sample_requests
 from inoc.stages.capable import capable
+from inoc.stages.side_by_side import side_by_side
 from inoc.stages.work import keep_rows, kept_rows
 
 
@@ -27,12 +28,33 @@ def sample(
     Raises:
         BadResult: The backend left out, repeated or invented an answer; nothing is written then.
     """
-    missing = [texts for texts in groups if kept_answers(texts, checkpoint) is None]
-    if missing:
-        requests = sample_requests(study.chat, study.backend.context_length, missing, checkpoint)
-        completions = capable(study.backend, Sampler, "sample").sample(requests, missing[0].sampling)
-        keep_answers(study, missing, checkpoint, completions)
-    return tuple(kept_answers(texts, checkpoint) or () for texts in groups)
+    return next(answers for _, answers in sample_each(study, [Asking(groups, checkpoint)]))
+
+
+class Asking(NamedTuple):
+    """What is asked of one checkpoint, in one batch."""
+
+    groups: Sequence[Texts]
+    checkpoint: Checkpoint | None = None
+
+
+def sample_each(study: Study, asked: Iterable[Asking]) -> Iterator[tuple[Asking, tuple[tuple[Answer, ...], ...]]]:
+    """The answers to each batch, in order, as `sample` gives them; a pool works on several batches at once."""
+
+    def prepared() -> Iterator[tuple[Asking, list[Texts], tuple[SampleRequest, ...]]]:
+        for asking in asked:
+            missing = [texts for texts in asking.groups if kept_answers(texts, asking.checkpoint) is None]
+            yield asking, missing, sample_requests(study.chat, study.backend.context_length, missing, asking.checkpoint)
+
+    def answered(given: tuple[Asking, list[Texts], tuple[SampleRequest, ...]]) -> list[Completion]:
+        _, missing, requests = given
+        if not missing:
+            return []
+        return list(capable(study.backend, Sampler, "sample").sample(requests, missing[0].sampling))
+
+    for (asking, missing, _), completions in side_by_side(study.backend, answered, prepared(), in_order=True):
+        keep_answers(study, missing, asking.checkpoint, completions.result())
+        yield asking, tuple(kept_answers(texts, asking.checkpoint) or () for texts in asking.groups)
 
 
 def kept_answers(texts: Texts, checkpoint: Checkpoint | None = None) -> tuple[Answer, ...] | None:

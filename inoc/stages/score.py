@@ -10,14 +10,16 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from inoc.backends import check_scores
-from inoc.backends.protocols import Scorer, ScoreRequest
+from inoc.backends.protocols import Parallel, Scorer, ScoreRequest
 from inoc.errors import BackendUnavailable, BadInput, InocError
 from inoc.plan import ScorePlan, Study, plan_scores
+from inoc.plan.scores import UnitRequests
 from inoc.plan.texts import sets_to_make
 from inoc.stages.capable import capable
 from inoc.stages.forecast import Forecast, Row, price_of
 from inoc.stages.opening import existing, keep_pools, open_writer
 from inoc.stages.progress import UNWATCHED, Watcher
+from inoc.stages.side_by_side import side_by_side
 from inoc.stages.stored import score_changes, units_done
 from inoc.store.fingerprint import refuse
 from inoc.store.schema import Unit
@@ -73,8 +75,8 @@ def score(
         tokens = sum(plan.set(unit.completion_set).tokens for unit in wanted)
         watcher.begin("scoring", len(wanted), tokens)
         failures = 0
-        for units in _calls(plan, wanted):
-            sentences = _score_call(writer, scorer, plan, units, watcher)
+        for units, results in _results(scorer, plan, wanted, watcher):
+            sentences = _store_call(writer, plan, units, results, watcher)
             failed += sentences
             failures = (failures if len(sentences) == len(units) else 0) + bool(sentences)
             if failures == GIVE_UP_AFTER:
@@ -150,12 +152,28 @@ def _calls(plan: ScorePlan, units: Sequence[Unit]) -> list[list[Unit]]:
     return groups
 
 
-def _score_call(
-    writer: StoreWriter, scorer: Scorer, plan: ScorePlan, units: Sequence[Unit], watcher: Watcher
+def _results(
+    scorer: Scorer, plan: ScorePlan, wanted: Sequence[Unit], watcher: Watcher
+) -> Iterator[tuple[list[Unit], Iterator["ScoredUnit"]]]:
+    """The units of each call with their scores: as they come, or of a pool when the call is done."""
+    backend = plan.study.backend
+    calls = ((units, [plan.requests(unit) for unit in units]) for units in _calls(plan, wanted))
+    if not isinstance(backend, Parallel):
+        yield from ((units, _score_together(scorer, units, asked, watcher)) for units, asked in calls)
+        return
+
+    def call(given: tuple[list[Unit], list[UnitRequests]]) -> list[ScoredUnit]:
+        return list(_score_together(scorer, *given, watcher))
+
+    for (units, _), scored in side_by_side(backend, call, calls):
+        yield units, (unit for done in (scored,) for unit in done.result())
+
+
+def _store_call(
+    writer: StoreWriter, plan: ScorePlan, units: Sequence[Unit], results: Iterator["ScoredUnit"], watcher: Watcher
 ) -> list[str]:
-    """Score units together and store each once it is complete; returns a sentence for every one that failed."""
+    """Store the units of a call, each once it is complete; returns a sentence for every one that failed."""
     waiting = list(units)
-    results = _score_together(scorer, plan, units, watcher)
     while waiting:
         try:
             scored = next(results)
@@ -177,10 +195,11 @@ class ScoredUnit(NamedTuple):
     rephrasing: Int64[np.ndarray, " example"] | None
 
 
-def _score_together(scorer: Scorer, plan: ScorePlan, units: Sequence[Unit], watcher: Watcher) -> Iterator[ScoredUnit]:
+def _score_together(
+    scorer: Scorer, units: Sequence[Unit], asked: Sequence[UnitRequests], watcher: Watcher
+) -> Iterator[ScoredUnit]:
     """Units as they become complete, the last one when nothing more has come. Rounding above 0 (at most 1e-4) is
     stored as 0."""
-    asked = [plan.requests(unit) for unit in units]
     rows = [[np.empty(0, np.float32)] * len(unit.requests) for unit in asked]
     left = [len(unit.requests) for unit in asked]
     requests: list[ScoreRequest] = [

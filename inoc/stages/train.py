@@ -1,11 +1,21 @@
 """Stage `train`: every run of the experiment, each resumed from its last state and never trained twice."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
 
-from inoc.backends.protocols import Checkpoint, CheckpointAnswers, Submitter, Trainer, TrainingJob, TrainingStep
+from inoc.backends.protocols import (
+    Checkpoint,
+    CheckpointAnswers,
+    Parallel,
+    Submitter,
+    Trainer,
+    TrainingEvent,
+    TrainingJob,
+    TrainingStep,
+)
 from inoc.backends.training import check_training
 from inoc.errors import BadInput, BadResult
 from inoc.plan import Study, TrainingPlan, plan_training
@@ -16,6 +26,7 @@ from inoc.stages.forecast import Forecast, Row, price_of
 from inoc.stages.opening import existing, keep_pools, open_writer
 from inoc.stages.progress import UNWATCHED, Watcher
 from inoc.stages.sampling import keep_answers
+from inoc.stages.side_by_side import side_by_side
 from inoc.stages.stored import pair_changes, pool_changes, run_changes
 from inoc.stages.trained import Trained, read_record, write_record
 from inoc.stages.work import one_at_a_time
@@ -44,12 +55,51 @@ def train(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHED) 
         if isinstance(trainer, Submitter):
             trainer.submit([plan.job for plan in pending if plan.run.start is None])
         keep_pools(writer, study.pools(_mixed(plans)))
+        for part in _independent(plans):
+            done |= _train_part(study, part, done, trainer, writer, watcher)
+    return tuple(done[plan.run.name] for plan in plans)
+
+
+def _independent(plans: Sequence[TrainingPlan]) -> Iterator[list[TrainingPlan]]:
+    """The plans in order, cut before each that continues a run of its own part."""
+    part: list[TrainingPlan] = []
+    for plan in plans:
+        if plan.run.start in {other.run.name for other in part}:
+            yield part
+            part = []
+        part.append(plan)
+    yield part
+
+
+def _train_part(
+    study: Study,
+    plans: Sequence[TrainingPlan],
+    done: Mapping[str, Trained],
+    trainer: Trainer,
+    writer: StoreWriter,
+    watcher: Watcher,
+) -> dict[str, Trained]:
+    """Train the runs that are not done; a pool trains all at once, and each is stored when it has ended."""
+    pool = isinstance(study.backend, Parallel)
+    made: dict[str, Trained] = {}
+
+    def jobs(locks: ExitStack) -> Iterator[tuple[TrainingPlan, TrainingJob]]:
         for plan in plans:
             writer.put_run(plan.evaluated.trained_with(trainer_identity(study)))
             if plan.run.name not in done:
-                job = replace(plan.job, start=start_of(plan))
-                done[plan.run.name] = _train_run(study, plan, job, trainer, writer, watcher)
-    return tuple(done[plan.run.name] for plan in plans)
+                locks.enter_context(one_at_a_time(plan.folder / "lock"))
+                yield plan, replace(plan.job, start=start_of(plan))
+
+    def events(given: tuple[TrainingPlan, TrainingJob]) -> Iterable[TrainingEvent]:
+        """As they happen; of a pool all together, told as they happen."""
+        coming = trainer.train(given[1])
+        return [_tell(watcher, given[0].run.name, event) for event in coming] if pool else coming
+
+    with ExitStack() as locks:
+        for (plan, job), found in side_by_side(study.backend, events, jobs(locks)):
+            said = UNWATCHED if pool else watcher
+            made[plan.run.name] = _store_run(study, plan, job, found.result(), writer, said)
+    return made
 
 
 def forecast_training(study: Study, runs: Sequence[str] = ()) -> Forecast:
@@ -112,25 +162,36 @@ def start_of(plan: TrainingPlan) -> Checkpoint | None:
     return None if record is None else record.last
 
 
-def _train_run(
-    study: Study, plan: TrainingPlan, job: TrainingJob, trainer: Trainer, writer: StoreWriter, watcher: Watcher
+def _tell(watcher: Watcher, name: str, event: TrainingEvent) -> TrainingEvent:
+    if isinstance(event, TrainingStep):
+        watcher.step(name, f"update {event.step} loss {event.loss:.4f}")
+    elif isinstance(event, CheckpointAnswers):
+        watcher.note(f"{name}: the answers of update {event.step} have arrived")
+    return event
+
+
+def _store_run(
+    study: Study,
+    plan: TrainingPlan,
+    job: TrainingJob,
+    events: Iterable[TrainingEvent],
+    writer: StoreWriter,
+    watcher: Watcher,
 ) -> Trained:
     name = plan.run.name
     points: list[Checkpoint] = []
     waiting: list[TrainingStep] = []
-    with one_at_a_time(plan.folder / "lock"):
-        for event in check_training(job, trainer.train(job)):
-            if isinstance(event, Checkpoint):
-                points.append(event)
-            elif isinstance(event, CheckpointAnswers):
-                _keep_answers(study, plan, event, points)
-                watcher.note(f"{name}: the answers of update {event.step} have arrived")
-            else:
-                waiting.append(event)
-                watcher.step(name, f"update {event.step} loss {event.loss:.4f}")
-                if len(waiting) >= FLUSH_EVERY:
-                    _store_losses(writer, name, waiting)
-        _store_losses(writer, name, waiting)
+    for event in check_training(job, events):
+        if isinstance(event, Checkpoint):
+            points.append(event)
+        elif isinstance(event, CheckpointAnswers):
+            _keep_answers(study, plan, event, points)
+        else:
+            waiting.append(event)
+            if len(waiting) >= FLUSH_EVERY:
+                _store_losses(writer, name, waiting)
+        _tell(watcher, name, event)
+    _store_losses(writer, name, waiting)
     points = sorted({point.step: point for point in points}.values(), key=lambda point: point.step)
     trained = Trained(name, plan.updates, tuple(points), job_identity(job, study))
     write_record(plan.folder, trained)

@@ -52,6 +52,7 @@ class Inputs(ProbeInputs):
         terms: Token terms that the pass averages.
         row_terms: Functions of whole rows that the pass evaluates.
         products: Inner products of rows that the pass sums.
+        tasks: Of the pass, for dask's client; 0 makes it here.
     """
 
     def __init__(
@@ -65,7 +66,9 @@ class Inputs(ProbeInputs):
         terms: Sequence[Term] = (),
         row_terms: Sequence[Term] = (),
         products: Sequence[Product] = PRODUCTS,
+        tasks: int = 0,
     ) -> None:
+        self._tasks = tasks
         self._engine: EngineName = engine
         self._terms, self._row_terms = tuple(terms), tuple(row_terms)
         self._products = tuple(products)
@@ -179,6 +182,21 @@ class Inputs(ProbeInputs):
         self, tokens: TokenLike, terms: Sequence[Term], row_terms: Sequence[Term], products: Sequence[Product]
     ) -> TokenStatistics:
         here, prefixed = self._chosen(tokens)
+        if self._tasks:
+            from inoc.heuristics.tokens.distributed import map_reduce
+
+            return map_reduce(
+                tokens.default,
+                prefixed,
+                tokens.row_size,
+                prefix_types=tokens.prefix_types,
+                prompts=here,
+                terms=terms,
+                row_terms=row_terms,
+                products=products,
+                recipe=self.recipe,
+                tasks=self._tasks,
+            )
         return token_statistics(
             tokens.default,
             prefixed,

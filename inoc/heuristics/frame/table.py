@@ -101,11 +101,13 @@ def measure(
     prompts: Sequence[str] | None = None,
     completion_set: str = "train",
     engine: EngineName = "auto",
+    tasks: int = 0,
 ) -> Table:
     """Compute the same as `compute`, without xarray.
 
     Args:
         store, recipe, only, prompts, completion_set, engine: As of `compute`.
+        tasks: Into how many tasks of dask's client the pass over tokens is cut; 0 makes it here, with `engine`.
 
     Returns:
         The variables as arrays, and why others are absent.
@@ -125,6 +127,7 @@ def measure(
         prompts=prompts,
         completion_set=completion_set,
         engine=engine,
+        tasks=tasks,
         terms=as_terms({n: e.token_term for n, e in made.items() if n in needed and e.token_term}),
         row_terms=as_terms({n: e.row_term for n, e in made.items() if n in needed and e.row_term}),
         products=[name for name in PRODUCTS if needed & {"statistics", f"statistics.{name}"}],

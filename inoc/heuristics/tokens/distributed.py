@@ -1,4 +1,4 @@
-"""The same statistics as a map-reduce over a dask cluster (extra `dask`), for stores that outgrow one machine.
+"""The same statistics as a map-reduce over a dask cluster (extra `cluster`), for stores that outgrow one machine.
 
 Tasks over token ranges return additive states that are merged pairwise; tasks over rows return what needs whole rows.
 Pass arrays that live in storage every worker can reach (zarr arrays, a store's handles): they travel as handles.
@@ -57,7 +57,7 @@ def map_reduce(
         from dask.base import compute
         from dask.delayed import delayed
     except ImportError as error:
-        raise BackendUnavailable("map_reduce needs dask. Fix: pip install -e '.[dask]' in inoc's clone.") from error
+        raise BackendUnavailable("map_reduce needs dask. Fix: pip install -e '.[cluster]' in inoc's clone.") from error
     sizes = check_shapes(default, prefixed, row_size, len(prefix_types), len(prompts))
     terms, row_terms, products = tuple(terms), tuple(row_terms), tuple(products)
     sums = [
