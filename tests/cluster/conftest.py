@@ -62,6 +62,12 @@ class Cluster:
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, env=ENVIRONMENT | environment, cwd=self.folder)
 
+    def wait_for(self, workers: int) -> None:
+        from distributed import Client
+
+        with Client(self.address, timeout="60s", set_as_default=False) as client:
+            client.wait_for_workers(workers, timeout=120)
+
     @property
     def address(self) -> str:
         found = re.search(r"tcp://[\d.:]+", self.file.read_text())
@@ -101,6 +107,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made.start_scheduler()
     for _ in range(2):
         made.start_worker("--resources", "GPU=1")
+    made.wait_for(2)
     yield made
     made.close()
 
