@@ -115,7 +115,7 @@ def check_options(name: str, options: Mapping[str, Scalar]) -> None:
         BadInput: An option does not exist or has a wrong value.
     """
     try:
-        backend = BACKENDS.get(name) if name in BACKENDS.plugins else None
+        backend = BACKENDS.get(name) if BACKENDS.find(name) else None
     except BackendUnavailable:
         return
     check = getattr(backend, "check_options", None)

@@ -22,7 +22,8 @@ from inoc.reading import printable
 COMMANDS = (
     "demo", "new", "check", "import", "merge", "upgrade", "info", "validate", "score", "probe", "heuristics",
     "rephrase", "describe", "elicit", "generate", "train", "evaluate", "judge", "prefill", "run", "answers",
-    "outcomes", "compare", "predict", "recommend", "emergence", "figures", "report", "view", "backends", "doctor",
+    "outcomes", "compare", "predict", "recommend", "emergence", "figures", "report", "view", "export", "backends",
+    "doctor", "plugins", "new-plugin",
 )  # fmt: skip
 """The commands in the order of `inoc --help`."""
 
@@ -42,7 +43,7 @@ def summary(name: str) -> str:
 
 
 def _stem(name: str) -> str:
-    return f"{name}_" if keyword.iskeyword(name) else name
+    return f"{name}_" if keyword.iskeyword(name) else name.replace("-", "_")
 
 
 class LazyGroup(click.Group):

@@ -46,15 +46,20 @@ def check(file: Path, upgrade: bool, as_json: bool) -> None:
 
 
 def wrong_options(file: Path, experiment: "Experiment") -> "list[Problem]":
-    """What the backend says of its options, where it is installed."""
+    """What the backend, where it is installed, and the judges of plugins say of their options."""
     from inoc.backends import check_options
     from inoc.errors import BadInput
-    from inoc.experiment.yaml_file import Problem, parse_yaml
+    from inoc.experiment.yaml_file import Problem, dotted, parse_yaml
+    from inoc.plan.judges import plugin_problems
 
+    document = parse_yaml(file.read_text(encoding="utf-8-sig"))
     options = experiment.model_spec().options or {}
+    found: list[Problem] = []
     try:
         check_options(experiment.backend.name, options)
     except BadInput as error:
-        line = parse_yaml(file.read_text(encoding="utf-8-sig")).line(("backend", "options"))
-        return [Problem("backend.options", str(error), line)]
-    return []
+        found.append(Problem("backend.options", str(error), document.line(("backend", "options"))))
+    for score, message, severity in plugin_problems(experiment):
+        loc = ("scores", score, "judge")
+        found.append(Problem(dotted(loc), message, document.line(loc), severity))
+    return found

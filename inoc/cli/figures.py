@@ -10,7 +10,9 @@ from inoc.cli.options import names, store_option
 @click.command()
 @store_option
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory for the files.")
-@click.option("--only", metavar="A,B", help="Only these figures or families (angles, spectra, tokens, ...).")
+@click.option(
+    "--only", metavar="A,B", help="Only these figures or families (angles, spectra, tokens, ...), or module:function."
+)
 @click.option("--format", "formats", default="png", show_default=True, metavar="A,B", help="png, svg, pdf.")
 @click.option(
     "--heuristics", metavar="A,B",
@@ -38,12 +40,12 @@ def figures(store: Path, out: Path, only: str | None, formats: str, heuristics: 
     from inoc.store.store import open_store
 
     made = 0
-    failed: list[str] = []
+    failed: dict[str, str] = {}
     records: list[dict[str, object]] = []
     wanted = names(heuristics) or SCATTERED
     for figure in make(open_store(store), out, only=names(only), formats=names(formats), scattered=wanted):
         made += bool(figure.files)
-        failed += [figure.name] if figure.failed else []
+        failed |= {figure.name: figure.package} if figure.failed else {}
         files = [str(path) for path in figure.files]
         records.append({"figure": figure.name, "files": files, "caption": figure.caption, "reason": figure.reason})
         if figure.reason:
@@ -53,6 +55,7 @@ def figures(store: Path, out: Path, only: str | None, formats: str, heuristics: 
     if as_json:
         click.echo(json.dumps(records, indent=2))
     if failed:
-        raise InocError(f"{', '.join(failed)} failed because of an error in inoc. Fix: report the lines above.")
+        blamed = ", ".join(dict.fromkeys(failed.values()))
+        raise InocError(f"{', '.join(failed)} failed because of an error in {blamed}. Fix: report the lines above.")
     if not made:
         raise IncompleteStore(f"{store} does not allow these figures; the lines above say why.")

@@ -27,7 +27,7 @@ NOTE = 120
 
 @click.command()
 @store_option
-@click.option("--only", metavar="A,B", help="Only these heuristics, by name or symbol (ph,gamma,HB1).")
+@click.option("--only", metavar="A,B", help="Only these heuristics, by name, symbol or module:function (ph,gamma,HB1).")
 @click.option("--prompts", metavar="A,B", help="Only these prompts; spectra and angles are among these alone.")
 @click.option("--prefix-type", type=click.Choice(["fixed", "mix"]), help="Show only rows of this prefix type.")
 @click.option("--set", "completion_set", default="train", show_default=True, help="Completion set.")
@@ -68,7 +68,7 @@ def heuristics(
 
     if as_json and as_csv:
         raise BadInput("--json and --csv exclude each other. Fix: give one of them.")
-    wanted = names(only) or None
+    wanted = tuple(find(name).name if ":" in name else name for name in names(only)) or None
     printed = wanted or (() if as_json or as_csv else tuple(dict.fromkeys(name.partition("[")[0] for name in DEFAULT)))
     extra = (sort.partition("[")[0],) if sort and printed else ()
     with ExitStack() as stack:

@@ -22,6 +22,11 @@ _FILE = click.Path(path_type=Path)
 @click.option("--losses", type=_FILE, help="JSON: training losses by run.")
 @click.option("--prefills", type=_FILE, help="CSV, JSON or JSONL: counts by run, checkpoint, prefill and behavior.")
 @click.option("--prefills-from", type=click.Choice(["file", "run", "self"]), help="Where these prefills come from.")
+@click.option(
+    "--format", metavar="NAME",
+    help="Format of FILES, as `inoc plugins` lists them, or module:class.  [default: look into the files]",
+)  # fmt: skip
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of that format.")
 @click.option("--trait", "traits", multiple=True, metavar="ROLE=NAME[:FAMILY]", help="positive=German:german")
 @click.option("--baseline", help="Entry of the elicitation file without inoculation prompt.  [default: neutral]")
 @click.option("--nominal-step", type=int, help="The last full update of the runs.")
@@ -41,11 +46,13 @@ def import_(
     traits: tuple[str, ...],
     baseline: str | None,
     nominal_step: int | None,
+    format: str | None,
+    options: tuple[str, ...],
     append: bool,
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Make a store from FILES of saved log-probabilities (JSON or JSONL).
+    """Make a store from FILES: saved log-probabilities (JSON or JSONL), or logs of evaluations.
 
     Bad input is one sentence and nothing is written. With --append the files are added to a store that was imported
     earlier: what both have (examples, prompts, units, runs) must be equal, and what is new is added.
@@ -69,6 +76,8 @@ def import_(
         traits,
         baseline,
         nominal_step,
+        format,
+        options,
     )  # fmt: skip
     with StageProgress() as progress:
         summary = import_run(sources, store, overwrite=overwrite, append=append, progress=progress)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from inoc.cli.options import counted
 from inoc.reading import printable
+from inoc.stages.progress import UNWATCHED, Watcher
 
 if TYPE_CHECKING:
     from inoc.backends.protocols import Parallel
@@ -18,10 +20,15 @@ LINE_EVERY = 10.0
 
 
 class StageProgress:
-    """Shows steps done, the rate and the time left; measured by tokens where the stage counts them."""
+    """Shows steps done, the rate and the time left; measured by tokens where the stage counts them.
 
-    def __init__(self, pool: "Parallel | None" = None) -> None:
-        self.pool = pool
+    Args:
+        pool: The workers to count.
+        others: Told everything, too.
+    """
+
+    def __init__(self, pool: "Parallel | None" = None, others: Watcher = UNWATCHED) -> None:
+        self.pool, self.others = pool, UNWATCHED
         self._turn = threading.RLock()
         self.console = Console(stderr=True)
         self.bar = Progress(
@@ -35,6 +42,7 @@ class StageProgress:
         )
         self.task = self.bar.add_task("", total=None, rate="", last="")
         self.begin("", 0)
+        self.others = others
 
     def __enter__(self) -> "StageProgress":
         self.bar.start()
@@ -44,6 +52,7 @@ class StageProgress:
         self.bar.stop()
 
     def begin(self, what: str, total: int, tokens: int = 0) -> None:
+        self.others.begin(what, total, tokens)
         self.what, self.total, self.tokens = what, total, tokens
         self.steps = self.tokens_done = 0
         self.started = self.told = time.monotonic()
@@ -51,12 +60,14 @@ class StageProgress:
 
     def advance(self, tokens: int) -> None:
         with self._turn:
+            self.others.advance(tokens)
             self.tokens_done += tokens
             self.bar.update(self.task, completed=self.tokens_done, rate=f"{self.rate:,.0f} tokens/s")
             self._line("")
 
     def step(self, name: str, detail: str = "") -> None:
         with self._turn:
+            self.others.step(name, detail)
             self.steps += 1
             last = f"{name} {detail}".strip()
             done = self.tokens_done if self.tokens else self.steps
@@ -64,7 +75,16 @@ class StageProgress:
             self.bar.update(self.task, completed=done, description=said, last=last)
             self._line(f": {last}", self.steps == self.total and not self.tokens)
 
+    def measure(self, name: str, step: int, values: Mapping[str, float]) -> None:
+        with self._turn:
+            self.others.measure(name, step, values)  # the step's own line shows them
+
     def note(self, text: str) -> None:
+        with self._turn:
+            self.others.note(text)
+        self._say(text)
+
+    def _say(self, text: str) -> None:
         self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     @property
@@ -84,7 +104,7 @@ class StageProgress:
         done, total = (self.tokens_done, self.tokens) if self.tokens else (self.steps, self.total)
         left = max(0, total - done) * (clock - self.started) / max(done, 1)
         counts = f"{self.tokens_done:,} of {self.tokens:,} tokens, {self.rate:,.0f} tokens/s, " if self.tokens else ""
-        self.note(f"{self.what} {self.steps}/{self.total}{self._crowd()}, {counts}{duration(left)} left{last}")
+        self._say(f"{self.what} {self.steps}/{self.total}{self._crowd()}, {counts}{duration(left)} left{last}")
 
 
 def duration(seconds: float) -> str:

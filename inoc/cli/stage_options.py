@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 STUDY = click.argument("study", type=click.Path(path_type=Path))
 STORE = click.option("--store", required=True, type=STORE_PATH, help="The store; made if it does not exist.")
 BACKEND = click.option("--backend", "backend_name", help="Use this backend instead of the experiment's.")
+WATCH = click.option(
+    "--watch", multiple=True, metavar="NAME[=SPEC]",
+    help="Send losses and scores also there: jsonl=FILE, tensorboard=FOLDER, wandb=PROJECT, trackio=PROJECT.",
+)  # fmt: skip
 DRY_RUN = click.option(
     "--dry-run", is_flag=True, help="Print counts, tokens and price; send nothing and write nothing."
 )
@@ -29,7 +33,7 @@ DRY_RUN = click.option(
 
 @dataclass(frozen=True)
 class Call:
-    """The common options of one call: STUDY, --store, --backend, --cluster, --dry-run and --json."""
+    """The common options of one call: STUDY, --store, --backend, --cluster, --watch, --dry-run and --json."""
 
     path: Path
     store: Path
@@ -37,6 +41,7 @@ class Call:
     dry_run: bool
     as_json: bool
     cluster: str | None = None
+    watch: tuple[str, ...] = ()
 
     def study(self, recipe: "Recipe | None" = None) -> "Study":
         """The experiment with its backend, or a pool of them, and its store; without a recipe, the store's."""
@@ -56,11 +61,14 @@ class Call:
         return Study(experiment, backend, self.store, recipe or recipe_of(self.store))
 
     def progress(self, study: "Study") -> "StageProgress":
-        """Progress on stderr, with the number of workers where there is a pool."""
+        """Progress on stderr, with the number of workers where there is a pool, and to the watchers of --watch."""
         from inoc.backends.protocols import Parallel
         from inoc.cli.progress import StageProgress
+        from inoc.stages.watchers import Together
 
-        return StageProgress(study.backend if isinstance(study.backend, Parallel) else None)
+        others = Together(self.watch)
+        click.get_current_context().call_on_close(others.close)
+        return StageProgress(study.backend if isinstance(study.backend, Parallel) else None, others)
 
     def _place(self, experiment: "Experiment") -> "Place | None":
         """Where the workers are, by --cluster or the experiment; None for this process."""
@@ -98,13 +106,14 @@ def stage_options(command: Callable[..., None]) -> Callable[..., None]:
         store: Path,
         backend_name: str | None,
         cluster: str | None,
+        watch: tuple[str, ...],
         dry_run: bool,
         as_json: bool,
         **options: object,
     ) -> None:
-        command(Call(study, store, backend_name, dry_run, as_json, cluster), **options)
+        command(Call(study, store, backend_name, dry_run, as_json, cluster, watch), **options)
 
-    for decorate in (json_option, DRY_RUN, cluster_option, BACKEND, STORE, STUDY):
+    for decorate in (json_option, DRY_RUN, WATCH, cluster_option, BACKEND, STORE, STUDY):
         called = decorate(called)
     return called
 

@@ -7,9 +7,6 @@ from collections.abc import Sequence
 
 from inoc._version import __version__
 
-PLUGIN_GROUPS = ("inoc.backends", "inoc.judges", "inoc.heuristics")
-"""Entry points under which other packages offer code that inoc runs."""
-
 
 def explained(error: BaseException, arguments: Sequence[str], debug: bool) -> str:
     """The sentence for an error that is not an InocError.
@@ -51,16 +48,10 @@ def _named(error: BaseException) -> str:
 
 def _plugin(error: BaseException) -> str | None:
     """Package, version and method of the plugin inoc called when the error arose; None for inoc's own errors."""
-    from importlib.metadata import entry_points
+    from inoc.plugins import origin
 
-    offered = {
-        point.module.partition(".")[0]: point.dist
-        for group in PLUGIN_GROUPS
-        for point in entry_points(group=group)
-        if point.dist is not None and point.dist.name != "inoc"
-    }
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        dist = offered.get(str(frame.f_globals.get("__name__", "")).partition(".")[0])
-        if dist is not None:
-            return f"{frame.f_code.co_qualname} of the plugin {dist.name} {dist.version}"
+        plugin = origin(str(frame.f_globals.get("__name__", "")))
+        if plugin is not None:
+            return f"{frame.f_code.co_qualname} of the plugin {plugin}"
     return None

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from inoc.experiment.parts import Count, Name, Part
+from inoc.experiment.parts import Count, Part, PluginName
 from inoc.values import Scalar
 
 
@@ -68,10 +68,10 @@ class LexicalJudge(Part):
 
 
 class PluginJudge(Part):
-    """A judge of another package (entry-point group "inoc.judges"), with that judge's own options."""
+    """A judge of a plugin (entry-point group "inoc.judges") or `module:factory`, with that judge's own options."""
 
     kind: Literal["plugin"]
-    name: Name
+    name: PluginName
     options: Mapping[str, Scalar] = {}
 
 

@@ -13,7 +13,7 @@ from inoc.backends.protocols import ModelSpec
 from inoc.errors import BadInput
 from inoc.experiment.cluster import Cluster
 from inoc.experiment.inside import Inside
-from inoc.experiment.parts import Count, Name, Part, Placement, Role
+from inoc.experiment.parts import Count, Name, Part, Placement, PluginName, Role
 from inoc.experiment.scores import Score
 from inoc.experiment.training import Evaluation, Hyperparameters, Run, Runs, Training
 from inoc.names import unknown
@@ -41,7 +41,7 @@ ScoreName = Annotated[str, Field(max_length=100, pattern=r"^[^'\"\n]+$")]
 class BackendChoice(Part):
     """Which backend does the work; `options` are its own settings (device, quantization, url, ...)."""
 
-    name: Name = "local"
+    name: PluginName = "local"
     options: Mapping[str, Scalar] = {}
 
 
@@ -80,7 +80,8 @@ class Generate(Part):
 
 
 class Dataset(Part):
-    """Take a completion set from a dataset of the Hugging Face hub, or from a folder the `datasets` library reads."""
+    """Take a completion set from a dataset of the Hugging Face hub, from a folder the `datasets` library reads, or from
+    a plugin: `name: SOURCE:SPEC`."""
 
     name: Annotated[str, Field(min_length=1)]
     split: str = "train"

@@ -9,6 +9,8 @@ Placement = Literal["user", "system"]
 Role = Literal["positive", "negative", "neutral"]
 Condition = Literal["default", "training"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+PluginName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_.]*)?$", max_length=200)]
+"""A name, or `module:object` for code that no package offers."""
 Count = Annotated[int, Field(ge=1)]
 NEUTRAL = "neutral"
 

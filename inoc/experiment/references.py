@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 from inoc.errors import BadInput
 from inoc.experiment.data import read_completions, read_pools, read_questions
+from inoc.experiment.datasets import split_name
+from inoc.experiment.judges import PluginJudge
 from inoc.experiment.mixtures import mixture
 from inoc.experiment.models import Experiment
 from inoc.experiment.parts import NEUTRAL
@@ -16,6 +18,7 @@ from inoc.experiment.sentences import is_secret, sentence
 from inoc.experiment.training import Hyperparameters, Runs
 from inoc.experiment.yaml_file import Loc
 from inoc.names import unknown
+from inoc.plugins import refused
 from inoc.rates import parse_rate
 from inoc.values import Json
 
@@ -25,11 +28,26 @@ Found = tuple[Loc, str, str]
 
 def references(experiment: Experiment) -> Iterator[Found]:
     """Names that refer to nothing, or to two things."""
+    yield from _code(experiment)
     yield from _scores(experiment)
     yield from _prompts(experiment)
     yield from _sets(experiment)
     yield from _runs(experiment)
     yield from _probes(experiment)
+
+
+def _code(experiment: Experiment) -> Iterator[Found]:
+    """Modules that the file names and nobody allowed."""
+    named: list[tuple[Loc, str]] = [(("backend", "name"), experiment.backend.name)]
+    for name, score in experiment.scores.items():
+        if isinstance(score.judge, PluginJudge):
+            named.append((("scores", name, "judge", "name"), score.judge.name))
+    for name, entry in experiment.completion_sets.items():
+        if entry.dataset is not None and not experiment.resolve(entry.dataset.name).is_dir():
+            named.append((("completion_sets", name, "dataset", "name"), split_name(entry.dataset.name)[0]))
+    for loc, name in named:
+        if (message := refused(name)) is not None:
+            yield loc, message, "error"
 
 
 def _scores(experiment: Experiment) -> Iterator[Found]:

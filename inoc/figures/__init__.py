@@ -20,14 +20,17 @@ MODULES = tuple(dict.fromkeys(_PLACES.values()))
 """Names of the modules that hold figures."""
 PLOTS = tuple(name for name in _PLACES if name.startswith("plot_"))
 """Names of the plot functions."""
-__all__ = ["PLOTS", *_PLACES]  # pyright: ignore[reportUnsupportedDunderAll]
+_DOOR = {"Source": "sources", "figure": "catalog"}
+"""What a figure of another package needs."""
+__all__ = ["PLOTS", *_DOOR, *_PLACES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> object:
-    if name not in _PLACES:
+    place = _DOOR.get(name) or _PLACES.get(name)
+    if place is None:
         raise AttributeError(f"module 'inoc.figures' has no attribute {name!r}")
     try:
-        module = importlib.import_module(f"inoc.figures.{_PLACES[name]}")
+        module = importlib.import_module(f"inoc.figures.{place}")
     except ImportError as error:
         if (error.name or "").split(".")[0] != "matplotlib":
             raise

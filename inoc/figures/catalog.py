@@ -14,6 +14,7 @@ from inoc.errors import BadInput, IncompleteStore, InocError
 from inoc.figures import MODULES, house
 from inoc.figures.sources import SCATTERED, Source
 from inoc.names import unknown
+from inoc.plugins import Plugin, Registry, origin
 from inoc.store.store import Store
 
 FAMILIES = (
@@ -35,23 +36,33 @@ class Entry:
         family: One of `FAMILIES`.
         about: The sentence of the gallery.
         draw: Draws the whole figure from a `Source`.
+        source: "module:function" that draws it.
     """
 
     name: str
     family: str
     about: str
     draw: Draw
+    source: str = "inoc"
+
+    @property
+    def package(self) -> str:
+        """Who offers it: inoc, or a plugin with its version."""
+        plugin = origin(self.source)
+        return "inoc" if plugin is None else str(plugin)
 
 
 @dataclass(frozen=True)
 class Made:
-    """What became of one figure: its files and caption, or the reason it was not drawn; `failed`: an error in inoc."""
+    """What became of one figure: its files and caption, or the reason it was not drawn; `failed`: an error in the code
+    of `package`."""
 
     name: str
     files: tuple[Path, ...]
     caption: str
     reason: str
     failed: bool = False
+    package: str = "inoc"
 
 
 _entries: dict[str, Entry] = {}
@@ -78,27 +89,54 @@ def figure(name: str, family: str, about: str, **options: object) -> Callable[[D
         raise BadInput(f"two figures are named '{name}'. Fix: rename one of them.")
 
     def register(draw: D) -> D:
-        _entries[name] = Entry(name, family, about, partial(draw, **options))
+        _entries[name] = Entry(name, family, about, partial(draw, **options), f"{draw.__module__}:{draw.__qualname__}")
         return draw
 
     return register
 
 
+def _adopt(loaded: object, plugin: Plugin) -> tuple[Entry, ...]:
+    """What a plugin names is a module, or one function, that uses `@figure`."""
+    target = plugin.target
+    inside = (f"{target}:", f"{target}.")
+    found = tuple(e for e in _entries.values() if e.source == target or e.source.startswith(inside))
+    if not found:
+        raise TypeError(f"{target} has no function under @figure")
+    return found
+
+
+PLUGINS = Registry("inoc.figures", "figures plugin", {}, _adopt)
+
+
 def entries() -> tuple[Entry, ...]:
-    """All figures, by family and name."""
+    """All figures, by family and name; those of plugins after inoc's own."""
     for module in MODULES:
         importlib.import_module(f"inoc.figures.{module}")
-    return tuple(sorted(_entries.values(), key=lambda entry: (FAMILIES.index(entry.family), entry.name)))
+    for name in PLUGINS.names():
+        before = dict(_entries)
+        if PLUGINS.offered(name) is None:
+            _entries.clear()
+            _entries.update(before)
+    return tuple(sorted(_entries.values(), key=lambda e: (e.package != "inoc", FAMILIES.index(e.family), e.name)))
 
 
 def select(only: Sequence[str]) -> tuple[Entry, ...]:
-    """The figures of the named families or names; all figures for no names. BadInput for an unknown name."""
-    known = entries()
+    """The figures of the named families or names; all figures for no names.
+
+    Args:
+        only: Families, names, and `module:function` for a figure that no package offers.
+
+    Raises:
+        BadInput: A name is unknown; the message suggests the nearest.
+    """
+    entries()
+    unpackaged = [entry.name for name in only if ":" in name for entry in PLUGINS.get(name)]
+    known, wanted = entries(), [*(name for name in only if ":" not in name), *unpackaged]
     names = [*FAMILIES, *(entry.name for entry in known)]
-    for name in only:
+    for name in wanted:
         if name not in names:
             raise BadInput(unknown("figure or family", name, names))
-    return tuple(e for e in known if not only or e.name in only or e.family in only)
+    return tuple(e for e in known if not only or e.name in wanted or e.family in wanted)
 
 
 def make(
@@ -153,7 +191,7 @@ def make(
             raise
         except Exception as error:  # an error in one figure must not stop the others
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            done = Made(entry.name, (), "", reason, failed=True)
+            done = Made(entry.name, (), "", reason, failed=True, package=entry.package)
         finally:
             for number in set(plt.get_fignums()) - before:
                 plt.close(number)

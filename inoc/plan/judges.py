@@ -1,10 +1,10 @@
 """Which judge gives which score, as the experiment says."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from inoc.errors import BadInput
+from inoc.errors import BackendUnavailable, BadInput
 from inoc.experiment import (
     ChatJudge,
     Experiment,
@@ -16,6 +16,8 @@ from inoc.experiment import (
 )
 from inoc.experiment import Judge as Entry
 from inoc.judge import Judge, open_judge
+from inoc.judge.registry import JUDGES
+from inoc.plugins import Plugin
 from inoc.values import Scalar
 
 
@@ -44,6 +46,28 @@ def open_judges(experiment: Experiment) -> Judges:
         elif score.rate is None:
             raise BadInput(f"the score {name} has no judge. Fix: give scores.{name} a `judge` or a `rate`.")
     return Judges(judges)
+
+
+def plugin_problems(experiment: Experiment) -> Iterator[tuple[str, str, str]]:
+    """What plugins say of the options of their judges, each of which is made; nothing is sent.
+
+    Yields:
+        The score, the sentence, and "error", or "note" where the judge cannot work here.
+    """
+    for name, score in experiment.scores.items():
+        if isinstance(score.judge, PluginJudge):
+            try:
+                _open(name, score.judge)
+            except BackendUnavailable as error:
+                yield name, str(error), "note"
+            except BadInput as error:
+                yield name, str(error), "error"
+
+
+def plugins_used(experiment: Experiment) -> list[Plugin | None]:
+    """Where the judges come from that the experiment takes from plugins."""
+    judges = (score.judge for score in experiment.scores.values())
+    return [JUDGES.find(judge.name) for judge in judges if isinstance(judge, PluginJudge)]
 
 
 def _open(trait: str, entry: Entry) -> Judge:

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
-from inoc.errors import BackendUnavailable, BadInput, BadResult
+from inoc.errors import BadInput, BadResult
 from inoc.experiment import Dataset, Example, Experiment, read_turns
+from inoc.experiment.datasets import DATASETS, dataset_rows, split_name
 from inoc.names import unknown
+from inoc.plugins import versions
 from inoc.stages.work import write_rows, write_whole
 
 
@@ -43,29 +45,20 @@ def write_set(name: str, path: Path, examples: Sequence[Example], record: Mappin
 
 
 def from_dataset(experiment: Experiment, name: str, source: Dataset) -> Generated:
-    """Copy a split of a dataset, from a folder or the hub, into the completion set's file."""
-    try:
-        import datasets  # pyright: ignore[reportMissingTypeStubs]
-    except ImportError:
-        raise BackendUnavailable(
-            f"completion set {name} names a dataset. Fix: pip install -e '.[datasets]' in inoc's clone."
-        ) from None
+    """Copy a split of a dataset, from a folder, the hub or a plugin, into the completion set's file."""
     folder = experiment.resolve(source.name)
     place = str(folder) if folder.is_dir() else source.name
-    datasets.disable_progress_bars()
-    try:
-        table = datasets.load_dataset(place, split=source.split, revision=source.revision)  # pyright: ignore[reportUnknownMemberType]
-    except ConnectionError as error:
-        raise BackendUnavailable(f"dataset {source.name}: the hub cannot be reached ({error}).") from None
-    except (ValueError, OSError) as error:  # datasets' own errors for an unknown name, split or format
-        raise BadInput(f"dataset {source.name}, split {source.split}: {error}") from None
     columns = [source.messages] if source.messages else [source.instruction, source.completion]
-    missing = [column for column in columns if column not in table.column_names]
-    if missing:
-        raise BadInput(f"dataset {source.name}: {unknown('column', missing[0], table.column_names)}")
     system = experiment.model.system_prompt
-    rows = [_example(i, cast(Mapping[str, object], row), source, system) for i, row in enumerate(table)]  # pyright: ignore[reportUnknownVariableType]
+    rows: list[Example] = []
+    for i, row in enumerate(dataset_rows(place, source.split, source.revision)):
+        missing = [column for column in columns if column not in row]
+        if missing:
+            raise BadInput(f"dataset {source.name}: {unknown('column', missing[0], row)}")
+        rows.append(_example(i, row, source, system))
+    plugins = versions([DATASETS.find(split_name(place)[0])])
     record = {"dataset": source.model_dump(), "revision": source.revision, "rows_read": len(rows)}
+    record |= {"plugins": plugins} if plugins else {}
     return write_set(name, experiment.completion_path(name), rows, record)
 
 

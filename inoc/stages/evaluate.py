@@ -65,6 +65,8 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHE
                     entry.name, step, cell.condition, scores.score, scores.coverage, identities, responses
                 )
                 watcher.step(f"{entry.name} step {step} {cell.condition}", scores.means(study.judges.scores))
+                found = scores.by_name(study.judges.scores)
+                watcher.measure(entry.name, step, {f"{n}/{cell.condition}": mean for n, mean in found.items()})
                 if not entry.stored.prompt and step == entry.stored.nominal_step and cell.condition == "default":
                     _warn_of_control(_of_traits(study, scores.score), watcher)
                 judged += 1

@@ -18,9 +18,13 @@ class Scores:
     score: Float64[np.ndarray, "score question"]
     coverage: Float64[np.ndarray, "score question"]
 
+    def by_name(self, names: Sequence[str]) -> dict[str, float]:
+        """The mean of each score."""
+        return dict(zip(names, np.nanmean(self.score, axis=1).tolist(), strict=True))
+
     def means(self, names: Sequence[str]) -> str:
         """The mean of each score, for the progress line."""
-        return ", ".join(f"{name} {np.nanmean(row):.0f}" for name, row in zip(names, self.score, strict=True))
+        return ", ".join(f"{name} {mean:.0f}" for name, mean in self.by_name(names).items())
 
 
 @dataclass(frozen=True)

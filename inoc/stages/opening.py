@@ -4,8 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from inoc._version import __version__
+from inoc.backends.registry import BACKENDS
 from inoc.plan import Study
 from inoc.plan.identity import identity_changes, store_identity
+from inoc.plan.judges import plugins_used
+from inoc.plugins import origin, versions
 from inoc.stages.doctor.proofs import accept_proofs
 from inoc.stages.progress import Watcher
 from inoc.store.fingerprint import refuse
@@ -61,6 +64,13 @@ def threads() -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
+def plugins(study: Study) -> dict[str, dict[str, str]]:
+    """The packages other than inoc that the study's backend and judges come from, with their versions, if any."""
+    backend = origin(type(study.backend).__module__) or BACKENDS.plugins.get(study.backend.name)
+    found = versions([backend, *plugins_used(study.experiment)])
+    return {"plugins": found} if found else {}
+
+
 def open_writer(study: Study, store: Store | None, watcher: Watcher, stage: str) -> StoreWriter:
     """The study's store for writing, with its prompts; `store` is what `existing` found. A new store is made once
     `backend.check` passes. The store's history names the stage."""
@@ -71,7 +81,7 @@ def open_writer(study: Study, store: Store | None, watcher: Watcher, stage: str)
         study.store,
         identity=store_identity(study) if store is None else store.identity,
         experiment=study.experiment.model_dump(mode="json", exclude={"cluster"}),
-        provenance={"inoc": __version__, "backend": study.backend.name, "threads": threads()},
+        provenance={"inoc": __version__, "backend": study.backend.name, "threads": threads(), **plugins(study)},
         traits=[
             ScoreInfo(name, score.role or "", score.asked_by(name), score.better or "", score.rate or "")
             for name, score in study.experiment.scores.items()

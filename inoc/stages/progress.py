@@ -1,5 +1,6 @@
 """Who is told how a stage goes. The command line shows a bar; a library user may pass nothing."""
 
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 
@@ -23,6 +24,10 @@ class Watcher(Protocol):
         """A sentence for the user."""
         ...
 
+    def measure(self, name: str, step: int, values: Mapping[str, float]) -> None:
+        """Numbers of a run (or a prompt) at a step: losses, mean scores."""
+        ...
+
 
 class Unwatched:
     """A watcher that does nothing."""
@@ -31,6 +36,7 @@ class Unwatched:
     def advance(self, tokens: int) -> None: ...
     def step(self, name: str, detail: str = "") -> None: ...
     def note(self, text: str) -> None: ...
+    def measure(self, name: str, step: int, values: Mapping[str, float]) -> None: ...
 
 
 UNWATCHED = Unwatched()

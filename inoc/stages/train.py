@@ -165,6 +165,7 @@ def start_of(plan: TrainingPlan) -> Checkpoint | None:
 def _tell(watcher: Watcher, name: str, event: TrainingEvent) -> TrainingEvent:
     if isinstance(event, TrainingStep):
         watcher.step(name, f"update {event.step} loss {event.loss:.4f}")
+        watcher.measure(name, event.step, {"loss": event.loss, "learning_rate": event.learning_rate})
     elif isinstance(event, CheckpointAnswers):
         watcher.note(f"{name}: the answers of update {event.step} have arrived")
     return event

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 import click
@@ -13,6 +12,7 @@ import pytest
 from inoc import cli
 from inoc.cli.unforeseen import explained
 from inoc.errors import BadInput
+from inoc.plugins import Registry
 
 
 @pytest.fixture
@@ -102,7 +102,8 @@ def test_a_failing_plugin_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    glass = import_module("fragile_judge.main").Glass()
+    registry = Registry("inoc.judges", "judge", {}, lambda loaded, plugin: loaded)
+    glass = registry.get("glass")()
     with pytest.raises(FileNotFoundError) as caught:
         glass.score("/nowhere")
     said = explained(caught.value, ["score"], False)

@@ -1,6 +1,7 @@
 """Embeddings and pool statistics of the prompts: what is missing is said, and made up for."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ class Notes:
 
     def begin(self, what: str, total: int, tokens: int = 0) -> None: ...
     def advance(self, tokens: int) -> None: ...
+    def measure(self, name: str, step: int, values: Mapping[str, float]) -> None: ...
 
     def step(self, name: str, detail: str = "") -> None:
         self.steps.append(name)

@@ -15,14 +15,13 @@ Other packages do the same and name their module under the entry point group `in
 import importlib
 import inspect
 import pkgutil
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
 import numpy as np
 
-from inoc.errors import BackendUnavailable, BadInput
+from inoc.errors import BadInput
 from inoc.heuristics.frame.declarations import FAMILIES, STORE_DIMS, Heuristic, Intermediate, Labels
 from inoc.heuristics.frame.inputs import Inputs
 from inoc.heuristics.tokens.terms import Term, evaluate, parameters, with_parts
@@ -227,16 +226,13 @@ def _load_plugins() -> None:
     global _declared
     for name in PLUGINS.names():
         before = _declared.copy()
-        try:
-            PLUGINS.get(name)
-        except BackendUnavailable as error:
+        if PLUGINS.offered(name) is None:
             _declared = before
-            warnings.warn(str(error), RuntimeWarning, stacklevel=4)
 
 
 def _adopt(loaded: object, plugin: Plugin) -> tuple[Heuristic, ...]:
-    """A plugin's entry point is a module that uses the decorators, a `Heuristic`, or several of them."""
-    if inspect.ismodule(loaded):
+    """What a plugin names is a module that uses the decorators, a decorated function, a `Heuristic`, or several."""
+    if inspect.ismodule(loaded) or inspect.isfunction(loaded):
         return ()
     several = tuple(cast(Sequence[object], loaded)) if isinstance(loaded, (list, tuple)) else (loaded,)
     for entry in several:
@@ -279,14 +275,20 @@ def find(name: str) -> Heuristic:
     """Find a heuristic.
 
     Args:
-        name: Its name or symbol, or the name of one of its companions.
+        name: Its name or symbol, the name of one of its companions, or `module:function` where no package offers it.
 
     Returns:
         The heuristic.
 
     Raises:
         BadInput: There is none; the message suggests the nearest.
+        BackendUnavailable: The module of `module:function` cannot be loaded.
     """
+    attribute = name.partition(":")[2]
+    if attribute:
+        load()
+        PLUGINS.get(name)
+        return find(attribute)
     known = heuristics()
     owners = {v.name: entry for entry in known.values() for v in entry.variables()}
     by_symbol = {entry.symbol.lower(): entry for entry in known.values() if entry.symbol}

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inoc.errors import BadInput
+from inoc.plugins import versions
 from inoc.reading import UNPRINTABLE
-from inoc.store.imports.logprobs import LogprobSource, read_logprobs
+from inoc.store.imports.importers import Read, read_files
+from inoc.store.imports.logprobs import LogprobSource
 from inoc.store.imports.outcomes import (
     RunSource,
     read_elicitation,
@@ -42,6 +44,10 @@ class Sources:
     """`ROLE=NAME` or `ROLE=NAME:FAMILY`."""
     baseline: str | None = None
     nominal_step: int | None = None
+    format: str | None = None
+    """Importer of `logprobs`; None to look into the files."""
+    options: Sequence[str] = ()
+    """`NAME=VALUE` of that importer."""
 
     def files(self) -> list[Path]:
         """All files but the rephrasing pools."""
@@ -78,13 +84,12 @@ def parse(sources: Sources, summary: ImportSummary, progress: Progress, known: S
         _join_prompt(prompts, key, prompt.text, str(sources.prompts), summary, False)
         prompts[key] = prompt
     pools = read_rephrasings(sources.rephrasings) if sources.rephrasings else {}
-    parts: list[LogprobSource] = []
     for path in sources.logprobs:
         progress.step(str(path))
-        parts.append(read_logprobs(path))
-    for path, part in zip(sources.logprobs, parts, strict=True):
+    read = read_files(sources.logprobs, sources.format, sources.options) if sources.logprobs else Read([], [], [])
+    for part in (parts := read.parts):
         for key, text in part.prompts.items():
-            _join_prompt(prompts, key, text, str(path), summary, given)
+            _join_prompt(prompts, key, text, str(part.path), summary, given)
         summary.warnings += part.warnings
         summary.ignored += part.ignored
     elicitation = read_elicitation(sources.elicitation, sources.baseline, prompts) if sources.elicitation else None
@@ -97,10 +102,11 @@ def parse(sources: Sources, summary: ImportSummary, progress: Progress, known: S
     others = _stored_runs(known)
     for path in sources.scores:
         progress.step(str(path))
-        for name, run in read_scores(path, by_text, summary.warnings).items():
-            _join_run(runs, name, run, others)
-            if run.prompt:
-                _join_prompt(prompts, run.prompt, run.text, str(path), summary, given)
+    given_runs = [run for path in sources.scores for run in read_scores(path, by_text, summary.warnings).values()]
+    for run in (*read.runs, *given_runs):
+        _join_run(runs, run.name, run, others)
+        if run.prompt:
+            _join_prompt(prompts, run.prompt, run.text, str(run.path), summary, given)
     for name, rows in (read_losses(sources.losses) if sources.losses else {}).items():
         if name not in runs:
             raise BadInput(f"{sources.losses}: run {name!r} is not among the scored runs. Fix: import its scores too.")
@@ -123,7 +129,7 @@ def parse(sources: Sources, summary: ImportSummary, progress: Progress, known: S
             "heuristics that need the trait of a prompt will be absent."
         )
     summary.ignored = list(dict.fromkeys(summary.ignored))
-    return Parsed(parts, prompts, pools, elicitation, runs, traits, _prefills(sources))
+    return Parsed(parts, prompts, pools, elicitation, runs, traits, _prefills(sources), versions(read.plugins))
 
 
 def _prefills(sources: Sources) -> dict[str, PrefillCounts]:

@@ -1,5 +1,5 @@
-"""Log-probabilities of other pipelines: two JSON layouts (example means, token lists; one file may hold both) and
-JSONL rows. All give a `LogprobSource`; nothing is written here."""
+"""Log-probabilities of other pipelines: two JSON layouts, example means and token lists; one file may hold both.
+They give a `LogprobSource`; nothing is written here."""
 
 import re
 from dataclasses import dataclass, field
@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from inoc.errors import BadInput
-from inoc.store.imports.reading import Node, Numbers, load_jsonl, load_number_json
-from inoc.store.schema import PREFIX_TYPES, Level, Unit
+from inoc.store.imports.reading import Node, Numbers, load_number_json
+from inoc.store.schema import Level, Unit
 
 SETS = {"train": "train", "ctrl": "control", "control": "control", "pos": "positive", "positive": "positive",
         "neg": "negative", "negative": "negative"}  # fmt: skip
@@ -46,11 +46,6 @@ class LogprobSource:
     ignored: list[str] = field(default_factory=list[str])
 
 
-def read_logprobs(path: Path) -> LogprobSource:
-    """Read a file by its name: `.jsonl` is rows, all else one JSON object."""
-    return read_jsonl(path) if path.suffix == ".jsonl" else read_json(path)
-
-
 def read_json(path: Path) -> LogprobSource:
     """Layout: `params`, `baseline.lp_<set>_default[_tokens]`, `prompts.<key>.lp_<set>_inoc|mix[_tokens]`.
 
@@ -79,16 +74,16 @@ def _read_values(source: LogprobSource, node: Node, unit: Unit, tokens: bool) ->
     n = len(sizes) if tokens else len(values)
     name = unit.completion_set
     known = source.completions.setdefault(name, CompletionSource(name, [str(i) for i in range(n)]))
-    _same_length(n, len(known.example_ids), node.where, "lists" if tokens else "values")
+    same_length(n, len(known.example_ids), node.where, "lists" if tokens else "values")
     if tokens:
         known.row_size = known.row_size or sizes
         for i, (size, expected) in enumerate(zip(sizes, known.row_size, strict=True)):
             if size != expected:
-                _same_length(size, expected, f"{node.where}[{i}]", "token values")
+                same_length(size, expected, f"{node.where}[{i}]", "token values")
     source.values["token" if tokens else "example", unit] = values
 
 
-def _same_length(n: int, expected: int, where: str, what: str) -> None:
+def same_length(n: int, expected: int, where: str, what: str) -> None:
     if n != expected:
         raise BadInput(f"{where} has {n} {what}; {expected} are needed.")
 
@@ -112,7 +107,7 @@ def _read_set(source: LogprobSource, name: str, baseline: Node, file: str) -> No
     for key in ("completions", "instructions"):
         if known is not None and key in baseline:
             rows = [row.text() for row in baseline[key].rows()]
-            _same_length(len(rows), len(known.example_ids), baseline[key].where, "texts")
+            same_length(len(rows), len(known.example_ids), baseline[key].where, "texts")
             setattr(known, key, rows)
 
 
@@ -135,7 +130,7 @@ def _read_baseline(source: LogprobSource, baseline: Node, file: str) -> None:
             if known is None:
                 source.ignored.append(f"{file}: baseline.{key} (no log-probabilities of that set)")
                 continue
-            _same_length(len(rows), len(known.example_ids), node.where, "texts")
+            same_length(len(rows), len(known.example_ids), node.where, "texts")
             setattr(known, texts[2], rows)
 
 
@@ -201,91 +196,3 @@ def compare(warnings: list[str], node: Node, values: Numbers) -> None:
         return
     if not abs(stored - found) <= 1e-6 * max(1.0, abs(found)):
         warnings.append(f"{node.where} says {stored:.9g}, its own arrays give {found:.9g}; the arrays are used.")
-
-
-_ROW_KEYS = {"prompt", "prefix_type", "example_id", "token_ids", "logprobs", "completion_set", "instruction",
-             "completion", "rephrasing", "text"}  # fmt: skip
-
-
-@dataclass
-class _Rows:
-    """JSONL rows of one completion set, by example."""
-
-    token_ids: dict[str, tuple[str, list[int]]] = field(default_factory=dict[str, tuple[str, list[int]]])
-    """Where an example came first, and its token ids."""
-    values: dict[Unit, dict[str, Numbers]] = field(default_factory=dict[Unit, dict[str, Numbers]])
-    texts: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
-    picks: dict[Unit, dict[str, int]] = field(default_factory=dict[Unit, dict[str, int]])
-
-
-def read_jsonl(path: Path) -> LogprobSource:
-    """One row per (prompt, prefix type, example): {prompt, prefix_type, example_id, token_ids, logprobs}.
-
-    Rows of the baseline have prefix_type "none". Optional: completion_set (default "train"), instruction, completion,
-    rephrasing (index into the pool), text (of the prompt). Token ids of an example must be the same in every row.
-    """
-    source, sets = LogprobSource(path), dict[str, _Rows]()
-    for row in load_jsonl(path):
-        kind, example = row["prefix_type"].text(), str(row["example_id"].value)
-        if kind not in ("none", *PREFIX_TYPES):
-            raise BadInput(f"{row.where}: prefix_type {kind!r}. Fix: write none, {' or '.join(PREFIX_TYPES)}.")
-        key = row.get("prompt", "").text() if kind != "none" and row.get("prompt").value else ""
-        if kind != "none" and not key:
-            raise BadInput(f"{row.where}: a row with prefix_type {kind!r} has no prompt. Fix: add its key.")
-        unit = Unit(row.get("completion_set", "train").text(), kind, key)
-        rows = sets.setdefault(unit.completion_set, _Rows())
-        ids = [token.integer() for token in row["token_ids"].rows()]
-        first, known = rows.token_ids.setdefault(example, (row.where, ids))
-        if known != ids:
-            raise BadInput(
-                f"{row.where}: token_ids of example {example!r} differ from those at {first}. "
-                "Fix: give different completions different ids."
-            )
-        values = row["logprobs"].logprobs()
-        _same_length(len(values), len(ids), row["logprobs"].where, "values")
-        if example in rows.values.setdefault(unit, {}):
-            raise BadInput(
-                f"{row.where}: a second row for prompt {key!r}, prefix type {kind!r}, example {example!r}. "
-                "Fix: keep one of them."
-            )
-        rows.values[unit][example] = values
-        if key:
-            source.prompts.setdefault(key, row.get("text", "").text())
-        for name in ("instruction", "completion"):
-            if name in row:
-                rows.texts.setdefault(name, {})[example] = row[name].text()
-        if row.get("rephrasing").value is not None:
-            rows.picks.setdefault(unit, {})[example] = row["rephrasing"].integer()
-        source.ignored += [f"{path.name}: {extra}" for extra in row.fields if extra not in _ROW_KEYS]
-    if not sets:
-        raise BadInput(f"{path} has no rows.")
-    for name, rows in sets.items():
-        _collect(source, path, name, rows)
-    return source
-
-
-def _collect(source: LogprobSource, path: Path, name: str, rows: _Rows) -> None:
-    """Rows by example become one array per unit; an example a unit lacks is missing data."""
-    if Unit.default(name) not in rows.values:
-        raise BadInput(f"{path}: the set {name!r} has no baseline rows. Fix: add rows with prefix_type 'none'.")
-    examples = {example: ids for example, (_, ids) in rows.token_ids.items()}
-    texts = {field: [given.get(e, "") for e in examples] for field, given in rows.texts.items()}
-    source.completions[name] = CompletionSource(
-        name,
-        list(examples),
-        [len(ids) for ids in examples.values()],
-        [token for ids in examples.values() for token in ids],
-        texts.get("instruction"),
-        texts.get("completion"),
-    )
-    for unit, by_example in rows.values.items():
-        absent = [e for e in examples if e not in by_example]
-        if absent:
-            source.warnings.append(
-                f"{path}: {name}/{unit.prefix_type}/{unit.prompt or 'default'} lacks {len(absent)} of "
-                f"{len(examples)} examples (first {absent[0]!r}); kept as missing."
-            )
-        parts = [by_example.get(e, np.full(len(ids), np.nan)) for e, ids in examples.items()]
-        source.values["token", unit] = np.concatenate([np.zeros(0), *parts])
-        if unit in rows.picks:
-            source.rephrasing[unit] = [rows.picks[unit].get(e, -1) for e in examples]

@@ -127,4 +127,5 @@ def _provenance(parsed: Parsed, sources: Sources, summary: ImportSummary) -> dic
         "notes": summary.notes,
         "warnings": summary.warnings,
         "ignored": summary.ignored,
+        **({"plugins": parsed.plugins} if parsed.plugins else {}),
     }

@@ -1,6 +1,7 @@
 """Reading foreign JSON and JSONL with errors that say where: file, key, index, line."""
 
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,6 +149,17 @@ class Node:
             for row in self.rows():
                 row.logprobs()  # says where
         return values, [len(part) for part in arrays]
+
+
+def head(path: Path, size: int = 1 << 16) -> str:
+    """The first bytes of a regular file as text, for a look at its format; "" for anything else."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return ""
+        with path.open("rb") as file:
+            return file.read(size).decode("utf-8-sig", "replace")
+    except (OSError, ValueError):
+        return ""
 
 
 def load_json(path: Path) -> Node:

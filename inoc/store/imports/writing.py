@@ -65,6 +65,8 @@ class Parsed:
     runs: dict[str, RunSource]
     traits: list[ScoreInfo]
     prefills: dict[str, PrefillCounts]
+    plugins: dict[str, str] = field(default_factory=dict[str, str])
+    """Packages other than inoc whose importers read files, with their versions."""
 
 
 def write(
