@@ -3,6 +3,8 @@
 import os
 import sys
 from collections.abc import Collection, Sequence
+from textwrap import fill
+from typing import NoReturn
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -16,6 +18,9 @@ from inoc.reading import printable
 UNLIMITED = 10_000
 """Columns where stdout is neither a terminal nor bounded by COLUMNS: nothing is left out of a file."""
 
+FOLD = "intervals on a line of their own"
+"""Among the columns to drop: the place where this is tried."""
+
 
 class PlainConsole(Console):
     """No markup, no emoji codes, no control characters: `[/]` in a key is shown and ESC is not obeyed."""
@@ -23,6 +28,10 @@ class PlainConsole(Console):
     def render_str(self, text: str, **options: object) -> Text:  # pyright: ignore[reportIncompatibleMethodOverride]
         plain = {**options, "markup": False, "emoji": False, "highlight": False}
         return super().render_str(printable(text), **plain)  # pyright: ignore[reportArgumentType]
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Nobody reads on, such as `head`: the command line ends quietly."""
+        raise BrokenPipeError
 
 
 def stdout() -> PlainConsole:
@@ -50,31 +59,37 @@ def show(
         columns: Headings; a line break in one is kept.
         rows: A text for each column.
         words: Columns of words; the others are numbers and aligned right.
-        drop: Columns that may be left out, the first one first; none of the others is.
+        drop: Columns that may be left out, the first one first; of one name all. None of the others is. At `FOLD`
+            intervals get a line of their own instead.
         rest: Which option shows everything.
     """
     if not rows:
         console.print(f"{title}: nothing to show")
         return
-    kept = list(columns)
-    order = iter([name for name in drop if name in columns])
-    table = _table(title, columns, rows, words, kept)
+    kept = list(range(len(columns)))
+    cells: list[list[str]] = [list(row) for row in rows]
+    order = [name for name in dict.fromkeys(drop) if name in (*columns, FOLD)]
     wide = console.options.update(max_width=UNLIMITED)
-    while Measurement.get(console, wide, table).maximum > console.width and (name := next(order, None)) is not None:
-        kept.remove(name)
-        table = _table(title, columns, rows, words, kept)
+    while True:
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title=title or None, title_justify="left")
+        for i in kept:
+            width = max(8, *(len(line) for row in cells for line in row[i].splitlines()))
+            head = _folded(columns[i], width) if console.width < UNLIMITED else columns[i]
+            table.add_column(head, justify="left" if columns[i] in words else "right", overflow="fold")
+        for row in cells:
+            table.add_row(*(row[i] for i in kept))
+        if not order or Measurement.get(console, wide, table).maximum <= console.width:
+            break
+        if order[0] == FOLD:
+            cells = [[cell.replace(" [", "\n[") for cell in row] for row in cells]
+        kept = [i for i in kept if columns[i] != order[0]]
+        del order[0]
     console.print(table)
-    if left := [" ".join(name.split()) for name in columns if name not in kept]:
+    if left := dict.fromkeys(name.splitlines()[0] for i, name in enumerate(columns) if i not in kept):
         click.echo(printable(f"Left out at {console.width} columns: {', '.join(left)}; {rest}."), err=True)
 
 
-def _table(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], words: Collection[str], kept: Sequence[str]
-) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title=title or None, title_justify="left")
-    for name in kept:
-        table.add_column(name, justify="left" if name in words else "right", overflow="fold")
-    at = [columns.index(name) for name in kept]
-    for row in rows:
-        table.add_row(*(row[i] for i in at))
-    return table
+def _folded(heading: str, width: int) -> str:
+    """A heading of several lines where it is longer than its cells; a label in brackets gets a line."""
+    lines = [line if len(line) <= width else line.replace("[", "\n[") for line in heading.splitlines()]
+    return "\n".join(fill(part, width, break_long_words=False) for line in lines for part in line.splitlines())

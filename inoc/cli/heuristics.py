@@ -11,7 +11,6 @@ from inoc.cli.options import cluster_option, counted, names, recipe_option, stor
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table as RichTable
 
     from inoc.heuristics.frame.rows import Column, Rows
     from inoc.heuristics.frame.table import Table
@@ -126,19 +125,22 @@ def _print_csv(shown: "Rows") -> None:
 
 
 def _print_table(table: "Table", shown: "Rows", wanted: Sequence[str] | None) -> None:
-    from inoc.cli.console import PlainConsole
+    from inoc.cli.console import FOLD, show, stdout
 
-    console = PlainConsole()
-    if not console.is_terminal:
-        console = PlainConsole(width=10_000)
+    console = stdout()
     columns = _chosen(shown, wanted)
     if columns:
-        kept = columns
-        while len(kept) > 1 and _width(_rich(shown, kept), console) > console.width:
-            kept = kept[:-1]
-        console.print(_rich(shown, kept))
-        if left := [column.name for column in columns[len(kept) :]]:
-            _err(f"Too wide for this terminal, left out: {', '.join(left)}. --only, --csv and --json show them.")
+        labels = [("prompt", shown.prompts), ("role", shown.roles), ("prefix", shown.prefix_types)]
+        labels = [(name, values) for name, values in labels if not set(values) <= {"", "unknown"}]
+        cells = [[_cell(shown, column, i) for column in columns] for i in range(len(shown.prompts))]
+        names = [_heading(column) for column in columns]
+        # elicitation, the measured baseline, is the last to go
+        last = [name for name in names[:0:-1] if name.startswith("elicitation")]
+        drop = ["role", *(name for name in names[:0:-1] if name not in last), FOLD, *last]
+        rows = [[*(values[i] for _, values in labels), *cells[i]] for i in range(len(cells))]
+        words = ("prompt", "role", "prefix")
+        rest = "--only, --csv and --json show them"
+        show(console, "", [*(name for name, _ in labels), *names], rows, words=words, drop=drop, rest=rest)
     for name, variable in table.variables.items():
         if wanted and "prompt" not in variable.dims:
             _print_array(console, table, name)
@@ -162,22 +164,9 @@ def _chosen(shown: "Rows", wanted: Sequence[str] | None) -> list["Column"]:
     return found
 
 
-def _rich(shown: "Rows", columns: Sequence["Column"]) -> "RichTable":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table as RichTable
-
-    made = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    labels = [("prompt", shown.prompts), ("role", shown.roles), ("prefix", shown.prefix_types)]
-    labels = [(name, values) for name, values in labels if not set(values) <= {"", "unknown"}]
-    for name, _ in labels:
-        made.add_column(name, no_wrap=True)
-    for column in columns:
-        units = str(column.attrs["units"]).replace(" x ", "\nx ")
-        heading = column.name + ("" if units == "1" else f"\n{units}")
-        made.add_column(heading, justify="right", no_wrap=True)
-    for i in range(len(shown.prompts)):
-        made.add_row(*(values[i] for _, values in labels), *(_cell(shown, column, i) for column in columns))
-    return made
+def _heading(column: "Column") -> str:
+    units = str(column.attrs["units"]).replace(" x ", "\nx ")
+    return column.name + ("" if units == "1" else f"\n{units}")
 
 
 def _cell(shown: "Rows", column: "Column", i: int) -> str:
@@ -203,32 +192,21 @@ def _decimals(column: "Column") -> int:
     return min(max(2 - floor(log10(sizes[len(sizes) // 2])), 0), 6)
 
 
-def _width(made: "RichTable", console: "Console") -> int:
-    from rich.measure import Measurement
-
-    return Measurement.get(console, console.options.update(max_width=100_000), made).maximum
-
-
 def _print_array(console: "Console", table: "Table", name: str) -> None:
     """A variable without the dim prompt: its last dim across, the others down."""
     from itertools import product
 
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table as RichTable
-
+    from inoc.cli.console import show
     from inoc.heuristics.frame.rows import label
 
     variable = table.variables[name]
     *down, across = variable.dims
-    made = RichTable(box=SIMPLE_HEAD, pad_edge=False, title=name, title_justify="left")
-    for dim in down:
-        made.add_column(dim)
-    for i in range(variable.values.shape[-1]):
-        made.add_column(label(table, across, i), justify="right")
-    for place in product(*(range(n) for n in variable.values.shape[:-1])):
-        labels = [label(table, dim, i) for dim, i in zip(down, place, strict=True)]
-        made.add_row(*labels, *(f"{float(value):.4g}" for value in variable.values[place]))
-    console.print(made)
+    rows = [
+        [*(label(table, dim, i) for dim, i in zip(down, place, strict=True)), *(f"{float(v):.4g}" for v in row)]
+        for place in product(*(range(n) for n in variable.values.shape[:-1]))
+        for row in [variable.values[place]]
+    ]
+    show(console, name, [*down, *(label(table, across, i) for i in range(variable.values.shape[-1]))], rows, words=down)
 
 
 def _print_notes(table: "Table") -> None:

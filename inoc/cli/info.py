@@ -32,13 +32,10 @@ def info(store: Path, as_json: bool) -> None:
 
 def _show(summary: "StoreSummary") -> None:
     import json
-    import shutil
 
-    from rich.table import Table
+    from inoc.cli.console import show, stdout
 
-    from inoc.cli.console import PlainConsole
-
-    console = PlainConsole(width=max(100, min(160, shutil.get_terminal_size().columns)))
+    console = stdout()
     state = "complete" if summary.complete else "not complete"
     console.print(
         f"{summary.store}  schema v{summary.schema_version}, {state}, {_size(summary.bytes_on_disk)}", soft_wrap=True
@@ -64,22 +61,33 @@ def _show(summary: "StoreSummary") -> None:
         if n := getattr(summary, name):
             console.print(f"{name}  {counted(n, 'prompt')}")
     if summary.sets:
-        table = Table("set", "level", "prompts", "prefix types", "examples", "tokens", "done", "pending", "NaN")
-        for s in summary.sets:
-            table.add_row(
+        columns = ("set", "level", "prompts", "prefix types", "examples", "tokens", "done", "pending", "NaN")
+        rows = [
+            [
                 s.completion_set, s.level, str(s.prompts), ", ".join(s.prefix_types), f"{s.examples:,}",
-                "" if s.tokens is None else f"{s.tokens:,}", str(s.units_done), str(s.units_pending),
-                f"{s.missing:,}",
-            )  # fmt: skip
-        console.print(table)
+                "" if s.tokens is None else f"{s.tokens:,}", str(s.units_done), str(s.units_pending), f"{s.missing:,}",
+            ]
+            for s in summary.sets
+        ]  # fmt: skip
+        show(console, "", columns, rows, words=("set", "level", "prefix types"), drop=("tokens", "examples", "level"))
     if summary.runs:
-        table = Table("run", "prefix type", "steps", "done", "pending", "NaN", "judges", "updates")
-        table.columns[0].no_wrap = True
-        for r in summary.runs:
-            judges, steps = ", ".join(dict.fromkeys(r.judges.values())), ", ".join(map(str, r.steps))
-            numbers = (r.evaluations_done, r.evaluations_pending, r.missing)
-            table.add_row(r.name, r.prefix_type, steps, *map(str, numbers), judges, str(r.updates))
-        console.print(table)
+        columns = ("run", "prefix type", "steps", "done", "pending", "NaN", "judges", "updates")
+        rows = [
+            [
+                r.name, r.prefix_type, ", ".join(map(str, r.steps)),
+                *map(str, (r.evaluations_done, r.evaluations_pending, r.missing)),
+                ", ".join(dict.fromkeys(r.judges.values())), str(r.updates),
+            ]
+            for r in summary.runs
+        ]  # fmt: skip
+        show(
+            console,
+            "",
+            columns,
+            rows,
+            words=("run", "prefix type", "steps", "judges"),
+            drop=("judges", "updates", "steps"),
+        )
     for name in ("identity", "provenance"):
         fields = getattr(summary, name)
         console.print(name, style="bold")
@@ -87,7 +95,7 @@ def _show(summary: "StoreSummary") -> None:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             short = text if len(text) <= 160 else f"{text[:150]}... (--json shows all)"
             console.print(f"  {key}: {short}", soft_wrap=True)
-    console.print("[bold]history[/]")
+    console.print("history", style="bold")
     for entry in summary.history:
         changes = cast("list[str]", entry["changes"])
         console.print(f"  {entry['when']}  {entry['command']}  inoc {entry['inoc']}", soft_wrap=True)

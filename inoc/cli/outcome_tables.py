@@ -1,30 +1,32 @@
 """The readable tables of `inoc outcomes`."""
 
-import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from rich.console import Console
-from rich.table import Table
 
-from inoc.cli.console import PlainConsole
+from inoc.cli.console import show, stdout
 from inoc.cli.outcome_records import Outcomes
 from inoc.outcomes.continuation import at_last
 from inoc.outcomes.performance_table import TARGETS
 
-WIDE = 165
-"""Columns of the tables when stdout is not a terminal."""
 LEFT = ("prompt", "asks for", "effect", "prefix", "other trait", "continued on", "trait", "run", "heuristic")
 """Columns of words; columns of numbers are aligned right."""
+DROP = (
+    *(f"r {target}" for target in TARGETS[:0:-1]), "within r", "rho", "n", "asks for", "step", "other trait", "effect",
+    "updates", "came back", "prompts", "gate", "seeds",
+)  # fmt: skip
+"""Columns that a narrow terminal does without, the first one first."""
 ROUGH = 20
 """Distinct prompts below which a high correlation can be chance."""
 
 
 def print_tables(outcomes: Outcomes, shown: int | None) -> None:
     """Readable tables on stdout; what was left out, and why, under each. `shown`: heuristics of the last table."""
-    console = PlainConsole(width=None if sys.stdout.isatty() else WIDE)
+    console = stdout()
     say = console.print
     for experiment, parts in outcomes.tables.items():
         suffix = f" ({experiment})" if len(outcomes.tables) > 1 else ""
@@ -59,25 +61,27 @@ def print_tables(outcomes: Outcomes, shown: int | None) -> None:
         say(f"no performance table: {why}")
         return
     order = _strongest_first(table)
-    console.print(_performance(table, order[:shown]))
+    _show(console, _performance(table, order[:shown]))
     if shown is not None and len(order) > shown:
         say(f"{shown} of {len(order)} heuristics shown, strongest first; --json and --csv give all.")
     for text in _under_performance(table):
         say(text)
 
 
-def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, justify="left" if column in LEFT else "right")
-    return table
+@dataclass(frozen=True)
+class Sheet:
+    """A table as texts."""
+
+    title: str
+    columns: Sequence[str]
+    rows: list[Sequence[str]] = field(default_factory=list[Sequence[str]])
+
+    def add_row(self, *cells: str) -> None:
+        self.rows.append(cells)
 
 
-def _show(console: Console, table: Table) -> None:
-    if table.row_count:
-        console.print(table)
-    else:
-        console.print(f"{table.title}: nothing to show")
+def _show(console: Console, sheet: Sheet) -> None:
+    show(console, sheet.title, sheet.columns, sheet.rows, words=LEFT, drop=DROP, rest="--json and --csv have all")
 
 
 def _number(value: object, digits: int = 1) -> str:
@@ -109,7 +113,7 @@ def _label(part: xr.Dataset, seed: tuple[str, ...]) -> list[str]:
     return [str(part[name].item()) for name in (*names, *seed)]
 
 
-def _cells(table: xr.Dataset, outcomes: Outcomes, title: str) -> Table:
+def _cells(table: xr.Dataset, outcomes: Outcomes, title: str) -> Sheet:
     """Suppression and gap: a row per run or prompt, a column per trait."""
     row = "run" if "run_prompt" in table.coords else "prompt"
     traits = [t for t in table["trait"].values.astype(str) if outcomes.shows(t)]
@@ -118,7 +122,7 @@ def _cells(table: xr.Dataset, outcomes: Outcomes, title: str) -> Table:
     names = (
         {t: f"{table.sel(trait=t)['effect'].item()} of {t}" for t in traits} if row == "run" else {t: t for t in traits}
     )
-    out = _table(title, (*about, *(column for t in traits for column in (names[t], "n"))))
+    out = Sheet(title, (*about, *(column for t in traits for column in (names[t], "n"))))
     for i in range(table.sizes[row]):
         part = table.isel({row: i})
         if np.isfinite(part.sel(trait=traits)["mean"].values).any():
@@ -126,10 +130,10 @@ def _cells(table: xr.Dataset, outcomes: Outcomes, title: str) -> Table:
     return out
 
 
-def _cross(table: xr.Dataset, outcomes: Outcomes, title: str) -> Table:
+def _cross(table: xr.Dataset, outcomes: Outcomes, title: str) -> Sheet:
     """A row per run whose prompt asks for one trait: what happened to the other one."""
     seed = _seed(table)
-    out = _table(title, ("prompt", "asks for", "prefix", "step", *seed, "other trait", "effect", "pp", "n"))
+    out = Sheet(title, ("prompt", "asks for", "prefix", "step", *seed, "other trait", "effect", "pp", "n"))
     for i in range(table.sizes["run"]):
         part = table.isel(run=i)
         asked = str(part["asks_for"].item())
@@ -159,11 +163,11 @@ def _flagged(table: xr.Dataset) -> list[tuple[str, str]]:
     return [(str(run), str(flag)) for run, flag, k in zip(names, flags, kept, strict=True) if flag and k]
 
 
-def _rates(table: xr.Dataset, suffix: str) -> Table:
+def _rates(table: xr.Dataset, suffix: str) -> Sheet:
     """A row per run, a column per file of questions."""
     files = [str(name) for name in table["file"].values]
     title = f"{table['score'].item()}: {table['condition_text'].item()}, % of answers [95 %]{suffix}"
-    out = _table(title, ("run", *(column for name in files for column in (name, "n"))))
+    out = Sheet(title, ("run", *(column for name in files for column in (name, "n"))))
     for r in range(table.sizes["run"]):
         row = [str(table["run"].values[r])]
         for f in range(len(files)):
@@ -174,12 +178,12 @@ def _rates(table: xr.Dataset, suffix: str) -> Table:
     return out
 
 
-def _durability(table: xr.Dataset, outcomes: Outcomes, suffix: str) -> Table:
+def _durability(table: xr.Dataset, outcomes: Outcomes, suffix: str) -> Sheet:
     """A row per continued run and trait at its last step; the curve is in --json, --csv and the figures."""
     title = f"Durability: what remains of the suppression after further training, pp [95 %]{suffix}"
     seed = _seed(table)
     numbers = ("before", "remaining", "came back", "gate", "n")
-    out = _table(title, ("prompt", "prefix", *seed, "continued on", "updates", "trait", *numbers))
+    out = Sheet(title, ("prompt", "prefix", *seed, "continued on", "updates", "trait", *numbers))
     ends = ("", "_lower", "_upper")
     values = {name: [at_last(table, name + end) for end in ends] for name in ("remaining", "returned", "gate")}
     values["before"] = [table[f"before{end}"].values for end in ends]
@@ -211,11 +215,11 @@ def _strongest_first(table: xr.Dataset) -> list[int]:
     return [i for i in np.argsort(-strength, kind="stable").tolist() if known[i]]
 
 
-def _performance(table: xr.Dataset, order: Sequence[int]) -> Table:
+def _performance(table: xr.Dataset, order: Sequence[int]) -> Sheet:
     """A row per heuristic."""
     columns = ("heuristic", "r [95 %]", "rho", "n", "prompts", "within r", "p Holm", "error on new family, pp")
     title = "Performance: correlation with what training did"
-    out = _table(title, (*columns, *(f"r {target}" for target in TARGETS[1:])))
+    out = Sheet(title, (*columns, *(f"r {target}" for target in TARGETS[1:])))
     for i in order:
         row = table.isel(heuristic=i)
         cell = row.sel(target="all")

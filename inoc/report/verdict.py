@@ -50,7 +50,7 @@ def verdict(store: Store) -> list[Fact]:
     except BrokenStore:
         raise
     except (BadInput, IncompleteStore) as error:
-        return [Fact(TITLE, [f"Cannot say: {error}"])]
+        return [Fact(TITLE, ["That cannot be said yet.", str(error)])]
     unit = "pp" if table.attrs["units"] == "pp" else "%"
     found = _choices(table, 1.0 if unit == "pp" else 100.0)
     leak, wanted = str(table.attrs["leak_trait"]), str(table.attrs["wanted_trait"])

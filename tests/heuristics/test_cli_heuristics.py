@@ -62,17 +62,20 @@ def test_the_note_on_nan_is_one_short_line_and_json_has_all(world):
     assert told.split(", ") == counts[: len(counts) - int(more)]
 
 
-def test_columns_that_do_not_fit_are_named(world, monkeypatch):
-    from rich.console import Console
-
-    monkeypatch.setattr(Console, "is_terminal", property(lambda self: True))
-    monkeypatch.setenv("COLUMNS", "100")
+@pytest.mark.parametrize("width", [80, 120])
+def test_columns_that_do_not_fit_are_named(world, monkeypatch, width):
+    """Also where stdout is no terminal: COLUMNS is obeyed; no name is cut; the measured baseline stays."""
+    monkeypatch.setenv("COLUMNS", str(width))
     result = call(world.path)
-    assert "Too wide for this terminal, left out: " in result.stderr
-    text = re.sub(r"\x1b\[[0-9;]*m", "", result.stdout)
-    assert all(len(line) <= 100 for line in text.splitlines())
-    assert "negative_3" in text
-    assert " ph " in text
+    (said,) = [line for line in result.stderr.splitlines() if line.startswith(f"Left out at {width} columns: ")]
+    assert said.endswith("; --only, --csv and --json show them.")
+    assert "elicitation" not in said
+    assert all(len(line) <= width for line in result.stdout.splitlines())
+    for name in ("negative_3", " ph ", "[German]", "[Flattering]", "fixed"):
+        assert name in result.stdout
+    whole = call(world.path, "--csv").stdout.splitlines()[0].split(",")
+    named = {name.split()[0] for name in said.split(": ")[1].split("; ")[0].split(", ")}
+    assert named <= {*whole, "role"}
 
 
 def test_json_is_one_document_with_everything(world, h):

@@ -63,4 +63,4 @@ def test_a_store_without_roles_cannot_say(tmp_path: Path):
     store = write_store(tmp_path / "s.zarr", PROMPTS, traits=())
     first = build_report(open_store(store)).summary[0]
     assert first.title == TITLE
-    assert first.lines[0].startswith("Cannot say: ")
+    assert first.lines[0] == "That cannot be said yet."

@@ -104,8 +104,7 @@ async function follow() {
       }
       shown = now.version;
     }
-    const age = Math.max(0, Math.round(now.age));
-    note.textContent = age < 90 ? `Live; the store changed ${age} s ago.` : `Live; the store changed ${Math.round(age / 60)} min ago.`;
+    note.textContent = `Live; the store changed ${duration(now.age)} ago.`;
   }
 
   byId("live").hidden = false;
