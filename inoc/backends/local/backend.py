@@ -22,14 +22,22 @@ from inoc.backends.protocols import (
     TrainingJob,
 )
 from inoc.backends.requests import by_checkpoint, texts_to_ids
+from inoc.errors import BadInput
 from inoc.values import Sampling, Scalar
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from transformers import PreTrainedModel
+
     from inoc.backends.local.model import LocalModel
 
 
 class LocalBackend(TokenBackend[Options]):
     """Scores, samples, trains, embeds and probes with a transformers model on this machine's CPU or GPU.
+
+    A backend that loads its model differently inherits from it, overrides `load` and says so in `identity`; one that
+    trains differently overrides `train`. Scores, samples, adapters and probes stay.
 
     The model is loaded on first use; `identity`, `tokenizer` and `check` need no weights in memory.
 
@@ -65,7 +73,21 @@ class LocalBackend(TokenBackend[Options]):
         """The base model: its files and, from first use, its weights."""
         from inoc.backends.local.model import LocalModel
 
-        return LocalModel(self.spec, self.options)
+        own = type(self).load is not LocalBackend.load
+        if own and self.options.processes > 1:
+            raise BadInput(f"the backend {self.name} trains in one process. Fix: remove backend.options.processes.")
+        return LocalModel(self.spec, self.options, load=self.load if own else None)
+
+    def load(self, directory: "Path", dtype: str) -> "PreTrainedModel":
+        """The causal language model in a directory, in evaluation mode on its device.
+
+        Args:
+            directory: Of the base model, or of a checkpoint with all weights.
+            dtype: float32, bfloat16 or float16.
+        """
+        from inoc.backends.local.load import load_model
+
+        return load_model(directory, dtype, self.options)
 
     def load_tokenizer(self) -> ChatTokenizer:
         return self.model.tokenizer

@@ -1,10 +1,11 @@
 """A base model on this machine: its files, and from first use the model in memory with its adapters."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 import transformers
+from transformers import PreTrainedModel
 
 from inoc.backends.local.engine import Engine
 from inoc.backends.local.load import choose_device, load_model
@@ -15,16 +16,23 @@ from inoc.values import Scalar
 
 
 class LocalModel(ModelFiles):
-    """What scoring, sampling, embedding and training work on; `identity`: what another process found in the files.
+    """What scoring, sampling, embedding and training work on; `identity`: what another process found in the files;
+    `load`: another way from a directory and a dtype to the model.
 
     BackendUnavailable where the device is absent, BadInput for a model that does not exist or cannot be read.
     """
 
-    def __init__(self, spec: ModelSpec, options: Options, identity: Mapping[str, Scalar] | None = None) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        options: Options,
+        identity: Mapping[str, Scalar] | None = None,
+        load: Callable[[Path, str], PreTrainedModel] | None = None,
+    ) -> None:
         choose_device(options.device)
         versions = f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}"
         super().__init__(spec, versions, options.quantization)
-        self.options = options
+        self.options, self._load = options, load
         if identity is not None:
             self.identity = dict(identity)
         _ = self.config, self.tokenizer
@@ -40,7 +48,7 @@ class LocalModel(ModelFiles):
 
     def load_engine(self, directory: Path, dtype: str) -> Engine:
         """A model of its own in memory, with the same options."""
-        return Engine(load_model(directory, dtype, self.options))
+        return Engine(self._load(directory, dtype) if self._load else load_model(directory, dtype, self.options))
 
     def engine_for(self, checkpoint: Checkpoint | None) -> tuple[Engine, Checkpoint | None]:
         """The model to use and the adapter to put on it; a full fine-tuning is a model of its own."""

@@ -15,12 +15,13 @@ import torch
 from jaxtyping import Float
 from torch.utils.checkpoint import checkpoint as recompute  # pyright: ignore[reportUnknownVariableType]
 
-from inoc.backends.local import training_files as files
+from inoc.backends import training_folder as files
 from inoc.backends.local.engine import Engine
 from inoc.backends.local.model import LocalModel
 from inoc.backends.local.score import is_out_of_memory
 from inoc.backends.local.team import Team
 from inoc.backends.local.trainable import Trainable, make_optimizer, make_trainable
+from inoc.backends.local.training_files import load_state, save_state
 from inoc.backends.protocols import TrainingEvent, TrainingExample, TrainingJob, TrainingStep
 from inoc.backends.training import check_job, learning_rate
 from inoc.errors import BackendRejected, BadResult
@@ -46,7 +47,7 @@ def train(model: LocalModel, job: TrainingJob, team: Team | None = None) -> Iter
         if team.leads:
             files.claim(directory, manifest)
         team.wait()
-        steps = files.load_state(directory, trainable.weights, optimizer, manifest)
+        steps = load_state(directory, trainable.weights, optimizer, manifest)
         team.equalize(trainable.parameters)
         keep = {*job.checkpoint_steps, len(job.batches)} - {0}
         for step in steps:
@@ -59,7 +60,7 @@ def train(model: LocalModel, job: TrainingJob, team: Team | None = None) -> Iter
             if number in keep and team.leads:
                 files.save_checkpoint(job, number, trainable.save, manifest)
             if team.leads and (number % job.resume_every == 0 or number == len(job.batches)):
-                files.save_state(directory, trainable.weights, optimizer, steps, manifest)
+                save_state(directory, trainable.weights, optimizer, steps, manifest)
             yield steps[-1]
             if number in keep and team.leads:
                 yield files.stored_checkpoint(job, number, manifest)
