@@ -169,16 +169,11 @@ def make(
         if name not in house.FORMATS:
             raise BadInput(unknown("format", name, house.FORMATS))
     source = Source(store, full_names(scattered))
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(
-            f"{out} cannot be written ({error.strerror}). Fix: choose another directory with --out."
-        ) from error
     for entry in chosen:
         before = set(plt.get_fignums())
         try:
             drawn = entry.draw(source)
+            _make_folder(out)
             files = tuple(out / f"{entry.name}.{kind}" for kind in formats)
             for path in files:
                 house.write(drawn, path)
@@ -196,3 +191,13 @@ def make(
             for number in set(plt.get_fignums()) - before:
                 plt.close(number)
         yield done
+
+
+def _make_folder(out: Path) -> None:
+    """Once there is something to write: a refused command leaves nothing behind."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f"{out} cannot be written ({error.strerror}). Fix: choose another directory with --out."
+        ) from error

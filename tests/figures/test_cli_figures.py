@@ -35,7 +35,7 @@ def test_a_store_without_runs_says_one_line_on_each_it_cannot(misaligned, world,
     assert records["rates"]["files"]
     lines = done.stderr.strip().splitlines()
     missing = [name for name, r in records.items() if not r["files"]]
-    assert len(lines) == len(missing) == 8
+    assert len(lines) == len(missing) == 9
     for name, line in zip(missing, lines, strict=True):
         assert line.startswith(f"{name}: not drawn: ")
         assert len(line) > 40
@@ -56,6 +56,7 @@ def test_errors(world, misaligned, tmp_path):
     assert isinstance(done.exception, BadInput)
     done = call("--store", misaligned, "--out", tmp_path / "out", "--only", "tokens")
     assert isinstance(done.exception, IncompleteStore)
+    assert not (tmp_path / "out").exists()
 
 
 def test_chosen_small_multiples(world, tmp_path):
