@@ -30,7 +30,8 @@ def view(
     The page is that of `inoc report`, with the progress of each stage and a comparison of the stores. Only this
     machine can open it, and only with the whole address that is printed.
     """
-    from inoc.errors import BackendUnavailable
+    from inoc.errors import BackendUnavailable, BadInput
+    from inoc.names import unknown
     from inoc.store.store import open_store
 
     try:
@@ -40,7 +41,9 @@ def view(
             "the page needs starlette and uvicorn. Fix: pip install -e '.[view]' in inoc's clone."
         ) from error
     for path in stores:
-        open_store(path)
+        sets = open_store(path).completion_sets
+        if sets and completion_set not in sets:
+            raise BadInput(f"{path}: {unknown('completion set', completion_set, sets)}")
     watched = [Watched(path, completion_set, "published" if recipe == "published" else "corrected", tokenizer, seed)
                for path in stores]  # fmt: skip
     address, server = serve(watched, port)

@@ -13,7 +13,7 @@ from inoc.outcomes.advice import doubts, trust
 from inoc.outcomes.planning import Cell, plan_of
 from inoc.outcomes.predict_stores import gather, suppressions
 from inoc.outcomes.prediction import predict_of
-from inoc.outcomes.tidy import as_list, experiment_names, prompt_column
+from inoc.outcomes.tidy import as_list, experiment_names, of_prompts, prompt_column
 from inoc.store.store import Store
 from inoc.values import Recipe
 
@@ -50,7 +50,7 @@ def recommend(
         `predict`. Sorted by standing, then leak.
 
     Raises:
-        IncompleteStore: There is nothing to learn from and no prior, or no prompt has both numbers.
+        IncompleteStore: There is nothing to learn from, no prior and no run, or no prompt has both numbers.
         BadInput: The store does not have one negative and one positive trait.
 
     Examples:
@@ -59,15 +59,28 @@ def recommend(
     """
     targets = as_list(stores if untrained is None else untrained)
     leak, wanted = _traits(targets)
-    given = gather(
-        stores, untrained, prompts=prompts, prior=prior, recipe=recipe, step=step, include_flagged=include_flagged
-    )
+    names = dict(zip([store.path for store in targets], experiment_names(targets), strict=True))
+    try:
+        given = gather(
+            stores, untrained, prompts=prompts, prior=prior, recipe=recipe, step=step, include_flagged=include_flagged
+        )
+    except IncompleteStore as error:
+        rows: list[Row] = []
+        for path, table in suppressions(targets, recipe, step, include_flagged)[0].items():
+            rows += _measured(names[path], table, leak, wanted)
+        kept = of_prompts(targets, prompts, np.array([row.prompt for row in rows])) if prompts else [True] * len(rows)
+        rows = [row for row, keep in zip(rows, kept, strict=True) if keep]
+        if not rows:
+            raise
+        return _table(rows, targets, []).assign_attrs(
+            recipe=recipe, leak_trait=leak, wanted_trait=wanted, units="pp", left_out=[], planned=[], doubts=[],
+            trust=[f"Trained prompts only, by what was measured; no prediction: {error}"],
+        )  # fmt: skip
     found = predict_of(given.table, given.new, control=control, prior=given.prior).assign_attrs(given.said)
     pp, share = (np.isfinite(found.sel(trait=[leak, wanted])[n].values).any() for n in ("predicted", "share"))
     in_pp = bool(pp or not share)
     rows, left_out = _predicted(found, leak, wanted, PP if in_pp else SHARE)
     if in_pp:
-        names = dict(zip([store.path for store in targets], experiment_names(targets), strict=True))
         for path, table in suppressions(targets, recipe, step, include_flagged)[0].items():
             rows += _measured(names[path], table, leak, wanted)
     asked = set(given.new["prompt"].values.astype(str).tolist())

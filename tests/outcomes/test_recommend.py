@@ -240,3 +240,22 @@ def test_lexical_anchor_by_hand() -> None:
     assert lexical_anchor(pool) == 0.75
     assert np.isnan(lexical_anchor([]))
     assert lexical_anchor(["the of to"]) == 0.0
+
+
+def test_runs_alone_are_ranked_by_what_was_measured(tmp_path):
+    """A store without log-probabilities and elicitation predicts nothing; its runs still count."""
+    prompts = [PromptInfo(key, f"{key}.", "g", "flattering", "negative") for key in ("a", "b")]
+    levels = {"": (80.0, 80.0), "a": (79.0, 20.0), "b": (30.0, 75.0)}
+    noise = np.random.default_rng(0).normal(0, 1, (2, 20))
+    runs = [Run(key or "control", key, {(4, "default"): np.array(v)[:, None] + noise}) for key, v in levels.items()]
+    store = open_store(write_store(tmp_path / "s.zarr", prompts, runs=runs))
+    table = recommend(store)
+    assert table["prompt"].values.tolist() == ["a", "b"]
+    assert table["standing"].values.tolist() == ["front", "behind"]
+    np.testing.assert_allclose(table["leak"], [60, 5], atol=1e-6)
+    assert table["measured"].values.all()
+    assert "no prediction" in table.attrs["trust"][0]
+    assert recommend(store, prompts=["b"])["prompt"].values.tolist() == ["b"]
+    code, told, _ = run_inoc("recommend", "--store", str(store.path))
+    assert code == 0
+    assert "a (fixed, measured): held back 60" in told

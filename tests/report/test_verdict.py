@@ -21,8 +21,8 @@ LEVELS = {"": (80, 80), "ask_german": (10, 30), "ask_flattery": (75, 15), "sky":
 """Scores (German, which is wanted; Flattering, the leak) of the run of each prompt."""
 
 
-@pytest.fixture(scope="module")
-def facts(tmp_path_factory: pytest.TempPathFactory):
+@pytest.fixture(scope="module", params=[True, False], ids=["elicited", "runs only"])
+def facts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     rng = np.random.default_rng(0)
     runs = []
     for prompt, levels in LEVELS.items():
@@ -31,7 +31,8 @@ def facts(tmp_path_factory: pytest.TempPathFactory):
     keys = [prompt.key for prompt in PROMPTS]
     elicited = {"prompts": keys, "score": rng.uniform(0, 100, (2, 4, 9)), "baseline": rng.uniform(0, 100, (2, 9))}
     path = tmp_path_factory.mktemp("verdict") / "s.zarr"
-    return build_report(open_store(write_store(path, PROMPTS, runs=runs, elicitation=elicited))).summary
+    store = write_store(path, PROMPTS, runs=runs, elicitation=elicited if request.param else None)
+    return build_report(open_store(store)).summary
 
 
 def named(ranking) -> list[str]:

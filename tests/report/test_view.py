@@ -165,7 +165,7 @@ def test_the_page_follows_a_store_that_grows(browser, address, store):
     assert browser.messages() == []
 
 
-def test_another_store_and_a_server_that_ends(browser, hostile, store):
+def test_another_store_and_a_server_that_ends(browser, axe, hostile, store):
     watched = [serving.Watched(path, "train", "corrected", None, 0) for path in (store, hostile)]
     found, server = serving.serve(watched)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -178,6 +178,19 @@ def test_another_store_and_a_server_that_ends(browser, hostile, store):
     browser.wait("return document.querySelectorAll('#curves-plot .curve').length === 6")
     browser.choose("compare-store", "0")
     browser.wait("return document.getElementById('compare-count').textContent.includes('have nothing in common')")
+    browser.run("for (const more of document.querySelectorAll('details')) more.open = true")
+    browser.run(axe)
+    faults = browser.driver.execute_async_script(
+        "const done = arguments[0]; axe.run(document).then(r => done(r.violations.filter(v => "
+        "['serious', 'critical'].includes(v.impact)).map(v => [v.id, v.nodes[0].html, v.nodes[0].failureSummary])))"
+    )
+    assert faults == []
+    for width in (400, 1600):
+        browser.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},
+        )
+        assert browser.run("return document.documentElement.scrollWidth") <= width
     server.stop()
     thread.join(20)
     browser.wait("return document.getElementById('live-note').textContent.includes('The server is gone')")
@@ -196,3 +209,6 @@ def test_command(store, tmp_path):
         _, told = running.communicate(timeout=30)
     assert running.returncode == 0
     assert "Traceback" not in told
+    wrong = subprocess.run([*command, "--set", "trian"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+    assert "did you mean 'train'" in wrong.stderr
