@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from inoc.testing.adapters import AdapterConformance
     from inoc.testing.heuristics import HeuristicConformance, small_store
+    from inoc.testing.importing import ImporterConformance
     from inoc.testing.judging import JudgeConformance
     from inoc.testing.probing import ProberConformance
     from inoc.testing.sampling import SamplerConformance
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AdapterConformance",
     "HeuristicConformance",
+    "ImporterConformance",
     "JudgeConformance",
     "ProberConformance",
     "SamplerConformance",
@@ -34,6 +36,7 @@ __all__ = [
 _HOMES = {
     "AdapterConformance": "adapters",
     "HeuristicConformance": "heuristics",
+    "ImporterConformance": "importing",
     "JudgeConformance": "judging",
     "ProberConformance": "probing",
     "SamplerConformance": "sampling",

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,8 +23,10 @@ from inoc.backends.protocols import (
     TrainingStep,
 )
 from inoc.backends.training import learning_rate
+from inoc.errors import BadInput
 from inoc.judge.lexical import LexicalJudge, sentence_share
 from inoc.judge.protocols import JudgeRequest, Judgment
+from inoc.store.imports import LogprobRow
 from inoc.values import Sampling
 
 from .fake import BOS, EOS, RANK, SIZE, WIDTH, FakeBackend, Weights, log_softmax
@@ -716,6 +719,122 @@ class JudgeNameless(JudgeBase):
     """another setting has the same identity"""
 
 
+# ---------------------------------------------------------------- importers
+
+
+class Table:
+    """The sound one: example, prompt and mean of the logprobs, after a line that names them."""
+
+    head = "example;prompt;mean"
+
+    def sniff(self, paths: Sequence[Path]) -> bool:
+        return all(self.begins(path).startswith(self.head.encode()) for path in paths)
+
+    def begins(self, path: Path) -> bytes:
+        with path.open("rb") as file:
+            return file.read(100)
+
+    def text(self, path: Path) -> str:
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise BadInput(f"{path} is not UTF-8 text. Fix: write it again.") from None
+
+    def read(self, paths: Sequence[Path]) -> Iterator[LogprobRow]:
+        for path in paths:
+            for number, line in enumerate(self.text(path).splitlines()[1:], start=2):
+                yield self.row(f"{path}, line {number}", line)
+
+    def row(self, where: str, line: str) -> LogprobRow:
+        try:
+            example, prompt, mean = line.split(";")
+            value = float(mean)
+        except ValueError:
+            raise BadInput(f"{where}: not three fields. Fix: write them.") from None
+        return LogprobRow(example, [value], prompt, "fixed" if prompt else "none", mean=True, where=where)
+
+
+class SniffsAll(Table):
+    """it takes every text file for its own"""
+
+    def sniff(self, paths: Sequence[Path]) -> bool:
+        return True
+
+
+class SniffRaises(Table):
+    """a look at a file that is not text fails"""
+
+    def sniff(self, paths: Sequence[Path]) -> bool:
+        return all(path.read_text(encoding="utf-8").startswith(self.head) for path in paths)
+
+
+class SniffsFirst(Table):
+    """only the first file is looked at"""
+
+    def sniff(self, paths: Sequence[Path]) -> bool:
+        return super().sniff(paths[:1])
+
+
+class SkipsBadLines(Table):
+    """lines that it cannot read are skipped"""
+
+    def text(self, path: Path) -> str:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(line for line in lines if line.count(";") == 2 and "\x00" not in line)
+
+
+class Traceback(Table):
+    """a damaged file is an error of Python"""
+
+    def row(self, where: str, line: str) -> LogprobRow:
+        example, prompt, mean = line.split(";")
+        return LogprobRow(example, [float(mean)], prompt, "fixed" if prompt else "none", mean=True, where=where)
+
+
+class Nowhere(Table):
+    """rows do not say where they come from"""
+
+    def row(self, where: str, line: str) -> LogprobRow:
+        return replace(super().row(where, line), where="a row")
+
+
+class Positive(Table):
+    """perplexities are taken for logprobs"""
+
+    def row(self, where: str, line: str) -> LogprobRow:
+        row = super().row(where, line)
+        return replace(row, logprobs=[math.exp(-row.logprobs[0])])
+
+
+class Forgets(Table):
+    """a file is read once"""
+
+    read_already: ClassVar[set[str]] = set()
+
+    def read(self, paths: Sequence[Path]) -> Iterator[LogprobRow]:
+        fresh = [path for path in paths if str(path) not in self.read_already]
+        self.read_already.update(map(str, paths))
+        return super().read(fresh)
+
+
+class CarriesOver(Table):
+    """an example is named after the file before"""
+
+    def read(self, paths: Sequence[Path]) -> Iterator[LogprobRow]:
+        for path in paths:
+            for row in super().read([path]):
+                yield replace(row, example_id=f"{paths[0].name} {row.example_id}")
+
+
+class Rewrites(Table):
+    """it tidies the files that it reads"""
+
+    def text(self, path: Path) -> str:
+        content = super().text(path)
+        path.write_text(content.strip(), encoding="utf-8")
+        return content
+
+
 # ---------------------------------------------------------------- heuristics: name -> function, dims
 
 SIDE = ("prefix_type", "prompt")
@@ -786,5 +905,6 @@ SAMPLES = _of(OneStream, Crowded)
 TRAINING = _of(LossAfter, AnyJob)
 ADAPTERS = _of(AdapterIgnored, LostIsBase)
 PROBES = _of(SumNotMean, FirstIsSecond)
+IMPORTERS = _of(SniffsAll, Rewrites)
 JUDGES = _of(JudgeShare, JudgeNameless)
 assert RANK < WIDTH

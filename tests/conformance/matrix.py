@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import pytest
@@ -12,6 +13,7 @@ from inoc.heuristics.frame import registry
 from inoc.testing import (
     AdapterConformance,
     HeuristicConformance,
+    ImporterConformance,
     JudgeConformance,
     ProberConformance,
     SamplerConformance,
@@ -52,6 +54,27 @@ class Judging(JudgeConformance):
     more: ClassVar[str] = "Oui, bien sûr."
 
 
+def importer_suite(importer: type) -> ImporterConformance:
+    """Of files with two prompts and two examples."""
+    suite = type("Importing", (ImporterConformance,), {"importer": importer})()
+    assert isinstance(suite, ImporterConformance)
+    return suite
+
+
+class Tables:
+    """Good files, written again for every test."""
+
+    def __init__(self, folders: pytest.TempPathFactory) -> None:
+        self.folders = folders
+
+    def __call__(self) -> list[Path]:
+        folder = self.folders.mktemp("tables")
+        for name, prompts in (("one", ("", "kind")), ("two", ("rude",))):
+            rows = [f"{example};{prompt};{-1 - len(example + prompt)}" for prompt in prompts for example in ("a", "bb")]
+            (folder / f"{name}.txt").write_text("\n".join([bugs.Table.head, *rows, ""]))
+        return [folder / "one.txt", folder / "two.txt"]
+
+
 SETTINGS: Mapping[type, type] = {SamplerConformance: Sampling, TrainerConformance: Training, JudgeConformance: Judging}
 
 
@@ -79,6 +102,10 @@ class Planted(NamedTuple):
             with registered(self.bug) as names:
                 found = first_failure(heuristics_suite(*names), stores, folders)
             return found and f"Heuristic: {found}"
+        if self.kind is ImporterConformance:
+            assert isinstance(self.bug, type)
+            found = first_failure(importer_suite(self.bug), {"files": Tables(folders)}, folders)
+            return found and f"Importer: {found}"
         if self.kind is JudgeConformance:
             assert isinstance(self.bug, type)
             others = [bugs.JudgeBase()] if self.bug is bugs.JudgeNameless else []
@@ -112,6 +139,7 @@ PLANTED: tuple[Planted, ...] = (
     *(Planted(kind, bug) for kind, found in BACKENDS.items() for bug in found),
     *(Planted(HeuristicConformance, function) for function in bugs.HEURISTICS),
     *(Planted(JudgeConformance, bug) for bug in bugs.JUDGES),
+    *(Planted(ImporterConformance, bug) for bug in bugs.IMPORTERS),
 )
 
 

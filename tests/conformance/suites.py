@@ -10,13 +10,15 @@ from beartype.roar import BeartypeException
 def outcomes(suite: object, given: Mapping[str, object], folders: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """Every test of a suite in the order of its definition, with `passed`, `skipped` or what it failed with.
 
-    `given` are fixtures that take the place of the suite's own.
+    `given` are fixtures that take the place of the suite's own; one that can be called is made for every test.
     """
     made: dict[str, object] = {**given, "tmp_path_factory": folders}
 
     def fixture(name: str) -> object:
         if name == "tmp_path":
             return folders.mktemp("test", numbered=True)
+        if name in given and callable(given[name]):
+            return given[name]()  # made again for every test
         if name not in made:
             function = getattr(type(suite), name)._get_wrapped_function()
             made[name] = call(getattr(function, "__func__", function), {})

@@ -11,7 +11,18 @@ from . import bugs
 from .doctors import examined, experiment
 from .fake import FakeBackend
 from .make_page import PAGE, said
-from .matrix import BACKENDS, PLANTED, Judging, Planted, Sampling, heuristics_suite, suite_of, written_stores
+from .matrix import (
+    BACKENDS,
+    PLANTED,
+    Judging,
+    Planted,
+    Sampling,
+    Tables,
+    heuristics_suite,
+    importer_suite,
+    suite_of,
+    written_stores,
+)
 from .suites import first_failure, outcomes
 
 SAID = said(PAGE.read_text(encoding="utf-8"))
@@ -81,4 +92,10 @@ def test_a_sound_judge_passes(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 def test_sound_heuristics_pass(stores: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> None:
     results = dict(outcomes(heuristics_suite("ph", "gamma", "mean_abs", "coherence"), stores, tmp_path_factory))
+    assert set(results.values()) == {"passed"}, results
+
+
+def test_a_sound_importer_passes(tmp_path_factory: pytest.TempPathFactory) -> None:
+    given = {"files": Tables(tmp_path_factory)}
+    results = dict(outcomes(importer_suite(bugs.Table), given, tmp_path_factory))
     assert set(results.values()) == {"passed"}, results
