@@ -85,7 +85,7 @@ class ImporterConformance:
         assert len(found) < whole, "as many rows are read from a part of a file as from all of it"
 
     def test_garbage_is_an_error(self, files: list[Path]) -> None:
-        """Bytes that are no text in the middle of a file are never skipped silently."""
+        """Bytes that are not text, in the middle of a file are never skipped silently."""
         content = files[0].read_bytes()
         middle = len(content) // 2
         files[0].write_bytes(content[:middle] + b"\x00\xff\xfe{\x00" + content[middle + 5 :])

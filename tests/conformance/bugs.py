@@ -761,7 +761,7 @@ class SniffsAll(Table):
         return True
 
 
-class SniffRaises(Table):
+class SniffFails(Table):
     """a look at a file that is not text fails"""
 
     def sniff(self, paths: Sequence[Path]) -> bool:
