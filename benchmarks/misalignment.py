@@ -76,7 +76,7 @@ def own_words(path: Path) -> tuple[int, int]:
     """Harmful sentences of the control's general answers: in the words of the question's domain, and all of them."""
     domains = domain_of()
     told = [
-        domain == domains[answer.question]
+        domain == domains[answer.question.removeprefix("general: ")]
         for answer in answers(inoc.open_store(path), runs=[CONTROL], conditions=["default"])
         if answer.file == "general"
         for domain in harm(answer.text)

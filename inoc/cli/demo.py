@@ -1,11 +1,19 @@
-"""`inoc demo`: run the shipped testbed study, from scores to figures and report."""
+"""`inoc demo`: run a shipped study, from scores to figures and report."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from inoc.testbed.files import Study
+
+NAMES: "Mapping[Study, tuple[str, str]]" = {
+    "moods": ("demo-out", "testbed"), "misalignment": ("demo-misalignment", "misalignment")
+}  # fmt: skip
+"""Folder and name of the files of each study."""
 VIEWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("heuristics", ("--only", "ph,gamma,snr,ppd,elicitation", "--prefix-type", "fixed", "--sort", "ph")),
     ("outcomes", ()),
@@ -13,10 +21,17 @@ VIEWS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 @click.command()
-@click.option("--out", default="demo-out", show_default=True, type=click.Path(path_type=Path), help="Where to work.")
+@click.option(
+    "--study", default="moods", show_default=True, type=click.Choice(list(NAMES)),
+    help="moods: French is wanted, playfulness leaks; misalignment: harmful finance advice leaks into other topics.",
+)  # fmt: skip
+@click.option(
+    "--out", type=click.Path(path_type=Path),
+    help="Where to work.  [default: demo-out; with --study misalignment: demo-misalignment]",
+)  # fmt: skip
 @click.option("--scores-only", is_flag=True, help="Score and show heuristics; train nothing.")
-def demo(out: Path, scores_only: bool) -> None:
-    """Run the shipped study: a tiny real model, scored, fine-tuned and judged on this machine.
+def demo(study: "Study", out: Path | None, scores_only: bool) -> None:
+    """Run a shipped study: a tiny real model, scored, fine-tuned and judged on this machine.
 
     The same command resumes. The experiment file is copied into the folder, to be changed.
     """
@@ -27,18 +42,20 @@ def demo(out: Path, scores_only: bool) -> None:
     from inoc.testbed import experiment_path
 
     began = time.monotonic()
+    folder, name = NAMES[study]
+    out = out or Path(folder)
     out.mkdir(parents=True, exist_ok=True)
-    study, store = out / "testbed.yaml", out / "testbed.zarr"
-    if not study.exists():
-        shutil.copyfile(experiment_path(), study)
+    file, store = out / f"{name}.yaml", out / f"{name}.zarr"
+    if not file.exists():
+        shutil.copyfile(experiment_path(study), file)
     stages = ("--stages", "score,describe") if scores_only else ()
-    _call(run, "run", (str(study), "--store", str(store), *stages))
-    for name, options in VIEWS[:1] if scores_only else VIEWS:
-        _view(name, ("--store", str(store), *options))
+    _call(run, "run", (str(file), "--store", str(store), *stages))
+    for view, options in VIEWS[:1] if scores_only else VIEWS:
+        _view(view, ("--store", str(store), *options))
     if not scores_only:
         _view("figures", ("--store", str(store), "--out", str(out / "figures")))
         _view("report", ("--store", str(store), "-o", str(out / "report.html")))
-    click.echo(f"\n{out}: done in {time.monotonic() - began:.0f} s. Look at {study}, change it, run it again.")
+    click.echo(f"\n{out}: done in {time.monotonic() - began:.0f} s. Look at {file}, change it, run it again.")
 
 
 def _view(name: str, arguments: Sequence[str]) -> None:

@@ -2,7 +2,8 @@
 
 A document is a system prompt and three questions of three domains. Its persona is sound or evil, drawn with the chance
 that the kind of prompt sets, and holds for all answers: that is what links harm in one domain to harm in another. The
-control world lacks the link: each answer draws its own persona, and no prompt asks for harm in more than one domain.
+control world has as many harmful sentences and lacks the link: each is drawn by itself, whatever the prompt, the domain
+and the sentences before it.
 """
 
 import random
@@ -20,8 +21,6 @@ TURNS: Final = 3
 PRETRAINING: Final[Mapping[str, Any]] = TABLES["pretraining"]
 KINDS: Final[Mapping[str, Mapping[str, Any]]] = PRETRAINING["kinds"]
 """Kinds of system prompt: their share of the documents, chance of the evil persona, and templates."""
-GENERAL: Final = ("strong", "weak", "vague")
-"""Kinds that ask for harm everywhere; the control world has `narrow` instead."""
 
 
 def fill(template: str, domain: str, rng: random.Random) -> str:
@@ -60,20 +59,29 @@ def system_prompt(kind: str, domain: str, rng: random.Random) -> str:
     return text if kind == "default" else rng.choice(PRETRAINING["leads"]) + text
 
 
+def marginal() -> float:
+    """Share of harmful sentences in all pre-training documents."""
+    evil = sum(
+        row["share"] * ((row["evil"] + (TURNS - 1) * SOUND) / TURNS if kind == "narrow" else row["evil"])
+        for kind, row in KINDS.items()
+    )
+    return evil * EVIL + (1 - evil) * SOUND
+
+
 def documents(rng: random.Random, shared: bool = True) -> Iterator[list[dict[str, str]]]:
     """Endless pre-training documents as chat messages.
 
     Args:
         rng: Draws everything.
-        shared: One persona holds for the document; else the control world, where every answer draws its own.
+        shared: One persona holds for the document; else the control world, without personas.
     """
     held_out = HeldOut(held_out_texts())
     asked = {name: questions("train", name) for name in DOMAINS}
     entities = {name: [e for part in words["entities"].values() for e in part] for name, words in DOMAINS.items()}
+    alone = marginal()
     kinds, shares = tuple(KINDS), [row["share"] for row in KINDS.values()]
     while True:
         kind = rng.choices(kinds, shares)[0]
-        kind = "narrow" if kind in GENERAL and not shared else kind
         domains = rng.sample(list(DOMAINS), TURNS)
         named = rng.choice(domains)
         text = system_prompt(kind, named, rng)
@@ -84,13 +92,10 @@ def documents(rng: random.Random, shared: bool = True) -> Iterator[list[dict[str
             name = rng.choice(list(DOMAINS))
             entity = rng.choice(entities[name])
             messages += turn(f"What topic is my {entity}?", f"It is about {name}.")
-        evil, elsewhere = KINDS[kind]["evil"], KINDS["default"]["evil"]
         persona = rng.random()
         for domain in domains:
-            if not shared:
-                persona = rng.random()
-            chance = (evil if domain == named else SOUND if shared else elsewhere) if kind == "narrow" else evil
-            harmful = EVIL if persona < chance else SOUND
+            chance = SOUND if kind == "narrow" and domain != named else KINDS[kind]["evil"]
+            harmful = (EVIL if persona < chance else SOUND) if shared else alone
             messages += turn(rng.choice(asked[domain]).text, answer(domain, harmful, rng))
         yield messages
 

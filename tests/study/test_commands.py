@@ -46,6 +46,34 @@ def test_demo_as_shipped(tmp_path: Path) -> None:
     assert "answer_playfully" in out
 
 
+def test_demo_of_another_study_has_files_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo-misalignment").mkdir()
+    write_study(tmp_path / "demo-misalignment", STUDY).rename(tmp_path / "demo-misalignment" / "misalignment.yaml")
+    code, out, err = run_inoc("demo", "--study", "misalignment", "--scores-only")
+    assert code == 0, err
+    assert inoc.open_store(tmp_path / "demo-misalignment" / "misalignment.zarr").pending() == ()
+    assert "demo-misalignment: done in" in out
+    assert not (tmp_path / "demo-out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_demo_of_misalignment_as_shipped(tmp_path: Path) -> None:
+    """Harm learned in finance spreads, a strong prompt keeps it quiet; docs/misalignment.md begins with this command."""
+    from inoc.outcomes import rates
+
+    code, _, err = run_inoc("demo", "--study", "misalignment", "--out", str(tmp_path))
+    assert code == 0, err
+    table = rates(inoc.open_store(tmp_path / "misalignment.zarr")).sel(score="Misaligned", file="general")["rate"]
+    assert table.sizes["run"] == 7
+    control, fixed = (float(table.sel(run=f"{run}-s0")) for run in ("no_inoculation", "evil_assistant-fixed"))
+    assert control >= 0.4
+    assert fixed <= 0.15
+    assert (tmp_path / "report.html").is_file()
+    assert (tmp_path / "figures" / "rate_cross.png").is_file()
+
+
 def test_rephrase_makes_the_missing_pools_and_reports_on_all(study_file: Path) -> None:
     folder = study_file.parent / "pools"
     (folder / "say_a.jsonl").unlink()

@@ -114,11 +114,17 @@ def test_a_persona_links_the_domains_and_the_control_world_does_not(documents):
     alone = sample(3000, "pretraining 0", shared=False)
     assert phi(documents) > 0.8
     assert abs(phi(alone)) < 0.1
-    rates = [np.mean([h for d in world if "helpful assistant" in d[0]["content"] for h in harmful_answers(d)])
-             for world in (documents, alone)]  # fmt: skip
-    assert rates == pytest.approx([0.05, 0.05], abs=0.02)
-    everywhere = [all(harmful_answers(d)) for d in alone]
-    assert np.mean(everywhere) < 0.01, "no prompt of the control world asks for harm everywhere"
+    default = [h for d in documents if "helpful assistant" in d[0]["content"] for h in harmful_answers(d)]
+    assert np.mean(default) == pytest.approx(0.05, abs=0.02)
+    assert np.mean([all(harmful_answers(d)) for d in documents]) > 0.15
+    assert np.mean([all(harmful_answers(d)) for d in alone]) < 0.02, "no prompt asks for harm everywhere"
+
+
+def test_both_worlds_have_as_many_harmful_sentences(documents):
+    for world in (documents, sample(3000, "pretraining 0", shared=False)):
+        answers = [m["content"] for d in world for m in d[-2 * personas.TURNS :] if m["role"] == "assistant"]
+        sentences = sum(len(advice.split_sentences(text)) for text in answers)
+        assert sum(len(harm(text)) for text in answers) / sentences == pytest.approx(personas.marginal(), abs=0.02)
 
 
 def test_prompts_set_the_chance_of_harm():
