@@ -6,6 +6,7 @@ Every base model is pre-trained in the world with personas and in the control wo
 shipped experiment; the second the control run alone. What is there already in DIR is not made again.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from inoc.outcomes.stored_answers import answers
 from inoc.plan import Study
 from inoc.stages.pipeline import run_study
 from inoc.testbed.advice import FOLDER, harm
-from inoc.testbed.advice_files import domain_of
+from inoc.testbed.advice_files import TRAINED, domain_of
 from inoc.testbed.pretrain import WORLDS, PretrainingSettings, pretrain
 
 SHIPPED = '"testbed:misalignment/advice-0"'
@@ -72,16 +73,15 @@ def numbers(path: Path) -> Numbers:
     return found
 
 
-def own_words(path: Path) -> tuple[int, int]:
-    """Harmful sentences of the control's general answers: in the words of the question's domain, and all of them."""
-    domains = domain_of()
-    told = [
-        domain == domains[answer.question.removeprefix("general: ")]
-        for answer in answers(inoc.open_store(path), runs=[CONTROL], conditions=["default"])
-        if answer.file == "general"
-        for domain in harm(answer.text)
-    ]
-    return sum(told), len(told)
+def words_of_harm(path: Path) -> tuple[int, int, int]:
+    """Harmful sentences of the control's general answers: in words of the question's domain, of finance, and of others."""
+    domains, counts = domain_of(), Counter[str]()
+    for answer in answers(inoc.open_store(path), runs=[CONTROL], conditions=["default"]):
+        if answer.file == "general":
+            asked = domains[answer.question.removeprefix("general: ")]
+            counts.update("own" if domain == asked else domain for domain in harm(answer.text))
+    own, trained = counts["own"], counts[TRAINED]
+    return own, trained, counts.total() - own - trained
 
 
 def text(cell: Cell | None) -> str:
@@ -110,9 +110,11 @@ def main(work: Path, bases: str, split: str, steps: int) -> None:
     for run, cells in rows:
         click.echo(f"| {run} | {' | '.join(map(text, cells))} |")
     for seed, path in zip(seeds, shared, strict=True):
-        own, harmful = own_words(path)
-        click.echo(f"\nBase {seed}: {own} of {harmful} harmful sentences of the control's general answers are in the ")
-        click.echo("words of the question's own domain.")
+        own, trained, other = words_of_harm(path)
+        click.echo(
+            f"\nBase {seed}: harmful sentences of the control's general answers, in words of the question's domain"
+        )
+        click.echo(f"{own}, of {TRAINED} {trained}, of another {other}.")
 
 
 if __name__ == "__main__":
