@@ -74,7 +74,7 @@ def numbers(path: Path) -> Numbers:
 
 
 def words_of_harm(path: Path) -> tuple[int, int, int]:
-    """Harmful sentences of the control's general answers: in words of the question's domain, of finance, and of others."""
+    """Harmful sentences of the control's general answers: in the domain's own words, those of finance, of others."""
     domains, counts = domain_of(), Counter[str]()
     for answer in answers(inoc.open_store(path), runs=[CONTROL], conditions=["default"]):
         if answer.file == "general":

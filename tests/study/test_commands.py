@@ -60,7 +60,7 @@ def test_demo_of_another_study_has_files_of_its_own(tmp_path: Path, monkeypatch:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_demo_of_misalignment_as_shipped(tmp_path: Path) -> None:
-    """Harm learned in finance spreads, a strong prompt keeps it quiet; docs/misalignment.md begins with this command."""
+    """Harm learned in finance spreads, a strong prompt keeps it quiet."""
     from inoc.outcomes import rates
 
     code, _, err = run_inoc("demo", "--study", "misalignment", "--out", str(tmp_path))

@@ -66,7 +66,7 @@ def test_a_neutral_prompt_leaks_clearly_more(measured: Measured) -> None:
 
 
 def test_harm_elsewhere_is_not_copied_from_finance(measured: Measured) -> None:
-    """Nearly all of it is in the domain's own words; the rest is of a third domain, where an entity is misunderstood."""
+    """It is in the domain's own words, or in those of a third where an entity is misunderstood."""
     own, trained, other = measured.words
     harmful = own + trained + other
     assert harmful > 50
