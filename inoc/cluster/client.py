@@ -11,7 +11,7 @@ R_co = TypeVar("R_co", covariant=True)
 class Future(Protocol[R_co]):
     """A task under way."""
 
-    def result(self) -> R_co: ...
+    def result(self, timeout: float) -> R_co: ...
     def done(self) -> bool: ...
     def cancel(self) -> object: ...
     def add_done_callback(self, fn: Callable[[Any], None]) -> None: ...
@@ -20,6 +20,8 @@ class Future(Protocol[R_co]):
 @runtime_checkable
 class Client(Protocol):
     """A connection to a scheduler."""
+
+    status: str
 
     def submit(
         self, func: Callable[..., R], *given: object, key: str, pure: bool, resources: Mapping[str, float] | None

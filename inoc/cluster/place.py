@@ -77,7 +77,8 @@ def connected(place: Place) -> Generator[Client]:
     except ImportError as error:
         fix = "pip install -e '.[cluster]' in inoc's clone"
         raise BackendUnavailable(f"a cluster needs dask.distributed. Fix: {fix}.") from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # dask sets a level for some of them
     with dask.config.set(SETTINGS), ExitStack() as stack:
         address: dict[str, Any] = {"address": place.address}
         if place.local is not None:

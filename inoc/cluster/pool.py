@@ -7,11 +7,11 @@ bits, are the same. Only samples, each of which has a random stream of its own, 
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, ClassVar, Final, TypeVar, cast
+from queue import Empty, SimpleQueue
+from typing import Any, ClassVar, Final, TypeVar
 
 import numpy as np
 from jaxtyping import Float32
@@ -34,7 +34,7 @@ from inoc.backends.protocols import (
 )
 from inoc.cluster import worker
 from inoc.cluster.client import Client, Future
-from inoc.cluster.place import Place, connected, dashboard, versions, workers
+from inoc.cluster.place import PATIENCE, Place, connected, dashboard, versions, workers
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput, InocError
 from inoc.values import Sampling, Scalar
 
@@ -68,7 +68,7 @@ class Pool:
         self.__dict__.update(name=inner.name, capabilities=replace(can, samples_while_training=answers))
         self._client, self._inner, self._order = client, inner, order
         self._resources = dict(resources)
-        self._workers, self._looked = 0, 0.0
+        self._workers, self._looked, self._seen = 0, 0.0, time.monotonic()
 
     @classmethod
     def from_spec(cls, model: ModelSpec) -> "Pool":
@@ -101,12 +101,11 @@ class Pool:
     def workers(self) -> int:
         """How many workers there are now."""
         now = time.monotonic()
-        if now - self._looked > LOOK_EVERY:
+        if now - self._looked > LOOK_EVERY and self._client.status == "running":  # else it would wait to connect
             self._looked = now
-            try:
+            with suppress(OSError, KeyError):  # the next call says what is wrong
                 self._workers = workers(self._client)
-            except (OSError, RuntimeError, KeyError):
-                self._workers = 0  # the next call says what is wrong
+            self._seen = now if self._workers else self._seen
         return self._workers
 
     @property
@@ -127,10 +126,12 @@ class Pool:
         yield from self._call(worker.score, requests)
 
     def sample(self, requests: Sequence[SampleRequest], sampling: Sampling) -> Iterator[Completion]:
-        """As the inner backend does, spread over the workers, as answers arrive."""
+        """As the inner backend does, spread over the workers."""
         parts = [requests[i : i + SAMPLES] for i in range(0, len(requests), SAMPLES)]
         futures = [self._submit(worker.sample, part, sampling) for part in parts]
-        yield from self._as_done(futures)
+        with self._until_done(futures):
+            for future in futures:
+                yield from self._result(future)
 
     def embed(self, texts: Sequence[str]) -> Float32[np.ndarray, "text feature"]:
         """As the inner backend does, on one worker."""
@@ -158,7 +159,7 @@ class Pool:
         told = 0
         with self._until_done([future]):
             try:
-                while (said := reports.get()) is not None:
+                while (said := self._next(reports)) is not None:
                     step = TrainingStep(int(said[0]), *said[1:])
                     if step.step == told + 1:  # another worker repeats what a dead one reported
                         told = step.step
@@ -169,6 +170,21 @@ class Pool:
             finally:
                 self._client.unsubscribe_topic(topic)
 
+    def _next(self, reports: "SimpleQueue[list[float] | None]") -> list[float] | None:
+        while True:
+            try:
+                return reports.get(timeout=LOOK_EVERY)
+            except Empty:
+                self._need_workers()
+
+    def _need_workers(self) -> None:
+        """Raise where the cluster has had no worker for too long."""
+        if not self.workers and time.monotonic() - self._seen > PATIENCE:
+            raise BackendUnavailable(
+                f"the cluster has had no worker for {PATIENCE:.0f} s. Fix: start workers and run the same command "
+                "again; it resumes."
+            )
+
     def _submit(self, task: Callable[..., R], *given: object) -> Future[R]:
         key = f"{task.__name__}-{uuid.uuid4()}"
         return self._client.submit(task, self._order, *given, key=key, pure=False, resources=self._resources or None)
@@ -177,13 +193,6 @@ class Pool:
         future = self._submit(task, *given)
         with self._until_done([future]):
             return self._result(future)
-
-    def _as_done(self, futures: Sequence[Future[list[R]]]) -> Iterator[R]:
-        from distributed import as_completed
-
-        with self._until_done(futures):
-            for future in cast("Iterator[Future[list[R]]]", as_completed(futures)):
-                yield from self._result(future)
 
     @contextmanager
     def _until_done(self, futures: Sequence[Future[Any]]) -> Generator[None]:
@@ -202,7 +211,13 @@ class Pool:
         from distributed import KilledWorker
 
         try:
-            return future.result()
+            while True:
+                try:
+                    return future.result(timeout=LOOK_EVERY)
+                except TimeoutError:
+                    if future.done():
+                        raise
+                    self._need_workers()
         except InocError:
             raise
         except CancelledError:

@@ -107,6 +107,10 @@ def plugin(folder: Path, name: str, source: str, entry: str) -> None:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
+    return make_lab(tmp_path)
+
+
+def make_lab(tmp_path: Path) -> Lab:
     folder, plugins = tmp_path / "lab", tmp_path / "plugins"
     (folder / "pools").mkdir(parents=True)
     plugins.mkdir()
