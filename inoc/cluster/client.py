@@ -1,7 +1,8 @@
 """The part of dask's client that inoc uses, with types."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from contextlib import suppress
+from typing import Any, Literal, Protocol, TypeVar, cast, runtime_checkable
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -11,7 +12,7 @@ R_co = TypeVar("R_co", covariant=True)
 class Future(Protocol[R_co]):
     """A task under way."""
 
-    def result(self, timeout: float) -> R_co: ...
+    def result(self) -> R_co: ...
     def done(self) -> bool: ...
     def cancel(self) -> object: ...
     def add_done_callback(self, fn: Callable[[Any], None]) -> None: ...
@@ -32,3 +33,11 @@ class Client(Protocol):
     def subscribe_topic(self, topic: str, handler: Callable[[tuple[float, Any]], None]) -> None: ...
     def unsubscribe_topic(self, topic: str) -> None: ...
     def close(self, timeout: Literal[5]) -> object: ...
+
+
+def wait_for(future: Future[Any], seconds: float) -> None:
+    """Until a task is done, at most so long. Its result may then still have to be fetched, or computed again."""
+    import distributed
+
+    with suppress(TimeoutError):
+        cast(Any, distributed).wait([future], timeout=seconds)

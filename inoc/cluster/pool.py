@@ -33,7 +33,7 @@ from inoc.backends.protocols import (
     TrainingStep,
 )
 from inoc.cluster import worker
-from inoc.cluster.client import Client, Future
+from inoc.cluster.client import Client, Future, wait_for
 from inoc.cluster.place import PATIENCE, Place, connected, dashboard, versions, workers
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput, InocError
 from inoc.values import Sampling, Scalar
@@ -151,16 +151,15 @@ class Pool:
         """The updates as they happen, then checkpoints and answers, when a worker has trained the whole job."""
         folder = Path(job.directory).absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        reports: SimpleQueue[list[float] | None] = SimpleQueue()
+        reports: SimpleQueue[TrainingStep | None] = SimpleQueue()
         topic = f"inoc-{uuid.uuid4()}"
-        self._client.subscribe_topic(topic, lambda event: reports.put(event[1]))
+        self._client.subscribe_topic(topic, lambda event: reports.put(TrainingStep(*event[1])))
         future = self._submit(worker.train, replace(job, directory=str(folder)), topic)
         future.add_done_callback(lambda _: reports.put(None))
         told = 0
         with self._until_done([future]):
             try:
-                while (said := self._next(reports)) is not None:
-                    step = TrainingStep(int(said[0]), *said[1:])
+                while (step := self._next(reports)) is not None:
                     if step.step == told + 1:  # another worker repeats what a dead one reported
                         told = step.step
                         yield step
@@ -170,7 +169,7 @@ class Pool:
             finally:
                 self._client.unsubscribe_topic(topic)
 
-    def _next(self, reports: "SimpleQueue[list[float] | None]") -> list[float] | None:
+    def _next(self, reports: "SimpleQueue[TrainingStep | None]") -> TrainingStep | None:
         while True:
             try:
                 return reports.get(timeout=LOOK_EVERY)
@@ -211,13 +210,10 @@ class Pool:
         from distributed import KilledWorker
 
         try:
-            while True:
-                try:
-                    return future.result(timeout=LOOK_EVERY)
-                except TimeoutError:
-                    if future.done():
-                        raise
-                    self._need_workers()
+            while not future.done():
+                wait_for(future, LOOK_EVERY)
+                self._need_workers()
+            return future.result()
         except InocError:
             raise
         except CancelledError:
