@@ -60,29 +60,32 @@ def recommend(
     targets = as_list(stores if untrained is None else untrained)
     leak, wanted = _traits(targets)
     names = dict(zip([store.path for store in targets], experiment_names(targets), strict=True))
+    measured: list[Row] = []
+    by_path = suppressions(targets, recipe, step, include_flagged)[0]
+    untried = untrained is not None or train > 0 or len(by_path) < len(targets)
+    for store in (store for store in targets if store.path in by_path):
+        own = _measured(names[store.path], by_path[store.path], leak, wanted)
+        cells = product(prompt_column(store, "text"), ("fixed", "mix"))
+        untried = untried or not set(cells) <= {(row.prompt, row.prefix_type) for row in own}
+        measured += own
+    if prompts and measured:
+        kept = of_prompts(targets, prompts, np.array([row.prompt for row in measured]))
+        measured = [row for row, keep in zip(measured, kept, strict=True) if keep]
+    if measured and not untried:
+        return _alone(measured, targets, leak, wanted, recipe, "Every prompt was trained; nothing is predicted.")
     try:
         given = gather(
             stores, untrained, prompts=prompts, prior=prior, recipe=recipe, step=step, include_flagged=include_flagged
         )
     except IncompleteStore as error:
-        rows: list[Row] = []
-        for path, table in suppressions(targets, recipe, step, include_flagged)[0].items():
-            rows += _measured(names[path], table, leak, wanted)
-        kept = of_prompts(targets, prompts, np.array([row.prompt for row in rows])) if prompts else [True] * len(rows)
-        rows = [row for row, keep in zip(rows, kept, strict=True) if keep]
-        if not rows:
+        if not measured:
             raise
-        return _table(rows, targets, []).assign_attrs(
-            recipe=recipe, leak_trait=leak, wanted_trait=wanted, units="pp", left_out=[], planned=[], doubts=[],
-            trust=[f"Trained prompts only, by what was measured; no prediction: {error}"],
-        )  # fmt: skip
+        return _alone(measured, targets, leak, wanted, recipe, f"Trained prompts only; no prediction: {error}")
     found = predict_of(given.table, given.new, control=control, prior=given.prior).assign_attrs(given.said)
     pp, share = (np.isfinite(found.sel(trait=[leak, wanted])[n].values).any() for n in ("predicted", "share"))
     in_pp = bool(pp or not share)
     rows, left_out = _predicted(found, leak, wanted, PP if in_pp else SHARE)
-    if in_pp:
-        for path, table in suppressions(targets, recipe, step, include_flagged)[0].items():
-            rows += _measured(names[path], table, leak, wanted)
+    rows += measured if in_pp else []
     asked = set(given.new["prompt"].values.astype(str).tolist())
     rows = [row for row in rows if row.prompt in asked]
     if not rows:
@@ -97,6 +100,14 @@ def recommend(
         doubts=doubts(found),
         planned=[f"{prompt} ({kind})" for _, prompt, kind in planned],
     )
+
+
+def _alone(
+    rows: Sequence["Row"], targets: Sequence[Store], leak: str, wanted: str, recipe: Recipe, why: str
+) -> xr.Dataset:
+    """The table of what was measured, without predictions."""
+    about = {"recipe": recipe, "leak_trait": leak, "wanted_trait": wanted, "units": "pp", "trust": [why]}
+    return _table(rows, targets, []).assign_attrs(about, left_out=[], planned=[], doubts=[])
 
 
 def standings(leak: Float64[np.ndarray, "row 3"], loss: Float64[np.ndarray, "row 3"]) -> list[str]:

@@ -259,3 +259,24 @@ def test_runs_alone_are_ranked_by_what_was_measured(tmp_path):
     code, told, _ = run_inoc("recommend", "--store", str(store.path))
     assert code == 0
     assert "a (fixed, measured): held back 60" in told
+
+
+def test_nothing_is_learned_where_every_prompt_is_trained(tmp_path, monkeypatch):
+    """The answer is that of the measured rows, and no predictor is fitted for it."""
+    from inoc.outcomes import recommendation
+
+    prompts = [PromptInfo("a", "a.", "g", "flattering", "negative"), PromptInfo("b", "b.", "g", "german", "positive")]
+    cells = [("", "none"), *((p.key, kind) for p in prompts for kind in ("fixed", "mix"))]
+    rng = np.random.default_rng(0)
+    runs = [
+        Run(f"run_{key}_{kind}", key, {(4, "default"): rng.uniform(20, 80, (2, 20))}, {"prefix_type": kind})
+        for key, kind in cells
+    ]
+    elicited = {"prompts": ["a", "b"], "score": rng.uniform(0, 100, (2, 2, 9)), "baseline": rng.uniform(0, 100, (2, 9))}
+    store = open_store(write_store(tmp_path / "s.zarr", prompts, runs=runs, elicitation=elicited))
+    whole = recommend(store, train=1)  # asks for a plan, so it learns
+    monkeypatch.setattr(recommendation, "predict_of", None)
+    table = recommend(store)
+    assert table.attrs["trust"] == ["Every prompt was trained; nothing is predicted."]
+    for name in ("prompt", "prefix_type", "leak", "leak_lower", "loss", "loss_upper", "standing"):
+        np.testing.assert_array_equal(table[name].values, whole[name].values)

@@ -37,6 +37,18 @@ def test_marks(browser, hostile_report: Path, role: str) -> None:
         assert ("-" if kind not in browser.run("return LOOKS.dashed") else "--") == house.LINES.get(kind, "-")
 
 
+def test_lines_of_curves_have_the_color_of_the_role(browser, hostile_report: Path) -> None:
+    browser.open(hostile_report)
+    found = browser.run(
+        "return [...document.querySelectorAll('#curves-plot .run')]"
+        ".map(g => [g.classList[1], getComputedStyle(g.querySelector('.curve')).stroke])"
+    )
+    assert {role for role, _ in found} == {"control", "positive", "negative", "neutral"}
+    for role, stroke in found:
+        if role != "control":
+            assert rgb(stroke) == rgb(house.color(role))
+
+
 def test_angles(browser, hostile_report: Path) -> None:
     browser.open(hostile_report)
     found = [row for row in browser.run(ANGLES) if row[1]]
