@@ -17,6 +17,7 @@ from inoc.report.columns import Column, columns
 from inoc.report.curves import Chart, Leaks, curves, leaks
 from inoc.report.decode import model_name
 from inoc.report.emergence import EmergenceRows, emergence_rows
+from inoc.report.figures import PluginFigure, plugin_figures
 from inoc.report.outcomes import Outcomes, outcomes
 from inoc.report.tokens import TokenView, token_view
 from inoc.report.verdict import verdict
@@ -78,6 +79,7 @@ class Report:
         answers: Stored answers with their scores, side by side.
         curves: Scores and losses by update.
         leaks: Scores by condition; None without evaluated runs.
+        figures: Of plugins.
     """
 
     title: str
@@ -96,6 +98,7 @@ class Report:
     answers: AnswerView
     curves: list[Chart]
     leaks: Leaks | None
+    figures: list[PluginFigure]
 
 
 def build_report(
@@ -153,6 +156,7 @@ def build_report(
         answer_view(store, seed),
         curves(store),
         leaks(store),
+        plugin_figures(store),
     )
 
 

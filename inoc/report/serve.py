@@ -33,7 +33,9 @@ HOST = "127.0.0.1"
 PARTS: Mapping[str, tuple[str, ...]] = {
     "summary": ("title", "about", "summary", "missing"),
     "table": ("prompts", "row_prompt", "row_prefix_type", "columns"),
-    **{name: (name,) for name in ("curves", "angles", "outcomes", "leaks", "emergence", "answers", "tokens")},
+    **{
+        name: (name,) for name in ("curves", "angles", "outcomes", "leaks", "emergence", "answers", "tokens", "figures")
+    },
 }
 """The fields of a report that each part of the page needs."""
 HEADERS = {

@@ -13,6 +13,7 @@ from inoc.experiment.datasets import DATASETS
 from inoc.judge.registry import JUDGES
 from inoc.stages.watchers import WATCHERS, Together
 from inoc.store.imports.importers import IMPORTERS
+from inoc.testing import small_store
 
 from ..command_line import run_inoc
 from ..study.conftest import STUDY, write_study
@@ -273,3 +274,56 @@ def test_a_watcher_that_fails_is_left_out_and_the_work_goes_on(add: Add) -> None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         together.measure("run", 2, {"loss": 1.0})
+
+
+FIGURE = """
+import matplotlib.pyplot as plt
+from inoc.figures import figure
+@figure("mine_bars", "scatter", "Bars <b>bold</b>.")
+def bars(source):
+    shown, axes = plt.subplots(figsize=(3, 2))
+    axes.bar([0, 1], [1, 2])
+    return shown
+@figure("mine_broken", "scatter", "Breaks.")
+def broken(source):
+    raise RuntimeError("no luck")
+"""
+
+
+@pytest.fixture
+def figures(add: Add, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A package with a figure that is drawn and one that fails."""
+    from inoc.figures import catalog
+
+    catalog.entries()
+    monkeypatch.setattr(catalog, "_entries", dict(catalog._entries))
+    add("mine", FIGURE, {"figures": "mine = mine"})
+    catalog.PLUGINS.reset()
+    yield
+    monkeypatch.undo()
+    catalog.PLUGINS.reset()
+
+
+def test_a_figure_that_fails_costs_no_other_and_names_its_package(figures: None, tmp_path: Path) -> None:
+    store = small_store(tmp_path / "s.zarr").path
+    words = ["--store", store, "--out", tmp_path / "out", "--only", "mine_bars,mine_broken"]
+    code, out, said = run_inoc("figures", *words)
+    assert code == 1
+    assert out == f"{tmp_path / 'out' / 'mine_bars.png'}\n"
+    assert said.splitlines() == [
+        "mine_broken: not drawn: RuntimeError: no luck.",
+        "inoc: mine_broken failed because of an error in mine 2.3. Fix: report the lines above.",
+    ]
+
+
+def test_the_report_shows_figures_of_plugins(figures: None, tmp_path: Path) -> None:
+    from inoc.report import build_report, page
+
+    report = build_report(small_store(tmp_path / "s.zarr"))
+    bars, broken = report.figures
+    assert (bars.name, bars.package, bars.reason) == ("mine_bars", "mine 2.3", "")
+    assert bars.picture.startswith("data:image/png;base64,iVBOR")
+    assert (broken.picture, broken.reason) == ("", "RuntimeError: no luck")
+    text = page(report)
+    assert bars.picture in text
+    assert "<b>bold" not in text

@@ -47,6 +47,7 @@ def test_data_block_cannot_leave_its_element(text):
         AnswerView([], [], [], ""),
         [],
         None,
+        [],
     )
     block = json_block(report)
     assert not set(block) & set("<>&\u2028\u2029")

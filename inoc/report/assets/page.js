@@ -13,6 +13,7 @@ const SECTIONS = {
   emergence: [startEmergence, () => report.emergence && (report.emergence.rows.length || report.emergence.absent)],
   answers: [startAnswers, () => report.answers?.questions.length],
   tokens: [startTokens, () => report.tokens],
+  figures: [startFigures, () => report.figures?.length],
   meaning: [startMeaning, () => report.columns?.length],
 };
 // The sections that a part of the report changes; the prompts of the table give their names and roles to all.
@@ -77,7 +78,7 @@ async function ask(path) {
 
 async function follow() {
   const PAUSE = 2000, LEAST = 3; // milliseconds between questions; at most a fourth of the time is spent on asking
-  const PARTS = ["table", "summary", "curves", "outcomes", "leaks", "angles", "emergence", "answers", "tokens"];
+  const PARTS = ["table", "summary", "curves", "outcomes", "leaks", "angles", "emergence", "answers", "tokens", "figures"];
   const choice = byId("live-store"), note = byId("live-note");
   let shown = null, store = null, wake = () => {};
 

@@ -28,6 +28,12 @@ function startMeaning() {
     report.columns.map((column) => [column.name, column.meaning, column.formula, column.units || "1"]));
 }
 
+function startFigures() {
+  byId("figures-all").append(...report.figures.map(({ name, about, package: offered, caption, picture, reason }) => html("figure", {},
+    picture ? html("img", { src: picture, alt: about }) : html("p", { class: "note" }, `Not drawn: ${reason}`),
+    html("figcaption", {}, html("strong", {}, name), ` (${offered}). ${about} ${caption}`))));
+}
+
 function startEmergence() {
   const { rows, absent } = report.emergence;
   if (absent) {
