@@ -1,24 +1,25 @@
 """A third party's backend: installed with pip, found by its entry point, through the suites, and in the docs."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from ..command_line import with_path
+from inoc.cli.new_plugin import package
 
-PLUGIN = Path(__file__).parent / "backend_plugin"
+from ..command_line import run_inoc, with_path
+
+PLUGIN = package("backend", "bigram")
 PAGE = Path(__file__).parents[2] / "docs" / "write-a-backend.md"
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder pip installed the package into (built from a copy, so that the source tree stays clean)."""
+    """The folder pip installed what `inoc new-plugin backend bigram` writes into."""
     root = tmp_path_factory.mktemp("plugin")
-    shutil.copytree(PLUGIN, root / "source", ignore=shutil.ignore_patterns("__pycache__"))
+    assert run_inoc("new-plugin", "backend", "bigram", "--out", root / "source")[0] == 0
     options = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
     command = [sys.executable, "-m", "pip", "install", "-q", *options, "--target", str(root / "site")]
     subprocess.run([*command, str(root / "source")], check=True, capture_output=True, timeout=120)
@@ -55,7 +56,7 @@ def test_passes_the_conformance_suites(installed: Path) -> None:
 def test_the_suites_catch_a_backend_that_is_wrong(installed: Path, tmp_path: Path) -> None:
     """Off by one, cut completions, a shared stream, rows mixed up in a crowd: each fails a test that names it."""
     (tmp_path / "test_broken.py").write_text(
-        (PLUGIN / "test_bigram.py").read_text()
+        PLUGIN["test_bigram.py"]
         + """
 
 import numpy as np
@@ -113,4 +114,4 @@ def backend(request, tmp_path_factory):
 
 @pytest.mark.parametrize("file", ["pyproject.toml", "inoc_bigram/__init__.py", "test_bigram.py"])
 def test_the_page_shows_the_plugin_as_it_is(file: str) -> None:
-    assert (PLUGIN / file).read_text() in PAGE.read_text(), f"docs/write-a-backend.md shows another {file}"
+    assert PLUGIN[file] in PAGE.read_text(), f"docs/write-a-backend.md shows another {file}"

@@ -2,10 +2,12 @@
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numcodecs import Zstd
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 import inoc
@@ -95,6 +97,8 @@ def log(path: Path, samples: list[dict[str, object]]) -> Path:
     if path.suffix == ".json":
         path.write_text(json.dumps({**head, "samples": samples}, indent=2))
         return path
+    if path.suffix == ".zst":
+        return packed(path.with_suffix(""), head, samples)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("header.json", json.dumps(head))
         archive.writestr("_journal/start.json", "{}")
@@ -103,7 +107,19 @@ def log(path: Path, samples: list[dict[str, object]]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("suffix", [".json", ".eval"])
+def packed(path: Path, head: object, samples: list[dict[str, object]]) -> Path:
+    """An archive as Inspect writes it, with Zstandard: made stored, then the method of each entry is changed."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for entry in samples:
+            content = json.dumps(entry).encode()
+            info = zipfile.ZipInfo(f"samples/{entry['id']}_epoch_1.json")
+            archive.writestr(info, Zstd().encode(content))
+            info.compress_type, info.CRC, info.file_size = 93, zlib.crc32(content), len(content)
+        archive.writestr("header.json", json.dumps(head))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".json", ".eval", ".eval.zst"])
 @pytest.mark.parametrize(
     ("values", "options"),
     [((["C", "I"], ["C", "C"]), []), (([1, 0], [True, 1.0]), []), (([100, 0], [100, 100]), ["scale=100"])],

@@ -1,10 +1,15 @@
 """Importer of Inspect: evaluation logs, as `.eval` (zip) or JSON."""
 
+import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import numpy as np
 
 from inoc.errors import BadInput
 from inoc.reading import MAX_BYTES, parse_json
@@ -14,6 +19,8 @@ from inoc.store.imports.rows import LogprobRow, ScoreRow
 
 LETTERS: Final = {"C": 100.0, "P": 50.0, "I": 0.0, "N": 0.0}
 """Inspect's correct, partial, incorrect and no answer."""
+ZSTANDARD: Final = 93
+"""The method of packing in an archive."""
 
 
 @dataclass(frozen=True)
@@ -86,15 +93,37 @@ def _is_zip(path: Path) -> bool:
 
 def _samples(path: Path) -> Iterator[Node]:
     if not _is_zip(path):
-        samples = load_json(path)["samples"]
-        yield from samples.rows()
+        yield from load_json(path)["samples"].rows()
         return
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = sorted(e.filename for e in archive.infolist() if e.filename.startswith("samples/"))
-            if sum(archive.getinfo(name).file_size for name in entries) > MAX_BYTES:
+            entries = sorted((e for e in archive.infolist() if e.filename.startswith("samples/")), key=_place)
+            if sum(entry.file_size for entry in entries) > MAX_BYTES:
                 raise BadInput(f"{path} unpacks to more than {MAX_BYTES:,} bytes. Fix: import its samples in parts.")
-            for name in entries:
-                yield Node(parse_json(archive.read(name), f"{path}, {name}"), f"{path}, {name}", ": ")
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError) as error:
+            for entry in entries:
+                where = f"{path}, {entry.filename}"
+                yield Node(parse_json(_unpacked(path, archive, entry), where), where, ": ")
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, RuntimeError, ValueError) as error:
         raise BadInput(f"{path} cannot be unpacked ({error}). Fix: write it as JSON: `inspect log convert`.") from None
+
+
+def _place(entry: zipfile.ZipInfo) -> list[tuple[int, str]]:
+    """Samples in the order of their ids, whole numbers by value."""
+    return [(int(part) if part.isdigit() else -1, part) for part in re.split(r"(\d+)", entry.filename)]
+
+
+def _unpacked(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """The content of an entry; Inspect packs with Zstandard, which Python's zipfile does not read before 3.14."""
+    if entry.compress_type != ZSTANDARD:
+        return archive.read(entry)
+    from numcodecs import Zstd
+
+    with path.open("rb") as file:
+        file.seek(entry.header_offset + 26)
+        name, extra = struct.unpack("<HH", file.read(4))
+        file.seek(name + extra, 1)
+        room = np.empty(entry.file_size, np.uint8)  # what unpacks to more is refused
+        content = np.asarray(Zstd().decode(file.read(entry.compress_size), room)).tobytes()
+    if zlib.crc32(content) != entry.CRC:
+        raise zipfile.BadZipFile(f"wrong checksum of {entry.filename}")
+    return content
