@@ -6,8 +6,9 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -116,14 +117,13 @@ def _unpacked(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> b
     """The content of an entry; Inspect packs with Zstandard, which Python's zipfile does not read before 3.14."""
     if entry.compress_type != ZSTANDARD:
         return archive.read(entry)
-    from numcodecs import Zstd
-
+    zstandard: Any = import_module("numcodecs").Zstd()
     with path.open("rb") as file:
         file.seek(entry.header_offset + 26)
         name, extra = struct.unpack("<HH", file.read(4))
         file.seek(name + extra, 1)
         room = np.empty(entry.file_size, np.uint8)  # what unpacks to more is refused
-        content = np.asarray(Zstd().decode(file.read(entry.compress_size), room)).tobytes()
+        content = np.asarray(zstandard.decode(file.read(entry.compress_size), room)).tobytes()
     if zlib.crc32(content) != entry.CRC:
         raise zipfile.BadZipFile(f"wrong checksum of {entry.filename}")
     return content
