@@ -5,10 +5,11 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from contract import SERVICE
 
-from inoc.backends.protocols import SampleRequest
+from inoc.backends.protocols import AdapterSettings, SampleRequest
 from inoc.backends.tinker import TinkerBackend
-from inoc.testing import SamplerConformance, ScorerConformance
+from inoc.testing import AdapterConformance, SamplerConformance, ScorerConformance, TrainerConformance
 
 pytestmark = pytest.mark.xdist_group("tinker")
 
@@ -40,3 +41,13 @@ class TestKnownTable(ScorerConformance):
     @pytest.fixture
     def table(self, table: np.ndarray) -> np.ndarray:
         return table
+
+
+@pytest.mark.slow
+class TestTraining(TrainerConformance):
+    adapter: ClassVar[AdapterSettings] = SERVICE
+
+
+@pytest.mark.slow
+class TestAdapters(AdapterConformance):
+    adapter: ClassVar[AdapterSettings] = SERVICE
