@@ -120,7 +120,7 @@ class AdapterConformance:
         weights = (None, *checkpoints)
         asked = [SampleRequest(f"{k} {r.id}", r.context, weights[k]) for r in requests for k in (1, 0, 2)]
         found = sample_by_id(backend, asked, Sampling(temperature=0.0, max_tokens=1))
-        for request in asked[:9]:
+        for request in asked[:6]:
             (token,) = found[request.id].token_ids
             likely = next_tokens(backend, backend.tokenizer, request.context, draws=0, checkpoint=request.checkpoint)
             own = score_by_id(backend, [ScoreRequest("own", request.context, (token,), request.checkpoint)])

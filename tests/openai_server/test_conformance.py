@@ -6,11 +6,12 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from servers.adapters import write_adapter
 from servers.completions_server import CompletionsServer
 
 from inoc.backends.openai_server import OpenAIServerBackend
-from inoc.backends.protocols import ModelSpec
-from inoc.testing import SamplerConformance, ScorerConformance, table_model
+from inoc.backends.protocols import AdapterSettings, Checkpoint, ModelSpec
+from inoc.testing import AdapterConformance, SamplerConformance, ScorerConformance, table_model
 
 
 def open_backend(server: CompletionsServer) -> OpenAIServerBackend:
@@ -75,3 +76,21 @@ class TestKnownTable(ScorerConformance):
     @pytest.fixture
     def table(self, known: tuple[Path, np.ndarray]) -> np.ndarray:
         return known[1]
+
+
+@pytest.mark.slow
+class TestAdapters(AdapterConformance):
+    tolerance: ClassVar[float] = 1e-5
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def backend(cls, sampling: OpenAIServerBackend) -> OpenAIServerBackend:
+        return sampling
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def checkpoints(cls, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkpoint, Checkpoint]:
+        folder = tmp_path_factory.mktemp("adapters")
+        settings = AdapterSettings(rank=8)
+        one, two = (write_adapter(tiny, folder / str(seed), rank=8, seed=seed) for seed in (1, 2))
+        return Checkpoint(1, str(one), settings), Checkpoint(1, str(two), settings)
