@@ -2,18 +2,21 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib
 import pytest
 
-from inoc.cli.new_plugin import KINDS
+from inoc.cli.new_plugin import KINDS, package
 from inoc.experiment.datasets import dataset_rows
 from inoc.figures.catalog import make
 from inoc.plugins import GROUPS
 from inoc.stages.watchers import SHIPPED as WATCHERS
 from inoc.store import PromptInfo, open_store
 from inoc.store.imports.importers import SHIPPED as IMPORTERS
+from inoc.testing import small_store
 
 from ..command_line import run_inoc
 from ..worlds import write_store
@@ -62,3 +65,17 @@ def test_the_page_names_every_door_format_and_watcher() -> None:
     assert {kind for _, kind in doors} == set(KINDS)
     for name in {*IMPORTERS, *WATCHERS} - {"arrays", "rows"}:
         assert f"`{name}`" in PAGE
+
+
+def test_code_on_the_command_line(tmp_path: Path) -> None:
+    """A heuristic and a backend of the current folder, which no package offers."""
+    files = package("heuristic", "h")["inoc_h/__init__.py"], package("backend", "b")["inoc_b/__init__.py"]
+    for name, code in zip(("my_h", "my_b"), files, strict=True):
+        (tmp_path / f"{name}.py").write_text(code)
+    store = small_store(tmp_path / "s.zarr").path
+    words = [sys.executable, "-m", "inoc", "heuristics", "--store", str(store), "--csv", "--only"]
+    done = subprocess.run([*words, "my_h:h_median"], capture_output=True, text=True)
+    assert done.stdout.startswith("prompt,prefix_type,role,h_median\n"), done.stderr
+    assert run_inoc("new", "study.yaml")[0] == 0
+    code, _, said = run_inoc("score", "study.yaml", "--store", "t.zarr", "--backend", "my_b:BBackend", "--dry-run")
+    assert (code, said) == (2, "inoc: there is no text file at 'testbed'. Fix: set model.id to one.\n")
