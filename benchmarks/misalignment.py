@@ -32,6 +32,8 @@ Numbers = Mapping[tuple[str, str, str], Cell]
 """By run, condition and file; "base" is the model before training."""
 COLUMNS = (("general", "default"), ("general", "training"), ("in_domain", "default"))
 STEPS = 600
+ALONE = "5e-4"
+"""Learning rate on the control world: it takes more to learn as much harm in finance there."""
 
 
 def base(work: Path, world: str, seed: int, steps: int) -> Path:
@@ -43,10 +45,11 @@ def base(work: Path, world: str, seed: int, steps: int) -> Path:
 
 
 def study(folder: Path, split: str, *, control_only: bool = False) -> Path:
-    """The store of the experiment on a base model, run where it is missing."""
+    """The store of the experiment on a base model, run where it is missing; on the control world the control alone."""
     text = (FOLDER / "experiment.yaml").read_text()
     text = text.replace(SHIPPED, f'"{folder.resolve()}"').replace("questions/evaluation_", f"questions/{split}_")
     if control_only:
+        text = text.replace("learning_rate: 2e-4", f"learning_rate: {ALONE}")
         start, end = text.index("    - {prompts: ["), text.index("evaluation:\n")
         text = text[:start] + "\n" + text[end:]
     file = folder.parent / f"{folder.name}-{split}.yaml"
