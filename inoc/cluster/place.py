@@ -97,7 +97,7 @@ def connected(place: Place) -> Generator[Client]:
         stack.callback(_let_go, client)
         try:
             client.wait_for_workers(1, timeout=PATIENCE)
-            found = client.run(versions)
+            found = client.run(versions, on_error="ignore")  # one may die meanwhile; tasks check again
         except Exception as error:
             raise BackendUnavailable(
                 f"no worker of the scheduler at {place.address} can work ({_first_line(error)}). Fix: start workers "

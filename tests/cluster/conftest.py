@@ -26,7 +26,7 @@ ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
-    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "40",
+    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1000",
     "DASK_DISTRIBUTED__WORKER__MEMORY__TARGET": "False",
     "DASK_DISTRIBUTED__WORKER__MEMORY__SPILL": "False",
 }
@@ -44,9 +44,9 @@ class Cluster:
     def file(self) -> Path:
         return self.folder / "scheduler.json"
 
-    def start_scheduler(self) -> None:
+    def start_scheduler(self, **environment: str) -> None:
         self.file.unlink(missing_ok=True)
-        self.scheduler = self._start("scheduler", "--port", "0", "--dashboard-address", "127.0.0.1:0")
+        self.scheduler = self._start("scheduler", "--port", "0", "--dashboard-address", "127.0.0.1:0", **environment)
         deadline = time.monotonic() + 60
         while not (self.file.exists() and self.file.read_text().strip()):
             assert time.monotonic() < deadline, (self.folder / "log").read_text()

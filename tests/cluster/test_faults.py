@@ -136,7 +136,9 @@ def test_a_slow_worker_and_one_that_joins_late(cluster: Cluster, toy: ToyLab) ->
 def test_memory_that_never_suffices_fails_its_units_alone(cluster: Cluster, toy: ToyLab) -> None:
     plugin(toy.plugins, "hungry-backend", HUNGRY, "hungry = hungry_backend:Hungry")
     toy.edit("backend: {name: toy}", "backend: {name: hungry}")
-    start_pair(cluster, toy, "--memory-limit", "400MB", DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE="False")
+    cluster.start_scheduler(DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="1")
+    for _ in range(2):
+        add_worker(cluster, toy, "--memory-limit", "400MB", DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE="False")
     process = toy.start("--cluster", str(cluster.file))
     out, err = process.communicate(timeout=280)
     assert process.returncode == 1, out + err
