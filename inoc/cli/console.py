@@ -37,7 +37,7 @@ class PlainConsole(Console):
 def stdout() -> PlainConsole:
     """Stdout as wide as the terminal or COLUMNS say."""
     asked = os.environ.get("COLUMNS", "")
-    told = int(asked) if asked.isdecimal() and 0 < int(asked) < UNLIMITED else None
+    told = int(asked) if asked.isdecimal() and len(asked) <= 4 else 0
     return PlainConsole(width=told or (None if sys.stdout.isatty() else UNLIMITED))
 
 
