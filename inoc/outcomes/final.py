@@ -1,5 +1,6 @@
 """Which score of a run counts: the final-step rule, the control to subtract, the judges that must agree."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -225,7 +226,7 @@ def final_scores(
                 flags[i] = _jump(final[i], values[i, steps.index(last)], wanted, last, traits)
                 if flags[i] and not include_flagged:
                     final[i] = np.nan
-    control = _controls(final, controls, seeds, setups)
+    control = _controls(final, controls, seeds, [_of_control(setup) for setup in setups])
     for i in np.flatnonzero(np.isfinite(final).any(axis=(1, 2)) & ~np.isfinite(control).any(axis=(1, 2))):
         flags[i] = "; ".join(f for f in (flags[i], "no usable control with the same training settings") if f)
         final[i] = np.nan
@@ -269,6 +270,13 @@ def _jump(at: RunScores, last: RunScores, nominal: int, last_step: int, traits: 
         if a.size and b.size and abs(b.mean() - a.mean()) > JUMP:
             moved.append(f"{trait} {a.mean():.1f} at step {nominal}, {b.mean():.1f} at step {last_step}")
     return f"steps contradict each other ({'; '.join(moved)})" if moved else ""
+
+
+def _of_control(setup: str) -> str:
+    """A setup without the pool of its rephrasings: a control has no prompt to rephrase."""
+    if '"rephrasings"' not in setup:
+        return setup
+    return canonical_json({name: value for name, value in json.loads(setup).items() if name != "rephrasings"})
 
 
 def _controls(final: AllScores, controls: Sequence[int], seeds: RunNumbers, setups: Sequence[str]) -> AllScores:

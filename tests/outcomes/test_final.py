@@ -153,6 +153,18 @@ def test_a_control_must_share_the_training_settings() -> None:
     )
 
 
+def test_close_rephrasings_have_the_control_of_the_others() -> None:
+    values = np.array([80.0, 50.0, 30.0])[:, None, None, None, None] * np.ones((3, 1, 1, 2, 6))
+    data = dataset(values, ("c", "a_mix", "a_close"), ("", "a", "a"), ("none", "mix", "mix"))
+    settings = {run: {"learning_rate": 1e-4} for run in ("c", "a_mix", "a_close")}
+    final = final_scores(
+        with_setup(data, infos({**settings, "a_close": {"learning_rate": 1e-4, "rephrasings": "close"}}))
+    )
+    table = suppression_of(final)
+    assert table["mean"].sel(trait="German").values.tolist() == [30.0, 50.0]
+    assert final.setup[1] != final.setup[2]  # and are not a seed of the others
+
+
 def test_a_flagged_control_leaves_everything_out_and_says_why() -> None:
     values = scores()
     values[0, 2] = 60.0
