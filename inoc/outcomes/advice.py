@@ -207,11 +207,12 @@ def doubts(prediction: xr.Dataset) -> list[str]:
             "trait at a learning rate of 1e-4 and 19 % at 5e-6): the intervals are those of another study."
         )
     for trait in prediction["trait"].values.astype(str).tolist():
-        control = prediction.sel(trait=trait)["control"].values
+        of_trait = prediction.sel(trait=trait)
+        control = of_trait["control"].values
         known = control[np.isfinite(control)]
         if known.size and known.min() < LEAK:
             said.append(control_lacks(trait, float(known.min())))
-        elif not known.size:
+        elif not known.size and (of_trait["reason"].values.astype(str) != "trained").any():
             said.append(
                 f"No control run tells how much of {trait} leaks: shares of the control's score are given. Fix: train "
                 f"and evaluate a control run, or give --control {trait}=SCORE."
