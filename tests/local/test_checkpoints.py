@@ -1,5 +1,6 @@
 """What a training leaves: adapters that plain PEFT loads, whole models, continued trainings."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +41,13 @@ def test_adapter_scores_as_plain_peft_does(trained: tuple[LocalBackend, Checkpoi
             logits = model(torch.tensor([request.context + request.completion])).logits[0]
         expected = logits.log_softmax(-1)[2:-1][range(4), list(request.completion)].numpy()
         np.testing.assert_allclose(results[request.id], expected, atol=1e-5, rtol=0)
+
+
+def test_the_settings_of_an_adapter_have_one_order(trained: tuple[LocalBackend, Checkpoint]) -> None:
+    """PEFT keeps names of modules in a set: the order, and with it the hash, would differ between processes."""
+    told = json.loads(Path(str(trained[1].location), "adapter_config.json").read_text())
+    assert told["target_modules"] == sorted(told["target_modules"])
+    assert len(told["target_modules"]) > 3
 
 
 def test_base_and_adapters_side_by_side(trained: tuple[LocalBackend, Checkpoint], local, models) -> None:

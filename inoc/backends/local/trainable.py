@@ -7,6 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast
@@ -117,7 +118,10 @@ class Adapter(Trainable):
         state = peft.get_peft_model_state_dict(self.engine.peft, adapter_name=self.name, save_embedding_layers=False)
         tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
         save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
-        self.config.save_pretrained(str(folder))
+        config = copy(self.config)
+        if not isinstance(names := config.target_modules, str):  # PEFT has a set, whose order differs between processes
+            config.target_modules = sorted(names or ())
+        config.save_pretrained(str(folder))
 
     def release(self) -> None:
         assert self.engine.peft is not None
