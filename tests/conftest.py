@@ -23,6 +23,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("SOURCE_DATE_EPOCH", "0")  # stores made at different times are compared byte by byte
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; threads that wait for each other are slower
 
+os.environ.pop("COLUMNS", None)  # processes of pytest-xdist have that of its own report, which inoc would obey
+
 # the hook's bytecode is kept, here and in the processes that tests start: making it costs more than half of an import
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

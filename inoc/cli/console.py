@@ -73,7 +73,7 @@ def show(
     while True:
         table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title=title or None, title_justify="left")
         for i in kept:
-            width = max(8, *(len(line) for row in cells for line in row[i].splitlines()))
+            width = max([8, *(len(line) for row in cells for line in row[i].splitlines())])
             head = _folded(columns[i], width) if console.width < UNLIMITED else columns[i]
             table.add_column(head, justify="left" if columns[i] in words else "right", overflow="fold")
         for row in cells:

@@ -39,13 +39,19 @@ def test_what_is_left_out_is_named_in_order(capsys):
 
 
 @pytest.mark.parametrize(
-    ("columns", "width"), [("80", 80), ("", 10_000), ("0", 10_000), ("x", 10_000), ("9" * 5000, 10_000)]
+    ("columns", "width"), [("80", 80), ("", 10_000), ("0", 10_000), ("x", 10_000), ("9" * 30, 10_000)]
 )
 def test_columns_are_obeyed_where_stdout_is_no_terminal(monkeypatch, columns, width):
     with monkeypatch.context() as set_here:  # pytest's own report obeys COLUMNS, too
         set_here.setenv("COLUMNS", columns)
         found = stdout().width
     assert found == width
+
+
+def test_a_column_without_a_word():
+    text = io.StringIO()
+    show(PlainConsole(width=60, file=text), "title", ("prompt", "reason"), [("a", "")], words=("prompt", "reason"))
+    assert "reason" in text.getvalue()
 
 
 def test_a_reader_that_stops_ends_the_command_quietly():
