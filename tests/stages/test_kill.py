@@ -56,7 +56,9 @@ def kills(lab: Lab, n: int, seed: int) -> None:
     length = time.monotonic() - began
     rng = random.Random(seed)
     met: set[int] = set()
-    for _ in range(n):
+    for tried in range(n + 20):
+        if tried >= n and met:  # on a busy machine the first ones may come before there is a store
+            break
         if not kill_at(lab, rng.uniform(0.3, 1.0) * length):
             shutil.rmtree(store)
         elif (store / "zarr.json").exists():

@@ -178,8 +178,8 @@ def load_number_json(path: Path) -> Node:
 
 def _packed(content: bytes, where: str) -> object:
     """A JSON value with arrays: the lists of numbers are cut out, and the rest is read like any other JSON, with the
-    index of its array where each list was."""
-    arrays: list[np.ndarray] = []
+    index of its array where each list was. Lists without a fraction stay lists: whole numbers may be large."""
+    arrays: list[np.ndarray | list[Json]] = []
     rest: list[bytes] = []
     end = 0
     try:
@@ -187,14 +187,14 @@ def _packed(content: bytes, where: str) -> object:
             if piece[0][:1] == b"[":
                 rest += [content[end : piece.start()], b"[%d]" % len(arrays)]
                 values = orjson.loads(piece[0])
-                arrays.append(np.array(values, np.float64 if b"." in piece[0] or None in values else None))
+                arrays.append(np.array(values, np.float64) if b"." in piece[0] else values)
                 end = piece.end()
         return _put_back(parse_json(b"".join([*rest, content[end:]]), where), arrays)
     except (ValueError, OverflowError, BadInput):
         return parse_json(content, where)  # says what is wrong, and where
 
 
-def _put_back(value: Json, arrays: list[np.ndarray]) -> object:
+def _put_back(value: Json, arrays: list[np.ndarray | list[Json]]) -> object:
     """The value with each list of one index, which stood for an array, as that array."""
     if isinstance(value, dict):
         return {key: _put_back(item, arrays) for key, item in value.items()}
