@@ -101,11 +101,19 @@ def _value(cell: xr.Dataset) -> tuple[str, str]:
     return _with_interval(cell["mean"], cell["lower"], cell["upper"]), str(int(cell["n"]))
 
 
-def _seed(table: xr.Dataset) -> tuple[str, ...]:
-    """The column of training seeds, where any is known, or of how many are pooled."""
+def _told_apart(table: xr.Dataset) -> tuple[str, ...]:
+    """Columns that tell rows apart: the seed of the training, where it is known, or how many are pooled; the run, where
+    its prompt, prefix type and seed are those of another one."""
+    found = ("seeds",) if "seeds" in table.coords and (table["seeds"].values > 1).any() else ()
     if (table["seed"].values >= 0).any():
-        return ("seed",)
-    return ("seeds",) if "seeds" in table.coords and (table["seeds"].values > 1).any() else ()
+        found = ("seed",)
+    if "run" in table.dims:
+        prompt = table["run_prompt" if "run_prompt" in table.coords else "prompt"]
+        labels = list(
+            zip(*(part.values.tolist() for part in (prompt, table["prefix_type"], table["seed"])), strict=True)
+        )
+        found += ("run",) if len(set(labels)) < len(labels) else ()
+    return found
 
 
 def _label(part: xr.Dataset, seed: tuple[str, ...]) -> list[str]:
@@ -117,7 +125,7 @@ def _cells(table: xr.Dataset, outcomes: Outcomes, title: str) -> Sheet:
     """Suppression and gap: a row per run or prompt, a column per trait."""
     row = "run" if "run_prompt" in table.coords else "prompt"
     traits = [t for t in table["trait"].values.astype(str) if outcomes.shows(t)]
-    seed = _seed(table)
+    seed = _told_apart(table)
     about = ("prompt", "asks for", *(("prefix", "step") if row == "run" else ()), *seed)
     names = (
         {t: f"{table.sel(trait=t)['effect'].item()} of {t}" for t in traits} if row == "run" else {t: t for t in traits}
@@ -132,7 +140,7 @@ def _cells(table: xr.Dataset, outcomes: Outcomes, title: str) -> Sheet:
 
 def _cross(table: xr.Dataset, outcomes: Outcomes, title: str) -> Sheet:
     """A row per run whose prompt asks for one trait: what happened to the other one."""
-    seed = _seed(table)
+    seed = _told_apart(table)
     out = Sheet(title, ("prompt", "asks for", "prefix", "step", *seed, "other trait", "effect", "pp", "n"))
     for i in range(table.sizes["run"]):
         part = table.isel(run=i)
@@ -181,7 +189,7 @@ def _rates(table: xr.Dataset, suffix: str) -> Sheet:
 def _durability(table: xr.Dataset, outcomes: Outcomes, suffix: str) -> Sheet:
     """A row per continued run and trait at its last step; the curve is in --json, --csv and the figures."""
     title = f"Durability: what remains of the suppression after further training, pp [95 %]{suffix}"
-    seed = _seed(table)
+    seed = _told_apart(table)
     numbers = ("before", "remaining", "came back", "gate", "n")
     out = Sheet(title, ("prompt", "prefix", *seed, "continued on", "updates", "trait", *numbers))
     ends = ("", "_lower", "_upper")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -150,3 +151,13 @@ def test_questions_of_one_file(path: Path) -> None:
     )
     code, _, error = run_inoc("outcomes", "--store", path, "--questions", "genral")
     assert (code, "general" in error) == (2, True)
+
+
+def test_runs_that_nothing_else_tells_apart_are_named() -> None:
+    from inoc.cli.outcome_tables import _told_apart
+
+    labels = {"run_prompt": ("run", ["p", "p"]), "prefix_type": ("run", ["mix", "mix"]), "seed": ("run", [0, 0])}
+    table = xr.Dataset(coords={"run": ["p-mix-s0", "p-mix-s0-close"], **labels})
+    assert _told_apart(table) == ("seed", "run")
+    assert _told_apart(table.isel(run=[0])) == ("seed",)
+    assert _told_apart(table.assign_coords(seed=("run", [0, 1]))) == ("seed",)
