@@ -6,7 +6,7 @@ What is derived from inputs is declared with `@intermediate` in the family that 
 
 from collections.abc import Sequence
 from dataclasses import fields
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -182,22 +182,12 @@ class Inputs(ProbeInputs):
         self, tokens: TokenLike, terms: Sequence[Term], row_terms: Sequence[Term], products: Sequence[Product]
     ) -> TokenStatistics:
         here, prefixed = self._chosen(tokens)
+        compute = partial(token_statistics, engine=self._engine)
         if self._tasks:
             from inoc.heuristics.tokens.distributed import map_reduce
 
-            return map_reduce(
-                tokens.default,
-                prefixed,
-                tokens.row_size,
-                prefix_types=tokens.prefix_types,
-                prompts=here,
-                terms=terms,
-                row_terms=row_terms,
-                products=products,
-                recipe=self.recipe,
-                tasks=self._tasks,
-            )
-        return token_statistics(
+            compute = partial(map_reduce, tasks=self._tasks)
+        return compute(
             tokens.default,
             prefixed,
             tokens.row_size,
@@ -207,7 +197,6 @@ class Inputs(ProbeInputs):
             row_terms=row_terms,
             products=products,
             recipe=self.recipe,
-            engine=self._engine,
         )
 
     @property
