@@ -3,6 +3,7 @@
 import random
 import shutil
 import signal
+import subprocess
 import time
 
 import numpy as np
@@ -21,7 +22,7 @@ def kill_at(lab: Lab, seconds: float) -> bool:
     with lab.start(store="killed.zarr", TOY_DELAY=DELAY) as process:
         try:
             process.wait(seconds)
-        except Exception:
+        except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             return True
     return False
