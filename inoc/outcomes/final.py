@@ -1,6 +1,5 @@
 """Which score of a run counts: the final-step rule, the control to subtract, the judges that must agree."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -79,13 +78,15 @@ def all_scores(store: Store) -> xr.Dataset:
 
 
 def with_setup(scores: xr.Dataset, runs: Mapping[str, RunInfo]) -> xr.Dataset:
-    """Scores with what a run must share with its control: coordinates `setup` and `continues` on run."""
+    """Scores with what runs must share: coordinates `setup` (to be alike), `control_setup` (with their control, which
+    has no prompt to rephrase) and `continues` on run."""
     about = [runs[str(name)] for name in scores["run"].values]
     shared = [
         {k: _rows_of(v) if k == "data" else v for k, v in run.settings.items() if k not in NOT_SHARED} for run in about
     ]
     return scores.assign_coords(  # pyright: ignore[reportUnknownMemberType]
         setup=("run", [canonical_json(settings) for settings in shared]),
+        control_setup=("run", [canonical_json({**settings, "rephrasings": None}) for settings in shared]),
         continues=("run", [run.start or "" for run in about]),
     )
 
@@ -180,8 +181,8 @@ def final_scores(
     differs by more than 8 pp from the nominal one, for any trait, is flagged and its scores are NaN unless
     `include_flagged`. `published`: the largest stored step, no flag. `step`: this step for all runs, no flag. `scores`:
     variables `score` (run, step, condition, trait, question) and `judge` (run, trait), coordinates `run_prompt` (""
-    = control), `prefix_type`, `seed`, `nominal_step` on run, and where known `setup` (training settings that a run and
-    its control share) and `continues` (the run it started from: such a run is not a control, and is left out).
+    = control), `prefix_type`, `seed`, `nominal_step` on run, and where known those of `with_setup` (a run with
+    `continues`, the run it started from, is not a control, and is left out).
     """
     if "default" not in scores["condition"].values:
         raise IncompleteStore(
@@ -226,7 +227,7 @@ def final_scores(
                 flags[i] = _jump(final[i], values[i, steps.index(last)], wanted, last, traits)
                 if flags[i] and not include_flagged:
                     final[i] = np.nan
-    control = _controls(final, controls, seeds, [_of_control(setup) for setup in setups])
+    control = _controls(final, controls, seeds, _words(scores, "control_setup"))
     for i in np.flatnonzero(np.isfinite(final).any(axis=(1, 2)) & ~np.isfinite(control).any(axis=(1, 2))):
         flags[i] = "; ".join(f for f in (flags[i], "no usable control with the same training settings") if f)
         final[i] = np.nan
@@ -270,13 +271,6 @@ def _jump(at: RunScores, last: RunScores, nominal: int, last_step: int, traits: 
         if a.size and b.size and abs(b.mean() - a.mean()) > JUMP:
             moved.append(f"{trait} {a.mean():.1f} at step {nominal}, {b.mean():.1f} at step {last_step}")
     return f"steps contradict each other ({'; '.join(moved)})" if moved else ""
-
-
-def _of_control(setup: str) -> str:
-    """A setup without the pool of its rephrasings: a control has no prompt to rephrase."""
-    if '"rephrasings"' not in setup:
-        return setup
-    return canonical_json({name: value for name, value in json.loads(setup).items() if name != "rephrasings"})
 
 
 def _controls(final: AllScores, controls: Sequence[int], seeds: RunNumbers, setups: Sequence[str]) -> AllScores:
