@@ -141,9 +141,8 @@ def _plain(value: np.float64) -> float | None:
 
 
 def better_high(store: Store, score: str) -> bool:
-    """Whether a high score is good: as the experiment says, else by the role."""
-    info = next((s for s in store.measured if s.name == score), None)
-    return info is not None and (info.better or ("high" if info.role == "positive" else "low")) == "high"
+    """Whether a high score is good (`ScoreInfo.high_is_good`); of one that the store does not know, a low one is."""
+    return any(info.high_is_good for info in store.measured if info.name == score)
 
 
 def _value(answer: Answer, score: str, sign: float) -> float:

@@ -15,7 +15,7 @@ from inoc.plan.identity import trainer_identity
 from inoc.plan.training import training_folder
 from inoc.stages.forecast import Asked, Forecast, Row, answers_row, price_of, to_judge
 from inoc.stages.judging import JudgedReport, judge_responses
-from inoc.stages.opening import existing, open_writer
+from inoc.stages.opening import existing, open_writer, score_infos
 from inoc.stages.progress import UNWATCHED, Watcher
 from inoc.stages.sampling import Asking, sample_each
 from inoc.stages.stored import evaluations_done, run_changes
@@ -75,8 +75,7 @@ def evaluate(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHE
 
 def _of_traits(study: Study, scores: Float[np.ndarray, "score answer"]) -> Mapping[str, Float[np.ndarray, " answer"]]:
     """The judged scores that are traits, and of which a high one means that there is much of it."""
-    traits = study.experiment.traits
-    usual = {n for n, s in traits.items() if s.better in (None, "high" if s.role == "positive" else "low")}
+    usual = {info.name for info in score_infos(study) if info.role and not info.inverted}
     return {name: row for name, row in zip(study.judges.scores, scores, strict=True) if name in usual}
 
 

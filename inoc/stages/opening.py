@@ -71,6 +71,14 @@ def plugins(study: Study) -> dict[str, dict[str, str]]:
     return {"plugins": found} if found else {}
 
 
+def score_infos(study: Study) -> list[ScoreInfo]:
+    """The scores of the experiment as a store names them."""
+    return [
+        ScoreInfo(name, score.role or "", score.asked_by(name), score.better or "", score.rate or "")
+        for name, score in study.experiment.scores.items()
+    ]
+
+
 def open_writer(study: Study, store: Store | None, watcher: Watcher, stage: str) -> StoreWriter:
     """The study's store for writing, with its prompts; `store` is what `existing` found. A new store is made once
     `backend.check` passes. The store's history names the stage."""
@@ -82,10 +90,7 @@ def open_writer(study: Study, store: Store | None, watcher: Watcher, stage: str)
         identity=store_identity(study) if store is None else store.identity,
         experiment=study.experiment.model_dump(mode="json", exclude={"cluster"}),
         provenance={"inoc": __version__, "backend": study.backend.name, "threads": threads(), **plugins(study)},
-        traits=[
-            ScoreInfo(name, score.role or "", score.asked_by(name), score.better or "", score.rate or "")
-            for name, score in study.experiment.scores.items()
-        ],
+        traits=score_infos(study),
         command=f"inoc {stage}",
     )
     try:

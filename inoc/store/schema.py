@@ -47,10 +47,15 @@ class ScoreInfo(NamedTuple):
         return {k: v for k, v in self._asdict().items() if v or k in ("name", "role", "family")}
 
     @property
+    def high_is_good(self) -> bool:
+        """Which end is better: as the experiment says, else by the role."""
+        return (self.better or ("high" if self.role == "positive" else "low")) == "high"
+
+    @property
     def inverted(self) -> bool:
         """Whether a high score means that little of the trait is there: a leak whose score is better high, or a wanted
         trait whose score is better low."""
-        return (self.role, self.better) in (("negative", "high"), ("positive", "low"))
+        return self.role != "" and self.high_is_good != (self.role == "positive")
 
 
 class Unit(NamedTuple):
