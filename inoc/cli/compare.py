@@ -29,7 +29,7 @@ def compare(stores: tuple[Path, ...], runs: tuple[str, ...], step: int | None, e
     import json
 
     from inoc.errors import BadInput
-    from inoc.heuristics.frame.rows import plain
+    from inoc.heuristics.frame.rows import records
     from inoc.outcomes import compare as compare_stores
     from inoc.store.store import open_store
 
@@ -40,10 +40,8 @@ def compare(stores: tuple[Path, ...], runs: tuple[str, ...], step: int | None, e
     opened = [open_store(path) for path in stores]
     table = compare_stores(opened[0], opened[-1], runs=(runs[0], runs[1]) if runs else None, step=step)
     if as_json:
-        columns = [str(name) for name in (*table.coords, *table.data_vars)]
-        rows = [{name: plain(table[name].values[i]) for name in columns} for i in range(table.sizes["row"])]
         said = {name: table.attrs[name] for name in ("settings", "left_out")}
-        click.echo(json.dumps({"rows": rows, **said}, indent=1, allow_nan=False))
+        click.echo(json.dumps({"rows": records(table), **said}, indent=1, allow_nan=False))
         return
     names = [store.name for store in stores] if len(stores) == 2 else list(runs)
     say_wrapped(f"A: {names[0]}. B: {names[1]}. Differences are B minus A [95 %], paired by question or example.")

@@ -47,7 +47,7 @@ def recommend(
     import json
 
     from inoc.cli.options import scores
-    from inoc.heuristics.frame.rows import plain
+    from inoc.heuristics.frame.rows import records
     from inoc.outcomes import recommend as recommend_stores
     from inoc.store.store import open_store
 
@@ -61,10 +61,8 @@ def recommend(
 
         draw_recommendation(table, figure)
     if as_json:
-        columns = [str(name) for name in (*table.coords, *table.data_vars)]
-        rows = [{name: plain(table[name].values[i]) for name in columns} for i in range(table.sizes["row"])]
         said = ("leak_trait", "wanted_trait", "units", "planned", "trust", "doubts", "left_out", "recipe")
-        document = {"prompts": rows, **{name: table.attrs[name] for name in said}}
+        document = {"prompts": records(table), **{name: table.attrs[name] for name in said}}
         click.echo(json.dumps(document, indent=1, allow_nan=False))
         return
     for sentence in [*table.attrs["trust"], *table.attrs["doubts"]]:

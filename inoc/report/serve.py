@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from inoc.errors import BadInput, InocError
-from inoc.heuristics.frame.rows import plain
+from inoc.heuristics.frame.rows import records
 from inoc.outcomes import compare
 from inoc.report.build import Report, build_report
 from inoc.report.html import as_json, live_page
@@ -161,9 +161,7 @@ class Server:
 
 def _differences(first: Path, second: Path) -> dict[str, object]:
     table = compare(open_store(first), open_store(second))
-    names = [str(name) for name in (*table.coords, *table.data_vars)]
-    rows = [{name: plain(table[name].values[i]) for name in names} for i in range(table.sizes["row"])]
-    return {"rows": rows, **{name: table.attrs[name] for name in ("settings", "left_out")}}
+    return {"rows": records(table), **{name: table.attrs[name] for name in ("settings", "left_out")}}
 
 
 def _tried(request: Request, make: Callable[[], Mapping[str, object]]) -> Response:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from inoc.errors import BadInput
 from inoc.heuristics.frame.protocols import Attribute
 from inoc.heuristics.frame.table import Table, Variable
 from inoc.names import unknown
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 CELL = ("prompt", "prefix_type")
 
@@ -164,6 +167,12 @@ def plain(value: object) -> object:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return [plain(item) for item in cast(Sequence[object], value)] if isinstance(value, list) else value
+
+
+def records(table: "xr.Dataset") -> list[dict[str, object]]:
+    """The rows of a table (dim `row`) as JSON knows them: coordinates first, then variables."""
+    names = [str(name) for name in (*table.coords, *table.data_vars)]
+    return [{name: plain(table[name].values[i]) for name in names} for i in range(table.sizes["row"])]
 
 
 def absences(table: Table) -> dict[str, list[str]]:
