@@ -65,7 +65,7 @@ def wide(store: Store, *, recipe: Recipe = "corrected", completion_set: str = "t
                              "source": str(known["source"])}  # fmt: skip
         notes += [f"{name}: {reason}" for name, reason in measured.absent.items()]
     try:
-        parts.append(_outcomes(store, recipe, columns))
+        parts.append(_outcomes(store, recipe, columns, notes))
     except IncompleteStore as reason:
         notes.append(f"no outcomes: {reason}")
     if not parts:
@@ -82,7 +82,7 @@ def wide(store: Store, *, recipe: Recipe = "corrected", completion_set: str = "t
     return Wide(table.reset_index(drop=True), columns, tuple(notes))
 
 
-def _outcomes(store: Store, recipe: Recipe, columns: dict[str, dict[str, str]]) -> pd.DataFrame:
+def _outcomes(store: Store, recipe: Recipe, columns: dict[str, dict[str, str]], notes: list[str]) -> pd.DataFrame:
     """Suppression or loss of every trait, mean over questions and seeds, in pp."""
     found = suppression(store, recipe=recipe)
     cells = _cells(found)
@@ -90,6 +90,11 @@ def _outcomes(store: Store, recipe: Recipe, columns: dict[str, dict[str, str]]) 
         found = suppression(store, over="seeds")
         cells = _cells(found)
     first = [place for place, cell in enumerate(cells) if cell not in cells[:place]]
+    runs = found["run"].values.astype(str).tolist()
+    if others := [run for place, run in enumerate(runs) if place not in first]:
+        notes.append(
+            f"a row is one prompt and prefix type; left out, since another run has them too: {', '.join(others)}"
+        )
     data: dict[str, np.ndarray] = {}
     for t, (trait, effect) in enumerate(
         zip(found["trait"].values.tolist(), found["effect"].values.tolist(), strict=True)

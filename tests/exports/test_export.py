@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 import yaml
 
 import inoc
@@ -55,6 +56,16 @@ def test_the_wide_table_is_what_it_is_made_of(store: Path) -> None:
     numbers = [c for c in made.table.columns if c not in ("prompt", "text", "group", "family", "role", "prefix_type")]
     assert set(numbers) <= set(made.columns), "every column is explained"
     assert all(about["units"] and about["long_name"] for about in made.columns.values())
+
+
+def test_runs_that_have_no_row_are_named(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two trainings of one prompt and prefix type that are no seeds of each other: the first has the row."""
+    found = inoc.outcomes.suppression(open_store(store))
+    other = found.isel(run=[2]).assign_coords(run=["slower"])
+    monkeypatch.setattr("inoc.exports.table.suppression", lambda *_, **__: xr.concat([found, other], "run"))
+    made = wide(open_store(store))
+    assert len(made.table) == 24
+    assert [note for note in made.notes if note.endswith("another run has them too: slower")]
 
 
 def test_csv_and_parquet_are_the_table(store: Path, tmp_path: Path) -> None:
