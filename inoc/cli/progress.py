@@ -28,7 +28,7 @@ class StageProgress:
     """
 
     def __init__(self, pool: "Parallel | None" = None, others: Watcher = UNWATCHED) -> None:
-        self.pool, self.others = pool, UNWATCHED
+        self.pool, self.others = pool, others
         self._turn = threading.RLock()
         self.console = Console(stderr=True)
         self.bar = Progress(
@@ -41,8 +41,7 @@ class StageProgress:
             disable=not self.console.is_terminal,
         )
         self.task = self.bar.add_task("", total=None, rate="", last="")
-        self.begin("", 0)
-        self.others = others
+        self._start("", 0, 0)
 
     def __enter__(self) -> "StageProgress":
         self.bar.start()
@@ -53,6 +52,9 @@ class StageProgress:
 
     def begin(self, what: str, total: int, tokens: int = 0) -> None:
         self.others.begin(what, total, tokens)
+        self._start(what, total, tokens)
+
+    def _start(self, what: str, total: int, tokens: int) -> None:
         self.what, self.total, self.tokens = what, total, tokens
         self.steps = self.tokens_done = 0
         self.started = self.told = time.monotonic()

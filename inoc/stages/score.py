@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -166,7 +167,12 @@ def _results(
         return list(_score_together(scorer, *given, watcher))
 
     for (units, _), scored in side_by_side(backend, call, calls):
-        yield units, (unit for done in (scored,) for unit in done.result())
+        yield units, _scores_of(scored)
+
+
+def _scores_of(call: Future[list["ScoredUnit"]]) -> Iterator["ScoredUnit"]:
+    """The scores of a call that has ended, or its error, when they are asked for."""
+    yield from call.result()
 
 
 def _store_call(
