@@ -1,5 +1,6 @@
 """Rows of completion sets from the hub and from plugins (group `inoc.datasets`)."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Protocol, cast, runtime_checkable
@@ -93,7 +94,7 @@ def dataset_rows(name: str, split: str, revision: str | None) -> Iterator[Mappin
     Raises:
         InocError: The source is unknown or broken, there is no such data set, or a row is not a mapping.
     """
-    source, spec = (HUB, name) if Path(name).is_dir() else split_name(name)
+    source, spec = (HUB, name) if os.path.isdir(name) else split_name(name)
     for place, row in enumerate(DATASETS.get(source)(spec, split=split, revision=revision)):
         if not isinstance(cast(object, row), Mapping):
             raise BadResult(f"dataset {name}, row {place}: {source} gave no columns. Fix: repair that plugin.")

@@ -3,6 +3,7 @@
 The YAML file has the same shape.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -162,7 +163,7 @@ class Experiment(Part):
     def model_spec(self) -> ModelSpec:
         """The model as backends take it; a local folder is read relative to the YAML file."""
         folder = self.resolve(self.model.id)
-        place = str(folder) if folder.is_dir() else self.model.id
+        place = str(folder) if os.path.isdir(folder) else self.model.id
         return ModelSpec(place, self.model.revision, self.model.dtype, self.backend.options)
 
     def located(self, folder: Path) -> "Experiment":

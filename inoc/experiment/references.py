@@ -1,6 +1,7 @@
 """What one part of an experiment says about another, and the files it names."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -43,7 +44,7 @@ def _code(experiment: Experiment) -> Iterator[Found]:
         if isinstance(score.judge, PluginJudge):
             named.append((("scores", name, "judge", "name"), score.judge.name))
     for name, entry in experiment.completion_sets.items():
-        if entry.dataset is not None and not experiment.resolve(entry.dataset.name).is_dir():
+        if entry.dataset is not None and not os.path.isdir(experiment.resolve(entry.dataset.name)):
             named.append((("completion_sets", name, "dataset", "name"), split_name(entry.dataset.name)[0]))
     for loc, name in named:
         if (message := refused(name)) is not None:
@@ -210,7 +211,7 @@ def files_named(experiment: Experiment) -> Iterator[Found]:
         if entry.path is None and not entry.made:
             continue
         path = experiment.completion_path(name)
-        if entry.made and not path.exists():
+        if entry.made and not os.path.exists(path):
             how = "samples it from the base model" if entry.generate else "takes it from the dataset"
             yield loc, f"{path} does not exist yet; `inoc score` {how}.", "note"
         else:
@@ -234,7 +235,7 @@ def _training_files(experiment: Experiment) -> Iterator[Found]:
     for index, line in enumerate(experiment.training.runs):
         loc: Loc = ("training", "runs", index, "data")
         paths = [experiment.resolve(rows.path) for rows in line.data]
-        missing = [path for path in dict.fromkeys(paths) if not path.exists()]
+        missing = [path for path in dict.fromkeys(paths) if not os.path.exists(path)]
         for path in missing:
             if path not in to_make | seen:
                 yield from _file(loc, path, optional, tuple, LATER if optional else HERE)
@@ -249,7 +250,7 @@ LATER = "correct the path (relative to the experiment file), or set `optional: t
 
 
 def _file(loc: Loc, path: Path, optional: bool, read: Callable[[], object], hint: str = LATER) -> Iterator[Found]:
-    if not path.exists():
+    if not os.path.exists(path):
         yield loc, f"{path} does not exist. Fix: {hint}", "note" if optional else "error"
         return
     try:
@@ -268,7 +269,7 @@ def _pools(experiment: Experiment) -> Iterator[Found]:
         if place is None:
             continue
         folder = experiment.resolve(place)
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             how = f"`inoc rephrase{option}` makes it (`optional: true` until then)"
             yield loc, f"there is no folder {folder}. Fix: {how}.", severity
             continue

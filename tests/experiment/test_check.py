@@ -246,6 +246,17 @@ def test_missing_optional_file_is_a_note(study: Path) -> None:
     assert "note: completion_sets.train.path" in line
 
 
+def test_a_name_too_long_for_a_file_is_a_missing_file(study: Path) -> None:
+    long = "a" * 300
+    text = replaced("train.jsonl", long).replace("id: testbed", f"id: {long}")
+    text += f"  made: {{dataset: {{name: {long}}}}}\nrephrasings: {{path: {long}}}\n"
+    text += f"training: {{runs: [{{prefix_types: [none], data: [{{path: b{long}}}]}}]}}\n"
+    text += f"evaluation: {{questions: {{general: {{path: {long}}}}}}}\n"
+    errors = [problem for problem in problems(study, text) if "error" in problem or "Fix" in problem]
+    assert sum(f"{long} does not exist" in error for error in errors) == 3
+    assert any("there is no folder" in error for error in errors)
+
+
 def test_load_raises_with_every_problem(study: Path) -> None:
     study.write_text(replaced("model: {id: testbed}", "model: {idd: testbed}"))
     with pytest.raises(BadInput, match=r"has 2 problems:\n  line 2: model.*\n  line 2: model"):
