@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Final, Protocol, cast, runtime_checkable
 
 from inoc.errors import BackendUnavailable, BadInput, BadResult
