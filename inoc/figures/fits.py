@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 from jaxtyping import Float64, Shaped
-from scipy import optimize, stats
+from scipy import optimize
 
 from inoc.figures import house
 from inoc.figures.panel import Panel
+from inoc.quantiles import t_quantile
 
 Columns = Float64[np.ndarray, "prefix_type point"]
 Column = Float64[np.ndarray, " point"]
@@ -36,7 +37,7 @@ class Line:
     def half_band(self, x: Column) -> Column:
         """Half width of the 95 % interval of the mean, prompts as sample: t(.975, prompts - 2) standard errors."""
         at = np.column_stack([np.ones(len(x)), x - self.mean_x])
-        t = float(stats.t.ppf(0.975, self.prompts - 2)) if self.prompts > 2 else np.nan
+        t = float(t_quantile(np.asarray(self.prompts - 2)))
         return t * np.sqrt(np.einsum("pi,ij,pj->p", at, self.covariance, at))
 
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, Shaped
-from scipy import stats
 
 from inoc.intervals import Interval, cluster_bootstrap, fisher_z_mean
+from inoc.quantiles import t_tails
 
 Column = Float64[np.ndarray, " row"]
 FEWEST = 8
@@ -60,7 +60,7 @@ def pearson(x: Column, y: Column) -> float:
 def spearman(x: Column, y: Column) -> float:
     """Spearman rho: Pearson r of the ranks (ties share their mean rank), over the rows finite in both."""
     used = np.isfinite(x) & np.isfinite(y)
-    return pearson(stats.rankdata(x[used]), stats.rankdata(y[used]))
+    return pearson(_ranks(x[used]), _ranks(y[used]))
 
 
 def bootstrap_r(
@@ -115,7 +115,7 @@ def p_values(
     df = prompts.astype(np.float64) - 2
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.abs(r) * np.sqrt(df / np.maximum(1 - r**2, 0))
-        p = 2 * stats.t.sf(t, df)
+        p = t_tails(t, df)
     return np.where((prompts >= FEWEST) & np.isfinite(r), p, np.nan)
 
 
@@ -127,6 +127,12 @@ def holm(p: Float64[np.ndarray, " test"]) -> Float64[np.ndarray, " test"]:
     factors = np.arange(order.size, 0, -1)
     result[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
     return result
+
+
+def _ranks(x: Column) -> Column:
+    """Ranks from 1; ties share their mean rank."""
+    _, place, counts = np.unique(x, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]
 
 
 def _varies(x: Column) -> bool:

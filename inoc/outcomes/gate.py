@@ -2,8 +2,8 @@
 
 logit share = level + a . columns + intercept of the cell (store x prefix type). Two fits of the same model: `Gate`
 (penalized least squares) and `BayesianGate` (beta likelihood with a few shares anywhere, Laplace posterior). Both
-have scikit-learn's interface. The **last column of X is the number of the cell**; a cell that was not fitted has
-intercept 0.
+have `fit` and `predict` like scikit-learn's; SciPy is imported where a gate is fitted. The **last column of X is the
+number of the cell**; a cell that was not fitted has intercept 0.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,6 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64
-from scipy import optimize
-from scipy.special import betaln, expit, psi
-from sklearn.base import BaseEstimator, RegressorMixin
 
 Matrix = Float64[np.ndarray, "row column"]
 Column = Float64[np.ndarray, " row"]
@@ -41,7 +38,7 @@ class Prior:
         return cls(np.zeros(1 + slopes), np.diag([LEVEL_SD**2, *[SLOPE_SD**2] * slopes]))
 
 
-class Gate(RegressorMixin, BaseEstimator):
+class Gate:
     """The gate by penalized least squares.
 
     Args:
@@ -70,18 +67,20 @@ class Gate(RegressorMixin, BaseEstimator):
             X: Columns, the number of the cell last.
             y: Shares, 1: all of the trait is gone.
         """
+        from scipy.optimize import minimize
+
         design, cells = self._design(X)
         n = X.shape[1]
         mean, precision = self._known(n, len(cells))
 
         def loss(p: Weights) -> tuple[float, Weights]:
-            share = expit(design @ p)
+            share = _expit(design @ p)
             wrong, away = share - y, p - mean
             slope = design.T @ (wrong * share * (1 - share)) / NOISE**2 + precision @ away
             return float(wrong @ wrong / (2 * NOISE**2) + away @ precision @ away / 2), slope
 
-        p = np.asarray(optimize.minimize(loss, mean, jac=True, method="BFGS").x)
-        share = expit(design @ p)
+        p = np.asarray(minimize(loss, mean, jac=True, method="BFGS").x)
+        share = _expit(design @ p)
         jacobian = design * (share * (1 - share))[:, None] / NOISE
         covariance = np.linalg.inv(jacobian.T @ jacobian + precision)
         self.coef_, self.covariance_ = p[:n], covariance[:n, :n]
@@ -90,7 +89,7 @@ class Gate(RegressorMixin, BaseEstimator):
 
     def predict(self, X: Matrix) -> Column:
         """Shares in [0, 1]."""
-        return np.asarray(expit(self._logit(X)), dtype=np.float64)
+        return _expit(self._logit(X))
 
     def _logit(self, X: Matrix) -> Column:
         own = np.array([self.cells_.get(cell, 0.0) for cell in X[:, -1].tolist()])
@@ -123,6 +122,9 @@ class BayesianGate(Gate):
 
     def fit(self, X: Matrix, y: Column) -> "BayesianGate":
         """Fit shares of the control's score: `X` with the number of the cell last, `y` 1 where all is gone."""
+        from scipy.optimize import minimize
+        from scipy.special import betaln, psi
+
         design, cells = self._design(X)
         n = X.shape[1]
         mean, precision = self._known(n, len(cells))
@@ -135,7 +137,7 @@ class BayesianGate(Gate):
             """Minus the log posterior; p: level, slopes, standardized intercepts, ln tau, ln phi."""
             tau, phi = (float(value) for value in np.exp(np.clip(p[-2:], -5.0, 5.0)))
             scaled = np.concatenate([p[:n], tau * p[n:-2]])
-            m: Column = np.clip(expit(design @ scaled), 1e-6, 1 - 1e-6)
+            m: Column = np.clip(_expit(design @ scaled), 1e-6, 1 - 1e-6)
             a, b = phi * m, phi * (1 - m)
             beta = np.log(1 - ANYWHERE) + (a - 1) * logs[0] + (b - 1) * logs[1] - betaln(a, b)
             total = np.logaddexp(beta, np.log(ANYWHERE))
@@ -152,7 +154,7 @@ class BayesianGate(Gate):
 
         start = mean.copy()
         start[-2] = -1.0
-        mode = np.asarray(optimize.minimize(loss, start, jac=True, method="BFGS").x)
+        mode = np.asarray(minimize(loss, start, jac=True, method="BFGS").x)
         self.coef_ = mode[:n]
         self._sample(mode, _curvature(lambda p: loss(p)[1], mode), cells, n)
         return self
@@ -175,7 +177,13 @@ class BayesianGate(Gate):
         place = {cell: i for i, cell in enumerate(self.cells_)}
         own = np.stack([self._own[:, place[c]] if c in place else self._other for c in X[:, -1].tolist()], axis=1)
         logits = self._drawn[:, :1] + self._drawn[:, 1:] @ X[:, :-1].T + own
-        return (1 - ANYWHERE) * np.asarray(expit(logits)).mean(axis=0) + ANYWHERE / 2
+        return (1 - ANYWHERE) * _expit(logits).mean(axis=0) + ANYWHERE / 2
+
+
+def _expit(logits: Float64[np.ndarray, "*cells"]) -> Float64[np.ndarray, "*cells"]:
+    """1 / (1 + exp(-logits)), exact in both tails."""
+    small = np.exp(-np.abs(logits))
+    return np.where(logits < 0, small, 1.0) / (1 + small)
 
 
 @runtime_checkable

@@ -1,9 +1,9 @@
 """Quantiles without SciPy are SciPy's."""
 
 import numpy as np
-from scipy.special import ndtr, ndtri, stdtrit
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
-from inoc.quantiles import Z95, normal_probability, normal_quantile, t_quantile
+from inoc.quantiles import Z95, normal_probability, normal_quantile, t_quantile, t_tails
 
 
 def test_student_t_is_scipys() -> None:
@@ -11,6 +11,13 @@ def test_student_t_is_scipys() -> None:
     np.testing.assert_allclose(t_quantile(degrees), stdtrit(degrees, 0.975), rtol=1e-12)
     assert np.isnan(t_quantile(np.array([0, -1, np.nan]))).all()
     assert t_quantile(np.array([[3, 0], [3, 5]])).shape == (2, 2)
+
+
+def test_tails_of_student_t_are_scipys() -> None:
+    degrees = np.array([1, 2, 3, 6, 7, 46, 998, 10_000, 2.5], dtype=np.float64)[:, None]
+    t = np.array([0, 1e-9, 0.3, 1.0, 1.7, 1.75, 2.0, 5.0, 12.0, 40.0, 1e9, np.inf])[None]
+    np.testing.assert_allclose(t_tails(*np.broadcast_arrays(t, degrees)), 2 * stdtr(degrees, -t), rtol=1e-9)
+    assert np.isnan(t_tails(np.array([np.nan, 2.0]), np.array([5, 0]))).all()
 
 
 def test_normal_is_scipys() -> None:

@@ -50,6 +50,14 @@ def test_opening_a_store_and_computing_needs_no_xarray(tmp_path):
     assert not imported(code) & {"jax", "xarray", "pandas", "sklearn", "torch"}
 
 
+def test_tables_and_the_report_need_no_statistics_package():
+    """They take longer to import than the tables: scikit-learn is no dependency, scipy.stats is for emergence."""
+    code = "import inoc.outcomes, inoc.outcomes.advice, inoc.exports, inoc.report\nimport sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "inoc.outcomes.gate" in loaded
+    assert not {"scipy.stats", "scipy.optimize", "sklearn", "matplotlib"} & set(loaded)
+
+
 def test_help_imports_no_command():
     code = HELP + "\nimport sys; print(*(m for m in sys.modules if m.startswith('inoc.')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -16,6 +16,7 @@ from inoc.heuristics.frame.protocols import Absent
 from inoc.heuristics.frame.registry import dimension
 from inoc.heuristics.maths.gram import Decomposition
 from inoc.intervals import bootstrap_counts
+from inoc.quantiles import t_tails
 
 Mask = Bool[np.ndarray, " prompt"]
 Column = Float64[np.ndarray, " prompt"]
@@ -302,11 +303,9 @@ def correlation(x: Column, y: Column, *, show_from: int = SHOW_R_FROM) -> Correl
     n = int(both.sum())
     if n < max(show_from, 3) or np.ptp(x[both]) == 0 or np.ptp(y[both]) == 0:
         return Correlation(np.nan, np.nan, n)
-    from scipy.special import stdtr
-
     r = float(np.clip(np.corrcoef(x[both], y[both])[0, 1], -1.0, 1.0))
     t = abs(r) * np.sqrt((n - 2) / (1 - r**2)) if abs(r) < 1 else np.inf
-    return Correlation(r, float(2 * stdtr(n - 2, -t)), n)
+    return Correlation(r, float(t_tails(np.asarray(t), np.asarray(n - 2))), n)
 
 
 def q1(

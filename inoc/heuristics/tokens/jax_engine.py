@@ -26,7 +26,9 @@ from inoc.heuristics.tokens.terms import (
     standardized,
 )
 
-LANES = 1024
+TILE = 256
+"""tokens of a tile on a CPU; an accelerator takes a block whole."""
+Totals = tuple[list[jax.Array], list[jax.Array]]
 
 
 class JaxEngine:
@@ -58,36 +60,42 @@ class JaxEngine:
 
 @lru_cache(maxsize=8)
 def _kernel(terms: tuple[Term, ...], products: tuple[Product, ...]) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    traceable = [_traceable(term) for term in terms]
+    """One loop over tiles: terms, Gram and scaled Gram of a tile while it is in the cache."""
+    traceable = np.array([_traceable(term) for term in terms], bool)
     good = tuple(term for term, fine in zip(terms, traceable, strict=True) if fine)
-    place = np.cumsum(traceable) - 1
 
     def block(delta: jax.Array, valid: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        """Sums are carried in lanes: XLA on a CPU would otherwise evaluate the formulas once per sum."""
-        rows = delta.reshape(-1, delta.shape[-1])
-        n_rows, n_tokens = rows.shape
+        n_types, n_prompts, n_tokens = delta.shape
+        width = TILE if jax.default_backend() == "cpu" else n_tokens
 
-        def add(i: jax.Array, totals: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-            chunk = jax.lax.dynamic_slice(rows, (0, i * LANES), (n_rows, LANES))
-            values = per_token(good, cast(Tokens, chunk), jnp)
-            return tuple(t + cast(jax.Array, v) for t, v in zip(totals, values, strict=True))
+        def tile(of: jax.Array, i: jax.Array) -> jax.Array:
+            return jax.lax.dynamic_slice(of, (0, 0, i * width), (n_types, n_prompts, width))
 
-        start = tuple(jnp.zeros((n_rows, LANES), jnp.float32) for _ in good)
-        totals = jax.lax.fori_loop(0, n_tokens // LANES, add, start)
-        missing = jnp.full(n_rows, jnp.nan)
-        sums = [
-            totals[k].astype(jnp.float64).sum(axis=1) if fine else missing
-            for k, fine in zip(place, traceable, strict=True)
-        ]
-        wide = delta.astype(jnp.float64)
-        mask = None if valid is None else valid.astype(jnp.float64)
-        factors = [standardized(wide, mask, jnp.sqrt) if name == "gram_scaled" else wide for name in products]
-        made = [factor @ jnp.swapaxes(factor, -1, -2) for factor in factors]
-        n_types, n_prompts, _ = delta.shape
-        return (
-            jnp.stack(sums) if sums else jnp.zeros((0, n_rows)),
-            jnp.stack(made) if made else jnp.zeros((0, n_types, n_prompts, n_prompts)),
+        def add(i: jax.Array, totals: Totals) -> Totals:
+            narrow = tile(delta, i)
+            values = per_token(good, cast(Tokens, narrow), jnp)
+            wide = narrow.astype(jnp.float64)
+            mask = None if valid is None else tile(valid, i).astype(jnp.float64)
+            factors = [standardized(wide, mask, jnp.sqrt) if name == "gram_scaled" else wide for name in products]
+            return (
+                [total + cast(jax.Array, value) for total, value in zip(totals[0], values, strict=True)],
+                [
+                    total + factor @ jnp.swapaxes(factor, -1, -2)
+                    for total, factor in zip(totals[1], factors, strict=True)
+                ],
+            )
+
+        # a sum per place in the tile: XLA on a CPU would otherwise evaluate the formulas once per sum
+        start = (
+            [jnp.zeros((n_types, n_prompts, width), jnp.float32) for _ in good],
+            [jnp.zeros((n_types, n_prompts, n_prompts)) for _ in products],
         )
+        by_place, made = jax.lax.fori_loop(0, n_tokens // width, add, start)
+        sums = jnp.full((len(terms), n_types * n_prompts), jnp.nan)
+        if good:
+            rows = jnp.stack(by_place).astype(jnp.float64).sum(axis=-1)
+            sums = sums.at[np.flatnonzero(traceable)].set(rows.reshape(len(good), -1))
+        return sums, jnp.stack(made) if made else jnp.zeros((0, n_types, n_prompts, n_prompts))
 
     return jax.jit(block)
 
