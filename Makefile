@@ -90,10 +90,11 @@ format: install      ## rewrite the code in the house style
 demo: install        ## the shipped study, from scoring to outcomes and figures
 	$(BIN)/inoc demo --out demo-out
 
-docs: install        ## regenerate the pages made from the code
+docs: install        ## regenerate the pages made from the code, and build the site (build/docs) with the tutorials run
 	$(BIN)/python docs/make/heuristics.py > docs/heuristics.md
 	$(BIN)/python docs/make/backends.py > docs/backends/README.md
 	$(BIN)/python docs/make/pages.py
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -d build/doctrees docs build/docs
 
 clean:               ## remove what the targets made
-	rm -rf $(VENV) .venv-vllm .venv-openweights $(OPENWEIGHTS_STACK)/node_modules demo-out .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-vllm .venv-openweights $(OPENWEIGHTS_STACK)/node_modules demo-out docs/reference .pytest_cache .ruff_cache build dist

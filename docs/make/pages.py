@@ -90,7 +90,7 @@ def command_line(page: str) -> str:
     """The page docs/cli.md with the options of now; a command that it lacks is added at the end."""
     there = {match[2] for match in MARK.finditer(page)}
     for name in (name for name in cli.COMMANDS if name not in there):
-        page += f"\n## `inoc {name}`\n\n{cli.summary(name)}\n\n<!-- options of {name}: make docs -->\n<!-- end -->\n"
+        page += f"\n### `inoc {name}`\n\n{cli.summary(name)}\n\n<!-- options of {name}: make docs -->\n<!-- end -->\n"
     return MARK.sub(lambda match: f"{match[1]}{options(match[2])}{match[3]}", page)
 
 

@@ -20,7 +20,7 @@ from inoc.names import unknown
 from inoc.reading import printable
 
 COMMANDS = (
-    "demo", "new", "check", "import", "merge", "upgrade", "info", "validate", "score", "probe", "heuristics",
+    "demo", "new", "check", "schema", "import", "merge", "upgrade", "info", "validate", "score", "probe", "heuristics",
     "rephrase", "describe", "elicit", "generate", "train", "evaluate", "judge", "prefill", "run", "answers",
     "outcomes", "compare", "predict", "recommend", "emergence", "figures", "report", "view", "export", "backends",
     "doctor", "plugins", "new-plugin",

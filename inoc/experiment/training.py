@@ -137,7 +137,7 @@ class Evaluation(Part):
 
     questions: Annotated[
         Mapping[Name, Annotated[Questions, BeforeValidator(_file, json_schema_input_type=str | Questions)]],
-        BeforeValidator(_named, json_schema_input_type=str | Mapping[Name, str | Questions]),
+        BeforeValidator(_named, json_schema_input_type=str | Questions | Mapping[Name, str | Questions]),
         Field(min_length=1, description="a JSONL file, or several by name (in_domain, general)"),
     ]
     seed: int = 0
