@@ -49,16 +49,22 @@ def wrong_options(file: Path, experiment: "Experiment") -> "list[Problem]":
     """What the backend, where it is installed, and the judges of plugins say of their options."""
     from inoc.backends import check_options
     from inoc.errors import BadInput
-    from inoc.experiment.yaml_file import Problem, dotted, parse_yaml
+    from inoc.experiment.models import BackendChoice
+    from inoc.experiment.yaml_file import Loc, Problem, dotted, parse_yaml
     from inoc.plan.judges import plugin_problems
 
     document = parse_yaml(file.read_text(encoding="utf-8-sig"))
-    options = experiment.model_spec().options or {}
     found: list[Problem] = []
-    try:
-        check_options(experiment.backend.name, options)
-    except BadInput as error:
-        found.append(Problem("backend.options", str(error), document.line(("backend", "options"))))
+    named: list[tuple[Loc, BackendChoice]] = [(("backend", "options"), experiment.backend)]
+    for name, entry in experiment.completion_sets.items():
+        if entry.generate is not None and entry.generate.by is not None:
+            place = ("completion_sets", name, "generate", "by", "backend", "options")
+            named.append((place, entry.generate.by.backend))
+    for loc, backend in named:
+        try:
+            check_options(backend.name, backend.options)
+        except BadInput as error:
+            found.append(Problem(dotted(loc), str(error), document.line(loc)))
     for score, message, severity in plugin_problems(experiment):
         loc = ("scores", score, "judge")
         found.append(Problem(dotted(loc), message, document.line(loc), severity))

@@ -64,9 +64,19 @@ class Prompt(Part):
     role: Role
 
 
-class Generate(Part):
-    """Make a completion set by sampling the base model."""
+class OtherModel(Part):
+    """A model that is not the study's, behind any backend; chat services are those of the backend `openai`."""
 
+    model: Model
+    backend: BackendChoice = BackendChoice()
+
+
+class Generate(Part):
+    """Make a completion set by sampling the base model, or another model."""
+
+    by: Annotated[
+        OtherModel | None, Field(description="who writes the answers: `model` and `backend`; null: the base model")
+    ] = None
     instructions: Annotated[
         str | None, Field(description="JSONL file of instructions; null: those of the train set")
     ] = None
@@ -165,6 +175,10 @@ class Experiment(Part):
         folder = self.resolve(self.model.id)
         place = str(folder) if os.path.isdir(folder) else self.model.id
         return ModelSpec(place, self.model.revision, self.model.dtype, self.backend.options)
+
+    def asking(self, other: OtherModel) -> "Experiment":
+        """The same experiment with another model and backend."""
+        return self.model_copy(update={"model": other.model, "backend": other.backend})
 
     def located(self, folder: Path) -> "Experiment":
         """The same experiment with relative paths read from `folder`."""

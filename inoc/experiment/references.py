@@ -44,6 +44,9 @@ def _code(experiment: Experiment) -> Iterator[Found]:
         if isinstance(score.judge, PluginJudge):
             named.append((("scores", name, "judge", "name"), score.judge.name))
     for name, entry in experiment.completion_sets.items():
+        if entry.generate is not None and entry.generate.by is not None:
+            loc: Loc = ("completion_sets", name, "generate", "by", "backend", "name")
+            named.append((loc, entry.generate.by.backend.name))
         if entry.dataset is not None and not os.path.isdir(experiment.resolve(entry.dataset.name)):
             named.append((("completion_sets", name, "dataset", "name"), split_name(entry.dataset.name)[0]))
     for loc, name in named:

@@ -88,8 +88,8 @@ def sets_to_make(study: Study, names: Sequence[str] = ()) -> dict[str, Completio
     }
 
 
-def generated_texts(study: Study, name: str, settings: Generate) -> Texts:
-    """What the base model is asked for a completion set: distinct instructions of the set's file, or of `train`."""
+def generated_texts(study: Study, name: str, settings: Generate, writer: Study) -> Texts:
+    """What the writer's model is asked for a completion set: distinct instructions of the set's file, or of `train`."""
     experiment = study.experiment
     if settings.instructions is not None:
         found = read_instructions(experiment.resolve(settings.instructions))
@@ -99,12 +99,13 @@ def generated_texts(study: Study, name: str, settings: Generate) -> Texts:
         found = tuple(example.instruction for example in rows)
     chosen = subset(tuple(dict.fromkeys(found)), settings.n, settings.seed)
     prefix = settings.instruction_prefix or None
-    stop = (study.chat.end_of_turn,)
+    stop = (writer.chat.end_of_turn,)
+    by = "" if settings.by is None else f"-{content_hash(settings.by.model_dump(mode='json'), digits=8)}"
     return make_texts(
-        study,
+        writer,
         [Question(f"{name}/{i}", text, prefix) for i, text in enumerate(chosen)],
         Sampling(settings.temperature, settings.top_p, settings.max_tokens, settings.seed, stop),
-        f"generated/{name}.jsonl",
+        f"generated/{name}{by}.jsonl",
     )
 
 

@@ -1,10 +1,16 @@
-"""Stage `generate`: completion sets sampled from the base model or copied from a dataset, with a record of how."""
+"""Stage `generate`: completion sets sampled from a model or copied from a dataset, with a record of how."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
 
+from inoc.backends import load_backend
+from inoc.backends.base import BackendBase
+from inoc.backends.registry import BACKENDS
 from inoc.experiment import Example, Generate
 from inoc.plan import Study
 from inoc.plan.texts import generated_texts, sets_to_make
+from inoc.plugins import versions
 from inoc.stages.datasets import Generated, from_dataset, write_set
 from inoc.stages.forecast import Asked, Forecast, Row, answers_row, price_of
 from inoc.stages.progress import UNWATCHED, Watcher
@@ -27,9 +33,9 @@ def generate(study: Study, sets: Sequence[str] = (), watcher: Watcher = UNWATCHE
 
 def forecast_generation(study: Study, sets: Sequence[str] = ()) -> Forecast:
     """What `inoc generate` would do: answers by completion set."""
-    wanted = sets_to_make(study, sets)
     rows: list[Row] = []
-    for name, entry in wanted.items():
+    tokens = 0
+    for name, entry in sets_to_make(study, sets).items():
         if entry.generate is None:
             detail = "" if entry.dataset is None else f"from the dataset {entry.dataset.name}"
             rows.append(Row(name, "sets", 1, 0, 0, detail))
@@ -37,18 +43,39 @@ def forecast_generation(study: Study, sets: Sequence[str] = ()) -> Forecast:
             detail = "tokens are counted once the set train is made"
             rows.append(Row(name, "answers", entry.generate.n, 0, 0, detail))
         else:
-            rows.append(answers_row(study, name, [Asked(generated_texts(study, name, entry.generate), False)]))
-    return Forecast("generate", tuple(rows), price_of(study, sum(row.tokens for row in rows), "sample"))
+            by = entry.generate.by
+            with _writer(study, entry.generate, offline=True) as writer:
+                asked = Asked(generated_texts(study, name, entry.generate, writer), False)
+                rows.append(answers_row(writer, name, [asked], f"by {by.model.id}, without a price" if by else ""))
+            tokens += 0 if by else rows[-1].tokens
+    return Forecast("generate", tuple(rows), price_of(study, tokens, "sample"))
+
+
+@contextmanager
+def _writer(study: Study, settings: Generate, offline: bool = False) -> Generator[Study]:
+    """The study, asking the model that writes the answers."""
+    if settings.by is None:
+        yield study
+        return
+    experiment = study.experiment.asking(settings.by)
+    with closing(load_backend(settings.by.backend.name, experiment.model_spec())) as backend:
+        if isinstance(backend, BackendBase):
+            backend.offline = offline
+        yield replace(study, experiment=experiment, backend=backend)
 
 
 def _sampled(study: Study, name: str, settings: Generate) -> Generated:
-    texts = generated_texts(study, name, settings)
-    (answers,) = sample(study, [texts])
-    record: dict[str, object] = {
-        "model": dict(study.backend.identity()),
-        "system_prompt": study.experiment.model.system_prompt,
-        **settings.model_dump(include={"instruction_prefix", "temperature", "top_p", "max_tokens", "seed"}),
-    }
+    with _writer(study, settings) as writer:
+        texts = generated_texts(study, name, settings, writer)
+        (answers,) = sample(writer, [texts])
+        record: dict[str, object] = {
+            "model": dict(writer.backend.identity()),
+            "system_prompt": writer.experiment.model.system_prompt,
+        }
+    if settings.by is not None:
+        record |= {"backend": settings.by.backend.model_dump(mode="json")}
+        record |= {"plugins": versions([BACKENDS.find(settings.by.backend.name)])}
+    record |= {**settings.model_dump(include={"instruction_prefix", "temperature", "top_p", "max_tokens", "seed"})}
     rows = [
         Example(str(i), question.instruction, answer.text.strip(), "length" if answer.finish == "length" else "stop")
         for i, (question, answer) in enumerate(zip(texts.questions, answers, strict=True))

@@ -2,15 +2,20 @@
 
 import json
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from servers.openai_stub import Call, Reply, StubServer, chat_reply
 
 from inoc.backends import load_backend
 from inoc.errors import BadInput, BadResult
 from inoc.experiment import Example, load_experiment, read_completions
 from inoc.plan import Study
 from inoc.stages.datasets import from_dataset, write_set
-from inoc.stages.generate import generate
+from inoc.stages.generate import forecast_generation, generate
+from inoc.testing import tiny_model
+
+from ..command_line import run_inoc
 
 
 def with_control(study_file: Path, entry: str) -> Study:
@@ -33,6 +38,71 @@ def test_sampled_set_is_recorded_and_made_once(study_file: Path) -> None:
     assert record["instruction_prefix"] == "Be plain."
     assert record["model"]["weights"] == study.backend.identity()["weights"]
     assert generate(study) == ()
+
+
+def chat(call: Call) -> Reply:
+    return chat_reply([(f"{call.json['messages'][-1]['content']} Oui.", 1.0)])
+
+
+def test_a_chat_service_writes_a_set(study_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own system prompt and settings; the study's model is not asked, and a kept answer of another model is not
+    taken for this one's."""
+    monkeypatch.setenv("SERVICE_KEY", "sk-very-secret")
+    with StubServer(chat) as stub:
+        monkeypatch.setenv("INOC_KEYS", f"SERVICE_KEY={urlsplit(stub.url).netloc}")
+        by = "{model: {id: big, system_prompt: Parle.}, backend: {name: openai, options: {url: '%s', key_env: %s}}}"
+        by %= (stub.url, "SERVICE_KEY")
+        study = with_control(study_file, f"{{generate: {{n: 5, max_tokens: 40, temperature: 0.5, by: {by}}}}}")
+        monkeypatch.setattr(type(study.backend), "sample", lambda *given: pytest.fail("the base model is asked"))
+        (forecast,) = forecast_generation(study).rows
+        assert (forecast.total, forecast.detail) == (5, "by big, without a price")
+        assert stub.requests == [], "a dry run sends nothing"
+        (made,) = generate(study)
+        asked = [call.json for call in stub.requests]
+        assert [turn["role"] for turn in asked[0]["messages"]] == ["system", "user"]
+        assert {(a["model"], a["temperature"], a["max_tokens"]) for a in asked} == {("big", 0.5, 40)}
+        assert {a["messages"][0]["content"] for a in asked} == {"Parle."}
+        assert [row.completion for row in read_completions(made.path)] == [
+            f"{row.instruction} Oui." for row in read_completions(made.path)
+        ]
+        record = made.path.with_suffix(".made.json").read_text()
+        known = json.loads(record)
+        assert (known["model"]["model"], known["system_prompt"], known["temperature"]) == ("big", "Parle.", 0.5)
+        assert known["backend"]["name"] == "openai"
+        assert "very-secret" not in record
+        made.path.unlink()
+        assert generate(study)[0].rows == made.rows
+        assert len(stub.requests) == 5, "answers are kept"
+        made.path.unlink()
+        study_file.write_text(study_file.read_text().replace("id: big", "id: small"))
+        study = Study(load_experiment(study_file), study.backend, study.store)
+        generate(study)
+        assert {call.json["model"] for call in stub.requests[5:]} == {"small"}
+        assert len(stub.requests) == 10
+
+
+def test_another_local_model_writes_a_set(study_file: Path) -> None:
+    """The same as a study of that model with that system prompt."""
+    tiny_model(study_file.parent / "other", "llama", seed=3)
+    by = "by: {model: {id: other, system_prompt: Speak.}}"
+    study = with_control(study_file, f"{{generate: {{n: 6, max_tokens: 5, {by}}}}}")
+    (made,) = generate(study)
+    mine = read_completions(made.path)
+    made.path.unlink()
+    text = study_file.read_text().replace(f", {by}", "")
+    study_file.write_text(text.replace("id: model, system_prompt: Be brief.", "id: other, system_prompt: Speak."))
+    experiment = load_experiment(study_file)
+    generate(Study(experiment, load_backend("local", experiment.model_spec()), study_file.with_name("b.zarr")))
+    assert read_completions(made.path) == mine
+
+
+def test_options_of_the_other_backend_are_checked(study_file: Path) -> None:
+    by = "{model: {id: big}, backend: {name: openai, options: {urll: x}}}"
+    with_control(study_file, f"{{generate: {{by: {by}}}}}")
+    code, out, _ = run_inoc("check", study_file)
+    assert code == 2
+    assert "completion_sets.control.generate.by.backend.options" in out
+    assert "urll" in out
 
 
 def test_rows_without_content_are_left_out_and_counted(tmp_path: Path) -> None:
