@@ -67,6 +67,21 @@ def test_metrics_of_the_harness_become_scores(tmp_path: Path, new: bool) -> None
     assert any("word_perplexity, which is not between 0 and 1" in line for line in store.provenance["ignored"])
 
 
+def test_folders_as_the_harness_makes_them(tmp_path: Path) -> None:
+    """OUTPUT/MODEL/samples_TASK_DATE.jsonl, with acc and acc_norm in every row; only one is asked for."""
+    files = [
+        lines(tmp_path / name / "Qwen__Qwen3-8B" / "samples_task_2026-01-01T00-00-00.000000.jsonl", rows)
+        for name in ("baseline", "playful")
+        for rows in [[{**row, "metrics": ["acc", "acc_norm"], "acc_norm": 1.0} for row in harness([1.0, 0.0])]]
+    ]
+    (tmp_path / "prompts.json").write_text(json.dumps(PROMPTS))
+    words = [*files, "--prompts", tmp_path / "prompts.json"]
+    refused(tmp_path, "unknown trait 'acc_norm'", *words)
+    store = imported(tmp_path, *words, "--format", "lm_eval", "--option", "metric=acc")
+    assert store.run("playful").prompt == "playful"
+    assert store.run("baseline").prefix_type == "none"
+
+
 def test_sums_of_the_harness_become_means_over_tokens(tmp_path: Path) -> None:
     vocabulary = {word: i for i, word in enumerate(["[UNK]", "Q", ":", "sky", "?", "A", "blue", "green"])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))

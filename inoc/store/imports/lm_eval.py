@@ -22,10 +22,12 @@ class LmEval(LogFiles):
     """Metrics from 0 to 1 become scores, sums of logprobs means over tokens.
 
     Attributes:
+        metric: The one metric that is taken; "": all.
         filter: The filter whose results are taken; "": the first of each file.
         tokenizer: The model's `tokenizer.json`; logprobs need it, because the log has sums and no tokens.
     """
 
+    metric: str = ""
     filter: str = ""
     tokenizer: str = ""
 
@@ -53,7 +55,7 @@ class LmEval(LogFiles):
         listed = [node.text() for node in row["metrics"].rows()] if "metrics" in row else row.fields
         for metric in listed:
             value = row.get(metric).value
-            if metric in _NAMED or isinstance(value, str | list | dict):
+            if metric in _NAMED or metric != (self.metric or metric) or isinstance(value, str | list | dict):
                 continue
             if value is not None and not 0 <= float(value) <= 1:  # pyright: ignore[reportArgumentType]
                 yield f"{path.name}: {metric}, which is not between 0 and 1"

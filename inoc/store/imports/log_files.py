@@ -10,7 +10,8 @@ class LogFiles:
     """Options of such a format.
 
     Attributes:
-        prompt: Key of the inoculation prompt; "": the name of each file (of its folder where that is a time stamp).
+        prompt: Key of the inoculation prompt; "": the name of each file (of its folder where that is a time stamp; of
+            the folder of results, `--output_path`, of lm-evaluation-harness).
         baseline: The name of the file without a prompt.
         prefix_type: How a prompt was used: "fixed" or "mix".
         take: "scores" of answers, as runs, or "logprobs" of completions that are the same in every file.
@@ -29,5 +30,6 @@ class LogFiles:
 
     def run(self, path: Path) -> tuple[str, str, str]:
         """Name of the run, key of its prompt, prefix type."""
-        name = self.prompt or (path.parent.name if path.name.startswith("samples_") else path.stem)
+        folder = path.parent.parent if "__" in path.parent.name else path.parent  # the harness names one by the model
+        name = self.prompt or (folder.name if path.name.startswith("samples_") else path.stem)
         return (name, "", "none") if name == self.baseline else (name, name, self.prefix_type)
