@@ -20,7 +20,7 @@ def judge(call: Call, runs: str | None, agreement: Path | None, threshold: float
     """Score the stored answers of a STUDY with the judges of its file, where they have not scored them yet.
 
     Nothing is sampled or trained. What earlier judges said stays in the store; the judges of the file are the ones that
-    count from then on.
+    count from then on. Without --runs the answers of the elicitation, which the work folder keeps, are judged too.
     """
     from inoc.stages import judge as stage
 
@@ -38,5 +38,5 @@ def judge(call: Call, runs: str | None, agreement: Path | None, threshold: float
         done = stage.judge_stored(study, names(runs), progress)
     call.show(
         {"store": str(call.store), "judged": done.judged, "already": done.already},
-        f"{call.store}: {done.judged} evaluations judged (run, step, condition, score), {done.already} were already.",
+        f"{call.store}: {done.judged} judged (run, step, condition or prompt, score), {done.already} were already.",
     )

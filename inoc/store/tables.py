@@ -199,6 +199,7 @@ def put_elicitation(
     baseline: Float[np.ndarray, "trait instruction"] | None = None,
     coverage: Float[np.ndarray, "trait prompt instruction"] | None = None,
     sampling: Mapping[str, object] | None = None,
+    again: bool = False,
 ) -> None:
     """Store the base model's scores with each prompt; rows of prompts already stored are replaced.
 
@@ -209,17 +210,25 @@ def put_elicitation(
         baseline: Scores without any prompt, 0-100.
         coverage: Probability mass of valid judge answers, 0-1.
         sampling: How the answers are sampled (temperature, ...), where known.
+        again: The same answers are judged again: traits and judges replace the stored ones, so that all prompts must be
+            named.
 
     Raises:
         OtherSettings: Traits, instructions, judges or sampling differ from those stored.
     """
     where = "elicitation"
     fixed = {"trait": tuple(traits), "instruction": tuple(instructions), "judge": tuple(judges)}
-    refuse(store.path, elicitation_changes(store, fixed, sampling), "choose another store")
+    same = {"instruction": fixed["instruction"]} if again else fixed
+    refuse(store.path, elicitation_changes(store, same, sampling), "choose another store")
     columns = {"score": score}
     if coverage is not None:
         columns["coverage"] = coverage
-    keys, merged = merge_rows(store, where, prompts, columns, {"score": 1, "coverage": 1})
+    if again:
+        if list(prompts) != list(store.labels(f"{where}/prompt")):
+            raise BadInput(f"{store.path}: not all elicited prompts are judged again. Fix: name all, in their order.")
+        keys, merged = list(prompts), columns
+    else:
+        keys, merged = merge_rows(store, where, prompts, columns, {"score": 1, "coverage": 1})
     if baseline is None:
         there, shape = store.has(f"{where}/baseline"), (len(traits), len(instructions))
         baseline = store.read(f"{where}/baseline") if there else np.full(shape, np.nan)

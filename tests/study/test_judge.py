@@ -18,9 +18,11 @@ from inoc.cli import cli
 from inoc.errors import BadInput, IncompleteStore, OtherSettings
 from inoc.outcomes import rates, suppression
 from inoc.outcomes.stored_answers import answers
+from inoc.stages.elicit import elicit
 from inoc.stages.evaluate import evaluate
-from inoc.stages.judge import judge_stored
+from inoc.stages.judge import forecast_judging, judge_stored
 from inoc.stages.pipeline import run_study
+from inoc.stages.progress import Unwatched
 from inoc.stages.train import train
 from inoc.store.validate import validate
 
@@ -126,6 +128,66 @@ def test_killed_while_judging_goes_on_and_never_mixes_judges(study_copy: Path) -
     assert inoc.open_store(study_copy.with_name("run.zarr")).scores.identical(  # type: ignore[union-attr]
         inoc.open_store(whole).scores
     )
+
+
+def test_the_elicitation_is_judged_again_without_sampling(study_copy: Path) -> None:
+    """Scores of a new judge replace the old ones, equal to those of a study that had it from the start."""
+    elicit(open_study(study_copy))
+    first = inoc.open_store(study_copy.with_name("run.zarr")).elicitation
+    with_words(study_copy, 'words: ["1", "2", "3"]', 'words: ["1", "2", "3", "4"]')
+    study = open_study(study_copy)
+    with pytest.raises(OtherSettings, match=r"elicitation\.judge"):
+        elicit(study)
+    (row,) = [row for row in forecast_judging(study).rows if row.name.startswith("elicitation")]
+    assert (row.name, row.total) == ("elicitation, Digit", 3 * 4)
+    report = judge_stored(study)
+    assert study.backend.paid == {}, "0 samples"  # type: ignore[attr-defined]
+    assert report.judged == 3 * 2 * 2 + 3, "evaluations; no prompt and two prompts"
+    assert validate(study.store) == []
+    assert elicit(open_study(study_copy)).judged == 0
+    fresh = open_study(study_copy, "fresh.zarr")
+    elicit(fresh)
+    found, wanted = inoc.open_store(study.store).elicitation, inoc.open_store(fresh.store).elicitation
+    assert first is not None
+    assert found is not None
+    assert found.identical(wanted)
+    assert not found.equals(first)
+    assert judge_stored(open_study(study_copy)).judged == 0
+
+
+def test_an_elicitation_without_its_answers_keeps_its_judges(study_copy: Path) -> None:
+    """Judging half would mix judges; the note says which answers are gone."""
+    elicit(open_study(study_copy))
+    with_words(study_copy, 'words: ["1", "2", "3"]', 'words: ["9"]')
+    study, before = open_study(study_copy), inoc.open_store(study_copy.with_name("run.zarr")).elicitation
+    (study.work / "samples" / "elicitation" / "say_a.jsonl").unlink()
+    notes: list[str] = []
+
+    class Noting(Unwatched):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    assert judge_stored(study, watcher=Noting()).judged == 3 * 2 * 2
+    assert any("no answers of say_a to the file's questions. Fix: run `inoc elicit`" in note for note in notes)
+    after = inoc.open_store(study.store).elicitation
+    assert before is not None
+    assert before.identical(after)
+
+
+def test_a_kill_leaves_the_elicitation_whole(
+    study_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elicit(open_study(study_copy))
+    with_words(study_copy, 'words: ["1", "2", "3"]', 'words: ["9"]')
+    before = inoc.open_store(study_copy.with_name("run.zarr")).elicitation
+    monkeypatch.setattr("inoc.store.writer.StoreWriter.put_elicitation", lambda *given, **named: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        judge_stored(open_study(study_copy))
+    monkeypatch.undo()
+    stopped = inoc.open_store(study_copy.with_name("run.zarr")).elicitation
+    assert before is not None
+    assert before.identical(stopped)
+    assert judge_stored(open_study(study_copy)).judged == 3, "evaluations are stored, the elicitation is not"
 
 
 def test_nothing_to_judge_is_one_sentence(study_copy: Path) -> None:

@@ -23,7 +23,8 @@ class TestKnownTable(ScorerConformance):
     tolerance: ClassVar[float] = 2e-5
 
     @pytest.fixture(scope="class")
-    def backend(self, open_vllm, known: tuple[Path, np.ndarray]) -> Iterator[VllmBackend]:
+    @classmethod
+    def backend(cls, open_vllm, known: tuple[Path, np.ndarray]) -> Iterator[VllmBackend]:
         made = open_vllm(known[0])
         yield made
         made.close()
