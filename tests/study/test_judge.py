@@ -174,9 +174,7 @@ def test_an_elicitation_without_its_answers_keeps_its_judges(study_copy: Path) -
     assert before.identical(after)
 
 
-def test_a_kill_leaves_the_elicitation_whole(
-    study_copy: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kill_leaves_the_elicitation_whole(study_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     elicit(open_study(study_copy))
     with_words(study_copy, 'words: ["1", "2", "3"]', 'words: ["9"]')
     before = inoc.open_store(study_copy.with_name("run.zarr")).elicitation
