@@ -1,6 +1,7 @@
 """Shared fixtures. All of inoc is type- and shape-checked at run time while tests run (jaxtyping + beartype)."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
@@ -24,6 +25,10 @@ os.environ.setdefault("SOURCE_DATE_EPOCH", "0")  # stores made at different time
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; threads that wait for each other are slower
 
 os.environ.pop("COLUMNS", None)  # processes of pytest-xdist have that of its own report, which inoc would obey
+
+# a store is thousands of small files: where memory has room for all that tests write, it is not the disk that gets them
+if os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free > 4e9:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/dev/shm")
 
 # the hook's bytecode is kept, here and in the processes that tests start: making it costs more than half of an import
 sys.dont_write_bytecode = False

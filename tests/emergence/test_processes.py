@@ -1,5 +1,7 @@
 """The processes against scikit-learn, numerical integration and their own gradients."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,8 @@ from inoc.emergence.fit import MEAN, SD, fit, log_posterior
 from inoc.emergence.laplace import Latent, find_mode, log_joint
 from inoc.emergence.processes import PRIORS, Cells, Settings, latent_of, matern52
 
+VALUE = jax.jit(log_posterior)
+GRADIENT = jax.jit(jax.grad(log_posterior, argnums=1))  # one compilation for all settings
 SETTINGS = [Settings(process, mean) for process in ("rate", "offset", "constrained") for mean in ("constant", "tanh")]
 
 
@@ -111,8 +115,8 @@ def test_constraints_are_gaussian_observations():
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda s: f"{s.process}-{s.mean}")
 def test_gradient_is_that_of_finite_differences(settings):
     units = np.linspace(-0.4, 0.5, len(PRIORS))
-    value = jax.jit(lambda u: log_posterior(settings.flags, u, cells()))
-    gradient = np.asarray(jax.grad(value)(units))
+    value = partial(VALUE, settings.flags, cells=cells())
+    gradient = np.asarray(GRADIENT(settings.flags, units, cells()))
     for k in range(units.size):
         step = np.eye(units.size)[k] * 1e-5
         assert gradient[k] == pytest.approx(float(value(units + step) - value(units - step)) / 2e-5, abs=2e-5)
