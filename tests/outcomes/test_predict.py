@@ -10,6 +10,8 @@ from inoc.outcomes.prediction import predict_of
 
 from .worlds import simulated_rows
 
+Many = tuple[xr.Dataset, xr.Dataset, xr.Dataset]
+
 
 def split(rows: xr.Dataset, trained: int) -> tuple[xr.Dataset, xr.Dataset]:
     """The first prompts as trained, the others as untrained (their outcomes removed)."""
@@ -18,6 +20,14 @@ def split(rows: xr.Dataset, trained: int) -> tuple[xr.Dataset, xr.Dataset]:
     return rows.isel(row=number < trained), rows.isel(row=number >= trained)[keep]
 
 
+@pytest.fixture(scope="module")
+def many() -> Many:
+    """24 trained prompts and six new ones, with their predictions."""
+    old, new = split(simulated_rows(np.random.default_rng(8), 30, noise=0.03), 24)
+    return old, new, predict_of(old, new)
+
+
+@pytest.mark.slow  # twelve predictions; each rule of the interval has a test of its own in test_rules.py
 def test_intervals_hold_new_prompts() -> None:
     """Simulated studies of 8 and 21 trained prompts, on-target, both prefix types, six new prompts each."""
     for trained in (8, 21):
@@ -119,9 +129,8 @@ def test_errors_name_their_groups_and_store_error_needs_two_stores() -> None:
     assert np.isfinite(both["error"].sel(relation="on_target", left_out="store")).all()
 
 
-def test_advice_in_words() -> None:
-    old, new = split(simulated_rows(np.random.default_rng(8), 30, noise=0.03), 24)
-    found = predict_of(old, new)
+def test_advice_in_words(many: Many) -> None:
+    found = many[2]
     texts = {f"p{i}": "x" * (40 - i) for i in range(30)}
     found_cards = cards(found, texts)
     strongest = [card for card in found_cards if "strongest" in card.remarks]
@@ -140,8 +149,8 @@ def test_advice_in_words() -> None:
     assert not unpredicted(found)
 
 
-def test_a_card_far_outside_the_calibration_has_no_number() -> None:
-    old, new = split(simulated_rows(np.random.default_rng(8), 30, noise=0.03), 24)
+def test_a_card_far_outside_the_calibration_has_no_number(many: Many) -> None:
+    old, new, _ = many
     far = new.assign(heuristic_value=new["heuristic_value"].where(new["prompt"] != "p25", 1e4))
     found = predict_of(old, far)
     told = [card for card in cards(found) if card.prompt == "p25"]
@@ -158,9 +167,8 @@ def test_a_card_far_outside_the_calibration_has_no_number() -> None:
         assert order == sorted(order)
 
 
-def test_the_other_trait_is_told_only_where_its_model_beats_the_mean() -> None:
-    old, new = split(simulated_rows(np.random.default_rng(8), 30, noise=0.03), 24)
-    found = predict_of(old, new)
+def test_the_other_trait_is_told_only_where_its_model_beats_the_mean(many: Many) -> None:
+    found = many[2]
     cell = {"relation": "other_trait", "left_out": "family"}
     for chosen, left_out in ((20.0, False), (25.0, True)):
         error = found["error"].copy()
@@ -175,9 +183,8 @@ def test_the_other_trait_is_told_only_where_its_model_beats_the_mean() -> None:
         assert bool(silent_about_others(found.assign(error=error))) is left_out
 
 
-def test_nothing_is_called_minus_zero() -> None:
-    old, new = split(simulated_rows(np.random.default_rng(8), 30, noise=0.03), 24)
-    found = predict_of(old, new)
+def test_nothing_is_called_minus_zero(many: Many) -> None:
+    found = many[2]
     cell = {"relation": "other_trait", "left_out": "family"}
     error = found["error"].copy()
     error.loc[{**cell, "predictor": "chosen"}] = 1.0

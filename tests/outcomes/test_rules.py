@@ -87,8 +87,8 @@ def test_the_interval_of_one_new_value() -> None:
 
 def test_the_interval_is_as_unlike_as_the_prompt() -> None:
     """Known family: errors on left-out prompts; new family: families; another store: stores."""
-    one, new = world(1, 24, 18, experiment="one")
-    two, _ = world(2, 24, 18, experiment="two")
+    one, new = world(1, experiment="one")
+    two, _ = world(2, experiment="two")
     table = xr.concat([one, two], dim="row")
     read = features(table, new)
     model = learn(sample_of(table, read.names, read.values[0], "on_target"), candidates(read.consistency))

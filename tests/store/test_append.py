@@ -50,18 +50,30 @@ def content(store: Path) -> Mapping[str, object]:
     return said
 
 
+def parts_in(folder: Path) -> dict[str, dict[str, object]]:
+    """What is imported one after another, as files of a folder."""
+    runs, prompts = scores(), {"prompts": put(folder / "prompts.json", PROMPTS)}
+    return {
+        "p": {"logprobs": [put(folder / "p.json", of("p"))], **prompts},
+        "q": {"logprobs": [put(folder / "q.json", of("q"))]},
+        "tokens": {"logprobs": [put(folder / "t.json", tokens())]},
+        "elicitation": {"elicitation": put(folder / "e.json", elicitation())},
+        "control": {"scores": [put(folder / "c.json", {"no_inoculation": runs["no_inoculation"]})]},
+        "runs": {"scores": [put(folder / "r.json", {name: runs[name] for name in ("p", "q_mix")})]},
+    }
+
+
 @pytest.fixture
 def parts(tmp_path: Path) -> dict[str, dict[str, object]]:
-    """What is imported one after another."""
-    runs, prompts = scores(), {"prompts": put(tmp_path / "prompts.json", PROMPTS)}
-    return {
-        "p": {"logprobs": [put(tmp_path / "p.json", of("p"))], **prompts},
-        "q": {"logprobs": [put(tmp_path / "q.json", of("q"))]},
-        "tokens": {"logprobs": [put(tmp_path / "t.json", tokens())]},
-        "elicitation": {"elicitation": put(tmp_path / "e.json", elicitation())},
-        "control": {"scores": [put(tmp_path / "c.json", {"no_inoculation": runs["no_inoculation"]})]},
-        "runs": {"scores": [put(tmp_path / "r.json", {name: runs[name] for name in ("p", "q_mix")})]},
-    }
+    return parts_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the parts and the store of four of them; do not write to it."""
+    folder = tmp_path_factory.mktemp("grown")
+    in_order(folder / "s.zarr", parts_in(folder), ["p", "elicitation", "control", "runs"])
+    return folder
 
 
 def in_order(store: Path, parts: Mapping[str, dict[str, object]], names: list[str]) -> Path:
@@ -168,10 +180,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_differs_is_refused_with_both_files(
-    parts: Mapping[str, dict[str, object]], tmp_path: Path, name: str
-) -> None:
-    store = in_order(tmp_path / "s.zarr", parts, ["p", "elicitation", "control", "runs"])
+def test_what_differs_is_refused_with_both_files(grown: Path, tmp_path: Path, name: str) -> None:
+    store = Path(shutil.copytree(grown, tmp_path, dirs_exist_ok=True)) / "s.zarr"
     given = other(name, tmp_path)
     before = everything(tmp_path)
     with pytest.raises(InocError, match=REFUSED[name]) as refused:
