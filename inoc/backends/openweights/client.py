@@ -2,9 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar, cast, runtime_checkable
-
-from pydantic import BaseModel
+from typing import Protocol, TypeVar, cast, runtime_checkable
 
 Row = Mapping[str, object]
 T = TypeVar("T")
@@ -33,78 +31,18 @@ class Table(Protocol):
     def update(self, row: dict[str, object]) -> Query: ...
 
 
-@runtime_checkable
-class Files(Protocol):
-    def create(self, file: BinaryIO, purpose: str) -> Row: ...
-    def content(self, file_id: str) -> bytes: ...
+# a library that it imports takes over the root logger
+_root = logging.getLogger()
+_handlers, _level = list(_root.handlers), _root.level
+from httpx import HTTPError  # noqa: E402
+from openweights import Jobs, OpenWeights  # noqa: E402
+from openweights.client import ApiTokenError  # noqa: E402
+from openweights.client.jobs import Job  # noqa: E402
+from postgrest.exceptions import APIError  # noqa: E402
+from storage3.exceptions import StorageException  # noqa: E402
 
-
-@runtime_checkable
-class Run(Protocol):
-    id: object
-    job_id: str
-
-    def log(self, event_data: Row) -> None: ...
-
-
-@runtime_checkable
-class JobList(Protocol):
-    def cancel(self, job_id: str) -> object: ...
-
-
-if TYPE_CHECKING:
-
-    class OpenWeights:
-        """The client: its tables, files and jobs."""
-
-        files: Files
-        jobs: JobList
-        run: Run
-        organization_id: str
-
-        def __init__(self, *, supabase_url: str, supabase_key: str, auth_token: str) -> None: ...
-
-    class Job:
-        """A job as last read; its fields by name."""
-
-        @classmethod
-        def from_row(cls, row: Row, manager: "Jobs") -> "Job": ...
-        def __getitem__(self, key: str) -> object: ...
-
-    class Jobs:
-        """The base of custom jobs."""
-
-        mount: dict[str, str]
-        params: type[BaseModel]
-        base_image: str
-        requires_vram_gb: int | None
-
-        def __init__(self, ow_instance: OpenWeights) -> None: ...
-        def create(self, **params: object) -> Job: ...
-        def get_or_create_or_reset(self, data: dict[str, object]) -> Job: ...
-
-    class ApiTokenError(Exception): ...
-
-    class APIError(Exception):
-        code: str | None
-
-    class StorageException(Exception): ...
-
-    class HTTPError(Exception): ...
-
-else:
-    # a library it imports takes over the root logger
-    _root = logging.getLogger()
-    _handlers, _level = list(_root.handlers), _root.level
-    from httpx import HTTPError
-    from openweights import Jobs, OpenWeights
-    from openweights.client import ApiTokenError
-    from openweights.client.jobs import Job
-    from postgrest.exceptions import APIError
-    from storage3.exceptions import StorageException
-
-    _root.handlers[:] = _handlers
-    _root.setLevel(_level)
+_root.handlers[:] = _handlers
+_root.setLevel(_level)
 
 __all__ = [
     "APIError", "ApiTokenError", "HTTPError", "Job", "Jobs", "OpenWeights", "Row", "StorageException",

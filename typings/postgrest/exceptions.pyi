@@ -1,0 +1,2 @@
+class APIError(Exception):
+    code: str | None
