@@ -1,6 +1,7 @@
 """`inoc import`: make a store from saved logprobs, scores and losses, or add to one."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import click
 
@@ -34,23 +35,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--overwrite", is_flag=True, help="Replace an existing store.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON document.")
 def import_(
-    files: tuple[Path, ...],
-    store: Path,
-    prompts: Path | None,
-    rephrasings: Path | None,
-    elicitation: Path | None,
-    scores: tuple[Path, ...],
-    losses: Path | None,
-    prefills: Path | None,
-    prefills_from: str | None,
-    traits: tuple[str, ...],
-    baseline: str | None,
-    nominal_step: int | None,
-    format: str | None,
-    options: tuple[str, ...],
-    append: bool,
-    overwrite: bool,
-    as_json: bool,
+    files: tuple[Path, ...], store: Path, append: bool, overwrite: bool, as_json: bool, **said: object
 ) -> None:
     """Make a store from FILES: saved log-probabilities (JSON or JSONL), or logs of evaluations.
 
@@ -64,21 +49,7 @@ def import_(
     from inoc.reading import printable
     from inoc.store.imports import Sources, import_run
 
-    sources = Sources(
-        files,
-        prompts,
-        rephrasings,
-        elicitation,
-        scores,
-        losses,
-        prefills,
-        prefills_from,
-        traits,
-        baseline,
-        nominal_step,
-        format,
-        options,
-    )  # fmt: skip
+    sources = Sources(files, **cast("dict[str, Any]", said))  # the other options have the names of its fields
     with StageProgress() as progress:
         summary = import_run(sources, store, overwrite=overwrite, append=append, progress=progress)
     if as_json:

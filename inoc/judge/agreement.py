@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from inoc.intervals import Interval, cluster_bootstrap
+from inoc.values import Json
 
 LEAST = 8
 """Texts below which nothing is said."""
@@ -22,6 +23,28 @@ class Agreement(NamedTuple):
     kappa: Interval
     r: Interval
     missing: int
+
+    def to_json(self) -> dict[str, Json]:
+        """Numbers by name; missing ones are null."""
+        found: dict[str, Json] = {"first": self.first, "second": self.second, "n": self.r.n, "missing": self.missing}
+        for name, interval in (("kappa", self.kappa), ("r", self.r)):
+            for part, value in zip(("", "_lower", "_upper"), interval[:3], strict=True):
+                found[name + part] = value if np.isfinite(value) else None
+        return found
+
+    def sentence(self) -> str:
+        """The same in one line."""
+        missing = f", {self.missing} texts without one of the two" if self.missing else ""
+        return (
+            f"{self.first} and {self.second}: kappa {_shown(self.kappa)}, r {_shown(self.r)}, n {self.r.n}{missing}"
+        )
+
+
+def _shown(interval: Interval) -> str:
+    if not np.isfinite(interval.estimate):
+        return "–"
+    bounds = f" [{interval.lower:.2f}, {interval.upper:.2f}]" if np.isfinite(interval.lower) else ""
+    return f"{interval.estimate:.2f}{bounds}"
 
 
 def agreement(

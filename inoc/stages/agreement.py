@@ -1,13 +1,11 @@
 """Judges against people: the texts of a file are scored by the study's judges and compared with its labels."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 
 from inoc.errors import BadInput
-from inoc.intervals import Interval
 from inoc.judge import JudgeRequest
 from inoc.judge.agreement import Agreement, agreement
 from inoc.plan import Study
@@ -18,38 +16,7 @@ PEOPLE = "people: "
 """Before the name of a column of human labels."""
 
 
-@dataclass(frozen=True)
-class Compared:
-    """One pair of judges, or of a judge and people."""
-
-    entry: Agreement
-
-    def to_json(self) -> dict[str, Json]:
-        """Numbers by name; missing ones are null."""
-        found: dict[str, Json] = {"first": self.entry.first, "second": self.entry.second, "n": self.entry.r.n}
-        for name, interval in (("kappa", self.entry.kappa), ("r", self.entry.r)):
-            values = (interval.estimate, interval.lower, interval.upper)
-            for part, value in zip(("", "_lower", "_upper"), values, strict=True):
-                found[name + part] = value if np.isfinite(value) else None
-        return found | {"missing": self.entry.missing}
-
-    def sentence(self) -> str:
-        """The same in one line."""
-        missing = f", {self.entry.missing} texts without one of the two" if self.entry.missing else ""
-        return (
-            f"{self.entry.first} and {self.entry.second}: kappa {_shown(self.entry.kappa)}, r {_shown(self.entry.r)}, "
-            f"n {self.entry.r.n}{missing}"
-        )
-
-
-def _shown(interval: Interval) -> str:
-    if not np.isfinite(interval.estimate):
-        return "–"
-    bounds = f" [{interval.lower:.2f}, {interval.upper:.2f}]" if np.isfinite(interval.lower) else ""
-    return f"{interval.estimate:.2f}{bounds}"
-
-
-def compare_with_people(study: Study, path: Path, threshold: float = 50.0) -> tuple[Compared, ...]:
+def compare_with_people(study: Study, path: Path, threshold: float = 50.0) -> list[Agreement]:
     """Judge the texts of a file and compare every judge with the labels of people and with every other judge.
 
     Args:
@@ -71,7 +38,7 @@ def compare_with_people(study: Study, path: Path, threshold: float = 50.0) -> tu
         for judgment in judge.judge(requests):
             values[int(judgment.id)] = judgment.score
         columns[name] = values
-    return tuple(Compared(entry) for entry in agreement(columns, asked, threshold))
+    return agreement(columns, asked, threshold)
 
 
 def _read(path: Path) -> tuple[list[str], list[str], dict[str, np.ndarray]]:

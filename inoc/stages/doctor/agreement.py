@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from inoc.backends.consistency import scores
 from inoc.backends.protocols import Backend, Provable, Scorer, ScoreRequest
 from inoc.errors import InocError
 from inoc.experiment import Experiment
 from inoc.plan import Study, plan_scores
 from inoc.stages.capable import capable
 from inoc.stages.doctor.alone import faults_alone
-from inoc.stages.doctor.causes import ADVICE, Cause, Values, ask, find_cause
+from inoc.stages.doctor.causes import ADVICE, Cause, Values, find_cause
 from inoc.stages.doctor.reference import Reference, find_reference
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25, "float16": 0.05}
@@ -77,14 +78,14 @@ def check_agreement(experiment: Experiment, backend: Backend, n: int = 20) -> Ag
         backend.accept_proofs([proof])  # to be proved here
     tolerance = TOLERANCE[experiment.model.dtype]
     asked = requests_to_compare(experiment, backend, n)
-    values = ask(scorer, asked)
+    values = scores(scorer, asked)
     alone = one_by_one(backend, asked, values)
     reference, about = find_reference(backend, experiment.model_spec())
     difference = mean = worst = cause = None
     if reference is not None:
         try:
             wanted = requests_to_compare(experiment, reference.backend, n)
-            expected: Values = ask(reference.scorer, asked) if wanted == asked else {}
+            expected: Values = scores(reference.scorer, asked) if wanted == asked else {}
         except InocError as error:
             reference, about = None, str(error)
         else:
@@ -129,7 +130,7 @@ def one_by_one(backend: Backend, requests: Sequence[ScoreRequest], values: Value
             context, token = request.context + request.completion[:i], request.completion[i : i + 1]
             singles[ScoreRequest(f"{request.id}.{i}", context, token)] = float(values[request.id][i])
     calls = [tuple(singles)] if backend.capabilities.jobs else [(single,) for single in singles]
-    found = {id: value for call in calls for id, value in ask(scorer, call).items()}
+    found = {id: value for call in calls for id, value in scores(scorer, call).items()}
     return max(abs(float(found[single.id][0]) - value) for single, value in singles.items())
 
 

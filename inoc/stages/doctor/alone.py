@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from inoc.backends.consistency import faults_of_context, next_tokens
+from inoc.backends.consistency import faults_of_context, next_tokens, scores
 from inoc.backends.protocols import Backend, Sampler, SampleRequest, Scorer, ScoreRequest
 from inoc.stages.capable import capable
-from inoc.stages.doctor.causes import ask
 from inoc.values import Sampling
 
 DRAWS = 400
@@ -35,7 +34,7 @@ def faults_alone(backend: Backend, requests: Sequence[ScoreRequest]) -> tuple[st
         sampler = capable(backend, Sampler, "sample")
         asked = [SampleRequest(f"greedy {i}", context) for i in range(8)]
         greedy = {done.token_ids for done in sampler.sample(asked, Sampling(temperature=0.0, max_tokens=1))}
-        value = ask(scorer, [ScoreRequest("greedy", context, next(iter(greedy)))])["greedy"].sum()
+        value = scores(scorer, [ScoreRequest("greedy", context, next(iter(greedy)))])["greedy"].sum()
         if len(greedy) > 1 or np.exp(value) < 0.99 * found.probability.max():
             faults.append("the token of temperature 0 is not the most probable one")
     return tuple(faults)

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float32
 
-from inoc.backends import check_scores
+from inoc.backends.consistency import scores
 from inoc.backends.protocols import Scorer, ScoreRequest
 from inoc.errors import InocError
 from inoc.stages.doctor.reference import Reference, with_dtype
@@ -114,14 +114,9 @@ def other_contexts(asked: Sequence[ScoreRequest], reference: Reference) -> Itera
         yield tuple(replace(request, context=request.context[-1:]) for request in asked)
 
 
-def ask(scorer: Scorer, requests: Sequence[ScoreRequest]) -> Values:
-    """Every request's checked log-probabilities by id."""
-    return {result.id: result.logprobs for result in check_scores(requests, scorer.score(requests))}
-
-
 def _try(scorer: Scorer, requests: Sequence[ScoreRequest]) -> Values:
     """The values of an explanation; none where it cannot be computed (too long, dtype not supported)."""
     try:
-        return ask(scorer, requests)
+        return scores(scorer, requests)
     except (InocError, RuntimeError):
         return {}
