@@ -34,9 +34,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--append", is_flag=True, help="Add to an existing imported store; what it holds is kept.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing store.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON document.")
-def import_(
-    files: tuple[Path, ...], store: Path, append: bool, overwrite: bool, as_json: bool, **said: object
-) -> None:
+def import_(files: tuple[Path, ...], store: Path, append: bool, overwrite: bool, as_json: bool, **said: object) -> None:
     """Make a store from FILES: saved log-probabilities (JSON or JSONL), or logs of evaluations.
 
     Bad input is one sentence and nothing is written. With --append the files are added to a store that was imported

@@ -35,9 +35,7 @@ class Agreement(NamedTuple):
     def sentence(self) -> str:
         """The same in one line."""
         missing = f", {self.missing} texts without one of the two" if self.missing else ""
-        return (
-            f"{self.first} and {self.second}: kappa {_shown(self.kappa)}, r {_shown(self.r)}, n {self.r.n}{missing}"
-        )
+        return f"{self.first} and {self.second}: kappa {_shown(self.kappa)}, r {_shown(self.r)}, n {self.r.n}{missing}"
 
 
 def _shown(interval: Interval) -> str:

@@ -18,7 +18,7 @@ Record = dict[str, object]
 
 
 class Cell(NamedTuple):
-    """What is predicted of one prompt, prefix type and trait."""
+    """What is predicted of one prompt, prefix type and trait, and the advice that `cards` give."""
 
     experiment: str
     prompt: str
@@ -38,6 +38,7 @@ class Cell(NamedTuple):
     outside: str
     far: bool
     reason: str
+    remarks: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -49,29 +50,9 @@ class Cell(NamedTuple):
         """Whether there is a number."""
         return bool(np.isfinite(self.share))
 
-
-class Card(NamedTuple):
-    """Advice about one prompt for one trait and prefix type."""
-
-    prompt: str
-    prefix_type: str
-    trait: str
-    share: float
-    share_lower: float
-    share_upper: float
-    predicted: float
-    lower: float
-    upper: float
-    remarks: tuple[str, ...]
-    outside: str
-    """Why the prompt lies outside the calibration, "" inside."""
-    far: bool
-    """Too far outside for a number."""
-
     def __str__(self) -> str:
-        name = f"{self.prompt} ({self.prefix_type})"
         if self.far:
-            return f"{name}: cannot say: outside the range of what was trained ({self.outside})"
+            return f"{self.name}: cannot say: outside the range of what was trained ({self.outside})"
         pp = np.isfinite(self.predicted)
         numbers = (self.predicted, self.lower, self.upper) if pp else (self.share, self.share_lower, self.share_upper)
         value, lower, upper = (number if pp else 100 * number for number in numbers)
@@ -80,7 +61,11 @@ class Card(NamedTuple):
         end += "" if pp else " of what the control shows"
         just = [f"just outside the range of what was trained ({self.outside})"] if self.outside else []
         remarks = "".join(f"; {text}" for text in [", ".join(self.remarks), *just] if text)
-        return f"{name}: {said}{end}{remarks}"
+        return f"{self.name}: {said}{end}{remarks}"
+
+
+FIELDS = Cell._fields[:-1]
+"""What a prediction says of a cell."""
 
 
 def untrained_cells(prediction: xr.Dataset) -> list[Cell]:
@@ -89,7 +74,7 @@ def untrained_cells(prediction: xr.Dataset) -> list[Cell]:
     shape = [prediction.sizes[dim] for dim in dims]
     columns = [
         np.ravel(prediction[name].broadcast_like(prediction["predicted"]).transpose(*dims).values).tolist()
-        for name in Cell._fields
+        for name in FIELDS
     ]
     assert all(len(column) == np.prod(shape) for column in columns)
     return [cell for cell in map(Cell, *columns) if cell.reason != "trained"]
@@ -97,7 +82,7 @@ def untrained_cells(prediction: xr.Dataset) -> list[Cell]:
 
 def prediction_records(prediction: xr.Dataset) -> list[Record]:
     """One record per untrained prompt, prefix type and trait; missing numbers as None."""
-    return [{k: plain(v) for k, v in cell._asdict().items()} for cell in untrained_cells(prediction)]
+    return [{name: plain(getattr(cell, name)) for name in FIELDS} for cell in untrained_cells(prediction)]
 
 
 def unpredicted(prediction: xr.Dataset, trait: str | None = None) -> dict[str, list[str]]:
@@ -109,9 +94,9 @@ def unpredicted(prediction: xr.Dataset, trait: str | None = None) -> dict[str, l
     return {reason: list(names) for reason, names in found.items()}
 
 
-def cards(prediction: xr.Dataset, texts: Mapping[str, str] | None = None) -> list[Card]:
-    """A card for every prompt, prefix type and trait it asks for, the strongest first within trait and
-    prefix type, those outside the calibration last. The words of one far outside hold no number.
+def cards(prediction: xr.Dataset, texts: Mapping[str, str] | None = None) -> list[Cell]:
+    """The cells of every prompt, prefix type and trait it asks for with remarks, in words by `str`: the strongest first
+    within trait and prefix type, those outside the calibration last. The words of one far outside hold no number.
 
     Remarks: `strongest` (highest prediction of its trait and prefix type inside the calibration range),
     `cheapest to train` (shortest text of those within 5 pp of the strongest: every training example carries
@@ -119,7 +104,7 @@ def cards(prediction: xr.Dataset, texts: Mapping[str, str] | None = None) -> lis
     mean. `texts`: prompt texts by key, for the length.
     """
     cells = untrained_cells(prediction)
-    found: list[Card] = []
+    found: list[Cell] = []
     for trait in prediction["trait"].values.astype(str).tolist():
         for kind in prediction["prefix_type"].values.astype(str).tolist():
             mine = [c for c in cells if (c.trait, c.prefix_type) == (trait, kind) and c.on_target and c.known]
@@ -132,7 +117,7 @@ def cards(prediction: xr.Dataset, texts: Mapping[str, str] | None = None) -> lis
                 others = [o for o in cells if o[:2] == c[:2] and o.prefix_type == kind] if tells else []
                 by = [f"by {c.used}"] if c.used != usual and c.basis != "study" else []
                 remarks = () if c.outside else (*marks.get(c, []), *_doubts(c, others), *by)
-                found.append(Card(c.prompt, kind, trait, *c[6:12], remarks, c.outside, c.far))
+                found.append(c._replace(remarks=remarks))
     return found
 
 

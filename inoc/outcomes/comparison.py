@@ -1,7 +1,7 @@
 """Two stores, or two runs, side by side: the same prompts and questions paired, and what differs in their settings."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -17,6 +17,8 @@ from inoc.outcomes.tidy import prompt_column
 from inoc.store.fingerprint import differing
 from inoc.store.store import Store
 
+Part = TypeVar("Part", xr.DataArray, xr.Dataset)
+Pairs = Float64[np.ndarray, " pair"]
 KINDS: Mapping[str, str] = {"score": "pp", "held back": "pp", "elicitation": "pp", "logprob": "nats per token"}
 """What is compared, and in which units: scores of runs, control minus run, the base model's scores with a prompt minus
 without, and log-probabilities of completions with a prompt minus without."""
@@ -48,7 +50,7 @@ class Evaluated(NamedTuple):
     step: int
     settings: Mapping[str, object]
     judge: Mapping[str, str]
-    cell: xr.Dataset
+    values: xr.DataArray
 
 
 def compare(first: Store, second: Store, *, runs: tuple[str, str] | None = None, step: int | None = None) -> xr.Dataset:
@@ -153,8 +155,9 @@ def _evaluated(store: Store, step: int | None) -> dict[str, Evaluated]:
             continue
         run = store.runs[name]
         judge = dict(zip(scores["score"].values.astype(str), scores["judge"].values[r].astype(str), strict=True))
-        cell = scores[["value"]].isel(run=r).sel(step=wanted)
-        found[name] = Evaluated(run.prompt, run.prefix_type, run.seed, wanted, run.settings, judge, cell)
+        found[name] = Evaluated(
+            run.prompt, run.prefix_type, run.seed, wanted, run.settings, judge, _at(values.isel(run=r), step=wanted)
+        )
     if not found and step is not None:
         raise BadInput(
             f"no run of {store.path.name} was evaluated at step {step}. "
@@ -189,14 +192,7 @@ def _pairs(
     return [(a, b) for a, b in pairs if first[a].prompt not in other_texts]
 
 
-def _row(
-    kind: str,
-    of: str,
-    label: tuple[str, str, int],
-    condition: str,
-    first: Float64[np.ndarray, " pair"],
-    second: Float64[np.ndarray, " pair"],
-) -> list[Row]:
+def _row(kind: str, of: str, label: tuple[str, str, int], condition: str, first: Pairs, second: Pairs) -> list[Row]:
     """The means over the pairs and their difference; no row without a pair."""
     both = np.isfinite(first) & np.isfinite(second)
     one, other = (float(mean_of_finite(values[both])) for values in (first, second))
@@ -204,71 +200,72 @@ def _row(
     return [Row(kind, of, *label, condition, one, other, *found)] if found.n else []
 
 
-def _shared(first: Sequence[str], second: Sequence[str]) -> tuple[list[int], list[int]]:
-    """The places of what both have, in the order of the first."""
-    place = {name: i for i, name in enumerate(second)}
-    return [i for i, name in enumerate(first) if name in place], [place[name] for name in first if name in place]
+def _labels(part: xr.DataArray | xr.Dataset, dim: str) -> list[str]:
+    return [str(label) for label in part[dim].values]
 
 
-def _labels(cell: xr.Dataset | xr.DataArray, dim: str) -> list[str]:
-    return [str(label) for label in cell[dim].values]
+def _shared(first: Part, second: Part, *, exclude: Sequence[str] = ()) -> tuple[Part, Part]:
+    """What both have of every dimension, in the order of the first."""
+    return xr.align(first, second, exclude=exclude)  # pyright: ignore[reportUnknownMemberType]
+
+
+def _at(part: xr.DataArray, **labels: str | int) -> xr.DataArray:
+    return part.sel(labels)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _scores(a: str, first: Evaluated, b: str, second: Evaluated, left_out: list[str]) -> Iterable[Row]:
     """Every condition and score that two runs have, paired by question."""
-    at, there = _shared(_labels(first.cell, "question"), _labels(second.cell, "question"))
+    both = _shared(first.values, second.values)
     name = a if a == b else f"{a} and {b}"
-    for score in [s for s in _labels(first.cell, "score") if s in _labels(second.cell, "score")]:
+    label = first[:3] if first[:3] == second[:3] else (name, "", -1)
+    for score in _labels(both[0], "score"):
         if first.judge[score] != second.judge[score]:
             left_out.append(f"{name}: {score} was given by different judges")
             continue
-        for condition in [c for c in _labels(first.cell, "condition") if c in _labels(second.cell, "condition")]:
-            values = [run.cell.sel(condition=condition, score=score)["value"].values for run in (first, second)]
-            label = (first.prompt, first.prefix_type, first.seed) if first[:3] == second[:3] else (name, "", -1)
-            yield from _row("score", score, label, condition, values[0][at], values[1][there])
+        for condition in _labels(both[0], "condition"):
+            cells = [_at(part, condition=condition, score=score).values for part in both]
+            yield from _row("score", score, label, condition, *cells)
 
 
 def _held_back(
     first: Store, second: Store, pairs: Sequence[tuple[str, str]], step: int | None, left_out: list[str]
 ) -> Iterable[Row]:
     """Control minus run in both, paired by question: what the prompt does, whatever the level of the controls."""
-    found: list[tuple[FinalScores, list[str]]] = []
+    finals: list[FinalScores] = []
+    held: list[xr.DataArray] = []
     for store in (first, second):
         try:
             scores = run_scores(store)
-            found.append((final_scores(scores, step=step), _labels(scores["score"], "question")))
+            final = final_scores(scores, step=step)
         except IncompleteStore as error:
             left_out.append(f"held back: {error}")
             return
-    (one, questions), (other, others) = found
-    at, there = _shared(questions, others)
+        finals.append(final)
+        coords = {"run": list(final.run), "trait": list(final.trait), "question": _labels(scores, "question")}
+        held.append(xr.DataArray(final.control - final.score, coords, ("run", "trait", "question")))
+    (one, other), both = finals, _shared(*held, exclude=["run"])
     for a, b in pairs:
         i, j = one.run.index(a), other.run.index(b)
-        for trait in [t for t in one.trait if t in other.trait] if one.prompt[i] else []:
-            s, t = one.trait.index(trait), other.trait.index(trait)
-            if one.judge[i, s] != other.judge[j, t]:
-                continue
-            label = one.prompt[i], one.prefix_type[i], int(one.seed[i])
-            held = one.control[i, s] - one.score[i, s], other.control[j, t] - other.score[j, t]
-            yield from _row("held back", trait, label, "default", held[0][at], held[1][there])
+        for trait in _labels(both[0], "trait") if one.prompt[i] else []:
+            if one.judge[i, one.trait.index(trait)] == other.judge[j, other.trait.index(trait)]:
+                label = one.prompt[i], one.prefix_type[i], int(one.seed[i])
+                cells = [_at(part, run=run, trait=trait).values for part, run in zip(both, (a, b), strict=True)]
+                yield from _row("held back", trait, label, "default", *cells)
 
 
 def _elicited(first: Store, second: Store, other_texts: Sequence[str], left_out: list[str]) -> Iterable[Row]:
     """What a prompt adds to the base model's score, paired by instruction."""
-    a, b = first.elicitation, second.elicitation
-    if a is None or b is None:
+    if first.elicitation is None or second.elicitation is None:
         return
-    at, there = _shared(*(_labels(part["score"], "instruction") for part in (a, b)))
-    for trait in [t for t in _labels(a["score"], "trait") if t in _labels(b["score"], "trait")]:
-        one, other = a.sel(trait=trait), b.sel(trait=trait)
-        if str(one["judge"].item()) != str(other["judge"].item()):
+    both = _shared(first.elicitation, second.elicitation)
+    for trait in _labels(both[0], "trait"):
+        parts = [part.sel(trait=trait) for part in both]
+        if len({str(part["judge"].item()) for part in parts}) > 1:
             left_out.append(f"elicitation of {trait}: given by different judges")
             continue
-        for prompt in [p for p in _labels(a["score"], "prompt") if p in _labels(b["score"], "prompt")]:
-            if prompt not in other_texts:
-                cells = [part.sel(prompt=prompt) for part in (one, other)]
-                values = [(cell["score"] - cell["baseline"]).values for cell in cells]
-                yield from _row("elicitation", trait, (prompt, "", -1), "", values[0][at], values[1][there])
+        for prompt in [p for p in _labels(both[0], "prompt") if p not in other_texts]:
+            cells = [(_at(part["score"], prompt=prompt) - part["baseline"]).values for part in parts]
+            yield from _row("elicitation", trait, (prompt, "", -1), "", *cells)
 
 
 def _logprobs(first: Store, second: Store, other_texts: Sequence[str], left_out: list[str]) -> Iterable[Row]:
@@ -279,15 +276,12 @@ def _logprobs(first: Store, second: Store, other_texts: Sequence[str], left_out:
             continue
         for kind in ("fixed", "mix"):
             try:
-                a, b = (difference(store, kind, name, "example") for store in (first, second))
+                both = _shared(*(difference(store, kind, name, "example") for store in (first, second)))
             except BadInput:
                 continue
-            at, there = _shared(_labels(a, "example"), _labels(b, "example"))
-            for prompt in [p for p in _labels(a, "prompt") if p in _labels(b, "prompt")]:
-                if prompt not in other_texts:
-                    places = [_labels(part, "prompt").index(prompt) for part in (a, b)]
-                    values = [part.values[p].astype(np.float64) for part, p in zip((a, b), places, strict=True)]
-                    yield from _row("logprob", name, (prompt, kind, -1), "", values[0][at], values[1][there])
+            for prompt in [p for p in _labels(both[0], "prompt") if p not in other_texts]:
+                cells = [_at(part, prompt=prompt).values.astype(np.float64) for part in both]
+                yield from _row("logprob", name, (prompt, kind, -1), "", *cells)
 
 
 def _same_completions(first: Store, second: Store, name: str) -> bool:

@@ -69,7 +69,8 @@ class Gate:
         """
         from scipy.optimize import minimize
 
-        design, cells = self._design(X)
+        cells = np.unique(X[:, -1])
+        design = design_of(X, cells)
         n = X.shape[1]
         mean, precision = self._known(n, len(cells))
 
@@ -102,10 +103,10 @@ class Gate:
         precision[:n, :n] = np.linalg.inv(prior.covariance)
         return np.concatenate([prior.mean, np.zeros(cells)]), precision
 
-    def _design(self, X: Matrix) -> tuple[Float64[np.ndarray, "row parameter"], Float64[np.ndarray, " cell"]]:
-        """One, the columns, and an indicator of each cell."""
-        cells = np.unique(X[:, -1])
-        return np.column_stack([np.ones(len(X)), X[:, :-1], X[:, -1:] == cells]), cells
+
+def design_of(X: Matrix, cells: Float64[np.ndarray, " cell"]) -> Float64[np.ndarray, "row parameter"]:
+    """One, the columns, and an indicator of each cell."""
+    return np.column_stack([np.ones(len(X)), X[:, :-1], X[:, -1:] == cells])
 
 
 class BayesianGate(Gate):
@@ -125,7 +126,8 @@ class BayesianGate(Gate):
         from scipy.optimize import minimize
         from scipy.special import betaln, psi
 
-        design, cells = self._design(X)
+        cells = np.unique(X[:, -1])
+        design = design_of(X, cells)
         n = X.shape[1]
         mean, precision = self._known(n, len(cells))
         mean, precision = np.append(mean, [0.0, 1.5]), np.pad(precision, ((0, 2), (0, 2)))

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -142,10 +141,10 @@ def performance_of(
             kept = finite.sum(axis=1) / total >= COVERED
             finite = finite & finite[kept & own].all(axis=0) & kept[:, None]
         for h, column in enumerate(chosen):
-            cell = _cell(table, x[column], y, control, finite[h], resamples, seed)
-            for name, value in cell.numbers.items():
+            values, why = _cell(table, x[column], y, control, finite[h], resamples, seed)
+            for name, value in values.items():
                 numbers[name][h, t] = value
-            reason[h, t] = _reason(cell.reason, bool(kept[h]), np.isfinite(x[column]) & used, np.isfinite(y) & used)
+            reason[h, t] = _reason(why, bool(kept[h]), np.isfinite(x[column]) & used, np.isfinite(y) & used)
         p = p_values(numbers["r"][:, t], numbers["prompts"][:, t])
         for source in dict.fromkeys(package):
             family = np.array([name == source for name in package], dtype=bool)
@@ -204,33 +203,19 @@ def _target(table: xr.Dataset, target: str, recipe: Recipe) -> tuple[Column, Col
     return y.values.astype(np.float64), control.values.astype(np.float64), used
 
 
-class _Cell(NamedTuple):
-    """The numbers of one heuristic and target, and why there is no correlation."""
-
-    numbers: dict[str, float]
-    reason: str
-
-
-def _cell(table: xr.Dataset, x: Column, y: Column, control: Column, used: Mask, resamples: int, seed: int) -> "_Cell":
-    """All numbers of one heuristic and target but the p-value."""
+def _cell(
+    table: xr.Dataset, x: Column, y: Column, control: Column, used: Mask, resamples: int, seed: int
+) -> tuple[dict[str, float], str]:
+    """All numbers of one heuristic and target but the p-value, and why there is no correlation."""
     prompt = _labels(table, "experiment", "prompt")
     cells = _labels(table, "experiment", "trait", "prefix_type")
     found = correlate(x[used], y[used], prompt[used])
     lower, upper = bootstrap_r(x[used], y[used], prompt[used], resamples=resamples, seed=seed)
     within = within_cells(x[used], y[used], cells[used], prompt[used])
-    result = {
-        "r": found.r,
-        "r_lower": lower,
-        "r_upper": upper,
-        "rho": found.rho,
-        "n": float(found.n),
-        "prompts": float(found.prompts),
-        "within_r": within.estimate,
-        "within_lower": within.lower,
-        "within_upper": within.upper,
-        "within_n": float(within.n),
-    }
-    return _Cell(result | _errors(table, x, y, control, used), found.reason)
+    result = {"r": found.r, "r_lower": lower, "r_upper": upper, "rho": found.rho}
+    result |= {"n": float(found.n), "prompts": float(found.prompts)}
+    result |= dict(zip(("within_r", "within_lower", "within_upper", "within_n"), map(float, within), strict=True))
+    return result | _errors(table, x, y, control, used), found.reason
 
 
 def _errors(table: xr.Dataset, x: Column | None, y: Column, control: Column, used: Mask) -> dict[str, float]:

@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float64
 
 from inoc.outcomes.candidates import GATE, PLAIN
 from inoc.outcomes.features import NEUTRAL, features
-from inoc.outcomes.gate import CELL_SD, NOISE, Gate, Prior
+from inoc.outcomes.gate import CELL_SD, NOISE, Gate, Prior, design_of
 from inoc.outcomes.learning import sample_of
 from inoc.outcomes.shipped import Shipped
 
@@ -83,7 +83,9 @@ def choose_runs(
     precision = np.eye(new.shape[1] + cells.size) / CELL_SD**2
     precision[: new.shape[1], : new.shape[1]] = np.linalg.inv(prior.covariance)
     gate = Gate(prior).fit(known, share) if len(known) else Gate.of_prior(prior)
-    trained, slopes = (_design(x, cells) * _steepness(gate, x)[:, None] for x in (known, new))
+    shares = (gate.predict(x) if len(x) else np.empty(0) for x in (known, new))
+    steep = [share * (1 - share) for share in shares]  # how much a share moves with its logit
+    trained, slopes = (design_of(x, cells) * s[:, None] for x, s in zip((known, new), steep, strict=True))
     precision = precision + trained.T @ trained / NOISE**2
     left = list(dict.fromkeys(run.tolist()))
     chosen: list[int] = []
@@ -106,13 +108,3 @@ def _mean_variance(
     after = precision + slopes[measured].T @ slopes[measured] / NOISE**2
     solved = np.asarray(np.linalg.solve(after, slopes.T), dtype=np.float64)
     return float((slopes * solved.T).sum(axis=1).mean())
-
-
-def _steepness(gate: Gate, x: Matrix) -> Float64[np.ndarray, " row"]:
-    """How much a share moves with its logit."""
-    share = gate.predict(x) if len(x) else np.empty(0)
-    return share * (1 - share)
-
-
-def _design(x: Matrix, cells: Float64[np.ndarray, " cell"]) -> Float64[np.ndarray, "row parameter"]:
-    return np.column_stack([np.ones(len(x)), x[:, :-1], x[:, -1:] == cells])

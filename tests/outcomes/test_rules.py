@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from inoc.intervals import prediction_interval
-from inoc.outcomes.advice import NEAR, Cell, cards, doubts, silent_about_others, trust
+from inoc.outcomes.advice import FIELDS, NEAR, cards, doubts, silent_about_others, trust
 from inoc.outcomes.candidates import ELICITATION, MEAN, candidates
 from inoc.outcomes.features import features
 from inoc.outcomes.learning import learn, sample_of
@@ -310,7 +310,7 @@ def test_the_warning_right_after_the_control_run() -> None:
 
 def test_cell_fields_are_variables_of_a_prediction() -> None:
     old, new = world()
-    assert set(Cell._fields) <= set(predict_of(old, new).variables)
+    assert set(FIELDS) <= set(predict_of(old, new).variables)
 
 
 def test_experimental_heuristics_are_a_package_of_their_own() -> None:
