@@ -112,16 +112,11 @@ def next_tokens(
     temperature: float = 1.0,
     checkpoint: Checkpoint | None = None,
 ) -> NextTokens:
-    """Ask a backend what follows a context.
+    """Ask a backend what follows a context: every token of a vocabulary of up to `largest`, else those drawn and some
+    others.
 
-    Args:
-        backend: Scores; where it also samples, tokens are drawn.
-        tokenizer: Its vocabulary, where it says how many tokens it has.
-        context: Token ids.
-        largest: Vocabulary up to which every token is scored.
-        draws: How many tokens are drawn; None for 400 where the vocabulary is too large to score whole, else none.
-        temperature: Of the draws.
-        checkpoint: Whose weights; None for the base model.
+    Where the backend samples, `draws` tokens are drawn (None: 400 where the vocabulary is too large to score whole,
+    else none) at this temperature.
     """
     size, end = vocabulary_size(tokenizer), tokenizer.eos_token_id
     whole = size is not None and size <= largest
@@ -144,14 +139,8 @@ def next_tokens(
 
 
 def faults_of_context(scorer: Scorer, tokenizer: ChatTokenizer, text: TokenIds, context_length: int) -> list[str]:
-    """Which tokens of a context do not count, or are added, in sentences.
-
-    Args:
-        scorer: What is asked.
-        tokenizer: The model's, for its special tokens.
-        text: Eight or more ids of ordinary text, at least two of them different; special tokens in it are left out.
-        context_length: Of the model.
-    """
+    """Which tokens of a context do not count, or are added, in sentences. `text`: eight or more ids of ordinary text,
+    at least two of them different; special tokens in it are left out."""
     ends = {getattr(tokenizer, f"{name}_token_id", None) for name in ("bos", "eos")}
     specials = [token for token in ends if isinstance(token, int)]
     text = tuple(token for token in text if token not in specials)
@@ -184,13 +173,8 @@ Weighted = list[tuple[TrainingExample, Float32[np.ndarray, " _"]]]
 
 
 def scored_updates(scorer: Scorer, job: TrainingJob, weights: Sequence[Checkpoint | None]) -> list[Weighted]:
-    """The examples of each update by the scorer, all in one call.
-
-    Args:
-        scorer: Scores with checkpoints.
-        job: What was trained.
-        weights: The checkpoint to score each update's examples with; None for the base model.
-    """
+    """The examples of each update by a scorer with checkpoints, all in one call; `weights`: the checkpoint to score
+    each update's examples with, None for the base model."""
     asked = [
         ScoreRequest(f"{update}.{place}", job.examples[i].token_ids[:1], job.examples[i].token_ids[1:], checkpoint)
         for update, (batch, checkpoint) in enumerate(zip(job.batches, weights, strict=True))

@@ -69,15 +69,8 @@ def read_sealed(path: Path) -> Mapping[str, object]:
 
 
 def seal(folder: Path, about: Mapping[str, object]) -> str:
-    """Write the manifest of a folder whose other files are complete.
-
-    Args:
-        folder: Its files are hashed; folders in it are refused by `verify`.
-        about: What was trained, as JSON values.
-
-    Returns:
-        The hash of the manifest, for `Checkpoint.content`.
-    """
+    """Write the manifest of a folder whose other files are complete; `about` says what was trained. Returns its hash,
+    for `Checkpoint.content`. Folders in the folder are refused by `verify`."""
     files = {name: file_hash(folder / name) for name, *_ in _state(folder) if name != MANIFEST}
     write_json(folder / MANIFEST, {**about, "files": files})
     return file_hash(folder / MANIFEST)

@@ -115,18 +115,8 @@ def answer_start(example: TrainingExample) -> int:
 def check_probes(
     spec: ProbeSpec, groups: Sequence[ProbeGroup], references: Sequence[ProbeGroup], results: Iterable[Probed]
 ) -> Iterator[Probed]:
-    """Pass on results that can be correct.
-
-    Args:
-        spec, groups, references: What was asked.
-        results: What the backend returned.
-
-    Yields:
-        Each result: of the kind and group asked for, one row per example, every number finite.
-
-    Raises:
-        BadResult: A result is wrong or missing; names the group.
-    """
+    """Pass on results that can be correct: of the kind and group asked for, one row per example, every number finite;
+    else BadResult, which names the group."""
     kinds: Mapping[ProbeKind, type[Probed]] = {"gradient": Gradient, "activation": Activations, "logits": FirstTokens}
     asked = (*references, *groups)
     received = iter(results)

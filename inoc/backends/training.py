@@ -42,18 +42,9 @@ def learning_rate(job: TrainingJob, update: int) -> float:
 
 
 def check_training(job: TrainingJob, events: Iterable[TrainingEvent]) -> Iterator[TrainingEvent]:
-    """Pass on the events of a training that can be right; an update may come again, after a restart.
-
-    Args:
-        job: What was asked.
-        events: What the trainer returned.
-
-    Yields:
-        Each event: updates of the job with a finite loss, checkpoints of its updates.
-
-    Raises:
-        BadResult: An event cannot be right, or an update or a checkpoint that was asked for is missing at the end.
-    """
+    """Pass on the events of a training that can be right: updates of the job with a finite loss, checkpoints of its
+    updates. An update may come again, after a restart. BadResult for an event that cannot be right, or where an update
+    or a checkpoint that was asked for is missing at the end."""
     last = len(job.batches)
     steps, kept = set[int](), set[int]()
     for event in events:

@@ -76,11 +76,8 @@ def cli(debug: bool) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point: an error is one sentence on stderr and an exit code (docs/cli.md).
-
-    Args:
-        arguments: Those of the command line; None for the process's own.
-    """
+    """Entry point: an error is one sentence on stderr and an exit code (docs/cli.md). None: the arguments of the
+    process."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     for stream in (sys.stdout, sys.stderr):

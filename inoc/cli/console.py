@@ -53,15 +53,9 @@ def show(
 ) -> None:
     """Print a table that fits: columns that do not are left out, and named on stderr; no name is ever cut.
 
-    Args:
-        console: Where to.
-        title: Above the table; "" for none.
-        columns: Headings; a line break in one is kept.
-        rows: A text for each column.
-        words: Columns of words; the others are numbers and aligned right.
-        drop: Columns that may be left out, the first one first; of one name all. None of the others is. At `FOLD`
-            intervals get a line of their own instead.
-        rest: Which option shows everything.
+    `words`: columns of words; the others are numbers and aligned right. `drop`: columns that may be left out, the first
+    one first; of one name all, and none of the others. At `FOLD` intervals get a line of their own instead. `rest`:
+    which option shows everything.
     """
     if not rows:
         console.print(f"{title}: nothing to show")

@@ -20,12 +20,8 @@ LINE_EVERY = 10.0
 
 
 class StageProgress:
-    """Shows steps done, the rate and the time left; measured by tokens where the stage counts them.
-
-    Args:
-        pool: The workers to count.
-        others: Told everything, too.
-    """
+    """Shows steps done, the rate and the time left, measured by tokens where the stage counts them, with the workers of
+    a pool; `others` are told everything, too."""
 
     def __init__(self, pool: "Parallel | None" = None, others: Watcher = UNWATCHED) -> None:
         self.pool, self.others = pool, others

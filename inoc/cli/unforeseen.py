@@ -9,16 +9,8 @@ from inoc._version import __version__
 
 
 def explained(error: BaseException, arguments: Sequence[str], debug: bool) -> str:
-    """The sentence for an error that is not an InocError.
-
-    Args:
-        error: As it was caught.
-        arguments: Of the command line.
-        debug: Print the traceback to stderr instead of writing it to a file.
-
-    Returns:
-        What failed, where its traceback is, and the fix.
-    """
+    """The sentence for an error that is not an InocError: what failed, where its traceback is (a file, or stderr with
+    `debug`), and the fix."""
     what = _named(error)
     if debug:
         traceback.print_exception(error)

@@ -48,16 +48,11 @@ def _shown(interval: Interval) -> str:
 def agreement(
     columns: Mapping[str, Float64[np.ndarray, " text"]], questions: Sequence[str], threshold: float = 50.0
 ) -> list[Agreement]:
-    """Every pair of columns.
+    """Every pair of columns (scores 0-100 by name, NaN where there is none), in order; scores above `threshold` count
+    as yes.
 
-    Args:
-        columns: Scores 0-100 by name; NaN where there is none.
-        questions: The question that each text answers; texts of one question are drawn together.
-        threshold: Scores above it count as yes.
-
-    Returns:
-        One entry per pair, in order. Kappa and r are NaN for fewer than 8 texts with both, and where a column is
-        constant.
+    `questions`: the question that each text answers; texts of one question are drawn together. Kappa and r are NaN for
+    fewer than 8 texts with both, and where a column is constant.
     """
     found: list[Agreement] = []
     for first, second in combinations(columns, 2):

@@ -66,12 +66,8 @@ class Knowledge:
     gates: tuple[ShippedGate, ...] = field(default=())
 
     def answer(self, one: Sample, *, familiar: bool) -> Answer:
-        """The answer for one row.
-
-        Args:
-            one: A sample of one row without an outcome.
-            familiar: Its trait and settings are among the calibrating ones.
-        """
+        """The answer for a sample of one row without an outcome; `familiar`: trait and settings are among the
+        calibrating ones."""
         kind = str(one.kind[0])
         for source in self._sources(one, kind):
             if not np.isfinite(source.value):

@@ -40,12 +40,8 @@ WIDE_RIDGE = Candidate("ridge on elicitation, ph, salience", ("elicitation", "di
 
 
 def gates(consistency: str, priors: Mapping[str, Prior] | None = None) -> tuple[Candidate, ...]:
-    """The squared and the Bayesian gate, with what is known of their weights before the data.
-
-    Args:
-        consistency: The heuristic behind the feature, "" for none.
-        priors: By feature names joined with commas.
-    """
+    """The squared and the Bayesian gate, with what is known of their weights before the data: `priors` by feature names
+    joined with commas. `consistency`: the heuristic behind the feature, "" for none."""
     reads = GATE if consistency else PLAIN
     prior = (priors or {}).get(",".join(reads))
     return (
@@ -67,16 +63,8 @@ def of_heuristics(names: Sequence[str]) -> tuple[Candidate, ...]:
 
 
 def named(model: str, known: Sequence[Candidate], reads: Sequence[str]) -> Candidate:
-    """The candidate a user names: one of `known`, or an estimator as `package:estimator`.
-
-    Args:
-        model: "gate", "Bayesian gate", ... or where a class of estimators is.
-        known: Candidates by name.
-        reads: What an estimator from outside reads.
-
-    Raises:
-        BadInput: There is no such model, or it cannot be imported.
-    """
+    """The candidate a user names: one of `known`, or an estimator as `package:estimator`, which reads `reads`; BadInput
+    where there is no such model, or it cannot be imported."""
     found = [candidate for candidate in known if candidate.name == model]
     if found:
         return found[0]

@@ -28,15 +28,7 @@ class Correlation(NamedTuple):
 
 
 def correlate(x: Column, y: Column, prompts: Shaped[np.ndarray, " row"]) -> Correlation:
-    """Correlations of two columns whose rows belong to prompts.
-
-    Args:
-        x, y: The columns; rows that are not finite in both are left out.
-        prompts: The prompt of each row.
-
-    Returns:
-        r, rho, the number of rows and of distinct prompts, and why there is no r.
-    """
+    """Correlations of two columns over the rows finite in both; `prompts` has the prompt of each row."""
     used = np.isfinite(x) & np.isfinite(y)
     n, distinct = int(used.sum()), int(np.unique(prompts[used]).size)
     if distinct < FEWEST:

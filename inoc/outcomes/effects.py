@@ -64,14 +64,7 @@ def suppression(
 
 
 def control_levels(store: Store, *, recipe: Recipe = "corrected", step: int | None = None) -> dict[str, float]:
-    """How much of each trait the control runs show.
-
-    Args:
-        store, recipe, step: As of `suppression`.
-
-    Returns:
-        Trait -> mean score (0-100) at the final step; empty without a control run.
-    """
+    """Trait -> its mean score (0-100) over the control runs at the final step; empty without a control run."""
     try:
         final = final_scores(run_scores(store), recipe=recipe, step=step)
     except IncompleteStore:

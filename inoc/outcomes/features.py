@@ -46,14 +46,7 @@ class Features:
 
 
 def features(*tables: xr.Dataset) -> Features:
-    """The features of tidy rows; several tables get the same columns and sources.
-
-    Args:
-        tables: What `rows` or `candidate_rows` return.
-
-    Returns:
-        The columns.
-    """
+    """The features of tidy rows, of `rows` or `candidate_rows`; several tables get the same columns and sources."""
     names = list(dict.fromkeys(name for table in tables for name in table["heuristic"].values.astype(str).tolist()))
     mixed = [table["prefix_type"].values.astype(str) == "mix" for table in tables]
     salience = _source(tables, SALIENCE, ("fixed", "mix"))

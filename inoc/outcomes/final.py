@@ -29,15 +29,10 @@ NOT_SHARED = ("checkpoints", "start", "trained_with")
 
 
 def run_scores(store: Store, questions: str = "") -> xr.Dataset:
-    """How much of each trait every run shows, `with_setup`; IncompleteStore where there are none.
+    """How much of each trait every run shows, `with_setup`: `score` (run, step, condition, trait, question), 0-100.
 
-    Args:
-        store: The store.
-        questions: Only those of this named file; "" for all.
-
-    Returns:
-        `score` (run, step, condition, trait, question), 0-100: the stored score, or 100 minus it where a high score
-        means that little of the trait is there (`inverted`), so that more is always more of the trait.
+    It is the stored score, or 100 minus it where a high one means that little of the trait is there (`inverted`): more
+    is always more of the trait. `questions`: only those of this named file. IncompleteStore where there are none.
     """
     scores, no_trait = (
         of_questions(all_scores(store), questions),

@@ -61,12 +61,8 @@ class Gate:
         return gate
 
     def fit(self, X: Matrix, y: Column) -> "Gate":
-        """Fit shares of the control's score.
-
-        Args:
-            X: Columns, the number of the cell last.
-            y: Shares, 1: all of the trait is gone.
-        """
+        """Fit shares of the control's score: `X` with the number of the cell last, `y` 1 where all of the trait is
+        gone."""
         from scipy.optimize import minimize
 
         cells = np.unique(X[:, -1])

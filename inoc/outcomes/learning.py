@@ -59,14 +59,7 @@ def too_few(prompts: int, kind: str) -> str:
 
 
 def sample_of(table: xr.Dataset, names: Sequence[str], x: Float64[np.ndarray, "row feature"], relation: str) -> Sample:
-    """The rows of a relation that can calibrate: both prefix types, control above 5 pp.
-
-    Args:
-        table: What `rows` returns.
-        names: Of the features.
-        x: Features of the rows.
-        relation: One of `RELATIONS`.
-    """
+    """The rows of a relation that can calibrate, with features `x`: both prefix types, control above 5 pp."""
     control = table["control"].values.astype(np.float64)
     part = share(table["suppression"].values.astype(np.float64), control)
     used = np.isfinite(part) & related(table, relation)
@@ -92,13 +85,8 @@ def learn(sample: Sample, candidates: Sequence[Candidate]) -> Model | None:
 def errors_of(models: Mapping[str, Model | None], kinds: Sequence[str]) -> xr.Dataset:
     """Nested errors on left-out prompts, families and stores; the same of elicitation alone and of the mean.
 
-    Args:
-        models: By relation.
-        kinds: The prefix types.
-
-    Returns:
-        Dims relation, prefix_type, left_out, predictor: `error` (pp, RMSE); per relation and prefix type `model`,
-        `prompts`, `rows`.
+    Dims relation, prefix_type, left_out, predictor: `error` (pp, RMSE); per relation and prefix type `model`,
+    `prompts`, `rows`.
     """
     wrong = np.full((len(RELATIONS), len(kinds), len(LEFT_OUT), len(PREDICTORS)), np.nan)
     count = {name: np.zeros((len(RELATIONS), len(kinds)), dtype=np.int64) for name in ("prompts", "rows")}

@@ -15,19 +15,11 @@ Matrix = Float64[np.ndarray, "row column"]
 
 
 def plan_of(table: xr.Dataset, new: xr.Dataset, k: int, prior: Shipped | None = None) -> list[Cell]:
-    """The k runs (experiment, prompt, prefix type) that would narrow the predictions of all others most.
+    """The k runs (experiment, prompt, prefix type) that would narrow the predictions of all others most, the first
+    chosen first; fewer where fewer prompts have the features.
 
     The first is a neutral prompt with a fixed prefix, unless one is trained: what any prefix does is told by no other.
     Then, one after the other, the run after which the mean variance of the predicted shares is smallest.
-
-    Args:
-        table: Rows with outcomes; may be empty.
-        new: Rows to predict.
-        k: How many runs.
-        prior: The shipped calibration.
-
-    Returns:
-        The runs, the first chosen first; fewer than k where fewer prompts have the features.
     """
     read = features(table, new)
     reads = GATE if read.consistency else PLAIN
@@ -65,16 +57,11 @@ def choose_runs(
     first: Bool[np.ndarray, " new"],
     prior: Prior | None = None,
 ) -> list[int]:
-    """Numbers of the runs to train, greedily.
+    """Numbers of the k runs to train, greedily.
 
-    Args:
-        known: Columns of the gate of trained rows, the number of the cell last.
-        share: Their shares.
-        new: Columns of the rows to predict.
-        run: The run that each of them would be measured by.
-        k: How many runs.
-        first: Rows among whose runs the first is chosen, if there are any.
-        prior: Of the gate's level and slopes.
+    `known` and `new` are columns of the gate, the number of the cell last, of trained rows and of those to predict;
+    `run` is the run that each new row would be measured by; the first run is chosen among those of the rows in `first`,
+    if any.
     """
     if not len(new):
         return []

@@ -111,15 +111,11 @@ def _alone(
 
 
 def standings(leak: Float64[np.ndarray, "row 3"], loss: Float64[np.ndarray, "row 3"]) -> list[str]:
-    """The standing of each row: "front", "close" or "behind".
+    """The standing of each row by estimate, lower and upper end: of `leak` more is better, of `loss` less.
 
-    Args:
-        leak, loss: Estimate, lower and upper end of each row; of the leak more is better, of the loss less.
-
-    Returns:
-        "front": no other row is better in one and as good in the other. Of the others, "behind": a row of the front
-        is clearly better in one (by more than the intervals of both together, as of independent errors) and not
-        clearly worse in the other; else "close".
+    "front": no other row is better in one and as good in the other. Of the others, "behind": a row of the front is
+    clearly better in one (by more than the intervals of both together, as of independent errors) and not clearly worse
+    in the other; else "close".
     """
     rows = range(len(leak))
     points = list(zip(leak[:, 0].tolist(), loss[:, 0].tolist(), strict=True))

@@ -157,11 +157,7 @@ def nested_predictions(
 ) -> Column:
     """Every row (share) predicted by what is chosen and fitted without its group; NaN where nothing can be.
 
-    Args:
-        sample: The rows.
-        grouping: "prompt", "family" or "store".
-        candidates: What is chosen from.
-        choose: Otherwise the candidates are asked in the order given.
+    `grouping`: "prompt", "family" or "store". Without `choose` the candidates are asked in the order given.
     """
     groups = sample.groups(grouping)
     result = np.full(sample.share.size, np.nan)

@@ -42,23 +42,11 @@ def answers(
 ) -> list[Answer]:
     """The answers of a store, those to one question next to each other.
 
-    Args:
-        store: A store of evaluated runs.
-        runs, conditions: Only these; empty for all.
-        question: Only questions that contain this, whatever its case.
-        search: Only answers that contain this, whatever its case.
-        worst: A score: the answers that are worst by it come first.
-        disagreement: Two scores: the answers on which they differ most come first.
-        step: Only this step; None for each run's last stored one.
-        questions: Only these questions, in their own words; None for all.
-        every_judge: Beside each score also what other judges gave, as "NAME by JUDGE".
-
-    Returns:
-        One entry per answer.
-
-    Raises:
-        BadInput: There is no such run, condition or score.
-        IncompleteStore: The store keeps no answers.
+    `runs`, `conditions` and `questions` (in their own words): only these. `question` and `search`: only questions, or
+    answers, that contain this, whatever its case. `worst`: a score by which the worst come first; `disagreement`: two
+    scores, and the answers on which they differ most come first. `step`: None for each run's last stored one.
+    `every_judge`: beside each score also what other judges gave, as "NAME by JUDGE". BadInput for an unknown name,
+    IncompleteStore where the store keeps no answers.
     """
     wholes = conditions_of(store, store.subgroups("runs"))
     chosen = _checked("run", runs, list(wholes)) or list(wholes)

@@ -89,13 +89,8 @@ def as_list(stores: Store | Sequence[Store]) -> list[Store]:
 
 
 def base_model(store: Store, only: Sequence[str] | None = None, *, recipe: Recipe = "corrected") -> xr.Dataset:
-    """The heuristics of a store, all or the named ones with elicitation.
-
-    Prompts that are elicited but not scored are there, with their elicitation.
-
-    Raises:
-        IncompleteStore: The store has neither logprobs nor elicitation.
-    """
+    """The heuristics of a store, all or the named ones with elicitation; prompts that are elicited but not scored are
+    there with their elicitation. IncompleteStore where the store has neither logprobs nor elicitation."""
     from inoc.heuristics.frame.table import compute
 
     elicited = store.elicitation
@@ -139,11 +134,7 @@ def _by_trait(values: xr.DataArray, traits: Sequence[ScoreInfo]) -> Float64[np.n
 def of_prompts(
     stores: Sequence[Store], wanted: Sequence[str], prompts: Shaped[np.ndarray, " row"]
 ) -> Bool[np.ndarray, " row"]:
-    """The rows of the wanted prompts, named by key or group.
-
-    Raises:
-        BadInput: No store has a prompt or group of that name.
-    """
+    """The rows of the wanted prompts, named by key or group; BadInput where no store has one of that name."""
     keys: set[str] = set()
     for name in wanted:
         found = {k for store in stores for k, group in prompt_column(store, "group").items() if name in (k, group)}

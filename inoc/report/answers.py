@@ -56,12 +56,8 @@ class AnswerView:
 
 
 def answer_view(store: Store, seed: int) -> AnswerView:
-    """The last step's answers to questions drawn at random, as many as fit with all runs and conditions side by side.
-
-    Args:
-        store: The store.
-        seed: Of the draw.
-    """
+    """The last step's answers to questions drawn at random, as many as fit with all runs and conditions side by
+    side."""
     asked = questions_asked(store)
     drawn: list[str] = [asked[int(i)] for i in np.random.default_rng(seed).permutation(len(asked))[:MOST_QUESTIONS]]
     try:

@@ -22,14 +22,8 @@ class Decodes(Protocol):
 
 
 def find_tokenizer(store: Store, given: Path | None) -> tuple[Decodes | None, str]:
-    """The tokenizer given, else the model's own if it is on this machine; and why there is no tokenizer.
-
-    Nothing is downloaded.
-
-    Raises:
-        BadInput: The tokenizer given cannot be read.
-        BackendUnavailable: The tokenizer given needs the package tokenizers.
-    """
+    """The tokenizer given, else the model's own if it is on this machine; and why there is no tokenizer. Nothing is
+    downloaded. BadInput or BackendUnavailable where the one given cannot be read."""
     if given is not None:
         return load_tokenizer(given), ""
     name = model_name(store)
@@ -53,12 +47,8 @@ def model_name(store: Store) -> str:
 
 
 def load_tokenizer(path: Path) -> Decodes:
-    """A tokenizer from a `tokenizer.json`, or from the directory that holds one. Code of the model is not run.
-
-    Raises:
-        BadInput: The file does not exist or cannot be read.
-        BackendUnavailable: The package tokenizers is not installed.
-    """
+    """A tokenizer from a `tokenizer.json`, or from the directory that holds one, else BadInput; code of the model is
+    not run. BackendUnavailable without the package tokenizers."""
     file = path / "tokenizer.json" if path.is_dir() else path
     if not file.is_file():
         raise BadInput(f"{path} has no tokenizer.json. Fix: give the model's directory or the file with --tokenizer.")

@@ -55,11 +55,7 @@ def page(report: Report) -> str:
 
 
 def live_page(title: str) -> tuple[str, str]:
-    """The same page without data, which it asks of the server it came from; and its Content-Security-Policy.
-
-    Args:
-        title: Its title until the first data are there.
-    """
+    """The same page without data, which it asks of the server it came from; and its Content-Security-Policy."""
     return _filled(title, '{"live":true}', LIVE_FOOTER, "connect-src 'self'; ")
 
 

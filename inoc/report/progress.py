@@ -63,12 +63,8 @@ class Pace:
         self.seen: deque[tuple[float, int]] = deque(maxlen=KEPT)
 
     def left(self, stage: Stage, now: float) -> float | None:
-        """Seconds until the stage is done; None before it was seen to advance twice.
-
-        Args:
-            stage: How far it is.
-            now: A monotonic clock, in seconds.
-        """
+        """Seconds until the stage is done; None before it was seen to advance twice. `now`: a monotonic clock, in
+        seconds."""
         if not self.seen or self.seen[-1][1] != stage.done:
             self.seen.append((now, stage.done))
         if len(self.seen) < 3 or stage.done >= stage.total:

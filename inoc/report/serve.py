@@ -86,12 +86,7 @@ class Watched:
 
 
 def application(stores: Sequence[Watched], token: str) -> Starlette:
-    """The server of some stores.
-
-    Args:
-        stores: The stores, in the order they are listed.
-        token: What every address begins with.
-    """
+    """The server of some stores, in the order they are listed; every address begins with `token`."""
 
     def page(request: Request) -> Response:
         text, policy = live_page(stores[0].path.name)
@@ -123,16 +118,8 @@ def application(stores: Sequence[Watched], token: str) -> Starlette:
 
 
 def serve(stores: Sequence[Watched], port: int = 0, token: str | None = None) -> tuple[str, "Server"]:
-    """A server that is ready to run, and its address.
-
-    Args:
-        stores: The stores.
-        port: Where it listens; 0 for any free one.
-        token: The secret part of the address; a random one by default.
-
-    Raises:
-        BadInput: The port is taken.
-    """
+    """A server that is ready to run, and its address. `port`: 0 for any free one, BadInput for one that is taken;
+    `token`: the secret part of the address, a random one by default."""
     secret = token or secrets.token_urlsafe(18)
     try:
         place = socket.create_server((HOST, port))

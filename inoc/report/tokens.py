@@ -57,12 +57,8 @@ class TokenView:
 
 
 def token_view(store: Store, completion_set: str, tokenizer: Path | None, seed: int) -> TokenView:
-    """Examples of a set that is stored at token level, as many as fit, drawn with the seed.
-
-    Raises:
-        IncompleteStore: The set is not stored at token level.
-        BadInput: The tokenizer given cannot be read.
-    """
+    """Examples of a set that is stored at token level (else IncompleteStore), as many as fit, drawn with the seed.
+    BadInput where the tokenizer given cannot be read."""
     arrays = store.token_logprobs(completion_set)
     sizes = np.minimum(arrays.row_size, MOST_TOKENS)
     chosen = choose(sizes, int(arrays.done.sum()), seed)

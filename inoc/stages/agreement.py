@@ -19,13 +19,8 @@ PEOPLE = "people: "
 def compare_with_people(study: Study, path: Path, threshold: float = 50.0) -> list[Agreement]:
     """Judge the texts of a file and compare every judge with the labels of people and with every other judge.
 
-    Args:
-        study: Whose judges score the texts.
-        path: JSONL of `{"instruction": ..., "response": ..., "labels": {SCORE: 0-100, true or false}}`.
-        threshold: Scores above it count as yes for Cohen's kappa.
-
-    Raises:
-        BadInput: A row is wrong.
+    The file is JSONL of `{"instruction": ..., "response": ..., "labels": {SCORE: 0-100, true or false}}`; scores above
+    `threshold` count as yes for Cohen's kappa. BadInput for a wrong row.
     """
     asked, answers, labels = _read(path)
     columns = {f"{PEOPLE}{name}": values for name, values in labels.items()}

@@ -17,12 +17,8 @@ from inoc.store.writer import StoreWriter
 
 
 def elicit(study: Study, prompts: Sequence[str] = (), watcher: Watcher = UNWATCHED) -> JudgedReport:
-    """Ask the base model every instruction without a prompt, then with each; judge the answers and store them.
-
-    Args:
-        study: Whose prompts are measured.
-        prompts: Only these, by key or group; empty for all.
-        watcher: Who is told how it goes.
+    """Ask the base model every instruction without a prompt, then with each (of these keys or groups, if any are
+    named); judge the answers and store them.
 
     Raises:
         BadResult: 10 % or more of a prompt's answers could not be judged; the prompt stays pending.

@@ -45,14 +45,8 @@ def probe(
     prompts: Sequence[str] = (),
     watcher: Watcher = UNWATCHED,
 ) -> ProbeReport:
-    """Probe what is pending and store it. The same call resumes after any kind of end.
-
-    Args:
-        study: What is probed.
-        kinds: Only these of "gradient", "activation" and "logits"; empty for all.
-        prefix_types: Only these of "fixed" and "mix"; empty for both.
-        prompts: Only these prompts, by key or group; empty for all.
-        watcher: Who is told how it goes.
+    """Probe what is pending and store it. The same call resumes after any kind of end. `kinds`, `prefix_types` and
+    `prompts` (by key or group): only these; empty for all.
 
     Raises:
         BackendRejected: The backend cannot probe, or an example does not fit the memory.

@@ -102,21 +102,12 @@ def rephrase(
     *,
     close: bool = False,
 ) -> tuple[PoolReport, ...]:
-    """Make the pools that are missing or too small. A pool that is large enough is left alone.
+    """Make the pools that are missing or too small, of these prompts (by key or group) or of all; a report of every
+    pool.
 
-    Args:
-        experiment: Whose prompts are reworded.
-        rephraser: Where rewordings come from.
-        work: The folder that keeps rounds of rewordings until a pool is complete.
-        prompts: Only these, by key or group; empty for all.
-        watcher: Who is told how it goes.
-        close: Make the pools of `rephrasings.close`, in the stricter style.
-
-    Returns:
-        A report of every pool.
-
-    Raises:
-        BadInput: Pools stayed under the asked size; the message names them.
+    A pool that is large enough is left alone. `work`: the folder that keeps rounds of rewordings until a pool is
+    complete. `close`: make the pools of `rephrasings.close`, in the stricter style. BadInput, which names them, where
+    pools stayed under the asked size.
     """
     settings = pool_settings(experiment, close)
     chosen = pools_on_disk(experiment, settings, prompts)

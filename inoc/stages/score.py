@@ -50,14 +50,8 @@ def score(
     prompts: Sequence[str] = (),
     watcher: Watcher = UNWATCHED,
 ) -> ScoreReport:
-    """Score what is pending and store it. The same call resumes after any kind of end.
-
-    Args:
-        study: What is scored.
-        sets: Only these completion sets; empty for all.
-        prefix_types: Only these of "fixed" and "mix"; empty for both.
-        prompts: Only these prompts, by key or group; empty for all.
-        watcher: Who is told how it goes.
+    """Score what is pending and store it. The same call resumes after any kind of end. `sets`, `prefix_types` and
+    `prompts` (by key or group): only these; empty for all.
 
     Raises:
         BadInput: Something is wrong with the files, the prompts or the lengths; nothing is scored then.

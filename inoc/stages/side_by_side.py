@@ -15,19 +15,11 @@ LOOK_EVERY: Final = 5.0
 def side_by_side(
     backend: Backend, work: Callable[[T], R], items: Iterable[T], in_order: bool = False
 ) -> Generator[tuple[T, Future[R]]]:
-    """Do `work`, which is a call of the backend, for every item.
+    """Do `work`, which is a call of the backend, for every item, and give each item with its outcome, which is known.
 
-    Items are taken, and results given, in the caller's thread: only `work` runs in others. A backend that is not a pool
-    gets its next call when the caller asks for the next result.
-
-    Args:
-        backend: A pool, or not.
-        work: What is done with an item.
-        items: Taken one by one, when there is room.
-        in_order: Give results in the order of the items, not as they come.
-
-    Yields:
-        Each item with its outcome, which is known.
+    Items are taken one by one, when there is room, and results given, in the caller's thread: only `work` runs in
+    others. A backend that is not a pool gets its next call when the caller asks for the next result. `in_order`:
+    results in the order of the items, not as they come.
     """
     if not isinstance(backend, Parallel):
         for item in items:

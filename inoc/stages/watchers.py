@@ -24,11 +24,7 @@ class OpenWatcher(Watcher, Protocol):
 
 
 class JsonLines(Unwatched):
-    """A line for every event, appended to a file: `--watch jsonl=FILE`.
-
-    Args:
-        spec: The file.
-    """
+    """A line for every event, appended to a file: `--watch jsonl=FILE`."""
 
     def __init__(self, spec: str) -> None:
         try:
@@ -57,11 +53,7 @@ class JsonLines(Unwatched):
 
 
 class TensorBoard(Unwatched):
-    """Scalars NAME/VALUE for TensorBoard: `--watch tensorboard=FOLDER`; needs torch and tensorboard.
-
-    Args:
-        spec: The folder of events.
-    """
+    """Scalars NAME/VALUE for TensorBoard: `--watch tensorboard=FOLDER`; needs torch and tensorboard."""
 
     def __init__(self, spec: str) -> None:
         self._writer = _library("torch.utils.tensorboard", "tensorboard").SummaryWriter(spec or "runs")
@@ -76,11 +68,7 @@ class TensorBoard(Unwatched):
 
 class Tracker(Unwatched):
     """Metrics of Weights & Biases or trackio, whose calls are the same: `--watch wandb=PROJECT`. Accounts, keys and
-    servers are the library's own settings.
-
-    Args:
-        spec: The project; "" for inoc.
-    """
+    servers are the library's own settings."""
 
     library = ""
 
@@ -132,15 +120,9 @@ WATCHERS: Final = Registry("inoc.watchers", "watcher", SHIPPED, _factory)
 
 
 class Together:
-    """The watchers that were asked for, of which one that fails is left out with one warning.
-
-    Args:
-        wanted: `NAME` or `NAME=SPEC` each, where NAME may be `module:factory`.
-
-    Raises:
-        BadInput: There is no such watcher.
-        BackendUnavailable: It cannot work here.
-    """
+    """The watchers that were asked for as `NAME` or `NAME=SPEC`, where NAME may be `module:factory`; one that fails
+    is left out with one warning. BadInput where there is none of that name, BackendUnavailable where it cannot work
+    here."""
 
     def __init__(self, wanted: Sequence[str]) -> None:
         parts = {text: text.partition("=") for text in wanted}

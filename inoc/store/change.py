@@ -29,11 +29,7 @@ class Change(NamedTuple):
 
 
 class Files:
-    """The files of a store as a reader sees them.
-
-    Args:
-        root: The store's directory.
-    """
+    """The files of a store as a reader sees them."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

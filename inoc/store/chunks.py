@@ -185,18 +185,8 @@ def _texts(raw: bytes, n: int, path: Path) -> np.ndarray:
 def read_run_of_values(
     paths: Sequence[Path], layout: Layout, start: int, out: np.ndarray, verified: bool
 ) -> bytes | None:
-    """Fill contiguous `out` with the values of a chunk from flat position `start` on.
-
-    Args:
-        paths: Where to look for the chunk.
-        layout: That of its array.
-        start: Flat position in the chunk.
-        out: What to fill.
-        verified: Whether the chunk was read whole before, so that only what is asked for is read.
-
-    Returns:
-        The chunk's checksum; None where it was not read.
-    """
+    """Fill contiguous `out` with the values of a chunk from flat position `start` on; returns the chunk's checksum,
+    None where it was not read. `verified`: the chunk was read whole before, so that only what is asked for is read."""
     whole = start == 0 and out.nbytes == layout.chunk_bytes
     if not (whole or verified):
         values, crc = read_chunk(paths, layout)

@@ -37,14 +37,7 @@ def completions_fingerprint(
 def imported_identity(
     model: str, completions: Mapping[str, str], prompts: Mapping[str, str], pools: Mapping[str, Sequence[str]]
 ) -> dict[str, object]:
-    """The identity of a store made from files: its model, and hashes of its content.
-
-    Args:
-        model: As the files name it.
-        completions: `completions_fingerprint` by set.
-        prompts: Texts by key.
-        pools: Rephrasings by key.
-    """
+    """The identity of a store made from files: its model as they name it, and hashes of its content by set or key."""
     return {
         "source": "import",
         "model": model,

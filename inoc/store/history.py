@@ -32,14 +32,8 @@ def entries(root: Mapping[str, object]) -> list[Entry]:
 def accepted(
     root: Mapping[str, object], experiment: Mapping[str, object], command: str, also: Sequence[str] = ()
 ) -> list[Entry]:
-    """The history with an entry for this experiment, where something changes or it is the first.
-
-    Args:
-        root: The attributes of the store's root; empty for a new store.
-        experiment: What is accepted.
-        command: Who accepts it, such as "inoc score".
-        also: Lines on what changes apart from the experiment.
-    """
+    """The history in the attributes of a root (empty for a new store) with an entry for this experiment, accepted by
+    `command`, where something changes or it is the first; `also`: what changes apart from the experiment."""
     known = entries(root)
     changes = [*also] + (difference(cast(Mapping[str, object], root["experiment"]), experiment) if root else [])
     if root and not changes:

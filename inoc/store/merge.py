@@ -15,15 +15,7 @@ from inoc.store.validate import validate
 
 
 def merge(sources: Sequence[Path], target: Path, *, dry_run: bool = False) -> MergeSummary:
-    """Merge stores into a new one.
-
-    Args:
-        sources: Two stores or more; they are only read.
-        target: Where the new store is made; nothing may be there.
-        dry_run: Compare and count, write nothing.
-
-    Returns:
-        What the new store holds.
+    """Merge two stores or more, which are only read, into a new one where nothing is yet; `dry_run`: compare and count.
 
     Raises:
         BadInput: A source is named twice or damaged, or the target exists.

@@ -14,12 +14,8 @@ from inoc.store.writer import disk_errors
 def put_in_place(store: Path, fill: Callable[[Path], None]) -> None:
     """Make a store, or replace one, so that its name is that of the old one or of the new one, whole.
 
-    Between the two renames of a replacement a kill leaves the old one as `replaced_path`; the next call takes it back
-    first.
-
-    Args:
-        store: Its directory.
-        fill: Writes the new store into the directory it is given; where it makes none, all stays as it is.
+    `fill` writes the new store into the directory it is given; where it makes none, all stays as it is. Between the two
+    renames of a replacement a kill leaves the old one as `replaced_path`; the next call takes it back first.
     """
     store = store.resolve()
     with disk_errors(store):

@@ -50,16 +50,8 @@ class PrefillCounts:
 
 
 def check_counts(counts: PrefillCounts, where: str) -> None:
-    """Refuse counts that cannot be.
-
-    Args:
-        counts: What to check.
-        where: What the sentence calls it.
-
-    Raises:
-        BadInput: Labels are not ascending or come twice, a cell has more successes than trials, a surprisal is
-            negative, or shapes disagree.
-    """
+    """BadInput, which calls them `where`, for counts that cannot be: labels not ascending or twice, more successes than
+    trials, a negative surprisal, shapes that disagree."""
     for name, values in (("checkpoint", counts.checkpoint), ("prefill", counts.prefill)):
         for before, after in pairwise(values):
             if after <= before:

@@ -34,14 +34,8 @@ class UpgradeSummary:
 
 
 def upgrade(source: Path, target: Path | None = None) -> UpgradeSummary:
-    """Rewrite a store in the present schema. What it holds stays bit for bit; one of the present schema stays as it is.
-
-    Args:
-        source: The store.
-        target: Where the new store is made, and the source only read; None: in its place.
-
-    Returns:
-        What was done.
+    """Rewrite a store in the present schema, at `target` or else in its place. What it holds stays bit for bit; one of
+    the present schema stays as it is.
 
     Raises:
         BadInput: There is no store, another process writes it, or the target exists.

@@ -20,13 +20,8 @@ RANGES = {"score": 100.0, "value": 100.0, "baseline": 100.0, "coverage": 1.0}
 
 
 def validate(path: str | Path) -> list[str]:
-    """All problems of a store. Pending units are not a problem. Memory is bounded by one row of tokens.
-
-    Args:
-        path: The store's directory.
-
-    Returns:
-        One sentence per problem that names group and variable; empty for a valid store.
+    """All problems of a store, a sentence each that names group and variable. Pending units are not a problem. Memory
+    is bounded by one row of tokens.
 
     Raises:
         BadInput: There is no store.

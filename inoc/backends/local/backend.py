@@ -39,14 +39,8 @@ class LocalBackend(TokenBackend[Options]):
     A backend that loads its model differently inherits from it, overrides `load` and says so in `identity`; one that
     trains differently overrides `train`. Scores, samples, adapters and probes stay.
 
-    The model is loaded on first use; `identity`, `tokenizer` and `check` need no weights in memory.
-
-    Args:
-        model: The model and the options of `inoc.backends.local.options.Options`.
-
-    Raises:
-        BadInput: A wrong model or option.
-        BackendUnavailable: The device is absent.
+    The model is loaded on first use; `identity`, `tokenizer` and `check` need no weights in memory. BadInput for a
+    wrong model or option, BackendUnavailable where the device is absent.
     """
 
     name: ClassVar[str] = "local"

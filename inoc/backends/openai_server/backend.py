@@ -25,15 +25,8 @@ log = logging.getLogger("inoc.backends.openai_server")
 
 
 class OpenAIServerBackend(TokenBackend[ServerOptions]):
-    """A server that scores given token ids (`vllm serve` and others). What it can do is probed on first use.
-
-    Args:
-        model: The model and the options of `ServerOptions`.
-
-    Raises:
-        BadInput: A wrong option or tokenizer.
-        BackendUnavailable: A library or the key is missing.
-    """
+    """A server that scores given token ids (`vllm serve` and others). What it can do is probed on first use. BadInput
+    for a wrong option or tokenizer, BackendUnavailable where a library or the key is missing."""
 
     name: ClassVar[str] = "openai_server"
     options_class: ClassVar[type[ServerOptions]] = ServerOptions

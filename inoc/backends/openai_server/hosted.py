@@ -17,16 +17,10 @@ from inoc.values import Sampling, Scalar
 
 
 class OpenAIBackend(BackendBase[HostedOptions]):
-    """Chat models known by name. It samples and trains; no hosted service scores a given text.
+    """Chat models known by name. It samples and trains; no hosted service scores a given text. BackendUnavailable where
+    a library or the key is missing.
 
     Token ids are bytes and turns (`TurnTokenizer`); max_tokens counts the service's tokens.
-
-    Args:
-        model: The model's name and the options of `HostedOptions`.
-
-    Raises:
-        BadInput: A wrong option.
-        BackendUnavailable: A library or the key is missing.
     """
 
     name: ClassVar[str] = "openai"

@@ -35,14 +35,8 @@ from inoc.values import Sampling, Scalar
 
 
 class OpenWeightsBackend(TokenBackend[Options]):
-    """Scores, samples, trains and embeds with the local backend on a worker that the server rents.
-
-    Args:
-        model: The model and the options, as in the experiment file.
-
-    Raises:
-        BadInput: A wrong option, model or tokenizer. Nothing is sent.
-    """
+    """Scores, samples, trains and embeds with the local backend on a worker that the server rents. BadInput for a wrong
+    option, model or tokenizer; nothing is sent."""
 
     name: ClassVar[str] = "openweights"
     options_class: ClassVar[type[Options]] = Options

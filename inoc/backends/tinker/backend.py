@@ -41,14 +41,8 @@ ADDRESS = "tinker://"
 
 
 class TinkerBackend(TokenBackend[Options]):
-    """A base model of a Tinker service and the adapters trained there.
-
-    Args:
-        model: The model and the options, as in the experiment file.
-
-    Raises:
-        BadInput: A wrong option or tokenizer. Nothing is sent.
-    """
+    """A base model of a Tinker service and the adapters trained there. BadInput for a wrong option or tokenizer;
+    nothing is sent."""
 
     name: ClassVar[str] = "tinker"
     options_class: ClassVar[type[Options]] = Options

@@ -33,16 +33,9 @@ if TYPE_CHECKING:
 class VllmBackend(TokenBackend[Options]):
     """Scores, samples and embeds with vLLM, on one or more cards. It does not train.
 
-    The engine starts on first use. Scoring, adapters and embeddings need different engines; one is in memory at a
-    time, and changing it takes as long as starting it.
-
-    Args:
-        model: The model and the options of `inoc.backends.vllm.options.Options`.
-
-    Raises:
-        BadInput: A wrong option.
-        BackendUnavailable: vLLM is missing or too old.
-        BackendRejected: An option that vLLM handles wrongly.
+    The engine starts on first use. Scoring, adapters and embeddings need different engines; one is in memory at a time,
+    and changing it takes as long as starting it. BackendUnavailable where vLLM is missing or too old, BackendRejected
+    for an option that it handles wrongly.
     """
 
     name: ClassVar[str] = "vllm"

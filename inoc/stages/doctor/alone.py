@@ -13,16 +13,9 @@ DRAWS = 400
 
 
 def faults_alone(backend: Backend, requests: Sequence[ScoreRequest]) -> tuple[str, ...]:
-    """What is wrong with a backend's scores and samples by themselves.
-
-    Args:
-        backend: It scores; what it samples is looked at, too, where it samples.
-        requests: Contexts and completions as the study has them.
-
-    Returns:
-        A sentence for each: tokens of a context that do not count, probabilities that do not add up, draws that do not
-        come from the scores, a greedy token that is not the most probable one.
-    """
+    """What is wrong with a backend's scores, and samples where it samples, by themselves, a sentence each: tokens of a
+    context that do not count, probabilities that do not add up, draws that do not come from the scores, a greedy token
+    that is not the most probable one. `requests` are contexts and completions as the study has them."""
     scorer, tokenizer = capable(backend, Scorer, "score"), backend.tokenizer
     text = requests[0].context + requests[0].completion
     faults = faults_of_context(scorer, tokenizer, text, backend.context_length)

@@ -16,12 +16,8 @@ FILE: Final = "doctor.json"
 
 
 def keep_proof(study: Study, report: "AgreementReport") -> Path | None:
-    """Record a comparison with a reference that found nothing wrong; None where nothing had to be proved, or was not.
-
-    Args:
-        study: Its work folder keeps the record.
-        report: The comparison of the study's backend.
-    """
+    """Record, in the study's work folder, a comparison with a reference that found nothing wrong; None where nothing
+    had to be proved, or was not."""
     backend = study.backend
     proof = backend.needs_proof() if isinstance(backend, Provable) else None
     if proof is None or report.reference is None or not report.ok:

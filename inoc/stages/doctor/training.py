@@ -45,16 +45,8 @@ class TrainingReport:
 
 
 def check_trainer(experiment: Experiment, backend: Backend) -> TrainingReport:
-    """Train a tiny job on rows of the experiment, in a folder that is removed, and score its checkpoints.
-
-    Args:
-        experiment: Its shortest training rows and its adapter settings are used.
-        backend: What trains.
-
-    Raises:
-        BackendRejected: The backend does not train.
-        BadResult: Updates or checkpoints are missing, or a loss is not finite.
-    """
+    """Train a tiny job on the shortest rows of the experiment, in a folder that is removed, and score its checkpoints.
+    BackendRejected where the backend does not train, BadResult where updates, checkpoints or a loss are missing."""
     begin, tolerance = time.perf_counter(), TOLERANCE[experiment.model.dtype]
     trainer = capable(backend, Trainer, "train")
     compares = backend.capabilities.score and backend.capabilities.adapters and isinstance(backend, Scorer)

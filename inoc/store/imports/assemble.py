@@ -64,17 +64,8 @@ class Sources:
 
 
 def parse(sources: Sources, summary: ImportSummary, progress: Progress, known: Store | None = None) -> Parsed:
-    """Read and check all files.
-
-    Args:
-        sources: The files and what the user says about them.
-        summary: Gets what is odd.
-        progress: Told of every file.
-        known: The store they are added to.
-
-    Raises:
-        BadInput: A file is bad or contradicts another one or the store; the message says where.
-    """
+    """Read and check all files, told apart by what the user says; `summary` gets what is odd, `known` is the store they
+    are added to. BadInput, which says where, for a bad file or one that contradicts another or the store."""
     if not sources.files():
         raise BadInput("nothing to import. Fix: name at least one file.")
     progress.begin("read", len(sources.logprobs) + len(sources.scores))

@@ -82,15 +82,8 @@ class Read:
 
 
 def read_files(paths: Sequence[Path], name: str | None, options: Sequence[str]) -> Read:
-    """Read files of results, each by the importer that knows its format.
-
-    Args:
-        paths: The files.
-        name: Of the importer for all of them, or `module:class`; None to look into the files.
-        options: `NAME=VALUE` of that importer.
-
-    Returns:
-        Logprobs and runs, and where the importers came from.
+    """Read files of results, all by the importer `name` (or `module:class`) with its options `NAME=VALUE`, else each by
+    the one that knows its format.
 
     Raises:
         BadInput: A file is wrong, or there is no such importer or option.

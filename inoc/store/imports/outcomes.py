@@ -38,14 +38,8 @@ def read_rephrasings(folder: Path) -> dict[str, list[str]]:
 
 @dataclass
 class ScoreSource:
-    """Scores 0-100 by instruction as a file gives them: one judge per trait, one length for all.
-
-    Attributes:
-        traits: In order of appearance.
-        judges: Identity of the judge by trait.
-        size: How many instructions; 0 before the first scores.
-        where: The values that size is from.
-    """
+    """Scores 0-100 by instruction as a file gives them: one judge per trait, one length for all (`size`, 0 before the
+    first scores, as in the values at `where`). `traits` are in order of appearance."""
 
     traits: list[str] = field(default_factory=list[str])
     judges: dict[str, str] = field(default_factory=dict[str, str])

@@ -19,19 +19,10 @@ Key = tuple[int, int, str, str, str]
 
 
 def read_prefill_counts(path: Path, source: str) -> dict[str, PrefillCounts]:
-    """The counts of every run in a table.
-
-    Args:
-        path: A CSV file with a head line, a JSON file {"rows": [...]}, or JSONL. Columns: run, checkpoint, prefill,
-            behavior, successes, trials, and optionally mean_neg_kl, surprisal, question and text.
-        source: Where the prefills come from: file, run or self.
-
-    Returns:
-        By run.
-
-    Raises:
-        BadInput: A column is missing or unknown, a cell comes twice or out of order, or a count cannot be.
-    """
+    """The counts of every run in a table: CSV with a head line, JSON {"rows": [...]}, or JSONL. Columns: run,
+    checkpoint, prefill, behavior, successes, trials, and optionally mean_neg_kl, surprisal, question and text.
+    `source`: where the prefills come from. BadInput where a column is missing or unknown, a cell comes twice or out of
+    order, or a count cannot be."""
     runs: dict[str, dict[Key, tuple[int, int, float, float]]] = {}
     for row in _rows(path):
         for name in row.fields:

@@ -124,11 +124,7 @@ class _Set:
 
 
 class Gathered:
-    """Rows as they come; `finish` makes arrays of them.
-
-    Args:
-        path: The file they are from, for messages.
-    """
+    """Rows of one file as they come; `finish` makes arrays of them."""
 
     def __init__(self, path: Path) -> None:
         self.source = LogprobSource(path)
@@ -138,11 +134,7 @@ class Gathered:
         self._questions: dict[str, None] = {}
 
     def add(self, row: LogprobRow | ScoreRow) -> None:
-        """Take one row.
-
-        Raises:
-            BadInput: It is wrong, or contradicts an earlier one.
-        """
+        """Take one row; BadInput where it is wrong, or contradicts an earlier one."""
         if row.prefix_type not in KINDS:
             raise BadInput(f"{row.where}: prefix_type {row.prefix_type!r}. Fix: write {', '.join(KINDS)}.")
         if row.prefix_type != "none" and not row.prompt:
@@ -209,11 +201,8 @@ class Gathered:
         return bool(self._sets or self._scores)
 
     def finish(self) -> None:
-        """Make the arrays; what a unit or an evaluation lacks is missing data and is warned of.
-
-        Raises:
-            BadInput: There are no rows, or a set has no rows without a prompt.
-        """
+        """Make the arrays; what a unit or an evaluation lacks is missing data and is warned of. BadInput where there
+        are no rows, or a set has none without a prompt."""
         if not self.any:
             raise BadInput(f"{self.source.path} has no rows. Fix: name files with results.")
         for name, held in self._sets.items():

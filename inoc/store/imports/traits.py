@@ -13,18 +13,10 @@ def match_traits(
     known: Sequence[ScoreInfo] = (),
     judged: Collection[str] = (),
 ) -> list[ScoreInfo]:
-    """Traits of an import, the positive one first.
-
-    Args:
-        mentioned: Trait names in elicitation and scores.
-        prompts: Their families and roles define the traits: family "german" belongs to trait "German".
-        given: `ROLE=NAME` or `ROLE=NAME:FAMILY` from the user, which wins.
-        known: Traits that are stored already.
-        judged: Names of those that have scores; the others may still be named as the data name them.
-
-    Raises:
-        BadInput: The data mention a trait that neither the prompts nor the user define, or a role is not clear.
-    """
+    """Traits of an import, the positive one first: those that families and roles of the prompts define (family "german"
+    belongs to trait "German"), those that the user gave as `ROLE=NAME[:FAMILY]`, which win, and those stored already,
+    of which only the `judged` keep a name that differs from the data's. BadInput where the data mention a trait that
+    nobody defines, or a role is not clear."""
     families: dict[str, str] = {}
     for prompt in prompts:
         asks = prompt.role in ("positive", "negative")
