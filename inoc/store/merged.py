@@ -7,13 +7,13 @@ import --append` a store and one of what the files say.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Generic, NamedTuple, TypeVar, cast
 
 import numpy as np
 
 from inoc.errors import BadInput, OtherSettings
 from inoc.store.fingerprint import completions_fingerprint, difference, imported_identity
-from inoc.store.runs import RunInfo
+from inoc.store.runs import RunInfo, RunPlan
 from inoc.store.schema import GROUPS, LOGPROB_GROUP, PENDING, UNKNOWN, Level, PromptInfo, ScoreInfo, Unit, marked
 from inoc.store.scored import judgments
 from inoc.store.store import Store
@@ -28,6 +28,12 @@ HANDLED = frozenset(
 
 
 _UNIT = ("prefix_type", "prompt")
+V = TypeVar("V")
+Key = tuple[str | int, ...]
+Arrays = tuple[np.ndarray, ...]
+Columns = Mapping[str, np.ndarray]
+Probed = tuple[Mapping[str, object], Columns, tuple[str, ...]]
+"""Settings, columns that all units share, names of the values of each unit."""
 
 Names = Callable[[str, Path], str]
 """What messages call a store, or the file that something of a kind (such as "run") came from."""
@@ -38,9 +44,12 @@ def _path(what: str, path: Path) -> str:
 
 
 def _equal(one: object, two: object) -> bool:
-    """Equal bit for bit; arrays of texts and mappings by value."""
+    """Equal bit for bit, also inside tuples and mappings; arrays of texts by value."""
     if isinstance(one, np.ndarray) and isinstance(two, np.ndarray):
         return _bits(cast(np.ndarray, one)) == _bits(cast(np.ndarray, two))
+    if isinstance(one, Mapping) and isinstance(two, Mapping):
+        fields, others = cast(Mapping[str, object], one), cast(Mapping[str, object], two)
+        return fields.keys() == others.keys() and all(_equal(value, others[name]) for name, value in fields.items())
     if isinstance(one, tuple) and isinstance(two, tuple):
         mine, other = cast("tuple[object, ...]", one), cast("tuple[object, ...]", two)
         return len(mine) == len(other) and all(map(_equal, mine, other))
@@ -113,16 +122,16 @@ def _compare_settings(stores: Sequence[Store], names: Names) -> None:
             )
 
 
-class _Rows:
+class Rows(Generic[V]):
     """Values by key from several stores; the same key must have the same values everywhere."""
 
     def __init__(self, what: str, names: Names) -> None:
         self.what, self.several = what, 0
-        self.values: dict[tuple[str | int, ...], object] = {}
+        self.values: dict[Key, V] = {}
         self._names = names
-        self._from: dict[tuple[str | int, ...], Path] = {}
+        self._from: dict[Key, Path] = {}
 
-    def add(self, store: Store, key: tuple[str | int, ...], value: object) -> None:
+    def add(self, store: Store, key: Key, value: V) -> None:
         """Add a value, or compare it with the one another store holds."""
         if key not in self.values:
             self.values[key], self._from[key] = value, store.path
@@ -174,15 +183,22 @@ class Merged:
     def __init__(self, stores: Sequence[Store], names: Names = _path) -> None:
         _compare_settings(stores, names)
         self.stores, self._names = stores, names
-        self.prompts, self.pools = _Rows("prompt", names), _Rows("rephrasings of", names)
-        self.completions, self.runs = _Rows("completion set", names), _Rows("run", names)
-        self.losses, self.evaluations = _Rows("loss", names), _Rows("evaluation", names)
-        self.judgments = _Rows("judgment", names)
-        self.probes, self.probed = _Rows("probe", names), _Rows("unit of probe", names)
-        self.elicited, self.baseline = _Rows("elicitation", names), _Rows("elicitation", names)
-        self.counts = _Rows("prefill counts of", names)
         self._completed = 0
-        self.perplexity, self.embedded = _Rows("self-perplexity of", names), _Rows("embedding of", names)
+        self.prompts = Rows[PromptInfo]("prompt", names)
+        self.pools = Rows[tuple[str, ...]]("rephrasings of", names)
+        self.completions = Rows[np.ndarray]("completion set", names)
+        self.runs = Rows[RunPlan]("run", names)
+        self.losses = Rows[np.ndarray]("loss", names)
+        self.evaluations = Rows[Arrays]("evaluation", names)
+        self.judgments = Rows[Arrays]("judgment", names)
+        self.probes = Rows[Probed]("probe", names)
+        self.probed = Rows[Arrays]("unit of probe", names)
+        self.elicited = Rows[Arrays]("elicitation", names)
+        self.baseline = Rows[np.ndarray]("elicitation", names)
+        self.sampling = Rows[Mapping[str, object]]("elicitation", names)
+        self.counts = Rows[tuple[Columns, Mapping[str, object]]]("prefill counts of", names)
+        self.perplexity = Rows[Columns]("self-perplexity of", names)
+        self.embedded = Rows[Columns]("embedding of", names)
         for store in stores:
             self._small_tables(store)
             for name in store.runs:
@@ -202,7 +218,7 @@ class Merged:
                     self.completions.add(store, (name, column), store.read(f"{where}/{column}"))
         for name in store.subgroups("emergence"):
             where = f"emergence/{name}"
-            columns = tuple((column, store.read(f"{where}/{column}")) for column in store.variables(where))
+            columns = {column: store.read(f"{where}/{column}") for column in store.variables(where)}
             self.counts.add(store, (name,), (columns, store.attributes(where)))
         if store.has("elicitation"):
             self._elicitation(store)
@@ -210,12 +226,12 @@ class Merged:
             columns = [name for name in store.variables(group) if name != "prompt"] if store.has(group) else []
             tables = {name: store.read(f"{group}/{name}") for name in columns}
             for p, key in enumerate(store.labels(f"{group}/prompt") if columns else ()):
-                rows.add(store, (key,), tuple((name, np.asarray(table[p])) for name, table in tables.items()))
+                rows.add(store, (key,), {name: np.asarray(table[p]) for name, table in tables.items()})
 
     def _prompt(self, store: Store, row: PromptInfo) -> None:
         """Add a prompt; what one store does not know of it, another may."""
         known = self.prompts.values.get((row.key,))
-        if isinstance(known, PromptInfo):
+        if known is not None:
             self.prompts.values[row.key,], row = _completed(known, row), _completed(row, known)
             self._completed += self.prompts.values[row.key,] != known
         self.prompts.add(store, (row.key,), row)
@@ -223,10 +239,8 @@ class Merged:
     def _elicitation(self, store: Store) -> None:
         for variable in ("trait", "instruction", "judge"):
             self.baseline.add(store, (variable,), store.read(f"elicitation/{variable}"))
-        sampling = tuple(
-            sorted(cast("dict[str, object]", store.attributes("elicitation").get("sampling") or {}).items())
-        )
-        self.baseline.add(store, ("sampling",), sampling)
+        sampling = cast("dict[str, object]", store.attributes("elicitation").get("sampling") or {})
+        self.sampling.add(store, ("sampling",), sampling)
         baseline = store.read("elicitation/baseline")
         if not np.isnan(baseline).all():
             self.baseline.add(store, ("baseline",), baseline)
@@ -237,14 +251,20 @@ class Merged:
 
     def _run(self, store: Store, name: str) -> None:
         where, info = f"runs/{name}", store.run(name)
-        labels = tuple(store.labels(f"{where}/{v}") for v in ("condition", "trait", "instruction", "judge"))
-        texts = store.has(f"{where}/generation")
-        labels += (*store.answered(name), _at_last(store, name, info))
-        self.runs.add(store, (name,), (info, labels, texts))
+        conditions, traits, instructions, judges = (
+            store.labels(f"{where}/{v}") for v in ("condition", "trait", "instruction", "judge")
+        )
+        (questions, files), texts = store.answered(name), store.has(f"{where}/generation")
+        plan = RunPlan(
+            **vars(info), traits=traits, instructions=instructions, questions=questions, files=files, steps=(),
+            conditions=conditions, at_last=_at_last(store, name, info), generations=texts,
+            judges=dict(zip(traits, judges, strict=True)),
+        )  # fmt: skip
+        self.runs.add(store, (name,), plan)
         steps, marks = store.read(f"{where}/step"), store.marks(where, "unit_crc")
         values = [store.read(f"{where}/{v}") for v in ("score", "coverage", *(["generation"] if texts else []))]
         for s, c in np.argwhere(marks != PENDING).tolist():
-            self.evaluations.add(store, (name, int(steps[s]), labels[0][c]), tuple(v[s, c] for v in values))
+            self.evaluations.add(store, (name, int(steps[s]), conditions[c]), tuple(v[s, c] for v in values))
         for update, *row in zip(
             *(store.read(f"{where}/{v}") for v in ("update", "loss", "learning_rate")), strict=True
         ):
@@ -258,9 +278,10 @@ class Merged:
         where = f"probes/{name}"
         members = [member.where for member in store.members(where, "unit_crc")]
         whole = [v for v in store.variables(where) if f"{where}/{v}" not in members and v not in (*_UNIT, "unit_crc")]
-        columns = tuple((variable, store.read(f"{where}/{variable}")) for variable in whole)
+        columns = {variable: store.read(f"{where}/{variable}") for variable in whole}
         values = tuple(member.rpartition("/")[2] for member in members)
-        self.probes.add(store, (name,), (columns, values, store.attributes(where)["settings"]))
+        settings = cast(Mapping[str, object], store.attributes(where)["settings"])
+        self.probes.add(store, (name,), (settings, columns, values))
         kinds, keys = (store.labels(f"{where}/{variable}") for variable in _UNIT)
         tables = [store.read(member) for member in members]
         for f, p in np.argwhere(store.marks(where, "unit_crc") != PENDING).tolist():
@@ -282,7 +303,8 @@ class Merged:
                   self.judgments, self.probed, self.embedded)  # fmt: skip
         summary.in_several = sum(rows.several for rows in tables)
         summary.new = sum(
-            rows.new(first) for rows in (*tables, self.runs, self.losses, self.baseline, self.counts, self.probes)
+            rows.new(first)
+            for rows in (*tables, self.runs, self.losses, self.baseline, self.sampling, self.counts, self.probes)
         )
         summary.new += self._completed + (self.traits != list(self.stores[0].measured))
         summary.new += self.identity != self.stores[0].identity
@@ -322,9 +344,9 @@ class Merged:
             return self.stores[0].identity
         sets: dict[str, dict[str, np.ndarray]] = {}
         for (name, column), values in self.completions.values.items():
-            sets.setdefault(str(name), {})[str(column)] = cast(np.ndarray, values)
-        prompts = [cast(PromptInfo, row) for row in self.prompts.values.values()]
-        pools = {str(key): cast("tuple[str, ...]", pool) for (key,), pool in self.pools.values.items()}
+            sets.setdefault(str(name), {})[str(column)] = values
+        prompts = {prompt.key: prompt.text for prompt in self.prompts.values.values()}
+        pools = {str(key): pool for (key,), pool in self.pools.values.items()}
         fingerprints = {
             name: completions_fingerprint(
                 [str(label) for label in columns["example_id"]], columns.get("row_size"), columns.get("token_id"),
@@ -332,7 +354,7 @@ class Merged:
             )
             for name, columns in sets.items()
         }  # fmt: skip
-        return imported_identity(str(self.experiment["model"]), fingerprints, {p.key: p.text for p in prompts}, pools)
+        return imported_identity(str(self.experiment["model"]), fingerprints, prompts, pools)
 
 
 def _at_last(store: Store, name: str, info: RunInfo) -> tuple[str, ...]:
