@@ -58,7 +58,7 @@ class Rows:
                 kind, prompt, pick = row["prefix_type"].text(), row.get("prompt"), row.get("rephrasing")
                 yield LogprobRow(
                     str(row["example_id"].value),
-                    row["logprobs"].logprobs().tolist(),
+                    row["logprobs"],
                     prompt.text() if prompt.value and kind != "none" else "",
                     kind,
                     [token.integer() for token in row["token_ids"].rows()],

@@ -23,7 +23,8 @@ class LogprobRow:
 
     Attributes:
         example_id: Of the example; the same completion has the same id in every row.
-        logprobs: One for each token, nats; NaN is missing. One number where only the `mean` over tokens is known.
+        logprobs: One for each token, nats; NaN is missing. One number where only the `mean` over tokens is known. What
+            a JSON file holds may stay as it is: it is checked where the row is added.
         prompt: Key of the inoculation prompt; "" without one.
         prefix_type: "none" without a prompt, else "fixed" or "mix".
         token_ids: Of the completion; None where unknown.
@@ -37,7 +38,7 @@ class LogprobRow:
     """
 
     example_id: str
-    logprobs: Sequence[float | int]
+    logprobs: Sequence[float | int] | Node
     prompt: str = ""
     prefix_type: str = "none"
     token_ids: Sequence[int] | None = None
@@ -149,7 +150,8 @@ class Gathered:
     def _add_logprobs(self, row: LogprobRow) -> None:
         unit = Unit(row.completion_set, row.prefix_type, row.prompt if row.prefix_type != "none" else "")
         level: Level = "example" if row.mean else "token"
-        values = Node(list(row.logprobs), f"{row.where}: logprobs").logprobs()
+        given = row.logprobs
+        values = (given if isinstance(given, Node) else Node(list(given), f"{row.where}: logprobs")).logprobs()
         ids = None if row.token_ids is None else [int(token) for token in row.token_ids]
         n = 1 if row.mean else len(values) if ids is None else len(ids)
         same_length(len(values), n, f"{row.where}: logprobs", "values")
