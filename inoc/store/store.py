@@ -5,7 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inoc.store.reader import Reader, steadily
+from inoc.store.reader import Reader
+from inoc.store.tree import steadily
 
 if TYPE_CHECKING:
     import xarray as xr
