@@ -49,14 +49,8 @@ def vocabulary_size(tokenizer: ChatTokenizer) -> int | None:
 
 @dataclass(frozen=True)
 class NextTokens:
-    """Tokens that may follow one context: the scorer's probability of each, and how often each was drawn.
-
-    Attributes:
-        probability: By the scorer, at temperature 1.
-        counts: Of draws at `temperature`; all 0 where nothing was drawn.
-        whole: They are the whole vocabulary; else those that were drawn and some others.
-        temperature: Of the draws.
-    """
+    """Tokens that may follow one context, the whole vocabulary or else those that were drawn and some others: the
+    scorer's probability of each at temperature 1, and how often each was drawn at `temperature`."""
 
     probability: Float64[np.ndarray, " token"]
     counts: Int64[np.ndarray, " token"]

@@ -22,14 +22,8 @@ class Reply(NamedTuple):
 
 
 class AskingJudge(ABC):
-    """Asks a chat model about every response. A response without an answer is NaN with the reason and never cached.
-
-    Args:
-        service: The client.
-        model: The chat model.
-        question: May contain {trait} and {top}; None uses the shipped question of the trait.
-        cache: File of the cache; default: `default_cache_path()`.
-    """
+    """Asks a chat model about every response; `question` may contain {trait} and {top}, None is the shipped one. A
+    response without an answer is NaN with the reason and never cached."""
 
     def __init__(self, service: Service, model: str, question: str | None, cache: Path | None) -> None:
         self._service, self._model, self._question = service, model, question

@@ -53,13 +53,8 @@ class Source:
 
 @dataclass(frozen=True)
 class Knowledge:
-    """Everything that can answer for one relation of prompt and trait.
-
-    Attributes:
-        model: Learned from the user's runs; None where they are too few.
-        updated: The shipped gate updated by too few runs for a model; None without any.
-        gates: Of the shipped calibration, the preferred first.
-    """
+    """Everything that can answer for one relation of prompt and trait: the model learned from the user's runs, else the
+    shipped gate updated by the few there are (`updated`), and the shipped gates, the preferred first."""
 
     model: Model | None
     updated: Fitted | None = None

@@ -15,13 +15,8 @@ UNBOUNDED = ("cell", "relevant", "relevant_consistency")
 
 @dataclass(frozen=True)
 class Domain:
-    """The calibrating rows of one prefix type, in the features that one candidate reads.
-
-    Attributes:
-        names: Of the features.
-        low, high: Their range.
-        rows: The rows [row, column] for the leverage; none where only ranges are known.
-    """
+    """The range, `low` to `high`, of the calibrating rows of one prefix type in the features that a candidate reads,
+    and the rows themselves for the leverage; none where only ranges are known."""
 
     names: tuple[str, ...]
     low: Row

@@ -30,14 +30,8 @@ KNOWN = 0.75
 
 @dataclass(frozen=True)
 class Features:
-    """Columns by name for the rows of one or more tables.
-
-    Attributes:
-        names: Of the columns.
-        values: One matrix per table; NaN where unknown.
-        salience: The heuristic that salience is made of, "" for none.
-        consistency: The heuristic that consistency is, "" for none (then it is 1 for every row).
-    """
+    """Columns by name, one matrix per table (NaN where unknown), and the heuristics that salience and consistency are:
+    "" for none, and then consistency is 1 for every row."""
 
     names: tuple[str, ...]
     values: tuple[Float64[np.ndarray, "_ feature"], ...]

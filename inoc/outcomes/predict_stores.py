@@ -91,14 +91,8 @@ def predict(
 
 
 class Gathered(NamedTuple):
-    """What predictions are made from.
-
-    Attributes:
-        table: Rows with outcomes; without any where no store has runs.
-        new: Rows of the prompts to predict, trained ones among them.
-        prior: The shipped calibration, as far as it is used.
-        said: Attributes about all predictions: `settings`, `unlike`, `prior_left_out`.
-    """
+    """What predictions are made from: rows with outcomes (`table`, perhaps none), rows to predict (`new`, trained ones
+    among them), the shipped calibration as far as it is used, and attributes about all predictions (`said`)."""
 
     table: xr.Dataset
     new: xr.Dataset

@@ -24,15 +24,8 @@ CLEARLY = 1.0
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows to learn from.
-
-    Attributes:
-        names: Of the features.
-        x: Features, NaN where unknown.
-        share: Share of the control's score that was taken away.
-        control: Control score, pp.
-        prompt, family, store, kind: Labels; kind is the prefix type.
-    """
+    """Rows to learn from: features `x` (NaN where unknown), the share of the control score that was taken away, the
+    control score in pp, and labels; `kind` is the prefix type."""
 
     names: tuple[str, ...]
     x: Float64[np.ndarray, "row feature"]
@@ -66,13 +59,8 @@ class Sample:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A candidate fitted to the rows that have all it reads.
-
-    Attributes:
-        candidate: What was fitted.
-        parts: An estimator per prefix type; of a pooled candidate the same one.
-        prompts, rows: Distinct prompts and rows behind it, per prefix type (of a pooled candidate: in all).
-    """
+    """A candidate fitted to the rows that have all it reads: an estimator per prefix type (the same one if pooled), and
+    how many distinct prompts and rows are behind each (if pooled, in all)."""
 
     candidate: Candidate
     parts: dict[str, Estimator]

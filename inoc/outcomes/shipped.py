@@ -33,16 +33,9 @@ class Error(BaseModel):
 
 
 class ShippedGate(BaseModel):
-    """One fitted gate.
-
-    Attributes:
-        reads: Its columns.
-        salience, consistency: The heuristics behind these columns.
-        mean, covariance: Of level and slopes (logits).
-        cell: Intercept per prefix type.
-        low, high: Range of each column per prefix type.
-        error: Per prefix type and grouping (prompt, family, study).
-    """
+    """One fitted gate: its columns and the heuristics behind two of them, mean and covariance of level and slopes
+    (logits), and per prefix type its intercept, the range of each column, and errors by grouping (prompt, family,
+    study)."""
 
     reads: tuple[str, ...]
     salience: str
@@ -70,14 +63,8 @@ class ShippedGate(BaseModel):
 
 
 class Shipped(BaseModel):
-    """The gates of both relations, and where they come from.
-
-    Attributes:
-        source, settings: Of the studies, in words.
-        studies, prompts, rows: How much they are fitted to.
-        digests: Hashes of the prompts' texts: a store that has them is not predicted from its own runs twice.
-        gates: By relation, the preferred first.
-    """
+    """The gates of both relations (the preferred first), the studies behind them in words and numbers, and hashes of
+    the prompts' texts: a store that has them is not predicted from its own runs twice."""
 
     source: str
     settings: str

@@ -11,16 +11,8 @@ from inoc.store.store import Store
 
 @dataclass(frozen=True)
 class PluginFigure:
-    """One figure.
-
-    Attributes:
-        name: As `inoc figures` knows it.
-        about: Its sentence.
-        package: The package that offers it, and its version.
-        caption: Of the picture.
-        picture: PNG as a data address; "" where it is not drawn.
-        reason: Why it is not drawn; "" where it is.
-    """
+    """A figure that another package offers: the PNG as a data address with its caption, else the reason why it is not
+    drawn."""
 
     name: str
     about: str

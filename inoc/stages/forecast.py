@@ -13,14 +13,8 @@ from inoc.values import Json
 
 
 class Row(NamedTuple):
-    """One line of a forecast, about a completion set, a prompt or a run.
-
-    Attributes:
-        unit: What is counted, such as "units" or "answers".
-        total: How many the plan has.
-        done: How many of them are made already.
-        tokens: Tokens that the model will process for the rest; answers count at their full length.
-    """
+    """One line of a forecast, about a completion set, a prompt or a run: how many units (or answers) the plan has, how
+    many are made already, and the tokens that the model will process for the rest (answers at full length)."""
 
     name: str
     unit: str

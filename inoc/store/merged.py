@@ -170,15 +170,8 @@ def _size(value: object) -> str:
 
 
 class Merged:
-    """The content of several stores of one study. Small tables are kept; units are read one at a time.
-
-    Args:
-        stores: They are only read.
-        names: What messages call them.
-
-    Raises:
-        OtherSettings: Settings differ, or two hold different data of the same thing.
-    """
+    """The content of several stores of one study, which are only read and which messages call by `names`. Small tables
+    are kept; units are read one at a time. OtherSettings where two hold different data of the same thing."""
 
     def __init__(self, stores: Sequence[Store], names: Names = _path) -> None:
         _compare_settings(stores, names)

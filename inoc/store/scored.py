@@ -16,16 +16,8 @@ PerQuestion = Float64[np.ndarray, "step condition score question"]
 
 @dataclass(frozen=True)
 class Answered:
-    """What the store has of a run's evaluations; what is not done is NaN.
-
-    Attributes:
-        steps, conditions, scores: Labels.
-        judges: Identity of the judge of each score.
-        questions: The question of each answer.
-        files: The named file that each question comes from.
-        value: 0-100.
-        coverage: 0-1.
-    """
+    """What the store has of a run's evaluations, by step, condition, score and answer: `value` 0-100 and `coverage`
+    0-1, NaN where not done; the judge of each score, and the question of each answer with its named file."""
 
     steps: tuple[int, ...]
     conditions: tuple[str, ...]
@@ -151,14 +143,7 @@ def with_rates(part: Answered, measured: Sequence[ScoreInfo]) -> Answered:
 @dataclass(frozen=True)
 class ByQuestion:
     """A run with its answers averaged by question: the unit that was drawn, so that every interval rests on it.
-
-    Attributes:
-        questions, files: Labels.
-        value: The mean score over the answers that have it; NaN where none has.
-        coverage: The mean of theirs.
-        answers: How many answers have the score.
-        asked: How many answers each question has.
-    """
+    `answers` have the score, of all that were `asked`; NaN where none has."""
 
     questions: tuple[str, ...]
     files: tuple[str, ...]

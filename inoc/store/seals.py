@@ -47,14 +47,8 @@ class TableSeal(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A variable that a marker vouches for.
-
-    Attributes:
-        where: The variable's path in the store.
-        layout: Its layout.
-        axes: The dims of the marker that are its leading dims.
-        only: The one index along the marker's first dim that it belongs to; None for all.
-    """
+    """A variable that a marker vouches for: `axes` are the marker's dims that lead it, `only` is the one index along
+    the first that it belongs to (None: all)."""
 
     where: str
     layout: Layout

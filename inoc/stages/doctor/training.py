@@ -22,15 +22,8 @@ UPDATES: Final = 6
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """The losses of a tiny training, in nats per weighted token, beside those of its checkpoints' scores.
-
-    Attributes:
-        losses: Of every update, as the backend reports them.
-        expected: By the scores of the weights before each update; empty where the backend does not score with them.
-        tolerance: What arithmetic explains.
-        fault: What is wrong; None where nothing is.
-        seconds: It took.
-    """
+    """The losses of a tiny training, in nats per weighted token, beside those by the scores of the weights before each
+    update (`expected`; empty where the backend does not score with them), and what is wrong."""
 
     losses: tuple[float, ...]
     expected: tuple[float, ...]
