@@ -1,6 +1,8 @@
 """The nearest valid name to one that is unknown: one helper for every error that says "did you mean"."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+from inoc.errors import BadInput
 
 CUTOFF = 0.5
 """Similarity below which a name is not suggested (0 different, 1 equal)."""
@@ -36,3 +38,19 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
         return f"unknown {kind} {name!r}. Fix: leave it out; there are none."
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return f"unknown {kind} {name!r}. Fix: use one of {', '.join(names[:LISTED])}{more}."
+
+
+def refuse_unknown(kind: str, names: Iterable[str], known: Collection[str], where: str = "") -> None:
+    """Raise BadInput for the first name that does not exist.
+
+    Args:
+        kind, known: As of `unknown`.
+        names: To be checked.
+        where: What the sentence starts with, such as "store.zarr: ".
+
+    Raises:
+        BadInput: A name is not one of the known.
+    """
+    for name in names:
+        if name not in known:
+            raise BadInput(where + unknown(kind, name, known))

@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import TypeVar
 
 from inoc.errors import BadInput
-from inoc.names import unknown
+from inoc.names import refuse_unknown
 from inoc.values import Scalar
 
 T = TypeVar("T")
@@ -28,9 +28,7 @@ def read_options(kind: type[T], owner: str, options: Mapping[str, Scalar] | None
     from pydantic import TypeAdapter, ValidationError
 
     given, known = dict(options or {}), [field.name for field in fields(kind)]  # pyright: ignore[reportArgumentType]
-    for name in given:
-        if name not in known:
-            raise BadInput(unknown(f"option of {owner}", name, known))
+    refuse_unknown(f"option of {owner}", given, known)
     try:
         return TypeAdapter(kind).validate_python(given)
     except ValidationError as error:

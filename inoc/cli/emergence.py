@@ -46,16 +46,14 @@ def emergence(
     from inoc.emergence import Settings, auc_table, cases, estimate, forecast
     from inoc.emergence.predictors import FEWEST
     from inoc.errors import BadInput, IncompleteStore
-    from inoc.names import unknown
+    from inoc.names import refuse_unknown
     from inoc.store.store import open_store
 
     opened = open_store(store)
     counts, wanted = opened.emergence, names(runs)
     if not counts:
         raise IncompleteStore(f"{store} has no prefill counts. Fix: make them with `inoc prefill` or `inoc import`.")
-    for name in wanted:
-        if name not in counts:
-            raise BadInput(unknown("run", name, tuple(counts)))
+    refuse_unknown("run", wanted, counts)
     counts = {name: entry for name, entry in counts.items() if not wanted or name in wanted}
     table = cases(counts)
     if seen is not None and seen > table.sizes["checkpoint"]:

@@ -30,8 +30,8 @@ def view(
     The page is that of `inoc report`, with the progress of each stage and a comparison of the stores. Only this
     machine can open it, and only with the whole address that is printed.
     """
-    from inoc.errors import BackendUnavailable, BadInput
-    from inoc.names import unknown
+    from inoc.errors import BackendUnavailable
+    from inoc.names import refuse_unknown
     from inoc.store.store import open_store
 
     try:
@@ -42,8 +42,7 @@ def view(
         ) from error
     for path in stores:
         sets = open_store(path).completion_sets
-        if sets and completion_set not in sets:
-            raise BadInput(f"{path}: {unknown('completion set', completion_set, sets)}")
+        refuse_unknown("completion set", [completion_set] if sets else [], sets, f"{path}: ")
     watched = [Watched(path, completion_set, "published" if recipe == "published" else "corrected", tokenizer, seed)
                for path in stores]  # fmt: skip
     address, server = serve(watched, port)

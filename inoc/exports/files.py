@@ -73,11 +73,9 @@ def _main(table: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _chosen(table: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
-    from inoc.names import unknown
+    from inoc.names import refuse_unknown
 
-    for name in columns:
-        if name not in table:
-            raise BadInput(unknown("column", name, [str(column) for column in table.columns]))
+    refuse_unknown("column", columns, [str(column) for column in table.columns])
     return table if not columns else table[["prompt", *ABOUT, "prefix_type", *columns]]
 
 

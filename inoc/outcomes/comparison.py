@@ -11,7 +11,7 @@ from inoc.errors import BadInput, IncompleteStore
 from inoc.heuristics.frame.differences import difference
 from inoc.heuristics.maths.pointwise import mean_of_finite
 from inoc.intervals import paired_t
-from inoc.names import unknown
+from inoc.names import refuse_unknown
 from inoc.outcomes.final import FinalScores, all_scores, final_scores, final_step, run_scores, with_setup
 from inoc.outcomes.tidy import prompt_column
 from inoc.store.fingerprint import differing
@@ -90,7 +90,9 @@ def compare(first: Store, second: Store, *, runs: tuple[str, str] | None = None,
             all_scores(first if first.scores is None else second)
     else:
         given = (_evaluated(first, step), _evaluated(second, step))
-        pairs = _chosen(given, runs) if runs else _pairs(*given, other_texts, left_out)
+        for known, name in zip(given, runs or (), strict=bool(runs)):
+            refuse_unknown("run", [name], known)
+        pairs = [runs] if runs else _pairs(*given, other_texts, left_out)
         for a, b in pairs:
             rows += _scores(a, given[0][a], b, given[1][b], left_out)
             found = differing({**given[0][a].settings}, {**given[1][b].settings})
@@ -164,13 +166,6 @@ def _evaluated(store: Store, step: int | None) -> dict[str, Evaluated]:
             f"Fix: use one of the stored steps {', '.join(map(str, stored))}."
         )
     return found
-
-
-def _chosen(given: tuple[Mapping[str, Evaluated], ...], runs: tuple[str, str]) -> list[tuple[str, str]]:
-    for known, name in zip(given, runs, strict=True):
-        if name not in known:
-            raise BadInput(unknown("run", name, known))
-    return [runs]
 
 
 def _pairs(

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from inoc.errors import BadInput, IncompleteStore
-from inoc.names import unknown
+from inoc.errors import IncompleteStore
+from inoc.names import refuse_unknown
 from inoc.store.scored import OTHER_JUDGE, answered, conditions_of, with_other_judges
 from inoc.store.store import Store
 
@@ -49,7 +49,8 @@ def answers(
     IncompleteStore where the store keeps no answers.
     """
     wholes = conditions_of(store, store.subgroups("runs"))
-    chosen = _checked("run", runs, list(wholes)) or list(wholes)
+    refuse_unknown("run", runs, wholes)
+    chosen = list(runs) or list(wholes)
     found: list[Answer] = []
     known: dict[str, None] = {}
     seen: dict[str, None] = {}
@@ -62,12 +63,12 @@ def answers(
                 found += part
     if not found:
         raise IncompleteStore(f"{store.path.name} keeps no answers of these runs. Fix: make them with `inoc evaluate`.")
-    wanted = set(_checked("condition", conditions, list(seen)))
-    _checked("score", [s for s in (worst, *(disagreement or ())) if s], list(known))
+    refuse_unknown("condition", conditions, seen)
+    refuse_unknown("score", [s for s in (worst, *(disagreement or ())) if s], known)
     kept = [
         answer
         for answer in found
-        if (not wanted or answer.condition in wanted)
+        if (not conditions or answer.condition in conditions)
         and question.casefold() in answer.question.casefold()
         and search.casefold() in answer.text.casefold()
     ]
@@ -78,14 +79,6 @@ def answers(
         return sorted(kept, key=lambda a: (place[a.question], chosen.index(a.run)))
     sign = 1.0 if better_high(store, worst) else -1.0
     return sorted(kept, key=lambda a: _value(a, worst, sign))
-
-
-def _checked(kind: str, wanted: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The wanted names; BadInput for one that is unknown."""
-    for name in wanted:
-        if name not in known:
-            raise BadInput(unknown(kind, name, known))
-    return list(wanted)
 
 
 def questions_asked(store: Store) -> list[str]:

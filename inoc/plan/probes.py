@@ -11,7 +11,7 @@ from inoc.chat import assign_rephrasings
 from inoc.errors import BadInput
 from inoc.experiment import Example, Inside, subset
 from inoc.hashing import content_hash
-from inoc.names import unknown
+from inoc.names import refuse_unknown
 from inoc.plan.identity import trainer_identity
 from inoc.plan.scores import ScorePlan, plan_scores
 from inoc.plan.study import Study
@@ -142,7 +142,5 @@ def plan_probes(study: Study, *, prefix_types: Sequence[str] = (), prompts: Sequ
 
 def probes_named(names: Sequence[str]) -> tuple[ProbeKind, ...]:
     """The probes of these names, all where there are none; BadInput for an unknown one."""
-    for name in names:
-        if name not in PROBES:
-            raise BadInput(unknown("probe", name, PROBES))
+    refuse_unknown("probe", names, PROBES)
     return tuple(kind for kind in PROBES if not names or kind in names)

@@ -13,7 +13,7 @@ from inoc.chat import assign_rephrasings
 from inoc.errors import BadInput
 from inoc.experiment import CompletionSet, Example, Prompt, read_completions, read_pools, subset
 from inoc.hashing import content_hash
-from inoc.names import unknown
+from inoc.names import refuse_unknown
 from inoc.plan.identity import store_identity
 from inoc.plan.study import Study
 from inoc.store.schema import Unit
@@ -166,9 +166,7 @@ def plan_scores(
     """
     experiment = study.experiment
     known = dict(experiment.completion_sets.items())
-    for name in sets:
-        if name not in known:
-            raise BadInput(unknown("completion set", name, known))
+    refuse_unknown("completion set", sets, known)
     keys = study.prompts(prompts)
     if "mix" in prefix_types and experiment.rephrasings is None:
         raise BadInput("prefix type mix needs rephrasings. Fix: add `rephrasings` to the experiment.")

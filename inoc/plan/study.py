@@ -10,7 +10,7 @@ from inoc.backends.protocols import Backend
 from inoc.chat import Chat
 from inoc.errors import BadInput
 from inoc.experiment import Evaluation, Experiment, Run, read_pools, read_questions
-from inoc.names import unknown
+from inoc.names import refuse_unknown
 from inoc.plan.judges import Judges, open_judges
 from inoc.values import Recipe, Sampling, Scalar
 
@@ -122,10 +122,7 @@ class Study:
             raise BadInput(
                 "the experiment has no `training.runs`, so there is nothing to train or evaluate. Fix: add runs."
             )
-        known = {run.name for run in runs}
-        for name in names:
-            if name not in known:
-                raise BadInput(unknown("run", name, [run.name for run in runs]))
+        refuse_unknown("run", names, [run.name for run in runs])
         return tuple(run for run in runs if not names or run.name in names)
 
     def pools(self, keys: Sequence[str], style: Literal["close"] | None = None) -> dict[str, tuple[str, ...]]:

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from inoc._version import __version__
-from inoc.errors import BadInput, IncompleteStore
+from inoc.errors import IncompleteStore
 from inoc.heuristics.frame.rows import Rows, is_per_prompt, label
 from inoc.heuristics.frame.rows import rows as table_rows
 from inoc.heuristics.frame.table import Table, measure
-from inoc.names import unknown
+from inoc.names import refuse_unknown
 from inoc.report.answers import AnswerView, answer_view
 from inoc.report.columns import Column, columns
 from inoc.report.curves import Chart, Leaks, curves, leaks
@@ -127,8 +127,7 @@ def build_report(
         BrokenStore: The store is damaged.
     """
     sets = store.completion_sets
-    if sets and completion_set not in sets:
-        raise BadInput(f"{store.path}: {unknown('completion set', completion_set, sets)}")
+    refuse_unknown("completion set", [completion_set] if sets else [], sets, f"{store.path}: ")
     stored = summarize(store)
     table = measure(store, recipe=recipe, completion_set=completion_set) if sets else None
     results = outcomes(store)

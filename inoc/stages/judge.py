@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from inoc.errors import BadInput, IncompleteStore
+from inoc.errors import IncompleteStore
 from inoc.judge import Judge
-from inoc.names import unknown
+from inoc.names import refuse_unknown
 from inoc.plan import Judges, Study
 from inoc.plan.texts import elicitation_texts
 from inoc.stages.forecast import Forecast, Row
@@ -147,9 +147,7 @@ def forecast_judging(study: Study, runs: Sequence[str] = ()) -> Forecast:
 def to_judge(study: Study, store: Store, runs: Sequence[str]) -> tuple[list[Waiting], int]:
     """What is to be judged, and how many evaluations are judged already, each score counted."""
     known = [name for name in store.runs if store.has(f"runs/{name}/generation")]
-    for name in runs:
-        if name not in known:
-            raise BadInput(unknown("run with stored answers", name, known))
+    refuse_unknown("run with stored answers", runs, known)
     if not known and not store.has("elicitation"):
         raise IncompleteStore(f"{store.path} has no stored answers. Fix: run `inoc evaluate`.")
     entries = [entry for name in runs or known for entry in _of_run(study, store, name)]

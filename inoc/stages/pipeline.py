@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from inoc.errors import BadInput, InocError, OtherSettings
-from inoc.names import unknown
+from inoc.errors import InocError, OtherSettings
+from inoc.names import refuse_unknown
 from inoc.plan import Study
 from inoc.plan.texts import sets_to_make
 from inoc.stages.describe import describe, forecast_description
@@ -54,9 +54,7 @@ def run_study(study: Study, stages: Sequence[Stage] = STAGES, watcher: Watcher =
 
 def stages_named(names: Sequence[str]) -> tuple[Stage, ...]:
     """The stages of these names, all where there are none; BadInput for an unknown one."""
-    for name in names:
-        if name not in STAGES:
-            raise BadInput(unknown("stage", name, STAGES))
+    refuse_unknown("stage", names, STAGES)
     return tuple(stage for name in names for stage in STAGES if stage == name) or STAGES
 
 
