@@ -203,8 +203,8 @@ class Gathered:
         return bool(self._sets or self._scores)
 
     def finish(self) -> None:
-        """Make the arrays; what a unit or an evaluation lacks is missing data and is warned of. BadInput where there
-        are no rows, or a set has none without a prompt."""
+        """Make the arrays; what a unit or an evaluation lacks is missing data and is warned of. BadInput without a row,
+        or where a set has none without a prompt."""
         if not self.any:
             raise BadInput(f"{self.source.path} has no rows. Fix: name files with results.")
         for name, held in self._sets.items():
