@@ -17,9 +17,12 @@ HEAD = """# Gallery
 
 <!-- Written by `python docs/make/gallery.py` from the `@figure` lines in inoc/figures. -->
 
-`inoc figures --store store.zarr --out figs/` draws all of these that the store allows, with captions, as PNG,
-SVG or PDF; `--only angles` draws one family. From Python: `inoc.plot_spectrum(store)`; the numbers behind it:
-`inoc.figures.spectrum_data(store)`. Every function takes `ax`.
+`inoc figures store.zarr --out figs/` draws all of these that the store allows, with captions, as PNG, SVG or PDF;
+`--only angles` draws one family. `inoc figures A.zarr B.zarr --out figs/` draws each store in a folder of its own and
+both side by side; `--preset one-column` (84 mm) or `two-column` (174 mm) makes PDF for a paper, fonts embedded.
+
+From Python: `inoc.plot_spectrum(store)`; the numbers behind it: `inoc.figures.spectrum_data(store)`. Every function
+takes `ax`.
 
 Color is the role of a prompt (blue + positive, orange − negative, gray ○ neutral), the marker its prefix
 type (circle fixed, triangle mix, square control). Intervals are 95 %."""

@@ -5,10 +5,10 @@ from functools import partial
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from inoc.figures import house
 from inoc.figures.catalog import figure
+from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, choose, heuristics_of, level, strings, variable
 from inoc.store.store import Store
 
@@ -104,6 +104,6 @@ def plot_angle_categories(
 
 @figure("angle_categories", "angles", "Mean angle within and between roles, with prompt-bootstrap intervals.")
 @figure("angle_categories_tokens", "angles", "The same from token differences.", tokenwise=True)
-def draw(source: Source, tokenwise: bool = False) -> Figure:
+def draw(source: Source, tokenwise: bool = False) -> Panels:
     plot = partial(plot_angle_categories, source.store, tokenwise=tokenwise, heuristics=source.heuristics)
-    return house.panels([partial(plot, representation=r) for r in REPRESENTATIONS], 3, 2.2)
+    return Panels([partial(plot, representation=r) for r in REPRESENTATIONS], 3, 2.2)

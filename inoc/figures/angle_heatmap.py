@@ -1,13 +1,15 @@
 """All angles between prompts, sorted by role and by closeness to the other trait."""
 
+from functools import partial
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from inoc.errors import IncompleteStore
 from inoc.figures import house
 from inoc.figures.catalog import figure
+from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, choose, columns_of, heuristics_of, level, variable, with_roles
 from inoc.store.store import Store
 
@@ -73,8 +75,7 @@ def plot_angle_heatmap(
     )
     keys, roles = columns_of(data, "prompt", "role")
     n = len(keys)
-    side = max(house.COLUMN, min(house.PAGE, 1.4 + n * 8.2 / 72))
-    ax = house.axes_or_new(ax, side, side)
+    ax = house.axes_or_new(ax, side(n), side(n))
     values = data["angle"].values
     shown = ax.imshow(values, cmap=house.ANGLE_COLORS, vmin=0, vmax=180, aspect="auto", interpolation="nearest")
     house.name_rows(ax, keys, roles)
@@ -97,12 +98,17 @@ def plot_angle_heatmap(
     return ax
 
 
+def side(prompts: int) -> float:
+    """Inches that as many names need."""
+    return max(house.COLUMN, min(house.PAGE, 1.4 + prompts * 8.2 / 72))
+
+
 @figure("angle_heatmap_fixed", "angles", "The angle of every pair of prompts, sorted by role.", prefix_type="fixed")
 @figure("angle_heatmap_mix", "angles", "The same with a rewording per example.", prefix_type="mix")
 @figure("angle_heatmap_tokens", "angles", "The same from token differences.", prefix_type="fixed", tokenwise=True)
-def draw(source: Source, prefix_type: str, tokenwise: bool = False) -> Figure:
+def draw(source: Source, prefix_type: str, tokenwise: bool = False) -> Panels:
     if prefix_type not in source.prefix_types:
         raise IncompleteStore(f"no logprobs of prefix type {prefix_type} are stored. Fix: run `inoc score`.")
-    return house.figure_of(
-        plot_angle_heatmap(source.store, prefix_type=prefix_type, tokenwise=tokenwise, heuristics=source.heuristics)
-    )
+    options = {"prefix_type": prefix_type, "tokenwise": tokenwise, "heuristics": source.heuristics}
+    size = side(source.heuristics.sizes["prompt"])
+    return Panels([partial(plot_angle_heatmap, source.store, **options)], 1, size, size)

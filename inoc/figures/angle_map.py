@@ -3,12 +3,12 @@
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from inoc.errors import IncompleteStore
 from inoc.figures import house
 from inoc.figures.catalog import figure
 from inoc.figures.labels import extremes, name_points
+from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, choose, columns_of, heuristics_of, level, variable, with_roles
 from inoc.store.store import Store
 
@@ -93,5 +93,5 @@ def plot_angle_map(
 
 @figure("angle_map", "angles", "Each prompt by its mean angle to the negative and to the positive prompts.")
 @figure("angle_map_tokens", "angles", "The same from token differences.", tokenwise=True)
-def draw(source: Source, tokenwise: bool = False) -> Figure:
+def draw(source: Source, tokenwise: bool = False) -> Panels:
     return source.by_prefix_type(plot_angle_map, tokenwise=tokenwise, heuristics=source.heuristics)

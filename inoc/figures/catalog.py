@@ -1,8 +1,8 @@
 """The register of figures: each module of the package declares with `@figure` what `inoc figures` draws from it."""
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -10,8 +10,10 @@ from typing import TypeVar
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from inoc.atomic import write_file
 from inoc.errors import BadInput, IncompleteStore, InocError
 from inoc.figures import MODULES, house
+from inoc.figures.layout import Panels, Preset, beside
 from inoc.figures.sources import SCATTERED, Source
 from inoc.names import unknown
 from inoc.plugins import Plugin, Registry, origin
@@ -23,7 +25,7 @@ FAMILIES = (
 )  # fmt: skip
 """In the order of the gallery."""
 
-Draw = Callable[..., Figure]
+Draw = Callable[..., Panels | Figure]
 D = TypeVar("D", bound=Draw)
 
 
@@ -35,15 +37,20 @@ class Entry:
         name: The name of its files and of the option `--only`.
         family: One of `FAMILIES`.
         about: The sentence of the gallery.
-        draw: Draws the whole figure from a `Source`.
+        panels: The panels of a `Source`, or (of a plugin) the whole figure.
         source: "module:function" that draws it.
     """
 
     name: str
     family: str
     about: str
-    draw: Draw
+    panels: Draw
     source: str = "inoc"
+
+    def draw(self, source: Source) -> Figure:
+        """The whole figure of a store."""
+        found = self.panels(source)
+        return found if isinstance(found, Figure) else found.draw()
 
     @property
     def package(self) -> str:
@@ -54,8 +61,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class Made:
-    """What became of one figure: its files and caption, or the reason it was not drawn; `failed`: an error in the code
-    of `package`."""
+    """What became of one figure of one store ("" for several side by side): its files and caption, or the reason it
+    was not drawn; `failed`: an error in the code of `package`."""
 
     name: str
     files: tuple[Path, ...]
@@ -63,6 +70,7 @@ class Made:
     reason: str
     failed: bool = False
     package: str = "inoc"
+    store: str = ""
 
 
 _entries: dict[str, Entry] = {}
@@ -140,57 +148,91 @@ def select(only: Sequence[str]) -> tuple[Entry, ...]:
 
 
 def make(
-    store: Store,
+    stores: Store | Sequence[Store],
     out: Path,
     *,
     only: Sequence[str] = (),
     formats: Sequence[str] = ("png",),
     scattered: Sequence[str] = SCATTERED,
+    preset: Preset | None = None,
 ) -> Iterator[Made]:
     """Draw figures one after the other, each as NAME.FORMAT and its caption as NAME.txt.
 
     Args:
-        store: The store to draw.
+        stores: The store to draw; of several, each goes into a directory of its own, and `out` has them side by side.
         out: The directory to write; made if absent.
         only: Names of figures and families; empty for all figures.
         formats: Some of png, svg and pdf.
         scattered: Heuristics of the scatter figures.
+        preset: Width and height for a paper; what is taller than a page is continued as NAME-2.FORMAT.
 
     Yields:
         What became of each figure. A figure that the store does not allow, or that fails, stops no other.
 
     Raises:
-        BadInput: A figure, family, format or heuristic is unknown, or `out` cannot be written.
+        BadInput: A figure, family, format or heuristic is unknown, two stores have one name, or `out` cannot be
+            written.
     """
-    from inoc.outcomes.tidy import full_names
+    from inoc.outcomes.tidy import as_list, experiment_names, full_names
 
     chosen = select(only)
     for name in formats:
         if name not in house.FORMATS:
             raise BadInput(unknown("format", name, house.FORMATS))
-    source = Source(store, full_names(scattered))
+    given = as_list(stores)
+    sources = {name: Source(s, full_names(scattered)) for name, s in zip(experiment_names(given), given, strict=True)}
+    stems = [store.path.stem for store in given]
+    folders = [stem if stems.count(stem) == 1 else f"{stem}-{i + 1}" for i, stem in enumerate(stems)]
     for entry in chosen:
-        before = set(plt.get_fignums())
-        try:
-            drawn = entry.draw(source)
+        if len(given) == 1:
+            yield _made(entry, partial(entry.panels, sources[experiment_names(given)[0]]), out, formats, preset)
+            continue
+        allowed: list[str] = []
+        for (name, source), folder in zip(sources.items(), folders, strict=True):
+            done = _made(entry, partial(entry.panels, source), out / folder, formats, preset)
+            allowed += [name] if done.files else []
+            yield replace(done, store=folder)
+        yield _made(entry, partial(_side_by_side, entry, sources, allowed), out, formats, preset)
+
+
+def _side_by_side(entry: Entry, sources: Mapping[str, Source], allowed: Sequence[str]) -> Panels:
+    found = {name: panels for name in allowed if isinstance(panels := entry.panels(sources[name]), Panels)}
+    if len(found) < 2:
+        raise IncompleteStore(f"{len(found)} of {len(sources)} stores can be drawn beside each other")
+    return beside(found, [name for name in sources if name not in found])
+
+
+def _made(
+    entry: Entry, panels: Callable[[], Panels | Figure], out: Path, formats: Sequence[str], preset: Preset | None
+) -> Made:
+    """Draw one figure and write it."""
+    before = set(plt.get_fignums())
+    try:
+        found = panels()
+        parts = [found] if isinstance(found, Figure) else found.pages(preset) if preset else [found]
+        files: list[Path] = []
+        captions: list[str] = []
+        for number, part in enumerate(parts, start=1):
+            drawn = part if isinstance(part, Figure) else part.draw()
             _make_folder(out)
-            files = tuple(out / f"{entry.name}.{kind}" for kind in formats)
-            for path in files:
+            written = [out / f"{entry.name}{f'-{number}' if number > 1 else ''}.{kind}" for kind in formats]
+            for path in written:
                 house.write(drawn, path)
-            caption = house.caption(drawn)
-            (out / f"{entry.name}.txt").write_text(caption + "\n", encoding="utf-8")
-            done = Made(entry.name, files, caption, "")
-        except IncompleteStore as error:
-            done = Made(entry.name, (), "", str(error))
-        except InocError:
-            raise
-        except Exception as error:  # an error in one figure must not stop the others
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            done = Made(entry.name, (), "", reason, failed=True, package=entry.package)
-        finally:
-            for number in set(plt.get_fignums()) - before:
-                plt.close(number)
-        yield done
+            files += written
+            captions.append(house.caption(drawn))
+        caption = "\n\n".join(dict.fromkeys(captions))
+        write_file(out / f"{entry.name}.txt", f"{caption}\n".encode())
+        return Made(entry.name, tuple(files), caption, "")
+    except IncompleteStore as error:
+        return Made(entry.name, (), "", str(error))
+    except InocError:
+        raise
+    except Exception as error:  # an error in one figure must not stop the others
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return Made(entry.name, (), "", reason, failed=True, package=entry.package)
+    finally:
+        for number in set(plt.get_fignums()) - before:
+            plt.close(number)
 
 
 def _make_folder(out: Path) -> None:

@@ -5,12 +5,11 @@ from functools import partial
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from inoc.errors import IncompleteStore
-from inoc.figures import fits, house
+from inoc.figures import house, scatter
 from inoc.figures.catalog import figure
-from inoc.figures.labels import extremes, name_points
+from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, choose, effect_name, level, strings
 from inoc.figures.spectrum import SHARED, WORDS, Kind, spectrum_data
 from inoc.heuristics.maths.angles import SHOW_R_FROM, correlation
@@ -92,19 +91,17 @@ def plot_component_suppression(
     kinds = strings(data["prefix_type"])
     roles, keys = (strings(data[name][p]) for name in ("role", "prompt"))
     ax = house.axes_or_new(ax, height=2.7)
-    house.points(ax, x[shown], y[shown], roles, [kinds[i] for i in f], 15.0)
-    fits.by_prefix_type(ax, x, y, cell, data.attrs["show_from"])
-    ax.set_ylim(min(y[shown].min(), 0) - 4, y[shown].max() + 0.4 * max(float(np.ptp(y[shown])), 10.0))
-    ax.margins(x=0.12)
-    house.guide(ax, x=0, y=0)
-    name_points(ax, x[shown], y[shown], extremes(x[shown], y[shown], 5), keys, roles)
+    unknown = np.full(len(f), np.nan)
+    points = scatter.Points(x[shown], y[shown], unknown, unknown, keys, roles, [kinds[i] for i in f])
+    said = scatter.draw(ax, points, names=5)
+    house.guide(ax, x=0)
     share = 100 * float(data.sel(component=component)["share"].isel(prefix_type=0))
     ax.set_xlabel(f"{WORDS[kind]}{component} ({share:.1f} % of the {SHARED[kind]}, {kinds[0]})")
     ax.set_ylabel(f"{effect_name(store, chosen)} (pp)")
-    house.legend(ax, [*house.prefix_handles(kinds), *house.role_handles(roles)])
     house.describe(
         ax,
         f"Signed {level(tokenwise)} {kind} coordinates of the trained prompts against suppression.",
+        *said,
         f"Left out: {int((~shown).sum())} of {shown.size} prompts and prefix types without a run.",
     )
     return ax
@@ -112,7 +109,10 @@ def plot_component_suppression(
 
 @figure("component_suppression", "angles", "Q1: do the components predict the suppression of the traits?")
 @figure("component_suppression_tokens", "angles", "Q1 from token differences.", tokenwise=True)
-def draw(source: Source, tokenwise: bool = False) -> Figure:
-    plot = partial(plot_component_suppression, source.store, tokenwise=tokenwise, heuristics=source.heuristics)
+@figure("component_suppression_svd", "angles", "Q1 with components that are not centered.", kind="svd")
+@figure("component_suppression_svd_tokens", "angles", "The same from token differences.", kind="svd", tokenwise=True)
+def draw(source: Source, kind: Kind = "pca", tokenwise: bool = False) -> Panels:
+    options = {"kind": kind, "tokenwise": tokenwise, "heuristics": source.heuristics}
+    plot = partial(plot_component_suppression, source.store, **options)
     plots = [partial(plot, component, trait) for component in (1, 2) for trait in source.traits]
-    return house.panels(plots, max(len(source.traits), 1), 2.3)
+    return Panels(plots, max(len(source.traits), 1), 2.3)

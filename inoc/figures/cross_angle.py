@@ -5,12 +5,11 @@ from functools import partial
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from inoc.errors import IncompleteStore
-from inoc.figures import fits, house
+from inoc.figures import house, scatter
 from inoc.figures.catalog import figure
-from inoc.figures.labels import name_points
+from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, cells_of, choose, heuristics_of, level, roles_of, strings, variable, with_roles
 from inoc.heuristics.maths.angles import SHOW_R_FROM, correlation
 from inoc.outcomes import suppression
@@ -117,22 +116,17 @@ def plot_cross_angle(
     kinds = strings(data["prefix_type"])
     roles, keys = (strings(data[name][p]) for name in ("role", "prompt"))
     ax = house.axes_or_new(ax, height=2.6)
-    house.intervals(ax, x[shown], y[shown], lower[shown], upper[shown], [house.color(r) for r in roles])
-    house.points(ax, x[shown], y[shown], roles, [kinds[i] for i in f], 15.0)
-    fits.by_prefix_type(ax, x, y, cell, data.attrs["show_from"])
-    low, high = float(np.fmin(lower, y)[shown].min()), float(np.fmax(upper, y)[shown].max())
-    ax.set_ylim(low - 0.05 * (high - low), high + 0.35 * (high - low))
-    ax.margins(x=0.15)
-    house.guide(ax, y=0)
-    first = list({key: i for i, key in reversed(list(enumerate(keys)))}.values())[:10]
-    name_points(ax, x[shown], y[shown], first, keys, roles)
+    points = scatter.Points(
+        x[shown], y[shown], lower[shown], upper[shown], keys, roles, [kinds[i] for i in f]
+    )  # fmt: skip
+    said = scatter.draw(ax, points, names=10)
     ax.set(xlabel=f"{WORDS.get(predictor, predictor)} (degrees)", ylabel="other trait's suppression (pp)")
-    house.legend(ax, [*house.prefix_handles(kinds), *house.role_handles(roles)])
     house.describe(
         ax,
         f"Suppression of the trait the prompt does not ask for against {level(tokenwise)} angles; "
         "the prompt itself is left out of any mean vector.",
-        "Lines are 95 % paired t intervals; neutral prompts have no other trait.",
+        "Neutral prompts have no other trait.",
+        *said,
         house.left_out(*data.attrs["left_out"]),
     )
     return ax
@@ -140,6 +134,6 @@ def plot_cross_angle(
 
 @figure("cross_angle", "angles", "Q2: do angles predict the suppression of the other trait?")
 @figure("cross_angle_tokens", "angles", "Q2 from token differences.", tokenwise=True)
-def draw(source: Source, tokenwise: bool = False) -> Figure:
+def draw(source: Source, tokenwise: bool = False) -> Panels:
     plot = partial(plot_cross_angle, source.store, tokenwise=tokenwise, heuristics=source.heuristics)
-    return house.panels([partial(plot, predictor) for predictor in WORDS], 2, 2.2)
+    return Panels([partial(plot, predictor) for predictor in WORDS], 2, 2.2)

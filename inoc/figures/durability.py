@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from inoc.figures import house
 from inoc.figures.catalog import figure
 from inoc.figures.labels import EndLabels, curves, extremes, name_points
+from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, choose, columns_of, strings, with_roles
 from inoc.outcomes import durability
 from inoc.outcomes.continuation import at_last
@@ -147,11 +147,11 @@ def plot_durability_curve(
 
 
 @figure("durability", "outcomes", "What further training leaves of a suppression, and how the trait comes back.")
-def draw(source: Source) -> Figure:
+def draw(source: Source) -> Panels:
     data = durability_data(source.store)
     plots = [
         partial(plot, source.store, trait, data=data)
         for trait in source.traits
         for plot in (plot_durability, plot_durability_curve)
     ]
-    return house.panels(plots, 2, 2.8)
+    return Panels(plots, 2, 2.8)

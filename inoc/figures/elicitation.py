@@ -5,10 +5,10 @@ from functools import partial
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from inoc.figures import house
 from inoc.figures.catalog import figure
+from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, choose, columns_of, heuristics_of, with_roles
 from inoc.store.store import Store
 
@@ -83,7 +83,7 @@ def plot_elicitation(
 
 
 @figure("elicitation", "elicitation", "How far each prompt alone brings out each trait.")
-def draw(source: Source) -> Figure:
+def draw(source: Source) -> Panels:
     heuristics = source.heuristics
     plots = [partial(plot_elicitation, source.store, t, heuristics=heuristics) for t in source.traits]
-    return house.panels(plots, 2, house.row_height(heuristics.sizes["prompt"]))
+    return Panels(plots, 2, house.row_height(heuristics.sizes["prompt"]))

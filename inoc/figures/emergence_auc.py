@@ -1,8 +1,9 @@
 """How well simple predictors sort what will emerge, by checkpoints seen."""
 
+from functools import partial
+
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from inoc.emergence import auc_table
@@ -10,6 +11,7 @@ from inoc.emergence.predictors import FEWEST
 from inoc.errors import IncompleteStore
 from inoc.figures import house
 from inoc.figures.catalog import figure
+from inoc.figures.layout import Panels
 from inoc.figures.prefill_rates import cases_of
 from inoc.figures.sources import Source, strings
 from inoc.store.store import Store
@@ -77,5 +79,5 @@ def plot_emergence_auc(store: Store, *, data: xr.Dataset | None = None, ax: Axes
 
 
 @figure("emergence_auc", "emergence", "How well simple predictors sort the behaviors that will emerge.")
-def draw(source: Source) -> Figure:
-    return house.figure_of(plot_emergence_auc(source.store))
+def draw(source: Source) -> Panels:
+    return Panels([partial(plot_emergence_auc, source.store, data=emergence_auc_data(source.store))])

@@ -6,10 +6,10 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from inoc.figures import house
 from inoc.figures.catalog import figure
+from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, choose, columns_of, effect_name, strings, with_roles
 from inoc.intervals import mean_level
 from inoc.outcomes import suppression
@@ -126,8 +126,8 @@ def plot_final_scores(
     "suppression", "outcomes", "How much each prompt held each trait back, with paired 95 % intervals.",
     quantity="suppression",
 )  # fmt: skip
-def draw(source: Source, quantity: Quantity) -> Figure:
+def draw(source: Source, quantity: Quantity) -> Panels:
     data = final_scores_data(source.store)
     plots = [partial(plot_final_scores, source.store, t, quantity, data=data) for t in source.traits]
     rows = len(set(strings(data["run_prompt"])) - {""})
-    return house.panels(plots, 2, house.row_height(rows, 17.0, 0.9))
+    return Panels(plots, 2, house.row_height(rows, 17.0, 0.9))

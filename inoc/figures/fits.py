@@ -3,15 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 from jaxtyping import Float64, Shaped
 from scipy import optimize
 
-from inoc.figures import house
-from inoc.figures.panel import Panel
 from inoc.quantiles import t_quantile
 
-Columns = Float64[np.ndarray, "prefix_type point"]
 Column = Float64[np.ndarray, " point"]
 
 
@@ -122,21 +118,6 @@ def sigmoid(x: Column, y: Column) -> Sigmoid | None:
     rss, p = best
     rmse = float(np.sqrt(rss / len(x)))
     return Sigmoid(float(p[0]), float(p[1]), float(p[2]), float(p[3]), mean, sd, rmse, aic(rss, len(x), 5))
-
-
-def by_prefix_type(ax: Panel, x: Columns, y: Columns, correlations: xr.Dataset, show_from: int) -> None:
-    """A line per prefix type where `correlations` (r, n by prefix_type) has an r, and all r and n as text."""
-    lines: list[str] = []
-    for k, kind in enumerate(correlations["prefix_type"].values.astype(str)):
-        n, r = int(correlations["n"].values[k]), float(correlations["r"].values[k])
-        text = f"r = {r:.2f}" if np.isfinite(r) else f"no r below n = {show_from}"
-        lines.append(f"{kind}: n = {n}, {text}")
-        fit = line(x[k], y[k]) if np.isfinite(r) else None
-        if fit is not None:
-            known = x[k][np.isfinite(x[k]) & np.isfinite(y[k])]
-            ends = np.array([known.min(), known.max()])
-            ax.plot(ends, fit(ends), color="black", lw=0.8, ls=house.LINES.get(kind, "-"), zorder=1)
-    ax.text(0.03, 0.98, "\n".join(lines), transform=ax.transAxes, va="top", fontsize=6.5)
 
 
 def aic(rss: float, n: int, parameters: int) -> float:

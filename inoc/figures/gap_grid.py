@@ -1,14 +1,16 @@
 """Which comparison of fixed and mix goes with the gap: heuristic by variant {raw, pca-1, svd-1}."""
 
+from functools import partial
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from inoc.errors import IncompleteStore
 from inoc.figures import house
 from inoc.figures.catalog import figure
+from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, strings
 from inoc.heuristics.frame.rows import column_name
 from inoc.heuristics.maths.gap import is_constant
@@ -147,5 +149,6 @@ def plot_gap_grid(
 
 
 @figure("gap_grid", "gap", "Which comparison of fixed and mix goes with the gap between them.")
-def draw(source: Source) -> Figure:
-    return house.figure_of(plot_gap_grid(source.store, heuristics=source.heuristics, table=source.rows))
+def draw(source: Source) -> Panels:
+    options = {"heuristics": source.heuristics, "table": source.rows}
+    return Panels([partial(plot_gap_grid, source.store, **options)], height=3.6)

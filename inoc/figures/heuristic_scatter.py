@@ -1,26 +1,30 @@
 """A heuristic against what training did, with the least-squares line and its mean band."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
+from textwrap import wrap
 from typing import Literal
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float64
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from inoc.errors import IncompleteStore
-from inoc.figures import fits, house
+from inoc.figures import house, scatter
 from inoc.figures.catalog import figure
-from inoc.figures.labels import extremes, name_points
-from inoc.figures.sources import Source, cells_of, columns_of, strings, with_roles
+from inoc.figures.gap_grid import HEURISTICS as COMPARISONS
+from inoc.figures.gap_grid import VARIANTS
+from inoc.figures.layout import Panels
+from inoc.figures.sources import BOUNDS, Source, choose, columns_of, effect_name, strings, with_bounds, with_roles
 from inoc.heuristics.frame.registry import find
-from inoc.outcomes import rows, suppression
-from inoc.outcomes.correlation import correlate
+from inoc.heuristics.frame.rows import column_name
+from inoc.outcomes import rows
 from inoc.outcomes.tidy import full_names
 from inoc.store.store import Store
 
 Target = Literal["suppression", "cross", "gap"]
+BASIC = ("elicitation", "ph", "gamma", "sigma", "snr", "mald")
+SPECTRAL = ("pca[1]", "pca[2]", "svd[1]", "svd[2]", "token_pca[1]", "token_svd[1]")
 TARGETS: dict[str, str] = {
     "suppression": "suppression or loss (pp)",
     "cross": "suppression of the other trait (pp)",
@@ -33,6 +37,8 @@ def heuristic_scatter_data(
     heuristic: str = "ph",
     target: Target = "suppression",
     *,
+    trait: str | None = None,
+    prefix_type: str | None = None,
     on_target: bool = True,
     heuristics: xr.Dataset | None = None,
     table: xr.Dataset | None = None,
@@ -43,6 +49,8 @@ def heuristic_scatter_data(
         store: The store to read.
         heuristic: The name of a heuristic with one number per prompt and prefix type, or of a part of one.
         target: "suppression", "cross" (of the other trait) or "gap".
+        trait: Only the rows of this trait; None for all.
+        prefix_type: Only the rows of this prefix type; None for all.
         on_target: Only rows whose prompt asks for the row's trait, or is neutral.
         heuristics: What `inoc.heuristics.compute` returned; None to compute it.
         table: What `inoc.outcomes.rows` returned; None to compute it.
@@ -71,11 +79,14 @@ def heuristic_scatter_data(
         used &= table["on_target"].values.astype(bool)
     if target == "gap":
         used &= table["prefix_type"].values == "mix"
+    for dim, wanted in (("trait", trait), ("prefix_type", prefix_type)):
+        used &= table[dim].values == choose(table, dim, wanted) if wanted else True
     if not used.any():
-        raise IncompleteStore(f"no row has both {name} and {target}")
-    bounds = _bounds(store, table) if target == "suppression" else np.full((2, len(y)), np.nan)
-    x, y, bounds = x[used], y[used], bounds[:, used]
-    prompts, kinds = (np.array(strings(table[k][used])) for k in ("prompt", "prefix_type"))
+        of = "".join(f" of {label}" for label in (trait, prefix_type) if label)
+        raise IncompleteStore(f"no row{of} has both {name} and {target}")
+    table = with_bounds(store, table) if target == "suppression" else table
+    x, y = x[used], y[used]
+    bounds = [table[k].values[used] if target == "suppression" else np.full(len(y), np.nan) for k in BOUNDS]
     data = xr.Dataset(
         {k: ("row", v) for k, v in zip(("x", "y", "lower", "upper"), (x, y, *bounds), strict=True)},
         coords={k: ("row", strings(table[k][used])) for k in ("prompt", "trait", "prefix_type")},
@@ -87,13 +98,18 @@ def heuristic_scatter_data(
             "on_target": on_target,
         },
     )
-    drawn = list(dict.fromkeys(kinds.tolist()))
-    found = [correlate(x[kinds == k], y[kinds == k], prompts[kinds == k]) for k in drawn]
-    lines = [fits.line(x[kinds == k], y[kinds == k], prompts[kinds == k]) for k in drawn]
-    columns = {name: [getattr(each, name) for each in found] for name in ("r", "rho", "n", "prompts", "reason")}
-    columns["rmse"] = [fit.rmse if fit and not each.reason else np.nan for fit, each in zip(lines, found, strict=True)]
-    data = data.assign({name: ("kind", values) for name, values in columns.items()}).assign(kind=drawn)
-    return with_roles(store, data)
+    data = with_roles(store, data)
+    related = scatter.relations(_points(data))
+    columns = {k: [getattr(each.found, k) for each in related] for k in ("r", "rho", "n", "prompts", "reason")}
+    columns["rmse"] = [each.line.rmse if each.line else np.nan for each in related]
+    data = data.assign({name: ("kind", values) for name, values in columns.items()})
+    return data.assign(kind=[each.prefix_type for each in related])
+
+
+def _points(data: xr.Dataset) -> scatter.Points:
+    x, y, lower, upper = (data[k].values for k in ("x", "y", "lower", "upper"))
+    prompts, roles, kinds = columns_of(data, "prompt", "role", "prefix_type")
+    return scatter.Points(x, y, lower, upper, prompts, roles, kinds)
 
 
 @house.draws(heuristic_scatter_data)
@@ -102,6 +118,8 @@ def plot_heuristic_scatter(
     heuristic: str = "ph",
     target: Target = "suppression",
     *,
+    trait: str | None = None,
+    prefix_type: str | None = None,
     on_target: bool = True,
     sigmoid: bool = False,
     names: int = 8,
@@ -122,78 +140,88 @@ def plot_heuristic_scatter(
         >>> ax.get_ylabel()
         'fixed minus mix suppression (pp)'
     """
-    data = heuristic_scatter_data(store, heuristic, target, on_target=on_target, heuristics=heuristics, table=table)
+    data = heuristic_scatter_data(
+        store, heuristic, target, trait=trait, prefix_type=prefix_type, on_target=on_target, heuristics=heuristics,
+        table=table,
+    )  # fmt: skip
     ax = house.axes_or_new(ax, height=2.8)
-    x, y, lower, upper = (data[k].values for k in ("x", "y", "lower", "upper"))
-    keys, roles, kinds = columns_of(data, "prompt", "role", "prefix_type")
-    told: list[str] = []
-    drawn = 0
-    compared: list[str] = []
-    for place, kind in enumerate(strings(data["kind"])):
-        cell, mine = data.isel(kind=place), np.array(kinds) == kind
-        told.append(f"{kind}: {_correlations(cell)}")
-        if str(cell["reason"].item()):
-            continue
-        fit = fits.line(x[mine], y[mine], np.array(keys)[mine])
-        grid = np.linspace(float(x[mine].min()), float(x[mine].max()), 200)
-        if fit is None:
-            continue
-        drawn += 1
-        half = fit.half_band(grid)
-        ax.plot(grid, fit(grid), color="black", lw=0.9, ls=house.LINES.get(kind, "-"), zorder=1)
-        ax.fill_between(grid, fit(grid) - half, fit(grid) + half, color="#888888", alpha=0.18, lw=0, zorder=0)
-        curve = fits.sigmoid(x[mine], y[mine]) if sigmoid else None
-        if curve is not None:
-            ax.plot(grid, curve(grid), color="black", lw=0.9, ls=":", zorder=1)
-            compared.append(f"{kind} line {fit.aic:.0f}, sigmoid {curve.aic:.0f}")
-    house.intervals(ax, x, y, lower, upper, [house.color(r) for r in roles])
-    house.points(ax, x, y, roles, kinds, 15.0)
-    low, high = float(min(np.nanmin(lower, initial=0), y.min())), float(y.max())
-    ax.set_ylim(low - 0.05 * (high - low), high + 0.38 * (high - low))
-    words = ax.text(0.03, 0.97, "\n".join(told), transform=ax.transAxes, va="top", fontsize=6, linespacing=1.3)
-    words.set_in_layout(False)
-    house.guide(ax, y=0)
-    farthest = {keys[i]: i for i in reversed(extremes(x, y, len(x)))}  # one point of each prompt
-    name_points(ax, x, y, list(farthest.values())[::-1][:names], keys, roles)
-    units = house.units(data.attrs["units"])
-    ax.set(xlabel=data.attrs["heuristic"] + (f" ({units})" if units not in ("", "1") else ""), ylabel=TARGETS[target])
-    house.legend(ax, [*house.prefix_handles(kinds), *house.role_handles(roles)])
+    said = scatter.draw(ax, _points(data), sigmoid=sigmoid, names=names)
+    name, units = data.attrs["heuristic"], house.units(data.attrs["units"])
+    parts = [trait, prefix_type]
+    width = house.panel_size(ax)[0]
+    if width < scatter.NARROW:
+        name, _, variant = name.partition("[")
+        parts.append(variant.rstrip("]"))
+        ax.set_xlabel(name, fontsize=6)
+        ax.set_ylabel(f"{target} (pp)", fontsize=6)
+    else:
+        what = f"{effect_name(store, trait)} (pp)" if trait and target == "suppression" else TARGETS[target]
+        ax.set(xlabel=name + (f" ({units})" if units not in ("", "1") else ""), ylabel=what)
+    title = "\n".join(wrap(", ".join(part for part in parts if part), max(int(width / scatter.BOLD), 8)))
+    ax.set_title(title, fontsize=6 if width < scatter.NARROW else None)
     house.describe(
         ax,
-        f"{data.attrs['heuristic']} against {target}: n = {len(x)} rows of {len(set(keys))} prompts"
+        f"{data.attrs['heuristic']} against {target}{f' of {trait}' if trait else ''}: n = {data.sizes['row']} rows of "
+        f"{len(set(strings(data['prompt'])))} prompts"
         + (", on-target rows only (the prompt asks for the row's trait, or is neutral)." if on_target else "."),
-        "Lines: least squares per prefix type with the 95 % band of the mean, prompts as sample." if drawn else "",
-        f"Dotted: monotone sigmoid, the best of 12 starts (AIC: {'; '.join(compared)})." if compared else "",
-        "Vertical lines are 95 % paired t intervals." if np.isfinite(lower).any() else "",
+        *said,
         house.left_out(*data.attrs["left_out"]),
     )
     return ax
 
 
-def _correlations(cell: xr.Dataset) -> str:
-    """r, rho and what they rest on, or why there are none."""
-    n = f"n = {int(cell['n'])}, {int(cell['prompts'])} prompts"
-    if reason := str(cell["reason"].item()):
-        return f"{n}, no r ({reason.split('; ')[-1]})"
-    r, rho, rmse = (float(cell[k]) for k in ("r", "rho", "rmse"))
-    return f"r = {r:.2f}, ρ = {rho:.2f}, {n}" + (f", RMSE {rmse:.1f}" if np.isfinite(rmse) else "")
-
-
-def _bounds(store: Store, table: xr.Dataset) -> Float64[np.ndarray, "bound row"]:
-    """Ends of the suppression interval of each row; NaN where seeds were averaged."""
-    held = suppression(store)
-    cells, traits = cells_of(held), strings(held["trait"])
-    ends = np.full((2, table.sizes["row"]), np.nan)
-    for row, (*cell, trait) in enumerate(zip(*columns_of(table, "prompt", "prefix_type", "trait"), strict=True)):
-        found = cells.get((cell[0], cell[1]), [])
-        if len(found) == 1:
-            ends[:, row] = [held[part].values[found[0], traits.index(trait)] for part in ("lower", "upper")]
-    return ends
-
-
 @figure("scatter_suppression", "scatter", "Heuristics of the base model against suppression.", target="suppression")
 @figure("scatter_cross", "scatter", "Heuristics against the suppression of the other trait.", target="cross")
-def draw(source: Source, target: Target) -> Figure:
+def draw(source: Source, target: Target) -> Panels:
     options = {"sigmoid": True, "names": 4, "heuristics": source.heuristics, "table": source.rows}
     plots = [partial(plot_heuristic_scatter, source.store, name, target, **options) for name in source.scattered]
-    return house.panels(plots, min(2, len(plots)), 2.3)
+    return Panels(plots, min(2, len(plots)), 2.3)
+
+
+@figure("scatter_basic_fixed", "scatter", "Basic heuristics against each trait, fixed.", prefix_type="fixed")
+@figure("scatter_basic_mix", "scatter", "Basic heuristics against each trait, mix.", prefix_type="mix")
+@figure(
+    "scatter_spectral_fixed", "scatter", "Components against each trait, fixed.", columns=SPECTRAL, prefix_type="fixed"
+)
+@figure("scatter_spectral_mix", "scatter", "Components against each trait, mix.", columns=SPECTRAL, prefix_type="mix")
+def draw_of_each_trait(source: Source, prefix_type: str, columns: Sequence[str] = BASIC) -> Panels:
+    return _grid(
+        source, "suppression", [(trait, name) for trait in source.traits for name in columns], 3, 1.9, prefix_type
+    )
+
+
+@figure("gap_scatter", "gap", "Every comparison of fixed and mix against the gap: the points behind the grid.")
+def draw_gap(source: Source) -> Panels:
+    names = [[column_name(name, {"variant": kind}) for kind in VARIANTS.values()] for name in COMPARISONS]
+    pairs = [source.traits[i : i + 2] for i in range(0, len(source.traits), 2)]
+    cells = [(trait, name) for pair in pairs for line in names for trait in pair for name in line]
+    return _grid(source, "gap", cells, 3 * min(len(source.traits), 2), 1.15)
+
+
+def _grid(
+    source: Source,
+    target: Target,
+    cells: Sequence[tuple[str, str]],
+    columns: int,
+    height: float,
+    kind: str | None = None,
+) -> Panels:
+    """A panel for each trait and column; those without a row that has both are left out, and said so."""
+    table = source.rows
+    at = table[target].notnull() & table["on_target"]
+    at &= table["prefix_type"] == (kind or "mix")
+    known = strings(table["heuristic"])
+    plots: list[Callable[..., Axes] | None] = []
+    missing: list[str] = []
+    for trait, name in cells:
+        rows = at & (table["trait"] == trait)
+        if name not in known or not (rows & table["heuristic_value"].isel(heuristic=known.index(name)).notnull()).any():
+            missing.append(f"{name} of {trait}")
+            plots.append(None)
+            continue
+        options = {"trait": trait, "prefix_type": kind, "names": 3 if columns <= 3 else 0}
+        options |= {"heuristics": source.heuristics, "table": table}
+        plots.append(partial(plot_heuristic_scatter, source.store, name, target, **options))
+    if not any(plots):
+        raise IncompleteStore(f"no row has a {target} and one of {', '.join(dict.fromkeys(name for _, name in cells))}")
+    return Panels(plots, columns, height, note=house.left_out(", ".join(missing)))

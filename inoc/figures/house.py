@@ -34,7 +34,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import Formatter, LogFormatterMathtext
 
 from inoc.atomic import write_file
-from inoc.errors import BadInput, IncompleteStore
+from inoc.errors import BadInput
 from inoc.figures.docstrings import complete_docstring
 from inoc.figures.panel import Panel
 from inoc.looks import ANGLES, COLORS, DASHED, FILLS, PALE, SHAPES, UNKNOWN
@@ -128,26 +128,11 @@ def figure_of(ax: Axes) -> Figure:
     return cast(Figure, ax.get_figure(root=True))
 
 
-@styled
-def panels(plots: Sequence[Callable[..., Axes]], columns: int, height: float, width: float = PAGE) -> Figure:
-    """A figure of panels, row by row, each drawn by a call with `ax`.
-
-    Raises:
-        IncompleteStore: There are no panels.
-    """
-    if not plots:
-        raise IncompleteStore(
-            "the store names no traits. Fix: import them with `inoc import --prompts`, or use an experiment file."
-        )
-    rows = -(-len(plots) // columns)
-    figure = plt.figure(figsize=(width, rows * height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)  # pyright: ignore[reportOptionalMemberAccess, reportCallIssue]
-    axes = [cast(Axes, ax) for ax in figure.subplots(rows, columns, squeeze=False).ravel()]
-    for plot, ax in zip(plots, axes, strict=False):
-        plot(ax=ax)
-    for ax in axes[len(plots) :]:
-        ax.remove()
-    return figure
+def panel_size(ax: Axes) -> tuple[float, float]:
+    """Inches that the figure has for the axes and what stands around them."""
+    figure, place = figure_of(ax), ax.get_subplotspec()
+    rows, columns = place.get_gridspec().get_geometry() if place else (1, 1)
+    return float(figure.get_figwidth()) / columns, float(figure.get_figheight()) / rows
 
 
 def color(role: str) -> str:

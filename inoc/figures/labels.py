@@ -205,6 +205,15 @@ def name_points(
     PointLabels(ax, at[list(order)], tags, inks, around)
 
 
+def along(at: Column, lower: Column, upper: Column, vertical: bool = True) -> Float64[np.ndarray, "obstacle 2"]:
+    """Places on intervals, which names keep away from as from points; intervals that are NaN have none."""
+    known = np.isfinite(at) & np.isfinite(lower) & np.isfinite(upper)
+    steps = np.linspace(lower[known], upper[known], 24)
+    fixed = np.broadcast_to(at[known], steps.shape)
+    pair = (fixed, steps) if vertical else (steps, fixed)
+    return np.column_stack([side.ravel() for side in pair])
+
+
 def spread(wanted: Float64[np.ndarray, " label"], gap: float, low: float, high: float) -> Float64[np.ndarray, " label"]:
     """Sorted places at least `gap` apart within [low, high], near those wanted: pushed up, then down."""
     places = np.clip(wanted, low + gap / 2, high - gap / 2)

@@ -5,10 +5,10 @@ from functools import partial
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from inoc.figures import house
 from inoc.figures.catalog import figure
+from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, choose, columns_of, roles_of, strings, with_roles
 from inoc.outcomes import leaks
 from inoc.store.store import Store
@@ -96,7 +96,7 @@ def plot_leaks(
 
 @figure("leaks", "leaks", "What every run shows by category of probe at evaluation.")
 @figure("leaks_by_probe", "leaks", "The same, every probe by itself.", by="condition")
-def draw(source: Source, by: str = "category") -> Figure:
+def draw(source: Source, by: str = "category") -> Panels:
     data = leaks_data(source.store, by)
     plots = [partial(plot_leaks, source.store, score, data=data) for score in strings(data["score"])]
-    return house.panels(plots, 1, house.row_height(data.sizes["run"], 15.0, 1.6))
+    return Panels(plots, 1, house.row_height(data.sizes["run"], 15.0, 1.6), house.PAGE)

@@ -4,11 +4,11 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float64
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from inoc.figures import house
 from inoc.figures.catalog import figure
 from inoc.figures.labels import extremes, name_points
+from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, choose, heuristics_of, strings, variable
 from inoc.figures.spectrum import WORDS, Kind
 from inoc.heuristics.frame.differences import difference
@@ -163,10 +163,10 @@ def concentration(loading: Features) -> tuple[Features, Features]:
 
 
 @figure("loadings", "spectra", "Which training examples carry the components.")
-def draw(source: Source) -> Figure:
+def draw(source: Source) -> Panels:
     return source.by_prefix_type(plot_loadings, heuristics=source.heuristics)
 
 
 @figure("loadings_tokens", "spectra", "How few tokens carry the components.")
-def draw_tokens(source: Source) -> Figure:
+def draw_tokens(source: Source) -> Panels:
     return source.by_prefix_type(plot_token_loadings, heuristics=source.heuristics)

@@ -5,12 +5,12 @@ from functools import partial
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from inoc.errors import IncompleteStore
 from inoc.figures import house
 from inoc.figures.catalog import figure
 from inoc.figures.labels import EndLabels, curves
+from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, columns_of, continued, strings, with_roles
 from inoc.store.store import Store
 
@@ -104,7 +104,7 @@ def plot_losses(store: Store, *, minus_control: bool = False, log: bool = False,
 
 
 @figure("losses", "curves", "Training losses, and how far they lie from the control's.")
-def draw(source: Source) -> Figure:
+def draw(source: Source) -> Panels:
     both = bool(losses_data(source.store)["minus_control"].notnull().any())
     plots = [partial(plot_losses, source.store, minus_control=minus) for minus in ((False, True)[: 1 + both])]
-    return house.panels(plots, len(plots), 2.9, house.PAGE if both else house.COLUMN)
+    return Panels(plots, len(plots), 2.9)

@@ -5,11 +5,11 @@ from functools import partial
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from inoc.errors import IncompleteStore
 from inoc.figures import house
 from inoc.figures.catalog import figure
+from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, choose, strings
 from inoc.outcomes import performance_of, rows
 from inoc.store.store import Store
@@ -110,11 +110,11 @@ def _why(cell: xr.Dataset) -> str:
 
 
 @figure("performance_forest", "performance", "Every heuristic's correlation with what training did.")
-def draw(source: Source) -> Figure:
+def draw(source: Source) -> Panels:
     data = performance_forest_data(source.store, table=source.rows)
     known = strings(data["target"])
     shown = [t for t in ("all", "cross", "gap") if t in known and data.sel(target=t)["r"].notnull().any()]
     if not shown:
         raise IncompleteStore(f"no heuristic has a correlation: {_why(data.sel(target='all'))}")
     plots = [partial(plot_performance_forest, source.store, target, data=data) for target in shown]
-    return house.panels(plots, len(shown), house.row_height(SHOWN, 9.5, 0.9))
+    return Panels(plots, len(shown), house.row_height(SHOWN, 9.5, 0.9))

@@ -3,11 +3,11 @@
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from inoc.figures import house
 from inoc.figures.catalog import figure
 from inoc.figures.labels import End, EndLabels
+from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, choose, columns_of
 from inoc.figures.token_rows import CELL, token_rows, token_table
 from inoc.store.store import Store
@@ -108,5 +108,5 @@ def plot_position_means(
 
 
 @figure("position_means", "tokens", "Where in the completion a prompt has its effect.")
-def draw(source: Source) -> Figure:
+def draw(source: Source) -> Panels:
     return source.by_prefix_type(plot_position_means, data=position_means_data(source.store))

@@ -5,12 +5,12 @@ from functools import partial
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from inoc.emergence import smoothed_log_rate
 from inoc.figures import house
 from inoc.figures.catalog import figure
+from inoc.figures.layout import Panels
 from inoc.figures.prefill_rates import MOST_PANELS, cases_of, one_case
 from inoc.figures.sources import Source
 from inoc.store.store import Store
@@ -84,7 +84,7 @@ def _title(cell: xr.Dataset) -> str:
 
 
 @figure("prefill_bounds", "emergence", "Which prefill level carries the lower bound of a rate.")
-def draw(source: Source) -> Figure:
+def draw(source: Source) -> Panels:
     data = prefill_bounds_data(source.store)
     places = range(min(MOST_PANELS, data.sizes["case"]))
-    return house.panels([partial(plot_prefill_bounds, source.store, k, data=data) for k in places], 3, 2.0)
+    return Panels([partial(plot_prefill_bounds, source.store, k, data=data) for k in places], 3, 2.0)

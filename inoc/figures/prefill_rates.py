@@ -7,13 +7,13 @@ import xarray as xr
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from inoc.emergence import cases
 from inoc.errors import BadInput, IncompleteStore
 from inoc.figures import house
 from inoc.figures.catalog import figure
+from inoc.figures.layout import Panels
 from inoc.figures.sources import Source
 from inoc.intervals import wilson_interval
 from inoc.store.store import Store
@@ -94,7 +94,7 @@ def plot_prefill_rates(store: Store, case: int = 0, *, data: xr.Dataset | None =
 
 
 @figure("prefill_rates", "emergence", "How often a behavior follows forced beginnings of an answer.")
-def draw(source: Source) -> Figure:
+def draw(source: Source) -> Panels:
     data = prefill_rates_data(source.store)
     places = range(min(MOST_PANELS, data.sizes["case"]))
-    return house.panels([partial(plot_prefill_rates, source.store, k, data=data) for k in places], 3, 2.0)
+    return Panels([partial(plot_prefill_rates, source.store, k, data=data) for k in places], 3, 2.0)

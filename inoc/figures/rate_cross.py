@@ -5,12 +5,12 @@ from functools import partial
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from inoc.errors import IncompleteStore
 from inoc.figures import house
 from inoc.figures.catalog import figure
-from inoc.figures.labels import name_points
+from inoc.figures.labels import along, name_points
+from inoc.figures.layout import Panels
 from inoc.figures.rates import rates_data
 from inoc.figures.sources import Source, choose, columns_of, strings
 from inoc.store.store import Store
@@ -61,7 +61,9 @@ def plot_rate_cross(
     ax.axline((0, 0), slope=1, color="#888888", lw=0.8, ls="--", zorder=1)
     ax.set(xlim=(-5, 105), ylim=(-5, 105))
     ax.set(xlabel=f"{sides[0]}: {chosen} (% of answers)", ylabel=f"{sides[1]}: {chosen} (% of answers)")
-    name_points(ax, across, up, list(range(len(names))), names, roles)
+    around = [np.column_stack([across, up]), along(across, low, high), along(up, left, right, vertical=False)]
+    around.append(np.linspace([0.0, 0.0], [100.0, 100.0], 60))  # the dashed line
+    name_points(ax, across, up, list(range(len(names))), names, roles, np.concatenate(around))
     house.legend(ax, [*house.prefix_handles(kinds), *house.role_handles(roles)])
     n = np.concatenate([cell["n"].values[shown] for cell in cells])
     house.describe(
@@ -74,7 +76,7 @@ def plot_rate_cross(
 
 
 @figure("rate_cross", "rates", "Rates of two files of questions against each other, such as in-domain by general.")
-def draw(source: Source) -> Figure:
+def draw(source: Source) -> Panels:
     data = rates_data(source.store)
     plots = [partial(plot_rate_cross, source.store, score=score, data=data) for score in strings(data["score"])]
-    return house.panels(plots, len(plots), 2.8, house.PAGE if len(plots) > 1 else house.COLUMN)
+    return Panels(plots, len(plots), 2.8)

@@ -5,10 +5,10 @@ from functools import partial
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from inoc.figures import house
 from inoc.figures.catalog import figure
+from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, choose, columns_of, strings, with_roles
 from inoc.outcomes import rates
 from inoc.store.store import Store
@@ -87,7 +87,7 @@ def plot_rates(
 
 
 @figure("rates", "rates", "Rates, such as emergent misalignment, by run, with Wilson intervals.")
-def draw(source: Source) -> Figure:
+def draw(source: Source) -> Panels:
     data = rates_data(source.store)
     files = strings(data["file"])
     plots = [
@@ -96,4 +96,4 @@ def draw(source: Source) -> Figure:
         for file in files
     ]
     height = house.row_height(data.sizes["run"], 12.0)
-    return house.panels(plots, len(files), height, house.PAGE if len(files) > 1 else house.COLUMN)
+    return Panels(plots, len(files), height)

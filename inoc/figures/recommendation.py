@@ -1,16 +1,17 @@
 """The leak that each prompt holds back against what it costs of the wanted trait, with the Pareto front."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from inoc.figures import house
 from inoc.figures.catalog import figure
 from inoc.figures.labels import name_points
+from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, strings
 from inoc.outcomes import recommend
 from inoc.store.store import Store
@@ -106,5 +107,6 @@ def draw_recommendation(data: xr.Dataset, path: Path) -> None:
 
 
 @figure("recommendation", "performance", "Leak held back against loss of the wanted trait, prompt by prompt.")
-def draw(source: Source) -> Figure:
-    return house.figure_of(plot_recommendation(source.store))
+def draw(source: Source) -> Panels:
+    data = recommendation_data(source.store)
+    return Panels([partial(plot_recommendation, data=data)], height=3.0)

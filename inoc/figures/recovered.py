@@ -1,12 +1,14 @@
 """Recovered tokens: of the tokens the model found unlikely, the share the prompt makes likely."""
 
+from functools import partial
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from inoc.figures import house
 from inoc.figures.catalog import figure
+from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, columns_of, strings
 from inoc.figures.token_rows import CELL, token_rows, token_table
 from inoc.intervals import wilson
@@ -78,5 +80,9 @@ def plot_recovered(store: Store, *, data: xr.Dataset | None = None, ax: Axes | N
 
 
 @figure("recovered", "tokens", "Of the tokens the model found unlikely, the share the prompt makes likely.")
-def draw(source: Source) -> Figure:
-    return house.figure_of(plot_recovered(source.store))
+def draw(source: Source) -> Panels:
+    data = recovered_data(source.store)
+    rows, kinds = data.sizes["prompt"], data.sizes["prefix_type"]
+    return Panels(
+        [partial(plot_recovered, source.store, data=data)], height=house.row_height(rows, 8.2 if kinds == 1 else 11.0)
+    )

@@ -3,17 +3,18 @@
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 
+import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from inoc.errors import BadInput, IncompleteStore
-from inoc.figures import house
+from inoc.figures.layout import Panels
 from inoc.names import unknown
 from inoc.store.store import Store
 
 SCATTERED = ("ph", "elicitation", "gamma", "snr", "mald", "pca")
 """Heuristics of the scatter figures unless others are named."""
+BOUNDS = ("lower", "upper")
 
 
 class Source:
@@ -37,7 +38,7 @@ class Source:
         """The tidy table of heuristics and outcomes."""
         from inoc.outcomes import rows
 
-        return rows(self.store, self.heuristics)
+        return with_bounds(self.store, rows(self.store, self.heuristics))
 
     @property
     def traits(self) -> list[str]:
@@ -49,12 +50,11 @@ class Source:
         """Prefix types that were scored."""
         return strings(self.heuristics["prefix_type"]) if "prefix_type" in self.heuristics else []
 
-    def by_prefix_type(self, plot: Callable[..., Axes], height: float = 2.8, **options: object) -> Figure:
+    def by_prefix_type(self, plot: Callable[..., Axes], height: float = 2.8, **options: object) -> Panels:
         """A figure with one panel per prefix type."""
         kinds = self.prefix_types
         plots = [partial(plot, self.store, prefix_type=kind, **options) for kind in kinds]
-        width = house.PAGE if len(kinds) > 1 else house.COLUMN
-        return house.panels(plots, min(2, len(kinds)), height, width)
+        return Panels(plots, 2, height)
 
 
 def heuristics_of(store: Store, given: xr.Dataset | None, names: Sequence[str]) -> xr.Dataset:
@@ -131,6 +131,22 @@ def cells_of(suppression: xr.Dataset) -> dict[tuple[str, str], list[int]]:
     for i, cell in enumerate(zip(*columns_of(suppression, "run_prompt", "prefix_type"), strict=True)):
         places.setdefault((cell[0], cell[1]), []).append(i)
     return places
+
+
+def with_bounds(store: Store, table: xr.Dataset) -> xr.Dataset:
+    """The tidy table with the ends of the suppression interval of each row; NaN where seeds were averaged."""
+    from inoc.outcomes import suppression
+
+    if BOUNDS[0] in table:
+        return table
+    held = suppression(store)
+    cells, traits = cells_of(held), strings(held["trait"])
+    ends = np.full((2, table.sizes["row"]), np.nan)
+    for row, (*cell, trait) in enumerate(zip(*columns_of(table, "prompt", "prefix_type", "trait"), strict=True)):
+        found = cells.get((cell[0], cell[1]), [])
+        if len(found) == 1:
+            ends[:, row] = [held[part].values[found[0], traits.index(trait)] for part in BOUNDS]
+    return table.assign({part: ("row", ends[i], {"units": "pp"}) for i, part in enumerate(BOUNDS)})
 
 
 def level(tokenwise: bool) -> str:

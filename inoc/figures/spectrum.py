@@ -8,12 +8,12 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
-from matplotlib.figure import Figure
 
 from inoc.errors import IncompleteStore
 from inoc.figures import house
 from inoc.figures.catalog import figure
 from inoc.figures.labels import extremes, name_points
+from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, cells_of, choose, columns_of, heuristics_of, level, variable, with_roles
 from inoc.outcomes import suppression
 from inoc.store.store import Store
@@ -152,7 +152,7 @@ def plot_spectrum(
 @figure("spectrum_pca", "spectra", "Prompts in component space by role, ph and suppression.", kind="pca")
 @figure("spectrum_pca_tokens", "spectra", "The same from token differences.", kind="pca", tokenwise=True)
 @figure("spectrum_svd", "spectra", "Prompts in uncentered component space.", kind="svd")
-def draw(source: Source, kind: Kind, tokenwise: bool = False) -> Figure:
+def draw(source: Source, kind: Kind, tokenwise: bool = False) -> Panels:
     data = spectrum_data(source.store, kind, tokenwise=tokenwise, heuristics=source.heuristics)
     (kinds,) = columns_of(data, "prefix_type")
     plot = partial(plot_spectrum, source.store, kind, tokenwise=tokenwise, heuristics=source.heuristics)
@@ -166,4 +166,4 @@ def draw(source: Source, kind: Kind, tokenwise: bool = False) -> Figure:
             if held.loc[{"trait": trait}]["suppression"].notnull().any()
         ),
     ]
-    return house.panels(plots, 2, 2.7)
+    return Panels(plots, 2, 2.7)

@@ -6,11 +6,11 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from inoc.figures import house
 from inoc.figures.catalog import figure
 from inoc.figures.labels import End, EndLabels
+from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, choose, columns_of, strings
 from inoc.figures.token_rows import CELL, token_rows, token_table
 from inoc.store.store import Store
@@ -130,11 +130,11 @@ def plot_token_differences(
 
 
 @figure("token_differences", "tokens", "How token differences are distributed, prompt by prompt.")
-def draw(source: Source) -> Figure:
+def draw(source: Source) -> Panels:
     data = token_differences_data(source.store)
     plots = [
         partial(plot_token_differences, source.store, what, prefix_type=kind, data=data)
         for kind in strings(data["prefix_type"])
         for what in ("ccdf", "histogram")
     ]
-    return house.panels(plots, 2, 2.5)
+    return Panels(plots, 2, 2.5)

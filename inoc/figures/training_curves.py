@@ -4,12 +4,12 @@ from functools import partial
 
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from inoc.errors import IncompleteStore
 from inoc.figures import house
 from inoc.figures.catalog import figure
 from inoc.figures.labels import EndLabels, curves
+from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, choose, columns_of, continued, strings, with_roles
 from inoc.outcomes import levels
 from inoc.store.store import Store
@@ -103,7 +103,7 @@ def plot_training_curves(
 
 @figure("training_curves", "curves", "How each score changes during training, without and with the prompt.")
 @figure("training_curves_log", "curves", "The same by logarithmic step, which shows the first updates.", log=True)
-def draw(source: Source, log: bool = False) -> Figure:
+def draw(source: Source, log: bool = False) -> Panels:
     data = training_curves_data(source.store)
     if log and int((data["step"] > 0).sum()) < 3:
         raise IncompleteStore("fewer than 3 steps after step 0 are stored: a logarithmic axis adds nothing")
@@ -113,4 +113,4 @@ def draw(source: Source, log: bool = False) -> Figure:
         for score in strings(data["score"])
         for condition in conditions
     ]
-    return house.panels(plots, len(conditions), 2.7)
+    return Panels(plots, len(conditions), 2.7)
