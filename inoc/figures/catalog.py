@@ -198,7 +198,7 @@ def make(
 def _side_by_side(entry: Entry, sources: Mapping[str, Source], allowed: Sequence[str]) -> Panels:
     found = {name: panels for name in allowed if isinstance(panels := entry.panels(sources[name]), Panels)}
     if len(found) < 2:
-        raise IncompleteStore(f"{len(found)} of {len(sources)} stores can be drawn beside each other")
+        raise IncompleteStore(f"{len(found)} of {len(sources)} stores can be drawn. Fix: name two that allow it.")
     return beside(found, [name for name in sources if name not in found])
 
 

@@ -223,5 +223,6 @@ def _grid(
         options |= {"heuristics": source.heuristics, "table": table}
         plots.append(partial(plot_heuristic_scatter, source.store, name, target, **options))
     if not any(plots):
-        raise IncompleteStore(f"no row has a {target} and one of {', '.join(dict.fromkeys(name for _, name in cells))}")
+        names = ", ".join(dict.fromkeys(name for _, name in cells))
+        raise IncompleteStore(f"no row has a {target} and one of {names}. Fix: run `inoc score` and `inoc evaluate`.")
     return Panels(plots, columns, height, note=house.left_out(", ".join(missing)))

@@ -129,7 +129,7 @@ def figure_of(ax: Axes) -> Figure:
 
 
 def panel_size(ax: Axes) -> tuple[float, float]:
-    """Inches that the figure has for the axes and what stands around them."""
+    """Inches that the figure has for the axes with their labels."""
     figure, place = figure_of(ax), ax.get_subplotspec()
     rows, columns = place.get_gridspec().get_geometry() if place else (1, 1)
     return float(figure.get_figwidth()) / columns, float(figure.get_figheight()) / rows
