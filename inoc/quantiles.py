@@ -1,8 +1,8 @@
-"""Quantiles and tails of the normal distribution and of Student's t, without SciPy: its import outlasts a table."""
+"""Quantiles and tails of the normal distribution and of Student's t, most without SciPy, whose import takes long."""
 
 from collections.abc import Callable
 from functools import lru_cache
-from math import copysign, erfc, exp, inf, lgamma, log, pi, sqrt
+from math import atan, copysign, cos, erfc, exp, inf, lgamma, pi, sin, sqrt, tan
 from statistics import NormalDist
 
 import numpy as np
@@ -24,35 +24,10 @@ def t_quantile(degrees: Shaped[np.ndarray, "*cells"]) -> Float64[np.ndarray, "*c
 
 def t_tails(t: Float64[np.ndarray, "*cells"], degrees: Shaped[np.ndarray, "*cells"]) -> Float64[np.ndarray, "*cells"]:
     """The probability that Student's t is farther from 0 than `t`; NaN where `t` is or below one degree of freedom."""
-    pairs = zip(np.abs(t).ravel().tolist(), np.asarray(degrees, np.float64).ravel().tolist(), strict=True)
-    return np.array([_t_tails(size, n) for size, n in pairs], dtype=np.float64).reshape(np.shape(t))
+    from scipy.special import stdtr
 
-
-def _t_tails(t: float, n: float) -> float:
-    """The regularized incomplete beta function of n / (n + t^2) at (n/2, 1/2)."""
-    if not (n >= 1 and t >= 0):
-        return np.nan
-    x = n / (n + t * t)
-    y = t * t / (n + t * t) if x > 0.5 else 1 - x
-    if x < (n + 2) / (n + 5):
-        return _beta_share(n / 2, 0.5, x, y)
-    return 1 - _beta_share(0.5, n / 2, y, x)
-
-
-def _beta_share(a: float, b: float, x: float, y: float) -> float:
-    """Beta(a, b) below x = 1 - y, by its continued fraction in Lentz's form, which is fast below its mean."""
-    if x == 0:
-        return 0.0
-    c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1))
-    fraction = d
-    for m in range(1, 1000):
-        at = a + 2 * m
-        for step in (m * (b - m) * x / ((at - 1) * at), -(a + m) * (a + b + m) * x / (at * (at + 1))):
-            c, d = 1 + step / c, 1 / (1 + step * d)
-            fraction *= c * d
-        if abs(c * d - 1) < 1e-15:
-            break
-    return exp(a * log(x) + b * log(y) + lgamma(a + b) - lgamma(a) - lgamma(b)) * fraction / a
+    tails = 2 * np.asarray(stdtr(degrees, -np.abs(t)), dtype=np.float64)
+    return np.where(np.asarray(degrees) >= 1, tails, np.nan)
 
 
 def _each(values: Float64[np.ndarray, "*cells"], function: Callable[[float], float]) -> Float64[np.ndarray, "*cells"]:
@@ -71,15 +46,21 @@ def normal_probability(z: Float64[np.ndarray, "*cells"]) -> Float64[np.ndarray, 
 
 @lru_cache(maxsize=4096)
 def _t_quantile(n: float) -> float:
-    """By Newton's method, which cannot overshoot: the tail is convex."""
-    if n > 2000:
+    """With t = sqrt(n) tan(a), P(abs(T) < t) is a finite sum for whole n (Abramowitz and Stegun 26.7.3 and 26.7.4), and
+    its slope is that of cos^(n-1); Newton's method finds a."""
+    if n != int(n) or n > 2000:
         from scipy.special import stdtrit
 
         return float(stdtrit(n, (1 + LEVEL) / 2))
-    t, height = Z95, exp(lgamma((n + 1) / 2) - lgamma(n / 2)) / sqrt(n * pi)
+    odd, k = n % 2, np.arange(1, int(n) // 2)
+    factors = np.cumprod([1.0, *((2 * k - 1 + odd) / (2 * k + odd))])[: int(n) // 2]
+    slope = 2 * exp(lgamma((n + 1) / 2) - lgamma(n / 2)) / sqrt(pi)
+    a = atan(Z95 / sqrt(n))
     for _ in range(50):
-        step = (_t_tails(t, n) - (1 - LEVEL)) / (2 * height * (1 + t * t / n) ** (-(n + 1) / 2))
-        t += step
-        if abs(step) < 1e-14 * t:
+        series = float(factors @ cos(a) ** (2.0 * np.arange(len(factors))))
+        within = 2 / pi * (a + sin(a) * cos(a) * series) if odd else sin(a) * series
+        step = (LEVEL - within) / (slope * cos(a) ** (n - 1))
+        a += step
+        if abs(step) < 1e-15:
             break
-    return t
+    return sqrt(n) * tan(a)

@@ -1,9 +1,9 @@
-"""Estimators with the interface of scikit-learn, whose import takes longer than any fit here."""
+"""Estimators with scikit-learn's `fit` and `predict`, and the one place that looks at it: where one is fitted."""
 
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 
 Matrix = Float64[np.ndarray, "row column"]
 Column = Float64[np.ndarray, " row"]
@@ -42,38 +42,27 @@ class Monotone:
     """Isotonic regression on the only column: rising or falling as the correlation says, constant outside the range."""
 
     def fit(self, X: Matrix, y: Column) -> "Monotone":
+        from sklearn.isotonic import IsotonicRegression
+
         x = X[:, 0]
         rising = float(np.dot(x - x.mean(), y - y.mean())) >= 0
-        self.x_, place, counts = np.unique(x, return_inverse=True, return_counts=True)
-        means, sign = np.bincount(place, y) / counts, 1 if rising else -1
-        self.y_ = sign * _pooled(sign * means, counts)
+        self.curve_ = IsotonicRegression(increasing=rising, out_of_bounds="clip").fit(x, y)
         return self
 
     def predict(self, X: Matrix) -> Column:
-        return np.interp(X[:, 0], self.x_, self.y_)
+        return np.asarray(self.curve_.predict(X[:, 0]), dtype=np.float64)
 
 
 class StandardRidge:
     """Ridge regression on standardized columns, penalty 0.1 per row."""
 
     def fit(self, X: Matrix, y: Column) -> "StandardRidge":
-        spread = X.std(axis=0)
-        self.center_, self.scale_, self.mean_ = X.mean(axis=0), spread + (spread == 0), float(y.mean())
-        z = (X - self.center_) / self.scale_
-        penalized = z.T @ z + PENALTY * len(y) * np.eye(z.shape[1])
-        self.coef_: Column = np.linalg.solve(penalized, z.T @ (y - self.mean_))
+        from sklearn.linear_model import Ridge
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        self.pipeline_ = make_pipeline(StandardScaler(), Ridge(alpha=PENALTY * len(y))).fit(X, y)
         return self
 
     def predict(self, X: Matrix) -> Column:
-        return self.mean_ + (X - self.center_) / self.scale_ @ self.coef_
-
-
-def _pooled(values: Column, weights: Int64[np.ndarray, " row"]) -> Column:
-    """The closest values that do not fall: neighbors that do are pooled into their weighted mean."""
-    pools: list[tuple[float, int, int]] = []
-    for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
-        pools.append((value, weight, 1))
-        while len(pools) > 1 and pools[-2][0] >= pools[-1][0]:
-            (a, n, k), (b, m, j) = pools[-2:]
-            pools[-2:] = [((a * n + b * m) / (n + m), n + m, k + j)]
-    return np.repeat([pool[0] for pool in pools], [pool[2] for pool in pools])
+        return np.asarray(self.pipeline_.predict(X), dtype=np.float64)

@@ -179,9 +179,9 @@ class BayesianGate(Gate):
 
 
 def _expit(logits: Float64[np.ndarray, "*cells"]) -> Float64[np.ndarray, "*cells"]:
-    """1 / (1 + exp(-logits)), exact in both tails."""
-    small = np.exp(-np.abs(logits))
-    return np.where(logits < 0, small, 1.0) / (1 + small)
+    from scipy.special import expit
+
+    return np.asarray(expit(logits), dtype=np.float64)
 
 
 @runtime_checkable
