@@ -4,17 +4,18 @@ What two stores both hold must be equal bit for bit. `inoc merge` takes stores t
 import --append` a store and one of what the files say.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar, cast
+from typing import cast
 
 import numpy as np
 
 from inoc.errors import BadInput, OtherSettings
 from inoc.store.fingerprint import completions_fingerprint, difference, imported_identity
+from inoc.store.merge_rows import Found, Names, Rows, Units, same_unit
 from inoc.store.runs import RunInfo, RunPlan
-from inoc.store.schema import GROUPS, LOGPROB_GROUP, PENDING, UNKNOWN, Level, PromptInfo, ScoreInfo, Unit, marked
+from inoc.store.schema import GROUPS, LOGPROB_GROUP, PENDING, UNKNOWN, Level, PromptInfo, ScoreInfo, Unit
 from inoc.store.scored import judgments
 from inoc.store.store import Store
 from inoc.store.tables import stored_prompts, union
@@ -25,40 +26,11 @@ HANDLED = frozenset(
      "self_perplexity", "embeddings", "emergence", "probes")
 )  # fmt: skip
 """Groups that are merged; a store with another one is refused, so that nothing is left out silently."""
-
-
 _UNIT = ("prefix_type", "prompt")
-V = TypeVar("V")
-Key = tuple[str | int, ...]
 Arrays = tuple[np.ndarray, ...]
 Columns = Mapping[str, np.ndarray]
 Probed = tuple[Mapping[str, object], Columns, tuple[str, ...]]
 """Settings, columns that all units share, names of the values of each unit."""
-
-Names = Callable[[str, Path], str]
-"""What messages call a store, or the file that something of a kind (such as "run") came from."""
-
-
-def _path(what: str, path: Path) -> str:
-    return str(path)
-
-
-def _equal(one: object, two: object) -> bool:
-    """Equal bit for bit, also inside tuples and mappings; arrays of texts by value."""
-    if isinstance(one, np.ndarray) and isinstance(two, np.ndarray):
-        return _bits(cast(np.ndarray, one)) == _bits(cast(np.ndarray, two))
-    if isinstance(one, Mapping) and isinstance(two, Mapping):
-        fields, others = cast(Mapping[str, object], one), cast(Mapping[str, object], two)
-        return fields.keys() == others.keys() and all(_equal(value, others[name]) for name, value in fields.items())
-    if isinstance(one, tuple) and isinstance(two, tuple):
-        mine, other = cast("tuple[object, ...]", one), cast("tuple[object, ...]", two)
-        return len(mine) == len(other) and all(map(_equal, mine, other))
-    return one == two
-
-
-def _bits(values: np.ndarray) -> tuple[str, tuple[int, ...], object]:
-    """Type, shape and content, such that equal means equal bit for bit."""
-    return str(values.dtype), values.shape, values.tolist() if values.dtype == object else values.tobytes()
 
 
 @dataclass
@@ -122,51 +94,8 @@ def _compare_settings(stores: Sequence[Store], names: Names) -> None:
             )
 
 
-class Rows(Generic[V]):
-    """Values by key from several stores; the same key must have the same values everywhere."""
-
-    def __init__(self, what: str, names: Names) -> None:
-        self.what, self.several = what, 0
-        self.values: dict[Key, V] = {}
-        self._names = names
-        self._from: dict[Key, Path] = {}
-
-    def add(self, store: Store, key: Key, value: V) -> None:
-        """Add a value, or compare it with the one another store holds."""
-        if key not in self.values:
-            self.values[key], self._from[key] = value, store.path
-            return
-        self.several += 1
-        if not _equal(self.values[key], value):
-            name = "/".join(str(part) or "default" for part in key)
-            raise self._differ(name, (self._from[key], self.values[key]), (store.path, value))
-
-    def new(self, first: Path) -> int:
-        """How many values are not from this store."""
-        return sum(path != first for path in self._from.values())
-
-    def _differ(self, name: str, *found: tuple[Path, object]) -> OtherSettings:
-        said = [f"{self._names(self.what, path)}{_size(value)}" for path, value in found]
-        one, two = (_first(value) for _, value in found)
-        lines: list[str] = []
-        if isinstance(one, RunInfo) and isinstance(two, RunInfo):
-            lines = difference(one.attributes, two.attributes)
-        return OtherSettings(
-            f"{self.what} {name}: {' and '.join(said)} hold different values{f' ({lines[0]})' if lines else ''}. "
-            "Fix: delete or make again the one that is wrong; nothing chooses for you."
-        )
-
-
-def _first(value: object) -> object:
-    """The first of several values."""
-    several = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
-    return several[0] if several else None
-
-
-def _size(value: object) -> str:
-    """How many values there are, in parentheses, where that can be said."""
-    first = _first(value)
-    return f" ({cast(np.ndarray, first).size} values)" if isinstance(first, np.ndarray) else ""
+def _path(what: str, path: Path) -> str:
+    return str(path)
 
 
 class Merged:
@@ -280,12 +209,12 @@ class Merged:
         for f, p in np.argwhere(store.marks(where, "unit_crc") != PENDING).tolist():
             self.probed.add(store, (name, kinds[f], keys[p]), tuple(np.asarray(table[f, p]) for table in tables))
 
-    def units(self) -> Iterator[tuple[Level, Unit, list["_Found"]]]:
+    def units(self) -> Iterator[tuple[Level, Unit, list["Found"]]]:
         """Level, unit and its values in every store that has it done."""
         for level, group in LOGPROB_GROUP.items():
             for name in union(*(store.subgroups(group) for store in self.stores)):
                 where = f"{group}/{name}"
-                holders = [_Units(store, where) for store in self.stores if store.has(where)]
+                holders = [Units(store, where) for store in self.stores if store.has(where)]
                 for unit in union(*(list(holder.done) for holder in holders)):
                     yield level, Unit(name, *unit), [holder.read(unit) for holder in holders if unit in holder.done]
 
@@ -306,7 +235,7 @@ class Merged:
             summary.in_several += len(found) - 1
             summary.new += found[0].path != first or (not found[0].known and any(one.known for one in found))
             for other in found[1:]:
-                if not _same_unit(found[0], other):
+                if not same_unit(found[0], other):
                     name = f"{unit.completion_set}/{unit.prefix_type}/{unit.prompt or 'default'}"
                     said = [f"{self._names('unit', one.path)} ({one.values.size} values)" for one in (found[0], other)]
                     raise OtherSettings(
@@ -362,42 +291,3 @@ def _at_last(store: Store, name: str, info: RunInfo) -> tuple[str, ...]:
 def _completed(row: PromptInfo, other: PromptInfo) -> PromptInfo:
     """A prompt with what it lacks from another row of it."""
     return PromptInfo(*(b if a == none else a for a, b, none in zip(row, other, PromptInfo("", ""), strict=True)))
-
-
-class _Found(NamedTuple):
-    """A unit as one store has it: values, and which rephrasing each example got."""
-
-    path: Path
-    values: np.ndarray
-    picks: np.ndarray | None
-
-    @property
-    def known(self) -> bool:
-        """Whether the store knows which rephrasings the examples got."""
-        return self.picks is not None and bool((self.picks >= 0).any())
-
-
-def _same_unit(one: _Found, two: _Found) -> bool:
-    return _equal(one.values, two.values) and (not one.known or not two.known or _equal(one.picks, two.picks))
-
-
-class _Units:
-    """The units of one group of log-probabilities of one store."""
-
-    def __init__(self, store: Store, where: str) -> None:
-        self._path = store.path
-        self._arrays = {name: store.array(f"{where}/{name}") for name in ("default", "prefixed")}
-        self._picks = store.array(f"{where}/rephrasing") if store.has(f"{where}/rephrasing") else None
-        kinds, keys = (store.labels(f"{where}/{v}") for v in ("prefix_type", "prompt"))
-        marks = {marker: store.marks(where, marker) for marker in marked(where)}
-        self.done: dict[tuple[str, str], tuple[int, ...]] = {}
-        if int(marks["default_crc"]) != PENDING:
-            self.done["none", ""] = ()
-        for f, p in np.argwhere(marks["unit_crc"] != PENDING):
-            self.done[kinds[f], keys[p]] = (int(f), int(p))
-
-    def read(self, unit: tuple[str, str]) -> _Found:
-        cell = self.done[unit]
-        values = self._arrays["prefixed" if cell else "default"][(*cell, slice(None))]
-        picks = self._picks[cell[1]] if self._picks is not None and unit[0] == "mix" else None
-        return _Found(self._path, values, picks)
