@@ -33,6 +33,7 @@ COLUMNS: Final[Mapping[str, tuple[str, str]]] = {
     "top_logprobs": ("top", "how many alternatives it returns for a sampled token"),
     "jobs": ("jobs", "every call is a remote job"),
     "samples_while_training": ("in training", "answers a training's questions in the same job"),
+    "merges": ("merges", "trains all weights from an adapter merged into them"),
 }
 """Heading and meaning of each field of `Capabilities`."""
 PAGES: Final[Mapping[str, str]] = {"openai": "openai_server.md#the-hosted-api-backend-class-openaibackend"}

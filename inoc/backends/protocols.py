@@ -37,6 +37,8 @@ class Capabilities:
     """Every call starts a remote job: stages pass all the work of a call at once."""
     samples_while_training: bool = False
     """Answers the questions of a training job in the same job."""
+    merges: bool = False
+    """Trains all weights from a checkpoint with an adapter, which it merges into them."""
 
 
 @dataclass(frozen=True)

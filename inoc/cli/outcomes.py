@@ -36,6 +36,10 @@ SHOWN = 20
 )  # fmt: skip
 @click.option("--include-flagged", is_flag=True, help="Keep runs whose last steps contradict each other.")
 @click.option("--heuristics", metavar="A,B", help="Only these heuristics in the performance table.")
+@click.option(
+    "--tradeoff", "tradeoffs", multiple=True, metavar="PROMPT=BEHAVIOR:CAPABILITY",
+    help="Only how much of a behavior further training leaves, by what it brings; repeatable.",
+)  # fmt: skip
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print one long CSV table.")
 def outcomes(
@@ -49,6 +53,7 @@ def outcomes(
     over: "Literal['seeds'] | None",
     include_flagged: bool,
     heuristics: str | None,
+    tradeoffs: tuple[str, ...],
     as_json: bool,
     as_csv: bool,
 ) -> None:
@@ -86,6 +91,10 @@ def outcomes(
     if not stores and not csv_tables:
         raise BadInput("there is nothing to show. Fix: give --store or --table.")
     opened = [open_store(path) for path in stores]
+    if tradeoffs:
+        from inoc.cli.outcome_tradeoff import print_tradeoff
+
+        return print_tradeoff(opened, tradeoffs, as_json)
     chosen = names(prompts)
     of_prompts(opened, chosen, np.array([], dtype=str))
     tables: dict[str, dict[str, xr.Dataset]] = {}

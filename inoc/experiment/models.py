@@ -244,7 +244,7 @@ class Experiment(Part):
                         name = f"{first}-s{seed}" + (f"-{line.tag}" if line.tag else "")
                         run = Run(
                             name=name, prompt=key, prefix_type=prefix_type, seed=seed, settings=settings,
-                            data=line.data, start=line.start, rephrasings=line.rephrasings,
+                            data=line.data, start=line.start, merge=line.merge, rephrasings=line.rephrasings,
                         )  # fmt: skip
                         runs.append(run)
         return tuple(runs)

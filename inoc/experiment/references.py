@@ -143,14 +143,21 @@ def _runs(experiment: Experiment) -> Iterator[Found]:
             yield ("training", "runs", index, *loc), message, "error"
     if not sound:
         return
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     for run in experiment.runs():
         if run.name in seen:
             yield (("training", "runs"), f"two runs are named {run.name!r}. Fix: give one line a `tag`.", "error")
         if run.start is not None and run.start not in seen:
             message = f"run {run.name!r} starts from another: {unknown('earlier run', run.start, seen)}"
             yield ("training", "runs"), message, "error"
-        seen.add(run.name)
+        elif run.merge and (run.settings.method, seen.get(run.start or "")) != ("full", "lora"):
+            message = f"run {run.name!r} has `merge`, which trains all weights after an adapter was merged into them."
+            fix = "Fix: `start` from a run of method lora, with `overrides: {method: full}`; or remove `merge`."
+            yield ("training", "runs"), f"{message} {fix}", "error"
+        elif run.start and not run.merge and run.settings.method != seen[run.start]:
+            message = f"run {run.name!r} continues a run of method {seen[run.start]} with {run.settings.method}."
+            yield ("training", "runs"), f"{message} Fix: keep the method, or set `merge: true` (lora to full).", "error"
+        seen[run.name] = run.settings.method
 
 
 def _run(experiment: Experiment, line: Runs, names: set[str]) -> Iterator[tuple[Loc, str]]:

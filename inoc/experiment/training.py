@@ -81,6 +81,9 @@ class Runs(Part):
         Field(description="the rows to train on: a file, or a list of entries; default: the train set"),
     ] = ()
     start: Annotated[str | None, Field(description="continue from this run's last checkpoint")] = None
+    merge: Annotated[
+        bool, Field(description="merge the adapter of `start` into the model, all of whose weights are then trained")
+    ] = False
     rephrasings: Annotated[
         Literal["close"] | None, Field(description="mix takes the close rewordings; null: those of the study")
     ] = None
@@ -103,6 +106,7 @@ class Run(Part):
     settings: Hyperparameters
     data: tuple[Rows, ...] = ()
     start: str | None = None
+    merge: bool = False
     rephrasings: Literal["close"] | None = None
 
     @property

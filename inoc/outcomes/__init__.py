@@ -11,6 +11,7 @@ from inoc.outcomes.rate_table import rates
 from inoc.outcomes.recommendation import recommend
 from inoc.outcomes.results_table import pooled, read_rows, rows_csv
 from inoc.outcomes.tidy import rows, rows_of
+from inoc.outcomes.tradeoff import tradeoff
 
 __all__ = [
     "compare",
@@ -32,4 +33,5 @@ __all__ = [
     "rows_csv",
     "rows_of",
     "suppression",
+    "tradeoff",
 ]

@@ -72,6 +72,8 @@ def plan_evaluation(study: Study, run: Run, updates: int) -> Evaluated:
     settings = {**run.settings.model_dump(mode="json"), "data": run.data_settings, "start": run.start}
     if run.rephrasings:
         settings["rephrasings"] = run.rephrasings
+    if run.merge:
+        settings["merge"] = True
     probes = tuple(evaluation.probe_keys())
     stored = RunPlan(
         run.name,

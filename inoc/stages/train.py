@@ -17,7 +17,7 @@ from inoc.backends.protocols import (
     TrainingStep,
 )
 from inoc.backends.training import check_training
-from inoc.errors import BadInput, BadResult
+from inoc.errors import BackendRejected, BadInput, BadResult
 from inoc.plan import Study, TrainingPlan, plan_training
 from inoc.plan.evaluation import texts_of_step
 from inoc.plan.identity import job_identity, trainer_identity
@@ -46,7 +46,7 @@ def train(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHED) 
         OtherSettings: A run was trained, or is planned in the store, with other settings.
     """
     trainer = capable(study.backend, Trainer, "train")
-    plans = plan_training(study, runs)
+    plans = _plans(study, runs)
     store = existing(study)
     done = compare_runs(study, store, plans)
     pending = [plan for plan in plans if plan.run.name not in done]
@@ -58,6 +58,18 @@ def train(study: Study, runs: Sequence[str] = (), watcher: Watcher = UNWATCHED) 
         for part in _independent(plans):
             done |= _train_part(study, part, done, trainer, writer, watcher)
     return tuple(done[plan.run.name] for plan in plans)
+
+
+def _plans(study: Study, runs: Sequence[str]) -> tuple[TrainingPlan, ...]:
+    """The plans of the runs; BackendRejected where one merges an adapter and the backend does not."""
+    plans = plan_training(study, runs)
+    merging = [plan.run.name for plan in plans if plan.run.merge]
+    if merging and not study.backend.capabilities.merges:
+        raise BackendRejected(
+            f"the backend {study.backend.name!r} cannot merge an adapter into its model, as run {merging[0]} asks. "
+            "Fix: remove `merge` and keep the method of `start`, or use the backend local."
+        )
+    return plans
 
 
 def _independent(plans: Sequence[TrainingPlan]) -> Iterator[list[TrainingPlan]]:
@@ -105,7 +117,7 @@ def _train_part(
 def forecast_training(study: Study, runs: Sequence[str] = ()) -> Forecast:
     """What `inoc train` would do: updates by run."""
     capable(study.backend, Trainer, "train")
-    plans = plan_training(study, runs)
+    plans = _plans(study, runs)
     done = compare_runs(study, existing(study), plans)
     rows = tuple(
         Row(plan.run.name, "updates", plan.updates, plan.updates)

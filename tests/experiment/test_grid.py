@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from inoc.backends.protocols import AdapterSettings
+from inoc.errors import BadInput
 from inoc.experiment import Experiment, load_experiment
 
 from .test_check import GOOD
@@ -85,3 +86,27 @@ def test_a_local_model_folder_is_relative_to_the_file(experiment: Experiment, tm
     assert experiment.model_spec().id == "testbed"
     (tmp_path / "testbed").mkdir()
     assert experiment.model_spec().id == str(tmp_path / "testbed")
+
+
+@pytest.mark.parametrize(
+    ("first", "more", "problem"),
+    [
+        ("rank: 4", "merge: true, overrides: {method: full}", None),
+        ("rank: 4", "overrides: {rank: 4}", None),
+        ("method: full", "overrides: {method: full}", None),
+        ("rank: 4", "merge: true", "trains all weights after an adapter was merged"),
+        ("method: full", "merge: true, overrides: {method: full}", "trains all weights after an adapter was merged"),
+        ("rank: 4", "overrides: {method: full}", "continues a run of method lora with full"),
+        ("method: full", "overrides: {rank: 4}", "continues a run of method full with lora"),
+    ],
+)
+def test_an_adapter_is_merged_where_a_line_says_so(tmp_path: Path, first: str, more: str, problem: str | None) -> None:
+    path = tmp_path / "study.yaml"
+    line = f"    - {{prefix_types: [none], tag: a, overrides: {{{first}}}}}\n"
+    line += f"    - {{prefix_types: [none], tag: b, start: no_inoculation-s0-a, {more}}}\n"
+    path.write_text(GRID.replace("evaluation:", line + "evaluation:"))
+    if problem is None:
+        assert load_experiment(path).runs()[-1].merge == more.startswith("merge")
+    else:
+        with pytest.raises(BadInput, match=problem):
+            load_experiment(path)

@@ -126,6 +126,42 @@ def test_continuing_a_training(trained: tuple[LocalBackend, Checkpoint], tmp_pat
         list(backend.train(replace(job, adapter=replace(ADAPTER, rank=4), directory=str(tmp_path / "u"))))
 
 
+def test_continuing_from_a_merged_adapter(trained: tuple[LocalBackend, Checkpoint], local, tmp_path: Path) -> None:
+    """All weights of the model with the adapter in them: the loss starts where the adapter's ended, what is kept is a
+    whole model, and the backend's own model is as it was."""
+    import torch
+
+    backend, checkpoint = trained
+    plain = {r.id: r.logprobs for r in backend.score(REQUESTS)}
+    full = AdapterSettings(kind="full")
+    job = make_job(tmp_path / "t", start=checkpoint, adapter=full, checkpoint_steps=(), batches=((0, 1, 2),) * 3)
+    job = replace(job, warmup=0, learning_rate=1e-4, resume_every=2)
+    adapter = losses(list(backend.train(replace(job, adapter=ADAPTER, directory=str(tmp_path / "lora")))))
+    stream = backend.train(job)
+    seen = [next(stream), next(stream)]
+    stream.close()
+    events = list(backend.train(job))
+    found = losses(events)
+    assert found[0] == pytest.approx(adapter[0], abs=1e-5)
+    assert found[:2] == losses(seen), "resumed"
+    assert found[2] < found[0]
+    last = events[-1]
+    assert isinstance(last, Checkpoint)
+    assert last.adapter == full
+    state = load_state(str(last.location))
+    learned = {n.split(".")[-2] for n, p in load_state(str(backend.model.source.directory)).items()
+               if not torch.equal(p, state[n])}  # fmt: skip
+    assert "embed_tokens" in learned, "weights that the adapter does not have"
+    for id, values in {r.id: r.logprobs for r in backend.score(REQUESTS)}.items():
+        np.testing.assert_array_equal(values, plain[id])
+
+
+def load_state(folder: str) -> dict:
+    from safetensors.torch import load_file
+
+    return load_file(Path(folder) / "model.safetensors")
+
+
 @pytest.mark.parametrize("style", ["qwen2", "gemma"])
 def test_full_fine_tuning(local, models: dict[str, Path], tmp_path: Path, style: str) -> None:
     """All weights learn, are saved as a model, and score and resume; gemma's input and output weights are tied."""

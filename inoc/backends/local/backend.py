@@ -54,6 +54,7 @@ class LocalBackend(TokenBackend[Options]):
         adapters=True,
         echoes_token_ids=True,
         shares_prefix=True,
+        merges=True,
     )
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "peft", "safetensors")
     extra: ClassVar[str] = "inoc[local]"

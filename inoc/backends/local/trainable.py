@@ -139,7 +139,14 @@ class WholeModel(Trainable):
         start = None if job.start is None or job.start.location is None else Path(job.start.location)
         model.close()
         self.dtype, self.half = model.spec.dtype, half
-        self.engine = model.load_engine(start or model.source.directory, "float32")
+        adapter = start if job.start is not None and job.start.adapter.kind == "lora" else None
+        base = model.source.directory if adapter or not start else start
+        self.engine = model.load_engine(base, "float32")
+        if adapter is not None:
+            with without_peft_deprecation():
+                wrapped = peft.PeftModel.from_pretrained(self.engine.model, str(adapter))
+                self.engine.model = cast(PreTrainedModel, wrapped.merge_and_unload())
+            self.engine.model.requires_grad_(True)
         self.weights = dict(self.engine.model.named_parameters())
         if job.gradient_checkpointing:
             recompute_activations(self.engine.model, True)
@@ -170,10 +177,11 @@ def make_trainable(model: LocalModel, job: TrainingJob) -> Trainable:
         )
     half = torch.bfloat16 if model.spec.dtype == "bfloat16" else None
     start = job.start
+    merging = start is not None and start.adapter.kind == "lora" and job.adapter.kind == "full"
     if start is not None and start.location is not None:
         for field, value in asdict(start.adapter).items():
             wanted = asdict(job.adapter)[field]
-            if value != wanted and field != "dropout":
+            if value != wanted and field != "dropout" and not merging:
                 raise BadInput(
                     f"training '{job.id}' has {field} {wanted!r} but continues from a checkpoint with {value!r}. "
                     "Fix: keep the adapter settings of the start."
