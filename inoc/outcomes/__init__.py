@@ -2,6 +2,7 @@
 
 from inoc.outcomes.comparison import compare
 from inoc.outcomes.continuation import durability
+from inoc.outcomes.durable import tradeoff
 from inoc.outcomes.effects import control_warnings, cross_suppression, gap, levels, suppression
 from inoc.outcomes.performance_table import performance, performance_of
 from inoc.outcomes.predict_stores import predict
@@ -11,7 +12,6 @@ from inoc.outcomes.rate_table import rates
 from inoc.outcomes.recommendation import recommend
 from inoc.outcomes.results_table import pooled, read_rows, rows_csv
 from inoc.outcomes.tidy import rows, rows_of
-from inoc.outcomes.tradeoff import tradeoff
 
 __all__ = [
     "compare",

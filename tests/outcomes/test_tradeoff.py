@@ -11,7 +11,7 @@ from scipy import stats
 
 from inoc.errors import BadInput, IncompleteStore
 from inoc.outcomes import tradeoff
-from inoc.outcomes.tradeoff import record_highs
+from inoc.outcomes.durable import record_highs
 from inoc.store import open_store
 
 from ..command_line import run_inoc
