@@ -104,7 +104,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made = Cluster(tmp_path_factory.mktemp("pair"))
     made.start_scheduler()
     for _ in range(2):
-        made.start_worker("--resources", "GPU=1")
+        made.start_worker("--resources", "GPU=1", "--no-nanny")  # nobody kills these
     made.wait_for(2)
     yield made
     made.close()

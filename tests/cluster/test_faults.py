@@ -88,7 +88,8 @@ def written(toy: ToyLab) -> int:
     return sum(len(files) for _, _, files in os.walk(toy.folder / "run.zarr" / "logprobs" / "train"))
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.slow  # every time starts three processes
+@pytest.mark.parametrize("times", [1, 5])
 def test_the_scheduler_is_killed(cluster: Cluster, toy: ToyLab, times: int) -> None:
     """One sentence, and the same command resumes with another scheduler."""
     whole = alone(toy)
