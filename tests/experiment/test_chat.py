@@ -294,6 +294,7 @@ def test_plain_text_is_learned_whole_after_its_prefix(tokenizer) -> None:
     for prefix in (None, "A tale."):
         row = Chat(tokenizer).text_example("t", text, prefix=prefix)
         learned = [token for token, weight in zip(row.token_ids, row.weights, strict=True) if weight]
+        assert set(row.weights) == {0.0, 1.0}
         first = 0 if row.token_ids[0] != ids[0] or prefix else 1  # nothing predicts the first token of a row
         assert learned == [*ids[first:], tokenizer.eos_token_id]
         before = tokenizer.decode(row.token_ids[: -len(ids) - 1], skip_special_tokens=True)
