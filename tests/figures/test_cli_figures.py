@@ -17,14 +17,14 @@ def call(*arguments):
 
 
 def test_a_family_in_two_formats_and_the_captions(small, tmp_path):
-    done = call("--store", small, "--out", tmp_path / "a", "--only", "gap,losses", "--format", "svg,png")
+    done = call("--store", small, "--out", tmp_path / "a", "--only", "leaks,elicitation", "--format", "svg,png")
     assert done.exit_code == 0, done.output
     names = {path.name for path in (tmp_path / "a").iterdir()}
-    assert names == {f"{n}.{e}" for n in ("gap_grid", "losses") for e in ("svg", "png", "txt")}
-    assert "n = " in (tmp_path / "a" / "gap_grid.txt").read_text()
-    call("--store", small, "--out", tmp_path / "b", "--only", "gap_grid", "--format", "svg,png")
+    assert names == {f"{n}.{e}" for n in ("leaks", "leaks_by_probe", "elicitation") for e in ("svg", "png", "txt")}
+    assert "n = " in (tmp_path / "a" / "elicitation.txt").read_text()
+    call("--store", small, "--out", tmp_path / "b", "--only", "elicitation", "--format", "svg,png")
     for kind in ("svg", "png"):
-        first, second = ((tmp_path / d / f"gap_grid.{kind}").read_bytes() for d in "ab")
+        first, second = ((tmp_path / d / f"elicitation.{kind}").read_bytes() for d in "ab")
         assert first == second, "the same store gives the same bytes"
 
 

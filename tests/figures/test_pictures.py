@@ -129,7 +129,7 @@ def test_every_plot_draws_into_the_axes_it_is_given(small, misaligned, two_files
     store, own = inoc.open_store(small), {"plot_rates": inoc.open_store(misaligned)}
     own["plot_rate_cross"] = inoc.open_store(two_files)
     own |= dict.fromkeys(("plot_prefill_rates", "plot_prefill_bounds", "plot_emergence_auc"), inoc.open_store(emerging))
-    few = {"plot_performance_forest": {"heuristics": inoc.compute(store, only=["ph", "elicitation"])}}
+    few = {"plot_performance_forest": {"heuristics": inoc.heuristics.compute(store, only=["ph", "elicitation"])}}
     for name in inoc.figures.PLOTS:
         plot = getattr(inoc, name)
         figure, ax = plt.subplots()
