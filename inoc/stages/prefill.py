@@ -73,7 +73,7 @@ def forecast_prefills(study: Study, runs: Sequence[str] = ()) -> Forecast:
         done = total if _stored(store, study, run.name) else 0
         longest = study.evaluation.max_tokens + max(len(study.chat.context(text)) for text in study.instructions)
         donors = settings.texts * (steps if settings.source == "self" else 1)
-        tokens = 0 if done else (total + donors + steps * settings.texts) * longest
+        tokens = 0 if done else (total + 2 * donors + steps * settings.texts) * longest
         rows.append(Row(run.name, "answers", total, done, tokens, "" if record else "not trained yet"))
     return Forecast("prefill", tuple(rows), price_of(study, sum(row.tokens for row in rows), "sample"))
 
@@ -93,16 +93,19 @@ def _measure(study: Study, run: Run, record: Trained, watcher: Watcher) -> Prefi
     shape = len(steps), len(levels), settings.texts, len(traits)
     successes, trials = np.zeros((2, *shape), np.int64)
     surprisal, neg_kl = np.full((2, *shape), np.nan)
+    base = np.full(shape[:3], np.nan)
     text = np.full(shape[:3], "", dtype=object)
     donor = record
     if settings.source == "run" and settings.run is not None:
         donor = trained(study, settings.run)
     donors = () if settings.source == "self" else _donors(study, run.name, donor.last, None)
     theirs = _forced_logprobs(study, run.name, "donor", donors, donor.last) if settings.source == "run" else None
+    in_base = _forced_logprobs(study, run.name, "base", donors, None)
     for c, step in enumerate(steps):
         checkpoint = record.at(step)
         if settings.source == "self":
             donors = _donors(study, run.name, checkpoint, step)
+            in_base = _forced_logprobs(study, run.name, f"{step}-base", donors, None)
         mine = _forced_logprobs(study, run.name, f"{step}", donors, checkpoint)
         for p, level in enumerate(levels):
             texts = level_questions(study, run.name, step, level, donors)
@@ -118,13 +121,14 @@ def _measure(study: Study, run: Run, record: Trained, watcher: Watcher) -> Prefi
                 successes[c, p, i] += known & (judged.score[:, k] >= settings.threshold)
                 text[c, p, i] = study.chat.tokenizer.decode(question.forced, skip_special_tokens=True)
                 surprisal[c, p, i] = -mine[i][level]
+                base[c, p, i] = -in_base[i][level]
                 if theirs is not None:
                     neg_kl[c, p, i] = mine[i][level] - theirs[i][level]
             watcher.step(f"{run.name} step {step} prefill {level}", judged.means(traits))
     questions = [donor.instruction for donor in donors]
     return PrefillCounts(
         steps, levels, traits, questions, text, successes, trials, np.maximum(surprisal, 0.0), neg_kl, settings.source,
-        prefill_settings(study),
+        prefill_settings(study), np.maximum(base, 0.0),
     )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ class PrefillCounts:
             -KL(donor || checkpoint). NaN = not measured.
         source: Where the prefills come from.
         settings: What else decides the counts (the donor, thresholds, judges).
+        base_surprisal: -log P(text) under the base model, in nats, where measured.
     """
 
     checkpoint: Sequence[int]
@@ -47,6 +48,7 @@ class PrefillCounts:
     neg_kl: CellNats
     source: str
     settings: dict[str, object] = field(default_factory=dict[str, object])
+    base_surprisal: Float64[np.ndarray, "checkpoint prefill text"] | None = None
 
 
 def check_counts(counts: PrefillCounts, where: str) -> None:
@@ -102,6 +104,8 @@ def put_prefill_counts(store: Reader, run: str, counts: PrefillCounts) -> None:
         "text": counts.text,
         **{name: getattr(counts, name) for name in ("successes", "trials", "surprisal", "neg_kl")},
     }
+    if counts.base_surprisal is not None:
+        columns["base_surprisal"] = counts.base_surprisal
     attributes = {"source": counts.source, "settings": counts.settings}
     if store.has(where) and not (same(store, where, columns) and store.attributes(where) == attributes):
         raise OtherSettings(

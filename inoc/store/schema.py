@@ -179,6 +179,9 @@ GROUPS: Mapping[str, Mapping[str, VariableSpec]] = {
         "surprisal": VariableSpec(
             _COUNTED, "float64", units="nat", long_name="-log-probability of the prefill under the checkpoint"
         ),
+        "base_surprisal": VariableSpec(
+            _FORCED, "float64", False, "nat", "-log-probability of the prefill under the base model"
+        ),
         "neg_kl": VariableSpec(
             _COUNTED, "float64", units="nat", long_name="log-probability of the prefill, checkpoint minus donor"
         ),

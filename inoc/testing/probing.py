@@ -17,10 +17,18 @@ from inoc.backends.probing import (
     answer_start,
     check_probes,
 )
-from inoc.backends.protocols import ChatTokenizer, Scorer, ScoreRequest, TrainingExample
+from inoc.backends.protocols import (
+    AdapterSettings,
+    ChatTokenizer,
+    Checkpoint,
+    Scorer,
+    ScoreRequest,
+    Trainer,
+    TrainingExample,
+)
 from inoc.errors import BadInput
 from inoc.testing.asking import encode, score_by_id
-from inoc.testing.training import TEXTS
+from inoc.testing.training import TEXTS, Trained, small_job
 
 
 @runtime_checkable
@@ -148,6 +156,33 @@ class ProberConformance:
             context, token = example.token_ids[:start], example.token_ids[start]
             wanted = score_by_id(backend, [ScoreRequest("first", context, (token,))])["first"].logprobs
             self.same(logprobs[token : token + 1], wanted)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def checkpoint(cls, backend: ProbingBackend, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+        """One that differs clearly from the base model; by default trained here."""
+        if not isinstance(backend, Trainer):
+            pytest.skip("the backend does not train: give the suite a checkpoint")
+        job = small_job(backend.tokenizer, tmp_path_factory.mktemp("probed"), AdapterSettings(rank=4, alpha=8.0))
+        return Trained(backend, replace(job, checkpoint_steps=(), learning_rate=0.05, warmup=0)).last
+
+    def test_a_checkpoint_is_looked_at(
+        self, backend: ProbingBackend, groups: list[ProbeGroup], checkpoint: Checkpoint
+    ) -> None:
+        """Gradients and first tokens of a checkpoint are not those of the base model, which stays as it was; first
+        tokens are those that the scorer gives the checkpoint."""
+        for spec in (*self.specs(), ProbeSpec("logits")):
+            base, found, again = (
+                probe(backend, replace(spec, checkpoint=point), groups[:1], [])[0] for point in (None, checkpoint, None)
+            )
+            self.same(values(again), values(base))
+            change = np.abs(values(found) - values(base)).max()
+            assert float(change) > 10 * self.tolerance * float(np.abs(values(base)).max())
+            if isinstance(found, FirstTokens) and isinstance(backend, Scorer):
+                start = answer_start(example := groups[0].examples[0])
+                token = example.token_ids[start]
+                asked = ScoreRequest("first", example.token_ids[:start], (token,), checkpoint)
+                self.same(found.logprobs[0, token : token + 1], score_by_id(backend, [asked])["first"].logprobs)
 
     def test_impossible_probes_are_refused(self, backend: ProbingBackend, examples: list[TrainingExample]) -> None:
         bare = replace(examples[0], weights=(1.0,) * len(examples[0].weights))

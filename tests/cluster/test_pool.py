@@ -19,6 +19,8 @@ from inoc.values import Sampling
 
 from ..command_line import run_inoc
 from ..small_training import small_job
+from ..study.conftest import write_study
+from ..study.test_prefill import PREFILLED
 from .conftest import Cluster, Lab, contents
 
 pytestmark = pytest.mark.xdist_group("cluster")
@@ -120,6 +122,22 @@ def test_a_study_is_the_same_bytes(pair: Cluster, lab: Lab, whole: Lab) -> None:
     code, out, err = lab.inoc("run", "--cluster", pair.file, "--json")
     assert code == 0, err
     assert json.loads(out)["stages"]["score"] == "0 units scored, 10 stored already"
+
+
+@pytest.mark.slow
+def test_prefills_are_the_same_bytes(pair: Cluster, tmp_path: Path) -> None:
+    stores: list[Path] = []
+    for name, more in (("alone", ()), ("pool", ("--cluster", pair.address))):
+        (tmp_path / name).mkdir()
+        study = write_study(tmp_path / name, PREFILLED)
+        stores.append(study.with_name("run.zarr"))
+        words = study, "--store", stores[-1], "--runs", "no_inoculation-s0", *more
+        for command in ("train", "prefill"):
+            code, _, err = run_inoc(command, *words)
+            assert code == 0, err
+    mine, other = ({k: v for k, v in contents(s / "emergence").items() if "zarr.json" not in k} for s in stores)
+    assert mine
+    assert mine == other
 
 
 def test_heuristics_are_the_same_to_rounding(pair: Cluster, whole: Lab) -> None:

@@ -639,8 +639,30 @@ class LayerOff(FakeBackend):
 class FirstIsSecond(FakeBackend):
     """first tokens are unnormalized"""
 
-    def first_tokens(self, rows):
-        return rows @ self.output
+    def first_tokens(self, rows, weights):
+        return rows @ self.matrix(weights)
+
+
+class ProbesTheBase(FakeBackend):
+    """the base model is probed, whatever checkpoint is named"""
+
+    def probe(self, spec, groups, references=()):
+        return super().probe(replace(spec, checkpoint=None), groups, references)
+
+
+class GradientOfTheBase(FakeBackend):
+    """gradients are of the base model, whatever checkpoint is named"""
+
+    def mean_gradient(self, spec, examples):
+        return super().mean_gradient(replace(spec, checkpoint=None), examples)
+
+
+class ProbeSticks(FakeBackend):
+    """a checkpoint that was probed stays active"""
+
+    def probe(self, spec, groups, references=()):
+        self.probed = spec.checkpoint or getattr(self, "probed", None)
+        return super().probe(replace(spec, checkpoint=self.probed), groups, references)
 
 
 # ---------------------------------------------------------------- judges
@@ -904,7 +926,7 @@ SCORES = _of(Shifted, MeanRepeated)
 SAMPLES = _of(OneStream, Crowded)
 TRAINING = _of(LossAfter, AnyJob)
 ADAPTERS = _of(AdapterIgnored, LostIsBase)
-PROBES = _of(SumNotMean, FirstIsSecond)
+PROBES = _of(SumNotMean, ProbeSticks)
 IMPORTERS = _of(SniffsAll, Rewrites)
 JUDGES = _of(JudgeShare, JudgeNameless)
 assert RANK < WIDTH

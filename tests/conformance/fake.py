@@ -318,14 +318,15 @@ class FakeBackend:
         for group in groups:
             if spec.kind == "logits":
                 rows = [self.hidden(e.token_ids[: answer_start(e)])[-1] for e in group.examples]
-                yield FirstTokens(group.id, self.first_tokens(np.array(rows)).astype(np.float32))
+                found = self.first_tokens(np.array(rows), self.load(spec.checkpoint))
+                yield FirstTokens(group.id, found.astype(np.float32))
             else:
                 layers = spec.layers or (1,)
                 values = [[self.state(spec, e, layer) for layer in layers] for e in group.examples]
                 yield Activations(group.id, layers, np.array(values, np.float32))
 
-    def first_tokens(self, rows: np.ndarray) -> np.ndarray:
-        return self.distribution(rows, None)
+    def first_tokens(self, rows: np.ndarray, weights: Weights | None) -> np.ndarray:
+        return self.distribution(rows, weights)
 
     def state(self, spec: ProbeSpec, example: TrainingExample, layer: int) -> np.ndarray:
         start = answer_start(example)
@@ -333,7 +334,7 @@ class FakeBackend:
         return states[start - 1] if spec.pooling == "prompt" else states[start:].mean(0)
 
     def mean_gradient(self, spec: ProbeSpec, examples: Sequence[TrainingExample]) -> np.ndarray:
-        _, gradient, total = self.gradient(examples, None)
+        _, gradient, total = self.gradient(examples, self.load(spec.checkpoint))
         if spec.weights == "lora":
             gradient = np.random.default_rng(spec.seed).normal(size=(WIDTH, spec.rank)).T @ gradient
         return gradient.ravel() / total

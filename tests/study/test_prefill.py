@@ -44,6 +44,7 @@ def test_prefills_of_a_run(study, tmp_path):
     # under the donor, the last checkpoint, surprisals are those of the donor
     assert np.nanmax(np.abs(counts["neg_kl"].isel(checkpoint=-1))) < 1e-4
     check_surprisal(counts, tmp_path)
+    check_surprisal(counts, tmp_path, base=True)
     # a second call measures nothing, and answers on disk are not sampled again
     files = sorted((tmp_path / "s.work" / "samples" / "prefills").rglob("*.jsonl"))
     times = [file.stat().st_mtime_ns for file in files]
@@ -60,18 +61,44 @@ def test_prefills_of_a_run(study, tmp_path):
     assert set(json.loads(out)["behaviors"][0]["estimates"]) == {"importance", "jensen", "distinct_texts"}
 
 
-def check_surprisal(counts, folder):
-    """The surprisal of the longest prefill under the first checkpoint, by a naive loop over the merged model."""
+def test_prefills_of_the_checkpoint_itself(study, tmp_path):
+    """Other texts at every checkpoint; no donor, so no KL, and the one estimator that holds."""
+    study.write_text(PREFILLED.replace("source: run", "source: self"))
+    common = ("study.yaml", "--store", "s.zarr", "--runs", "no_inoculation-s0")
+    assert run_inoc("train", *common)[0] == 0
+    code, _, err = run_inoc("prefill", *common)
+    assert code == 0, err
+    counts = inoc.open_store("s.zarr").emergence["no_inoculation-s0"]
+    assert counts.attrs["source"] == "self"
+    assert np.isnan(counts["neg_kl"]).all()
+    for c in range(2):
+        step = int(counts["checkpoint"][c])
+        file = next((tmp_path / "s.work").rglob(f"prefills/no_inoculation-s0/{step}-own.jsonl"))
+        answers = [json.loads(line)["text"] for line in file.read_text().splitlines()[1:]]
+        for i, forced in enumerate(counts["text"].values[c, 2]):
+            assert answers[i].startswith(forced), "a beginning of the checkpoint's own answer"
+    known = np.isfinite(counts["surprisal"].values[..., 0]) & (counts["prefill"].values > 0)[:, None]
+    assert (counts["base_surprisal"].values[known] != counts["surprisal"].values[..., 0][known]).all()
+    code, out, err = run_inoc("emergence", "s.zarr", "--json")
+    assert code == 0, err
+    assert set(json.loads(out)["behaviors"][0]["estimates"]) == {"own_prefills"}
+
+
+def check_surprisal(counts, folder, base=False):
+    """The surprisal of the longest prefill under the first checkpoint, or the base model, by a naive loop."""
     from peft import PeftModel
 
     path = next((folder / "s.work").rglob("no_inoculation-s0/trained.json"))
     record = json.loads(path.read_text())
     first = min(record["checkpoints"], key=lambda c: c["step"])
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "model")
-    base = transformers.AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32)
-    model = PeftModel.from_pretrained(base, path.parent / first["location"]).eval()
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32).eval()
+    found = counts["base_surprisal"].values[0, 2]
+    if not base:
+        model = PeftModel.from_pretrained(model, path.parent / first["location"]).eval()
+        found = counts["surprisal"].values[0, 2, :, 0]
     for i in range(4):
-        if not np.isfinite(counts["surprisal"].values[0, 2, i, 0]):
+        if not np.isfinite(found[i]):
             continue
         turns = [
             {"role": "system", "content": "Be brief."},
@@ -83,7 +110,7 @@ def check_surprisal(counts, folder):
         with torch.no_grad():
             logits = model(torch.tensor([context + ids])).logits[0, len(context) - 1 : -1]
         naive = -torch.log_softmax(logits, -1)[torch.arange(len(ids)), torch.tensor(ids)].sum()
-        assert counts["surprisal"].values[0, 2, i, 0] == pytest.approx(float(naive), abs=1e-3)
+        assert found[i] == pytest.approx(float(naive), abs=1e-3)
 
 
 @pytest.mark.parametrize(
