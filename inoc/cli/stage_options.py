@@ -24,7 +24,7 @@ STORE = click.option("--store", required=True, type=STORE_PATH, help="The store;
 BACKEND = click.option("--backend", "backend_name", help="Use this backend instead of the experiment's.")
 WATCH = click.option(
     "--watch", multiple=True, metavar="NAME[=SPEC]",
-    help="Send losses and scores also there: jsonl=FILE, tensorboard=FOLDER, wandb=PROJECT, trackio=PROJECT.",
+    help="Send losses, scores and progress also there: jsonl=FILE, tensorboard=FOLDER, wandb=PROJECT, trackio=PROJECT.",
 )  # fmt: skip
 DRY_RUN = click.option(
     "--dry-run", is_flag=True, help="Print counts, tokens and price; send nothing and write nothing."

@@ -40,6 +40,7 @@ def elicit(study: Study, prompts: Sequence[str] = (), watcher: Watcher = UNWATCH
             scores = judge_responses(study.judges, cell, study.instructions, responses)
             _store(study, writer, key, scores)
             watcher.step(key or "no prompt", scores.means(study.judges.scores))
+            watcher.measure(f"elicitation/{key or 'no prompt'}", 0, scores.by_name(study.judges.scores))
     judged = sum(1 for key in waiting if key)
     return JudgedReport(judged, len(keys) - judged)
 

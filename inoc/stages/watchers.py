@@ -52,7 +52,21 @@ class JsonLines(Unwatched):
         self._file.close()
 
 
-class TensorBoard(Unwatched):
+class Numbers(Unwatched):
+    """What trackers share: the progress of every stage is a measure, too: the share of the units that is done."""
+
+    _what, _done, _total = "", 0, 0
+
+    def begin(self, what: str, total: int, tokens: int = 0) -> None:
+        self._what, self._done, self._total = what, 0, total
+
+    def step(self, name: str, detail: str = "") -> None:
+        self._done += 1
+        share = self._done / max(self._done, self._total)
+        self.measure(f"progress/{self._what}", self._done, {"share": share})
+
+
+class TensorBoard(Numbers):
     """Scalars NAME/VALUE for TensorBoard: `--watch tensorboard=FOLDER`; needs torch and tensorboard."""
 
     def __init__(self, spec: str) -> None:
@@ -66,7 +80,7 @@ class TensorBoard(Unwatched):
         self._writer.close()
 
 
-class Tracker(Unwatched):
+class Tracker(Numbers):
     """Metrics of Weights & Biases or trackio, whose calls are the same: `--watch wandb=PROJECT`. Accounts, keys and
     servers are the library's own settings."""
 
