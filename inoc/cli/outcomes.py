@@ -69,20 +69,10 @@ def outcomes(
     from inoc.cli.outcome_records import Outcomes, print_csv, print_json
     from inoc.cli.outcome_tables import print_tables
     from inoc.errors import BadInput, IncompleteStore
-    from inoc.names import unknown
-    from inoc.outcomes import (
-        control_warnings,
-        cross_suppression,
-        durability,
-        gap,
-        performance_of,
-        pooled,
-        rates,
-        read_rows,
-        rows,
-        suppression,
-    )
-    from inoc.outcomes.final import questions_by_file, run_scores
+    from inoc.names import refuse_unknown
+    from inoc.outcomes import control_warnings, durability, performance_of, pooled, rates, read_rows, rows
+    from inoc.outcomes.effects import cross_of, gap_of, suppression_of
+    from inoc.outcomes.final import final_scores, questions_by_file, run_scores
     from inoc.outcomes.tidy import experiment_names, full_names, of_prompts
     from inoc.store.store import open_store
 
@@ -101,22 +91,13 @@ def outcomes(
     warnings: dict[str, None] = {}
     known: dict[str, None] = {}
     for name, store in zip(experiment_names(opened), opened, strict=True):
-        makers = {"suppression": suppression, "cross": cross_suppression, "gap": gap}
+        scores = run_scores(store, questions)
+        final = final_scores(scores, recipe=recipe, step=step, include_flagged=include_flagged)
+        held = suppression_of(final, recipe=recipe, over=over or "runs")
+        gaps = gap_of(final, recipe=recipe, over=over or "runs")
         tables[name] = {
-            part: in_config_order(
-                make(
-                    store,
-                    recipe=recipe,
-                    step=step,
-                    include_flagged=include_flagged,
-                    over=over or "runs",
-                    questions=questions,
-                ),
-                store,
-                opened,
-                chosen,
-            )
-            for part, make in makers.items()
+            part: in_config_order(table, store, opened, chosen)
+            for part, table in (("suppression", held), ("cross", cross_of(held)), ("gap", gaps))
         }
         warnings |= dict.fromkeys(control_warnings(store, recipe=recipe, step=step))
         if not questions and len(asked := questions_by_file(store)) > 1:
@@ -124,15 +105,14 @@ def outcomes(
             warnings[f"{name}: questions of all files count alike ({of}); --questions FILE takes one file."] = None
         traits = [str(t) for t in tables[name]["suppression"]["trait"].values]
         known |= dict.fromkeys(traits)
-        if run_scores(store)["continues"].values.astype(bool).any():
+        if scores["continues"].values.astype(bool).any():
             tables[name]["durability"] = durability(store, include_flagged=include_flagged)
         if any(score.rate for score in store.measured):
             tables[name]["rates"] = rates(store)
     parts = [read_rows(csv_tables, recipe=recipe)] if csv_tables else []
     listed = {str(name) for part in parts for name in part["heuristic"].values}
     known |= {str(name): None for part in parts for name in part["trait"].values}
-    if trait is not None and trait not in known:
-        raise BadInput(unknown("trait", trait, known))
+    refuse_unknown("trait", [] if trait is None else [trait], known)
     wanted = [full for name in names(heuristics) for full in ([name] if name in listed else full_names([name]))] or None
     performance: xr.Dataset | None = None
     why = ""

@@ -46,8 +46,7 @@ def predict(
     import json
 
     from inoc.cli.options import scores
-    from inoc.errors import BadInput
-    from inoc.names import unknown
+    from inoc.names import refuse_unknown
     from inoc.outcomes import predict as predict_stores
     from inoc.outcomes import read_rows
     from inoc.outcomes.advice import (
@@ -70,8 +69,7 @@ def predict(
         prior=not no_prior, recipe=recipe, step=step, include_flagged=include_flagged,
     )  # fmt: skip
     known = [str(name) for name in found["trait"].values]
-    if trait is not None and trait not in known:
-        raise BadInput(unknown("trait", trait, known))
+    refuse_unknown("trait", [] if trait is None else [trait], known)
     texts: dict[str, str] = {}
     for store in opened if source is None else [source]:
         texts |= prompt_column(store, "text")
