@@ -89,11 +89,12 @@ class Sigmoid:
         return _logistic(np.array([self.bottom, self.height, self.rate, self.middle]), z)
 
 
-STARTS = tuple((rate, middle) for rate in (0.5, 1.0, 3.0, 8.0) for middle in (-1.0, 0.0, 1.0))
+RATES, MIDDLES = np.geomspace(0.1, 20, 24), np.linspace(-3, 3, 61)
+"""Where the sigmoid's search starts: a grid on which bottom and height follow in closed form."""
 
 
 def sigmoid(x: Column, y: Column) -> Sigmoid | None:
-    """The best of several starts by least squares on standardized x; None below 6 points.
+    """Least squares on standardized x from the best curve of a grid; None below 6 points.
 
     `height` may be negative, so that the curve may fall; `rate` > 0. Compare `aic` with that of `line`.
     """
@@ -106,16 +107,17 @@ def sigmoid(x: Column, y: Column) -> Sigmoid | None:
     reach = float(np.ptp(y))
     low = np.array([y.min() - reach, -3 * reach, 1e-3, -4.0])
     high = np.array([y.max() + reach, 3 * reach, 30.0, 4.0])
-    best: tuple[float, Float64[np.ndarray, " 4"]] | None = None
-    rises = np.corrcoef(z, y)[0, 1] >= 0
-    for rate, middle in STARTS:
-        start = np.array([y.min() if rises else y.max(), reach if rises else -reach, rate, middle])
-        found = optimize.least_squares(lambda p: _logistic(p, z) - y, start, bounds=(low, high))
-        rss = float(2 * found.cost)
-        if best is None or rss < best[0]:
-            best = rss, np.asarray(found.x, dtype=np.float64)
-    assert best is not None
-    rss, p = best
+    rate, middle = (axis.ravel() for axis in np.meshgrid(RATES, MIDDLES))
+    shape = 1 / (1 + np.exp(np.clip(-rate[:, None] * (z - middle[:, None]), -500, 500)))
+    mean_shape = shape.mean(axis=1)
+    centered = shape - mean_shape[:, None]
+    height = centered @ (y - y.mean()) / np.maximum((centered**2).sum(axis=1), 1e-12)
+    height = np.clip(height, -3 * reach, 3 * reach)
+    bottom = y.mean() - height * mean_shape
+    best = int(((y - bottom[:, None] - height[:, None] * shape) ** 2).sum(axis=1).argmin())
+    start = np.clip([bottom[best], height[best], rate[best], middle[best]], low, high)
+    found = optimize.least_squares(lambda p: _logistic(p, z) - y, start, bounds=(low, high))
+    rss, p = float(2 * found.cost), np.asarray(found.x, dtype=np.float64)
     rmse = float(np.sqrt(rss / len(x)))
     return Sigmoid(float(p[0]), float(p[1]), float(p[2]), float(p[3]), mean, sd, rmse, aic(rss, len(x), 5))
 

@@ -110,7 +110,7 @@ def draw(ax: Panel, points: Points, *, sigmoid: bool = False, names: int = 8) ->
         "Lines: least squares per prefix type with the 95 % band of the mean, prompts as sample."
         if any(each.line for each in related)
         else "",
-        f"Dotted: monotone sigmoid, the best of 12 starts (AIC: {'; '.join(compared)})." if compared else "",
+        f"Dotted: monotone sigmoid by least squares (AIC: {'; '.join(compared)})." if compared else "",
         "Vertical lines are 95 % paired t intervals." if np.isfinite(points.lower).any() else "",
     ]
 

@@ -26,7 +26,7 @@ class Options:
     batch_tokens: Count | None = None
     """Tokens of one scoring batch, padding included; default 1024 on CPU, 32768 elsewhere."""
     rows: Count = 64
-    """Completions sampled at the same time."""
+    """Completions sampled at the same time. Another number changes rounding, and with it some samples."""
     share_prefix: bool = True
     """Compute the prefix that contexts share once."""
     processes: Count = 1
