@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,9 @@ import xarray as xr
 from benchmarks import heuristics as benchmark
 from benchmarks import peer
 from benchmarks.store import sizes, write
-from inoc.heuristics import compute
+from inoc.heuristics import compute, heuristics
+from inoc.heuristics.frame.registry import as_terms
+from inoc.heuristics.tokens.one_pass import token_statistics
 from inoc.store.store import open_store
 
 
@@ -81,6 +85,44 @@ def test_the_command_imports_nothing_heavy(store: Path) -> None:
     assert "numpy" in loaded
     heavy = {"jax", "sklearn", "xarray", "pandas", "matplotlib", "dask", "torch", "scipy.stats", "pydantic"}
     assert not loaded & heavy
+
+
+def arithmetic(delta: np.ndarray) -> None:
+    """What the pass cannot do without, in plain NumPy: an exponential, a sort and two products of rows."""
+    for rows in delta:
+        np.exp(-np.abs(rows)).sum(axis=1)
+        np.sort(rows, axis=1)
+        wide = rows.astype(np.float64)
+        for _ in range(2):
+            wide @ wide.T
+
+
+def test_the_pass_stays_within_its_arithmetic() -> None:
+    """Processor time by turns, so that other load counts for both sides. About 1.4 when it was written."""
+    n_prompts, row_size = 24, sizes(30_000)
+    rng = np.random.default_rng(0)
+    default = -rng.exponential(1, 30_000).astype(np.float32)
+    delta = rng.standard_normal((2, n_prompts, 30_000)).astype(np.float32)
+    prefixed = default + delta
+    known = heuristics().items()
+    asked = {
+        "terms": as_terms({name: one.token_term for name, one in known if one.token_term}),
+        "row_terms": as_terms({name: one.row_term for name, one in known if name == "top_quarter" and one.row_term}),
+        "prefix_types": ("fixed", "mix"),
+        "prompts": [str(p) for p in range(n_prompts)],
+        "engine": "numpy",
+    }
+
+    def seconds(work: Callable[[], object]) -> float:
+        begin = time.process_time()
+        work()
+        return time.process_time() - begin
+
+    ratios: list[float] = []
+    for _ in range(7):
+        least = seconds(lambda: arithmetic(delta))
+        ratios.append(seconds(lambda: token_statistics(default, prefixed, row_size, **asked)) / least)
+    assert np.median(ratios[1:]) < 2.6
 
 
 @pytest.mark.slow
