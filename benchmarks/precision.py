@@ -27,7 +27,7 @@ from inoc.testbed import experiment_path
 Values = Float64[np.ndarray, "prompt other"]
 
 
-def table(dtype: str, store: Path, prompts: list[str] | None) -> xr.Dataset:
+def table(dtype: str, store: Path, prompts: list[str]) -> xr.Dataset:
     """All heuristics of the testbed's experiment, scored in this precision."""
     experiment = load_experiment(experiment_path())
     model = experiment.model.model_copy(update={"dtype": dtype})
@@ -57,7 +57,7 @@ def row(name: str, exact: Values, coarse: Values) -> str | None:
     )
 
 
-def study(prompts: list[str] | None) -> list[str]:
+def study(prompts: list[str]) -> list[str]:
     with tempfile.TemporaryDirectory() as place:
         exact, coarse = (table(dtype, Path(place) / f"{dtype}.zarr", prompts) for dtype in ("float32", "bfloat16"))
     names = [
@@ -75,7 +75,7 @@ def study(prompts: list[str] | None) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prompts", nargs="*", help="keys; all without it")
+    parser.add_argument("--prompts", nargs="*", default=[], help="keys; all without it")
     print("\n".join(study(parser.parse_args().prompts)))
 
 
