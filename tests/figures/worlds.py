@@ -112,8 +112,9 @@ def write_misalignment(path: Path, files: bool = False) -> Path:
     return write_judged(path, ALIGNMENT, COHERENCE, instructions=instructions, experiment=EXPERIMENT)
 
 
-def write_emergence(path: Path) -> Path:
-    table = simulate(0)
+def write_emergence(path: Path, every: int = 1) -> Path:
+    """Sixteen behaviors, or one in `every` of them."""
+    table = simulate(0).isel(case=slice(None, None, every))
     with StoreWriter.open(path, identity={}, experiment={"name": "simulated"}, provenance={}) as writer:
         for k, run in enumerate(table["run"].values):
             cell = table.isel(case=[k]).transpose("checkpoint", "prefill", "case").expand_dims("text", axis=2)

@@ -1,12 +1,10 @@
 """`inoc doctor` on real completions servers: right ones, and ones that are wrong in the ways that happen."""
 
-import io
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -14,8 +12,9 @@ import torch
 from servers.completions_server import CompletionsServer
 from servers.openai_stub import Call, StubServer, json_reply
 
-from inoc.cli import main
 from inoc.testbed import model_path
+
+from ..command_line import run_inoc
 
 pytestmark = pytest.mark.torch
 STUDY = """\
@@ -79,21 +78,22 @@ class Shifted(CompletionsServer):
         super().__init__(directory, **options, spoil=neighbours)
 
 
-def doctor(folder: Path, *arguments: str) -> tuple[int, str, str]:
-    out, err = io.StringIO(), io.StringIO()
+def call(folder: Path, command: str, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command on the study of a folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(sys, "argv", ["inoc", "doctor", "study.yaml", *arguments])
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
-            main()
-    return int(end.value.code or 0), out.getvalue(), err.getvalue()
+        return run_inoc(command, "study.yaml", *arguments)
 
 
-def process(folder: Path, *arguments: str) -> tuple[int, str, str]:
+def doctor(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    return call(folder, "doctor", *arguments)
+
+
+def process(folder: Path, command: str, *arguments: str) -> tuple[int, str, str]:
     """The same in a process of its own: the type check of the tests asks a backend for its context length before
     anybody has asked whether its server is there."""
-    command = [sys.executable, "-m", "inoc", "doctor", "study.yaml", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    words = [sys.executable, "-m", "inoc", command, "study.yaml", *arguments]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -192,7 +192,7 @@ def test_a_model_that_is_not_here_is_not_compared(right: CompletionsServer, tmp_
 
 def test_nobody_there(tmp_path: Path) -> None:
     write_study(tmp_path, "http://127.0.0.1:9/v1")
-    code, out, err = process(tmp_path, "--json")
+    code, out, err = process(tmp_path, "doctor", "--json")
     assert code == 2
     found = json.loads(out)
     assert not found["ok"]
@@ -204,7 +204,7 @@ def test_nobody_there(tmp_path: Path) -> None:
 
 def test_a_server_without_the_model(right: CompletionsServer, tmp_path: Path) -> None:
     write_study(tmp_path, right.url, options=", served_name: something-else")
-    code, out, _ = process(tmp_path, "--json")
+    code, out, _ = process(tmp_path, "doctor", "--json")
     assert code == 2
     found = json.loads(out)
     assert "it serves testbed" in found["error"]
@@ -250,33 +250,27 @@ def no_texts_and_shifted(call: Call, answer: dict) -> None:
     neighbours(call, answer)
 
 
-def run(folder: Path, *arguments: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "inoc", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    return done.returncode, done.stderr
-
-
 def test_a_server_that_names_no_tokens_scores_once_the_doctor_has_proved_it(tmp_path: Path) -> None:
     """Refused before, scored after; a shifted server is never proved; a damaged proof is none."""
-    score = ("score", "study.yaml", "--store", "run.zarr", "--set", "train", "--prefix-type", "fixed")
+    score = ("score", "--store", "run.zarr", "--set", "train", "--prefix-type", "fixed")
     proof = tmp_path / "run.work" / "doctor.json"
     with CompletionsServer(Path(model_path()), "echo", name="testbed", spoil=no_texts_and_shifted) as server:
         write_study(tmp_path, server.url)
-        assert run(tmp_path, *score)[0] == 2
+        assert call(tmp_path, *score)[0] == 2
         code, out, _ = doctor(tmp_path, "--store", "run.zarr")
         assert (code, "NOT ok (shifted)" in out) == (1, True)
         assert not proof.exists()
         server.spoil = no_texts
-        code, error = run(tmp_path, *score)
+        code, _, error = call(tmp_path, *score)
         assert code == 2
         assert "inoc doctor STUDY --store STORE" in error
         code, out, _ = doctor(tmp_path, "--store", "run.zarr")
         assert (code, out.splitlines()[-1]) == (0, "ok"), out
         assert f"recorded in {Path('run.work') / 'doctor.json'}" in out
-        code, error = run(tmp_path, *score)
+        code, _, error = call(tmp_path, *score)
         assert code == 0, error
         proof.write_text(proof.read_text().replace('"tokens"', '"Tokens"'))
-        code, error = run(tmp_path, *score)
+        code, _, error = call(tmp_path, *score)
         assert code == 2
         assert "differs from its own hash" in error
 
@@ -284,18 +278,18 @@ def test_a_server_that_names_no_tokens_scores_once_the_doctor_has_proved_it(tmp_
 def test_a_dry_run_sends_nothing(right: CompletionsServer, tmp_path: Path) -> None:
     """Not before there is a store, and not once there is one; a key is refused before it could be sent."""
     write_study(tmp_path, right.url)
-    score = ("score", "study.yaml", "--store", "run.zarr", "--set", "train", "--prefix-type", "fixed")
+    score = ("score", "--store", "run.zarr", "--set", "train", "--prefix-type", "fixed")
     before = len(right.stub.requests)
-    code, error = run(tmp_path, *score, "--dry-run")
+    code, _, error = process(tmp_path, *score, "--dry-run")
     assert code == 0, error
     assert len(right.stub.requests) == before
-    assert run(tmp_path, *score)[0] == 0
+    assert call(tmp_path, *score)[0] == 0
     before = len(right.stub.requests)
-    code, error = run(tmp_path, *score, "--dry-run")
+    code, _, error = process(tmp_path, *score, "--dry-run")
     assert code == 0, error
     assert len(right.stub.requests) == before
     write_study(tmp_path, right.url, options=", key_env: HOME")
-    code, error = run(tmp_path, *score, "--dry-run")
+    code, _, error = process(tmp_path, *score, "--dry-run")
     assert code == 2
     assert "the key in HOME is not sent to" in error
     assert len(right.stub.requests) == before

@@ -64,6 +64,7 @@ def test_deleting_the_old_store_first_is_caught(tmp_path: Path) -> None:
     assert len(failures) >= 4
 
 
+@pytest.mark.robust
 @pytest.mark.parametrize("command", ["overwrite", "append"])
 def test_some_kills(tmp_path: Path, command: str) -> None:
     survived(f"kill: {COMMANDS[command]}", matrix(tmp_path, "--command", command, "--count", "2"))
