@@ -22,8 +22,8 @@ from inoc.reading import printable
 COMMANDS = (
     "demo", "new", "check", "schema", "import", "merge", "upgrade", "info", "validate", "score", "probe", "heuristics",
     "rephrase", "describe", "elicit", "generate", "train", "evaluate", "judge", "prefill", "run", "answers",
-    "outcomes", "compare", "predict", "recommend", "emergence", "figures", "report", "view", "export", "backends",
-    "doctor", "plugins", "new-plugin",
+    "outcomes", "compare", "predict", "recommend", "emergence", "figures", "report", "view", "export", "cite",
+    "backends", "doctor", "plugins", "new-plugin",
 )  # fmt: skip
 """The commands in the order of `inoc --help`."""
 

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 
 from inoc.figures import house
 from inoc.figures.catalog import figure
-from inoc.figures.labels import EndLabels, curves, extremes, name_points
+from inoc.figures.curves import Runs, draw_curves
+from inoc.figures.labels import extremes, name_points
 from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, choose, columns_of, strings, with_roles
 from inoc.outcomes import durability
@@ -124,13 +125,7 @@ def plot_durability_curve(
     steps = cell["step"].values.astype(float)
     names, roles, kinds = columns_of(cell, "name", "role", "prefix_type")
     mean, lower, upper = (cell[f"score{end}"].values for end in ("", "_lower", "_upper"))
-    ends = curves(ax, steps, mean, names, roles, kinds, 0.9)
-    for i, role in enumerate(roles):
-        at = np.isfinite(mean[i])
-        ink = house.color(role)
-        ax.fill_between(steps[at], lower[i][at], upper[i][at], color=ink, alpha=0.15, lw=0, zorder=1)
-    ends.sort(key=lambda end: (end.color != house.color("control"), -abs(end.y - 50)))
-    EndLabels(ax, ends[:MOST])
+    said = draw_curves(ax, steps, mean, Runs(names, strings(cell["run_prompt"]), roles, kinds), (lower, upper))
     ax.set(xlabel="updates of further training", ylabel=f"{chosen} score (pp)")
     ax.set_ylim(-3, 103)
     ax.set_title(f"{chosen}, no prompt at evaluation")
@@ -139,9 +134,9 @@ def plot_durability_curve(
     house.describe(
         ax,
         f"Mean score by updates of further training, n = {house.span(n[n > 0])} instructions; "
-        "bands are 95 % intervals.",
+        "vertical lines are 95 % intervals.",
         house.left_out(*data.attrs["left_out"]),
-        house.unnamed(len(ends), MOST),
+        *said,
     )
     return ax
 

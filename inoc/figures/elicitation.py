@@ -85,5 +85,9 @@ def plot_elicitation(
 @figure("elicitation", "elicitation", "How far each prompt alone brings out each trait.")
 def draw(source: Source) -> Panels:
     heuristics = source.heuristics
-    plots = [partial(plot_elicitation, source.store, t, heuristics=heuristics) for t in source.traits]
+    data = elicitation_data(source.store, heuristics=heuristics)
+    keys, roles = columns_of(data, "prompt", "role")
+    size = data["elicitation"].mean("trait").values  # one order for all panels
+    order = [keys[i] for i in house.by_role(roles, size) if np.isfinite(size[i])]
+    plots = [partial(plot_elicitation, source.store, t, order=order, heuristics=heuristics) for t in source.traits]
     return Panels(plots, 2, house.row_height(heuristics.sizes["prompt"]))

@@ -1,5 +1,6 @@
 """Bars per prompt: the final score or the suppression of one trait, fixed solid and mix hatched."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
@@ -10,13 +11,15 @@ from matplotlib.axes import Axes
 from inoc.figures import house
 from inoc.figures.catalog import figure
 from inoc.figures.layout import Panels
-from inoc.figures.sources import Source, choose, columns_of, effect_name, strings, with_roles
+from inoc.figures.sources import Source, choose, columns_of, effect_name, with_roles
 from inoc.intervals import mean_level
 from inoc.outcomes import suppression
 from inoc.outcomes.final import final_scores, run_scores
 from inoc.store.store import Store
 
 Quantity = Literal["score", "suppression"]
+MANY = 24
+"""Above this number of prompts, rows are lower."""
 WORDS = {"score": ", the gray band that of the control run.", "suppression": " (paired t on control minus run)."}
 
 
@@ -69,6 +72,7 @@ def plot_final_scores(
     trait: str | None = None,
     quantity: Quantity = "score",
     *,
+    order: Sequence[str] | None = None,
     data: xr.Dataset | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -77,6 +81,7 @@ def plot_final_scores(
     Args:
         trait: The name of a trait; None for the first.
         quantity: "score" or "suppression".
+        order: Keys of the prompts from the top; None to sort by role and size.
 
     Raises:
         BadInput: The trait is unknown.
@@ -92,7 +97,7 @@ def plot_final_scores(
     values, bounds = cell[quantity].values, cell[f"{quantity}_ci"].values
     prompts, kinds, roles = columns_of(cell, "run_prompt", "prefix_type", "role")
     known = [i for i in house.by_role(roles, values) if np.isfinite(values[i])]
-    order = list(dict.fromkeys(prompts[i] for i in known if prompts[i]))
+    order = list(dict.fromkeys(prompts[i] for i in known if prompts[i])) if order is None else order
     ax = house.axes_or_new(ax, height=house.row_height(len(order), 17.0))
     for at, prompt in enumerate(order):
         same = [i for i in sorted(known) if prompts[i] == prompt]
@@ -128,6 +133,8 @@ def plot_final_scores(
 )  # fmt: skip
 def draw(source: Source, quantity: Quantity) -> Panels:
     data = final_scores_data(source.store)
-    plots = [partial(plot_final_scores, source.store, t, quantity, data=data) for t in source.traits]
-    rows = len(set(strings(data["run_prompt"])) - {""})
-    return Panels(plots, 2, house.row_height(rows, 17.0, 0.9))
+    prompts, roles = columns_of(data, "run_prompt", "role")
+    size = data[quantity].mean("trait").values  # one order for all panels
+    order = list(dict.fromkeys(prompts[i] for i in house.by_role(roles, size) if prompts[i]))
+    plots = [partial(plot_final_scores, source.store, t, quantity, order=order, data=data) for t in source.traits]
+    return Panels(plots, 2, house.row_height(len(order), 17.0 if len(order) <= MANY else 11.0, 0.9))

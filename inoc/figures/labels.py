@@ -163,31 +163,6 @@ class EndLabels(_Names):
             self._leader((float(ends[i, 0]), float(ends[i, 1])), (edge, float(y)), renderer)
 
 
-def curves(
-    ax: Panel,
-    x: Column,
-    lines: Float64[np.ndarray, "run point"],
-    names: Sequence[str],
-    roles: Sequence[str],
-    prefix_types: Sequence[str],
-    width: float,
-    marked: bool = True,
-) -> list[End]:
-    """Draw the finite points of the line of each run in the color of its role, controls black and thick; their ends."""
-    ends: list[End] = []
-    for values, name, role, kind in zip(lines, names, roles, prefix_types, strict=True):
-        shown, control, ink = np.isfinite(values), role == "control", house.color(role)
-        if not shown.any():
-            continue
-        ax.plot(
-            x[shown], values[shown], color=ink, ls=house.LINES.get(kind, "-"), lw=1.6 if control else width,
-            marker=house.MARKERS.get(kind, "D") if marked else "", mfc=house.face(role), ms=3, mew=0.7,
-            zorder=4 if control else 3,
-        )  # fmt: skip
-        ends.append(End(x[shown][-1], values[shown][-1], house.signed(name, role), ink))
-    return ends
-
-
 def name_points(
     ax: Panel,
     x: Column,

@@ -9,13 +9,10 @@ from matplotlib.axes import Axes
 from inoc.errors import IncompleteStore
 from inoc.figures import house
 from inoc.figures.catalog import figure
-from inoc.figures.labels import EndLabels, curves
+from inoc.figures.curves import Runs, draw_curves
 from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, columns_of, continued, strings, with_roles
 from inoc.store.store import Store
-
-MOST = 24
-"""The most runs to name."""
 
 
 def losses_data(store: Store) -> xr.Dataset:
@@ -60,7 +57,7 @@ def losses_data(store: Store) -> xr.Dataset:
 
 @house.draws(losses_data)
 def plot_losses(store: Store, *, minus_control: bool = False, log: bool = False, ax: Axes | None = None) -> Axes:
-    """Draw the training loss by update, one line per run.
+    """Draw the training loss by update, one line per run up to 12, else means of groups.
 
     Args:
         minus_control: Draw the difference from the control run instead.
@@ -81,24 +78,23 @@ def plot_losses(store: Store, *, minus_control: bool = False, log: bool = False,
     ax = house.axes_or_new(ax, height=3.0)
     updates = table["update"].values.astype(float)
     names, roles, kinds = columns_of(table, "run", "role", "prefix_type")
-    names = ["control" if role == "control" else name for name, role in zip(names, roles, strict=True)]
-    ends = curves(ax, updates, lines, names, roles, kinds, 0.7, marked=False)
+    runs = Runs(names, strings(table["run_prompt"]), roles, kinds)
+    drawn = int(np.isfinite(lines).any(axis=1).sum())
+    said = draw_curves(ax, updates, lines, runs, marked=False, named=minus_control, middle=0.0)
     if log:
         ax.set_xscale("log")
-    if minus_control:
-        EndLabels(ax, sorted(ends, key=lambda end: (end.name != "control", -abs(end.y)))[:MOST])
     ax.set(xlabel="update", ylabel=f"training loss{' minus control' if minus_control else ''} (nats per token)")
     house.legend(ax, house.role_handles(roles))
     later = table.attrs["continued"]
     house.describe(
         ax,
-        f"Training loss of {len(ends)} runs at {len(updates)} stored updates, as logged, not smoothed; "
+        f"Training loss of {drawn} runs at {len(updates)} stored updates, as logged, not smoothed; "
         "black: control, dashed: mix runs.",
         "The difference from the control run shows how much of the data the prompt already explains."
         if minus_control
         else "",
         house.left_out(later and f"{later} runs that continue another"),
-        house.unnamed(len(ends), MOST) if minus_control else "",
+        *said,
     )
     return ax
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from inoc.figures import house
 from inoc.figures.catalog import figure
-from inoc.figures.labels import name_points
+from inoc.figures.labels import along, name_points
 from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, strings
 from inoc.outcomes import recommend
@@ -42,7 +42,7 @@ def plot_recommendation(
 ) -> Axes:
     """Draw the loss of the wanted trait by the leak held back, with 95 % intervals; the front is joined by steps.
 
-    Pale: clearly behind. Measured prompts are ringed.
+    Pale: clearly behind. Measured prompts are ringed where others are predicted.
 
     Args:
         names: The number of prompts to name, those of the front first.
@@ -74,9 +74,11 @@ def plot_recommendation(
     front = sorted((i for i, s in enumerate(standing) if s == "front"), key=lambda i: x[i])
     ax.step(x[front], y[front], where="pre", color="black", lw=0.8, ls="--", zorder=2)
     measured = data["measured"].values
-    ax.scatter(x[measured], y[measured], s=48, facecolors="none", edgecolors="black", lw=0.6, zorder=3)
+    ringed = measured & ~measured.all()  # where all are measured, rings say nothing
+    ax.scatter(x[ringed], y[ringed], s=48, facecolors="none", edgecolors="black", lw=0.6, zorder=3)
     order = [*reversed(front), *(i for i in range(len(x)) if i not in front)]
-    name_points(ax, x, y, order[:names], keys, roles)
+    ends_of = [along(x, *ends["loss"]), along(y, *ends["leak"], vertical=False)]
+    name_points(ax, x, y, order[:names], keys, roles, np.concatenate([np.column_stack([x, y]), *ends_of]))
     unit = "pp" if data.attrs["units"] == "pp" else "% of the control's score"
     ax.set(
         xlabel=f"{data.attrs['leak_trait']} held back ({unit})", ylabel=f"{data.attrs['wanted_trait']} lost ({unit})"
@@ -86,7 +88,11 @@ def plot_recommendation(
         ax,
         f"{len(x)} prompts with a prefix type; right and low is better. Dashed: no other prompt holds back more and "
         "costs less.",
-        "Lines are 95 % intervals: of measured prompts (ringed) paired t, of others of the prediction.",
+        "Lines are 95 % intervals: of measured prompts (ringed) paired t, of others of the prediction."
+        if ringed.any()
+        else "Lines are 95 % intervals: paired t; all are measured."
+        if measured.all()
+        else "Lines are 95 % intervals of the prediction.",
         "Pale: clearly behind the front, by more than both intervals together." if "behind" in standing else "",
         f"{len(data.attrs['left_out'])} left out, most of them {_most(data.attrs['left_out'])}."
         if data.attrs["left_out"]

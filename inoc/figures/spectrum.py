@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 
-from inoc.errors import IncompleteStore
+from inoc.errors import BadInput, IncompleteStore
 from inoc.figures import house
 from inoc.figures.catalog import figure
 from inoc.figures.labels import extremes, name_points
@@ -19,7 +19,12 @@ from inoc.outcomes import suppression
 from inoc.store.store import Store
 
 Kind = Literal["pca", "svd"]
-Color = Literal["role", "suppression", "ph"]
+PROMPT_LEVEL = (
+    "self_perplexity_raw", "self_perplexity_context", "distance_from_neutral", "cos_to_negative", "cos_to_positive",
+    "rephrase_std_cos",
+)  # fmt: skip
+SIGNED = ("suppression", "ph")
+"""Colors with white at 0."""
 SHARE: dict[str, str] = {"pca": "explained", "svd": "energy"}
 SHARED: dict[str, str] = {"pca": "variance", "svd": "energy"}
 WORDS: dict[str, str] = {"pca": "PC", "svd": "SV"}
@@ -74,7 +79,7 @@ def spectrum_data(
 def plot_spectrum(
     store: Store,
     kind: Kind = "pca",
-    color: Color = "role",
+    color: str = "role",
     *,
     prefix_type: str = "fixed",
     components: tuple[int, int] = (1, 2),
@@ -87,7 +92,8 @@ def plot_spectrum(
     """Draw the prompts on two components; each axis label shows the share of its component.
 
     Args:
-        color: "role"; "suppression" of `trait`, where prompts without a run are small crosses; or "ph".
+        color: "role"; "suppression" of `trait`; or a heuristic with a number per prompt, such as "ph". Prompts
+            without it are small crosses.
         prefix_type: "fixed" or "mix".
         components: The components of the x and y axes, from 1.
         trait: The trait of the suppression; None for the first.
@@ -112,22 +118,27 @@ def plot_spectrum(
         house.points(ax, x, y, roles, [prefix_type] * len(x), 15.0)
         house.legend(ax, house.role_handles(roles))
     else:
-        values, label = cell["ph"].values.astype(np.float64), "ph (nats per token)"
         if color == "suppression":
             chosen = choose(data, "trait", trait)
-            values = cell.loc[{"trait": chosen}]["suppression"].values.astype(np.float64)
+            values = cell.loc[{"trait": chosen}]["suppression"]
             title, label = f"{title} of {chosen}", f"{chosen} suppression (pp)"
+        else:
+            values = _of_prompts(heuristics_of(store, heuristics, [color]), color, prefix_type)
+            label = f"{color} ({house.units(str(values.attrs.get('units', '1')))})".removesuffix(" (1)")
+        values = values.values.astype(np.float64)
         known = np.isfinite(values)
         if not known.any():
             raise IncompleteStore(f"no prompt of prefix type {prefix_type} has a {color}")
-        if color == "suppression":
+        if not known.all():
             order = [i for i in order if known[i]]
-            note = f"Crosses: {int((~known).sum())} prompts without a run."
+            what = "a run" if color == "suppression" else color
+            note = f"Crosses: {int((~known).sum())} prompts without {what}."
         reach = float(np.abs(values[known]).max()) or 1.0
+        scale = {"cmap": "PuOr_r", "norm": TwoSlopeNorm(0, -reach, reach)} if color in SIGNED else {"cmap": "cividis"}
         ax.scatter(x[~known], y[~known], s=10, marker="x", c="#B0B0B0", linewidths=0.6, zorder=2)
         shown = ax.scatter(
             x[known], y[known], c=values[known], s=22, marker=house.MARKERS.get(prefix_type, "o"),
-            cmap="PuOr_r", norm=TwoSlopeNorm(0, -reach, reach), edgecolors="black", linewidths=0.5, zorder=3,
+            edgecolors="black", linewidths=0.5, zorder=3, **scale,
         )  # fmt: skip
         bar = house.colorbar(ax, shown, label, shrink=0.85, pad=0.02, aspect=25)
         bar.outline.set_linewidth(0.4)  # pyright: ignore[reportCallIssue]
@@ -149,6 +160,14 @@ def plot_spectrum(
     return ax
 
 
+def _of_prompts(table: xr.Dataset, name: str, prefix_type: str) -> xr.DataArray:
+    """A heuristic with one number per prompt."""
+    values = (table.loc[{"prefix_type": prefix_type}] if "prefix_type" in table[name].dims else table)[name]
+    if values.dims != ("prompt",):
+        raise BadInput(f"{name} has several numbers per prompt. Fix: choose one such as ph or {PROMPT_LEVEL[0]}.")
+    return values
+
+
 @figure("spectrum_pca", "spectra", "Prompts in component space by role, ph and suppression.", kind="pca")
 @figure("spectrum_pca_tokens", "spectra", "The same from token differences.", kind="pca", tokenwise=True)
 @figure("spectrum_svd", "spectra", "Prompts in uncentered component space.", kind="svd")
@@ -167,3 +186,13 @@ def draw(source: Source, kind: Kind, tokenwise: bool = False) -> Panels:
         ),
     ]
     return Panels(plots, 2, 2.7)
+
+
+@figure("spectrum_prompt_level", "spectra", "Self-perplexity and embeddings of the prompts in component space.")
+def draw_prompt_level(source: Source) -> Panels:
+    table = source.heuristics
+    known = [name for name in PROMPT_LEVEL if name in table and bool(table[name].notnull().any())]
+    if not known:
+        raise IncompleteStore("neither self-perplexity nor embeddings are stored. Fix: run `inoc describe`.")
+    plot = partial(plot_spectrum, source.store, heuristics=table, prefix_type=source.prefix_types[0], names=4)
+    return Panels([partial(plot, color=name) for name in known], 2, 2.7)

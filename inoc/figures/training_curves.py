@@ -8,14 +8,12 @@ from matplotlib.axes import Axes
 from inoc.errors import IncompleteStore
 from inoc.figures import house
 from inoc.figures.catalog import figure
-from inoc.figures.labels import EndLabels, curves
+from inoc.figures.curves import Runs, draw_curves
 from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, choose, columns_of, continued, strings, with_roles
 from inoc.outcomes import levels
 from inoc.store.store import Store
 
-MOST = 24
-"""The most runs to name."""
 CONDITIONS = {"default": "no prompt", "training": "own prompt"}
 
 
@@ -54,7 +52,7 @@ def plot_training_curves(
     data: xr.Dataset | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the mean of one score by step, one line per run, with 95 % intervals.
+    """Draw the mean of one score by step, one line per run up to 12, else means of groups, with 95 % intervals.
 
     Args:
         score: The name of a score; None for the first.
@@ -76,13 +74,9 @@ def plot_training_curves(
     steps = cell["step"].values.astype(float)
     names, roles, kinds = columns_of(cell, "run", "role", "prefix_type")
     mean, lower, upper = (cell[part].values for part in ("mean", "lower", "upper"))
-    names = ["control" if role == "control" else name for name, role in zip(names, roles, strict=True)]
-    ends = curves(ax, steps, mean, names, roles, kinds, 0.8)
-    for i, role in enumerate(roles):
-        house.intervals(ax, steps, mean[i], lower[i], upper[i], house.color(role))
+    said = draw_curves(ax, steps, mean, Runs(names, strings(cell["run_prompt"]), roles, kinds), (lower, upper))
     if log and (steps > 0).any():
         ax.set_xscale("symlog", linthresh=float(steps[steps > 0].min()))
-    EndLabels(ax, sorted(ends, key=lambda end: (end.name != "control", -abs(end.y - 50)))[:MOST])
     ax.set(xlabel="step (updates, log scale)" if log else "step (updates)", ylabel=f"{chosen} score (pp)")
     ax.set_ylim(-3, 103)
     ax.set_title(f"{chosen}, {CONDITIONS.get(condition, condition)} at evaluation")
@@ -96,7 +90,7 @@ def plot_training_curves(
             missing and f"{missing} of {cells} cells of run, step, condition and score",
             later and f"{later} runs that continue another",
         ),
-        house.unnamed(len(ends), MOST),
+        *said,
     )
     return ax
 

@@ -149,9 +149,9 @@ def test_roles_and_prefix_types_never_differ_by_color_alone():
 
 
 def test_names_without_room_are_counted(world):
-    """25 runs do not fit beside a panel of this height; the caption says how many are missing."""
+    """The runs do not fit beside a panel of this height; the caption says how many are missing."""
     ax = inoc.plot_training_curves(inoc.open_store(world))
-    ax.figure.set_size_inches(3.4, 2.0)
+    ax.figure.set_size_inches(3.4, 1.0)
     ax.figure.canvas.draw()
     shown = [t for t in ax.texts if t.get_visible()]
     hidden = len(ax.texts) - len(shown)
