@@ -82,7 +82,7 @@ def draw_curves(
             "over prompts."
         )
     if not joined:
-        said.append(f"{len(x)} stored steps are not joined by lines.")
+        said.append(f"{len(x)} stored places are not joined by lines.")
     if named:
         EndLabels(ax, sorted(ends, key=lambda end: (end.name != "control", -abs(end.y - middle))))
     return said

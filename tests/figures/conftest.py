@@ -26,6 +26,12 @@ def small(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def sweep(tmp_path_factory):
+    """Runs at four learning rates."""
+    return worlds.write_sweep(tmp_path_factory.mktemp("figures") / "sweep.zarr")
+
+
+@pytest.fixture(scope="session")
 def misaligned(tmp_path_factory):
     return worlds.write_misalignment(tmp_path_factory.mktemp("figures") / "em.zarr")
 

@@ -5,8 +5,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import inoc
 from inoc.figures import curves, house
+from inoc.figures.catalog import entries
 from inoc.figures.curves import Runs, draw_curves
+from inoc.figures.learning_rates import learning_rates_data, steps_to
+from inoc.figures.sources import Source
+
+from .worlds import RATES
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +69,18 @@ def test_a_planted_fault_is_seen(monkeypatch):
     monkeypatch.setattr(curves, "SINGLE", 11)
     with pytest.raises(AssertionError):
         test_up_to_twelve_runs_are_drawn_by_themselves()
+
+
+def test_learning_rates_by_hand(sweep):
+    """Growth by 1 - exp(-rate s / 0.02): 70 % of the change from step 0 to 300, between stored steps by a line."""
+    store = inoc.open_store(sweep)
+    data = learning_rates_data(store)
+    final = data["final"].sel(score="German").values
+    assert final[0] == pytest.approx([80 * (1 - np.exp(-rate * 15000)) for rate in RATES], abs=1)
+    grown = np.array([0.0, *(1 - np.exp(-0.001 / 0.02 * s) for s in (10, 30, 100, 300))])
+    by_line = 10 + 20 * (0.7 * grown[-1] - grown[1]) / (grown[2] - grown[1])
+    assert data["steps"].sel(score="German", rate=1e-3).values == pytest.approx(by_line, abs=0.8)
+    assert np.isnan(steps_to(np.arange(3.0), np.array([0.0, 50, 90]))), "three steps say nothing"
+    assert np.isnan(steps_to(np.arange(4.0), np.array([50.0, 51, 52, 53]))), "no change to speak of"
+    figure = next(e for e in entries() if e.name == "learning_rates").draw(Source(store))
+    assert [ax.get_xscale() for ax in figure.axes] == ["log"] * 4

@@ -9,7 +9,7 @@ import inoc
 
 
 @pytest.fixture(scope="module")
-def names(small, misaligned, two_files, emerging):
+def names(small, misaligned, two_files, emerging, sweep):
     """What the examples may use."""
     return {
         "inoc": inoc,
@@ -17,6 +17,7 @@ def names(small, misaligned, two_files, emerging):
         "misaligned": inoc.open_store(misaligned),
         "two_files": inoc.open_store(two_files),
         "emerging": inoc.open_store(emerging),
+        "sweep": inoc.open_store(sweep),
     }
 
 

@@ -78,11 +78,15 @@ def check(figure) -> None:
     assert caption.endswith(".")
 
 
+LACKING = dict.fromkeys(("rates", "rate_cross"), "no rate among its scores")
+LACKING |= {"learning_rates": "runs have one learning rate", "spectrum_prompt_level": "neither self-perplexity nor"}
+
+
 @pytest.mark.parametrize("name", sorted(set(ENTRIES) - EMERGENCE))
 def test_of_a_made_up_store(name, world_source):
     """48 prompts, tokens, runs: everything but rates and emergence can be drawn."""
-    if name in ("rates", "rate_cross"):
-        with pytest.raises(IncompleteStore, match="no rate among its scores"):
+    if name in LACKING:
+        with pytest.raises(IncompleteStore, match=LACKING[name]):
             ENTRIES[name].draw(world_source)
         return
     check(ENTRIES[name].draw(world_source))
@@ -97,6 +101,8 @@ NOT_IN_REFERENCE = {
     "training_curves_log",
     "rates",
     "rate_cross",
+    "learning_rates",
+    "spectrum_prompt_level",
     "leaks",
     "leaks_by_probe",
     "recovered",
@@ -124,9 +130,10 @@ def test_misalignment_bars(misaligned, two_files):
         inoc.plot_rate_cross(inoc.open_store(misaligned))
 
 
-def test_every_plot_draws_into_the_axes_it_is_given(small, misaligned, two_files, emerging):
+def test_every_plot_draws_into_the_axes_it_is_given(small, misaligned, two_files, emerging, sweep):
     """One column by default; `ax` is used and returned, and nothing else is opened."""
     store, own = inoc.open_store(small), {"plot_rates": inoc.open_store(misaligned)}
+    own["plot_learning_rates"] = inoc.open_store(sweep)
     own["plot_rate_cross"] = inoc.open_store(two_files)
     own |= dict.fromkeys(("plot_prefill_rates", "plot_prefill_bounds", "plot_emergence_auc"), inoc.open_store(emerging))
     few = {"plot_performance_forest": {"heuristics": inoc.heuristics.compute(store, only=["ph", "elicitation"])}}

@@ -14,6 +14,7 @@ from ..worlds import TRAITS, Completions, Run, write_judged, write_store
 
 FAMILIES = (("german", "positive"), ("flattering", "negative"), ("neutral", "neutral"))
 EXAMPLES = 24
+RATES = (1e-4, 3e-4, 1e-3, 3e-3)
 EXPERIMENT = {"name": "made-up numbers"}
 STEPS = (0, 5, 20, 60)
 
@@ -61,6 +62,19 @@ def write_world(path: Path, *, each: int = 16, trained: int = 4, more: bool = Tr
         runs=runs,
         experiment=EXPERIMENT,
     )
+
+
+def write_sweep(path: Path) -> Path:
+    """A control and one prompt at four learning rates; at step s they have grown by 1 - exp(-rate s / 0.02)."""
+    rng = np.random.default_rng(0)
+    runs = []
+    for rate in RATES:
+        for prompt, held in (("", 1.0), ("german_prompt_number_0", 0.4)):
+            level = {s: 80 * held * (1 - np.exp(-rate * s / 0.02)) for s in (0, 10, 30, 100, 300)}
+            scores = {(s, "default"): np.clip(y + rng.normal(0, 0.5, (2, 20)), 0, 100) for s, y in level.items()}
+            plan = {"prefix_type": "fixed" if prompt else "none", "settings": {"learning_rate": rate}}
+            runs.append(Run(f"{prompt or 'control'}_{rate:g}", prompt, scores, plan))
+    return write_store(path, prompts(1), runs=runs, experiment=EXPERIMENT)
 
 
 def _run_name(p, kind) -> str:
