@@ -98,7 +98,9 @@ def prepare(_: Sphinx, docname: str, text: list[str]) -> None:
 
 def setup(app: Sphinx) -> None:
     """What Sphinx calls."""
-    os.environ["COLUMNS"] = "100"  # of the tables that the tutorials print
+    # what the tutorials run: this installation, tables of one width, files of this clone
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    os.environ |= {"COLUMNS": "90", "INOC_CLONE": str(ROOT), "PYTHONWARNINGS": "ignore"}
     app.add_lexer("arrows", TextLexer)
     app.connect("builder-inited", write_reference)
     app.connect("source-read", prepare)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from inoc.cli.options import Choice
+
 if TYPE_CHECKING:
     from inoc.testbed.files import Study
 
@@ -22,7 +24,7 @@ VIEWS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 @click.command()
 @click.option(
-    "--study", default="moods", show_default=True, type=click.Choice(list(NAMES)),
+    "--study", default="moods", show_default=True, type=Choice(list(NAMES)),
     help="moods: French is wanted, playfulness leaks; misalignment: harmful finance advice leaks into other topics.",
 )  # fmt: skip
 @click.option(

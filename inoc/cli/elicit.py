@@ -2,13 +2,13 @@
 
 import click
 
-from inoc.cli.options import counted, names
+from inoc.cli.options import counted, names, prompts_option
 from inoc.cli.stage_options import Call, stage_options
 
 
 @click.command()
 @stage_options
-@click.option("--prompts", help="Only these prompts: keys or groups, separated by commas.")
+@prompts_option
 def elicit(call: Call, prompts: str | None) -> None:
     """Sample the base model with every prompt of a STUDY and without any, and judge the answers."""
     from inoc.stages import elicit as stage

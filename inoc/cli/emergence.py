@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inoc.cli.options import json_option, names, store_argument
+from inoc.cli.options import Choice, json_option, names, store_argument
 
 if TYPE_CHECKING:
     from inoc.emergence.processes import Mean, Process
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     "--seen", type=click.IntRange(1), metavar="SEEN", help="Forecast from the first SEEN checkpoints.  [default: all]"
 )
 @click.option("--to", type=click.IntRange(1), help="Forecast this update.  [default: the last counted]")
-@click.option("--process", type=click.Choice(["rate", "offset", "constrained"]), default="rate", show_default=True,
+@click.option("--process", type=Choice(["rate", "offset", "constrained"]), default="rate", show_default=True,
               help="Gaussian process of the forecast.")  # fmt: skip
-@click.option("--mean", type=click.Choice(["constant", "linear", "tanh"]), default="linear", show_default=True,
+@click.option("--mean", type=Choice(["constant", "linear", "tanh"]), default="linear", show_default=True,
               help="Its prior mean over checkpoints.")  # fmt: skip
 @click.option("--threshold", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.1, show_default=True,
               help="Rate above which a behavior has emerged.")  # fmt: skip

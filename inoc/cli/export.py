@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inoc.cli.options import names, recipe_option, store_option
+from inoc.cli.options import Choice, names, recipe_option, store_option
 
 if TYPE_CHECKING:
     from inoc.exports.files import Format
@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @store_option
-@click.option(
-    "--to", required=True, type=click.Choice(["csv", "parquet", "latex", "inspect", "hub"]), help="The format."
-)
+@click.option("--to", required=True, type=Choice(["csv", "parquet", "latex", "inspect", "hub"]), help="The format.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The file; the folder for inspect and hub.")
 @click.option("--columns", metavar="A,B", help="Only these columns of the table.")
 @recipe_option

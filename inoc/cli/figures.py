@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from inoc.cli.options import STORE_PATH, names
+from inoc.cli.options import STORE_PATH, Choice, complete_heuristics, names
 
 
 @click.command()
@@ -16,11 +16,11 @@ from inoc.cli.options import STORE_PATH, names
 )
 @click.option("--format", "formats", metavar="A,B", help="png, svg, pdf.  [default: png; with --preset pdf]")
 @click.option(
-    "--preset", type=click.Choice(["one-column", "two-column"]),
+    "--preset", type=Choice(["one-column", "two-column"]),
     help="For a paper: 84 or 174 mm wide, at most 234 mm tall, continued as NAME-2 where needed; fonts embedded.",
 )  # fmt: skip
 @click.option(
-    "--heuristics", metavar="A,B",
+    "--heuristics", metavar="A,B", shell_complete=complete_heuristics,
     help="Heuristics of the scatter figures.  [default: ph,elicitation,gamma,snr,mald,pca]",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print what was made, and why not, as one JSON document.")

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from inoc.cli.options import cluster_option, counted, names, recipe_option, store_option
+from inoc.cli.options import (
+    Choice,
+    cluster_option,
+    complete_heuristics,
+    complete_prompts,
+    counted,
+    names,
+    recipe_option,
+    store_option,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,14 +35,24 @@ NOTE = 120
 
 @click.command()
 @store_option
-@click.option("--only", metavar="A,B", help="Only these heuristics, by name, symbol or module:function (ph,gamma,HB1).")
-@click.option("--prompts", metavar="A,B", help="Only these prompts; spectra and angles are among these alone.")
-@click.option("--prefix-type", type=click.Choice(["fixed", "mix"]), help="Show only rows of this prefix type.")
+@click.option(
+    "--only",
+    metavar="A,B",
+    shell_complete=complete_heuristics,
+    help="Only these heuristics, by name, symbol or module:function (ph,gamma,HB1).",
+)
+@click.option(
+    "--prompts",
+    metavar="A,B",
+    shell_complete=complete_prompts,
+    help="Only these prompts; spectra and angles are among these alone.",
+)
+@click.option("--prefix-type", type=Choice(["fixed", "mix"]), help="Show only rows of this prefix type.")
 @click.option("--set", "completion_set", default="train", show_default=True, help="Completion set.")
 @recipe_option
 @click.option("--sort", metavar="COLUMN", help="Largest first: ph, pca[2], ppd[control], ...")
 @click.option(
-    "--engine", type=click.Choice(["auto", "numpy", "jax"]), default="auto", show_default=True,
+    "--engine", type=Choice(["auto", "numpy", "jax"]), default="auto", show_default=True,
     help="What computes the sums over tokens.",
 )  # fmt: skip
 @cluster_option

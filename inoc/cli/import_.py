@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import click
 
-from inoc.cli.options import STORE_PATH
+from inoc.cli.options import STORE_PATH, Choice
 
 _FILE = click.Path(path_type=Path)
 
@@ -22,7 +22,7 @@ _FILE = click.Path(path_type=Path)
 )  # fmt: skip
 @click.option("--losses", type=_FILE, help="JSON: training losses by run.")
 @click.option("--prefills", type=_FILE, help="CSV, JSON or JSONL: counts by run, checkpoint, prefill and behavior.")
-@click.option("--prefills-from", type=click.Choice(["file", "run", "self"]), help="Where these prefills come from.")
+@click.option("--prefills-from", type=Choice(["file", "run", "self"]), help="Where these prefills come from.")
 @click.option(
     "--format", metavar="NAME",
     help="Format of FILES, as `inoc plugins` lists them, or module:class.  [default: look into the files]",

@@ -7,6 +7,8 @@ from string import Template
 
 import click
 
+from inoc.cli.options import Choice
+
 KINDS = {
     "backend": ("backends", ":{}Backend", "An inoc backend that counts letter pairs in a text file."),
     "heuristic": ("heuristics", "", "A heuristic for inoc."),
@@ -20,7 +22,7 @@ KINDS = {
 
 
 @click.command("new-plugin")
-@click.argument("kind", type=click.Choice(list(KINDS)))
+@click.argument("kind", type=Choice(list(KINDS)))
 @click.argument("name")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The folder to make.  [default: inoc-NAME in the current folder]"

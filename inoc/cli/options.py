@@ -1,14 +1,15 @@
 """Options that several commands have."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import get_args
 
 import click
 
-from inoc.errors import BadInput
+from inoc.errors import BadInput, InocError
+from inoc.names import unknown
 from inoc.reading import printable
 from inoc.values import Recipe
 
@@ -29,6 +30,14 @@ class StorePath(click.Path):
         return path
 
 
+class Choice(click.Choice[str]):
+    """One of some names; the error for another one says which is near."""
+
+    def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:
+        """The sentence after "Invalid value for '--option': "."""
+        return unknown("value", str(value), map(str, self.choices))
+
+
 STORE_PATH = StorePath(path_type=Path)
 store_option = click.option("--store", required=True, type=STORE_PATH, help="The store.")
 cluster_option = click.option(
@@ -37,7 +46,7 @@ cluster_option = click.option(
 )  # fmt: skip
 recipe_option = click.option(
     "--recipe",
-    type=click.Choice(get_args(Recipe)),
+    type=Choice(get_args(Recipe)),
     default="corrected",
     show_default=True,
     help="The recommended formulas, or those that reproduce published numbers.",
@@ -47,6 +56,36 @@ table_option = click.option(
     "--table", "csv_tables", multiple=True, type=click.Path(path_type=Path),
     help="A pooled results table (CSV) to learn from, too; may be given several times.",
 )  # fmt: skip
+
+
+def complete_heuristics(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """What the shell offers after --only or --heuristics: names of heuristics, after the last comma."""
+    from inoc.heuristics.frame.registry import heuristics
+
+    return _after_comma(incomplete, heuristics())
+
+
+def complete_prompts(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """What the shell offers after --prompts: keys of the experiment file or the store named before it."""
+    from inoc.experiment import load_experiment
+    from inoc.store.store import open_store
+
+    of_file = any(param.name == "study" for param in ctx.command.params)
+    # the option itself has no value yet, so click has left arguments as plain words
+    given: Sequence[str | Path | None] = ctx.args or ctx.params.get("stores") or [ctx.params.get("store")]
+    path = given[0]
+    if path is None:
+        return []
+    try:
+        keys = load_experiment(path).named() if of_file else open_store(path).labels("prompts/prompt")
+    except InocError:
+        return []  # nothing is said while a line is typed
+    return _after_comma(incomplete, keys)
+
+
+def _after_comma(incomplete: str, known: Iterable[str]) -> list[str]:
+    before, comma, part = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in known if name.startswith(part)]
 
 
 def names(text: str | None) -> tuple[str, ...]:
@@ -70,6 +109,10 @@ def store_argument(command: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
+prompts_option = click.option(
+    "--prompts", metavar="A,B", shell_complete=complete_prompts,
+    help="Only these prompts: keys or groups, separated by commas.",
+)  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
@@ -89,7 +132,7 @@ def prediction_options(command: Callable[..., None]) -> Callable[..., None]:
             "--for", "untrained", type=STORE_PATH,
             help="The store whose prompts to predict.  [default: --store]",
         ),
-        click.option("--prompts", metavar="A,B", help="Only these prompts: keys or groups, separated by commas."),
+        prompts_option,
         click.option(
             "--control", multiple=True, metavar="TRAIT=SCORE",
             help="Score of the control run (0-100) where no control run tells it; may be given several times.",

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from inoc.cli.options import STORE_PATH, json_option, names, recipe_option, table_option
+from inoc.cli.options import (
+    STORE_PATH,
+    Choice,
+    complete_heuristics,
+    json_option,
+    names,
+    prompts_option,
+    recipe_option,
+    table_option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,15 +36,20 @@ SHOWN = 20
 @table_option
 @recipe_option
 @click.option("--trait", metavar="NAME", help="Only this trait.")
-@click.option("--prompts", metavar="A,B", help="Only these prompts: keys or groups, separated by commas.")
+@prompts_option
 @click.option("--questions", metavar="FILE", default="", help="Only questions of this file, in the tables of runs.")
 @click.option("--step", type=int, help="Evaluate every run at this step instead of the nominal last one.")
 @click.option(
-    "--over", type=click.Choice(["seeds"]),
+    "--over", type=Choice(["seeds"]),
     help="Pool runs that differ in their seed only; from 3 seeds on, intervals for new seeds and new questions.",
 )  # fmt: skip
 @click.option("--include-flagged", is_flag=True, help="Keep runs whose last steps contradict each other.")
-@click.option("--heuristics", metavar="A,B", help="Only these heuristics in the performance table.")
+@click.option(
+    "--heuristics",
+    metavar="A,B",
+    shell_complete=complete_heuristics,
+    help="Only these heuristics in the performance table.",
+)
 @click.option(
     "--tradeoff", "tradeoffs", multiple=True, metavar="PROMPT=BEHAVIOR:CAPABILITY",
     help="Only how much of a behavior further training leaves, by what it brings; repeatable.",

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inoc.cli.options import json_option, names, prediction_options, recipe_option, say_wrapped, table_option
+from inoc.cli.options import (
+    complete_heuristics,
+    json_option,
+    names,
+    prediction_options,
+    recipe_option,
+    say_wrapped,
+    table_option,
+)
 
 if TYPE_CHECKING:
     from inoc.values import Recipe
@@ -15,7 +23,12 @@ if TYPE_CHECKING:
 @prediction_options
 @table_option
 @recipe_option
-@click.option("--heuristics", metavar="A,B", help="Let the predictor read these heuristics only.")
+@click.option(
+    "--heuristics",
+    metavar="A,B",
+    shell_complete=complete_heuristics,
+    help="Let the predictor read these heuristics only.",
+)
 @click.option(
     "--model", metavar="NAME", help="Only this model: gate, 'Bayesian gate', ..., or yours as package:Estimator.",
 )  # fmt: skip

@@ -2,20 +2,20 @@
 
 import click
 
-from inoc.cli.options import counted, names
+from inoc.cli.options import Choice, counted, names, prompts_option
 from inoc.cli.stage_options import Call, stage_options
 
 
 @click.command()
 @stage_options
 @click.option(
-    "--kind", "kinds", multiple=True, type=click.Choice(["gradient", "activation", "logits"]),
+    "--kind", "kinds", multiple=True, type=Choice(["gradient", "activation", "logits"]),
     help="Only this probe (repeatable).",
 )  # fmt: skip
 @click.option(
-    "--prefix-type", "prefix_types", multiple=True, type=click.Choice(["fixed", "mix"]), help="Only this prefix type."
+    "--prefix-type", "prefix_types", multiple=True, type=Choice(["fixed", "mix"]), help="Only this prefix type."
 )
-@click.option("--prompts", help="Only these prompts: keys or groups, separated by commas.")
+@prompts_option
 def probe(call: Call, kinds: tuple[str, ...], prefix_types: tuple[str, ...], prompts: str | None) -> None:
     """Look inside the base model of a STUDY: what every prompt changes in gradients, hidden states and first tokens.
 

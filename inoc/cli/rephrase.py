@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inoc.cli.options import json_option, names
+from inoc.cli.options import json_option, names, prompts_option
 from inoc.cli.stage_options import DRY_RUN, STUDY, Call
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @STUDY
-@click.option("--prompts", help="Only these prompts: keys or groups, separated by commas.")
+@prompts_option
 @click.option("--with", "source", help='"templates" (offline), "backend" (the study\'s model) or a chat model\'s name.')
 @click.option("--url", help="OpenAI-compatible address of the chat model; the key comes from the environment.")
 @click.option("--close", is_flag=True, help="Make the close rewordings of `rephrasings.close` instead.")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inoc.cli.options import names
+from inoc.cli.options import Choice, names, prompts_option
 from inoc.cli.stage_options import Call, stage_options
 
 if TYPE_CHECKING:
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 @stage_options
 @click.option("--set", "sets", multiple=True, help="Only this completion set (repeatable).")
 @click.option(
-    "--prefix-type", "prefix_types", multiple=True, type=click.Choice(["fixed", "mix"]), help="Only this prefix type."
+    "--prefix-type", "prefix_types", multiple=True, type=Choice(["fixed", "mix"]), help="Only this prefix type."
 )
-@click.option("--prompts", help="Only these prompts: keys or groups, separated by commas.")
+@prompts_option
 @click.option(
     "--recipe",
-    type=click.Choice(["corrected", "published"]),
+    type=Choice(["corrected", "published"]),
     help="Which tokens are scored: one end-of-turn token (corrected), or all that the template writes. By default the "
     "store's, corrected for a new one; training follows it.",
 )

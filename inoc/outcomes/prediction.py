@@ -7,6 +7,7 @@ import xarray as xr
 from jaxtyping import Float64
 
 from inoc.errors import IncompleteStore
+from inoc.names import refuse_unknown
 from inoc.outcomes.answers import Answer, Knowledge
 from inoc.outcomes.candidates import Candidate, candidates, named, of_heuristics
 from inoc.outcomes.features import Features, features
@@ -44,7 +45,7 @@ def predict_of(
 
     Raises:
         IncompleteStore: Fewer than 4 distinct trained prompts, and no prior.
-        BadInput: An unknown heuristic or model.
+        BadInput: An unknown heuristic, model or trait.
     """
     trained = np.unique(table["prompt"].values[np.isfinite(table["suppression"].values)].astype(str)).size
     if trained < FEWEST and prior is None:
@@ -55,6 +56,7 @@ def predict_of(
             "--store, or leave out --no-prior."
         )
     traits = list(dict.fromkeys(new["trait"].values.astype(str).tolist()))
+    refuse_unknown("trait of the control run", control or (), traits)
     new = _untrained(table, new)
     read = features(table, new)
     known: dict[str, Knowledge] = {}

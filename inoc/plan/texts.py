@@ -10,6 +10,7 @@ from inoc.chat import Chat
 from inoc.errors import BadInput
 from inoc.experiment import CompletionSet, Generate, read_completions, read_instructions, subset
 from inoc.hashing import content_hash
+from inoc.names import refuse_unknown
 from inoc.plan.study import Study
 from inoc.values import Sampling, TokenIds
 
@@ -80,7 +81,12 @@ def most_tokens(study: Study, groups: Sequence[Texts]) -> int:
 
 
 def sets_to_make(study: Study, names: Sequence[str] = ()) -> dict[str, CompletionSet]:
-    """The completion sets, all or those named, that inoc makes and that have no file yet."""
+    """The completion sets, all or those named, that inoc makes and that have no file yet.
+
+    Raises:
+        BadInput: The file has no completion set of that name.
+    """
+    refuse_unknown("completion set", names, dict(study.experiment.completion_sets.items()))
     return {
         name: entry
         for name, entry in study.experiment.completion_sets.items()

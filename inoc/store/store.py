@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inoc.store.reader import Reader
+from inoc.store.schema import LOGPROB_GROUP
 from inoc.store.tree import steadily
 
 if TYPE_CHECKING:
@@ -45,6 +46,24 @@ class Store(Reader):
 
     def __repr__(self) -> str:
         return f"<Store {self.path} sets {', '.join(self.completion_sets) or 'none'}>"
+
+    @steadily
+    def _repr_html_(self) -> str:
+        """What notebooks show: names and counts, without reading values."""
+        from inoc.notebook import html_table
+
+        rows = [("traits", ", ".join(f"{t.name} ({t.role})" for t in self.traits) or "none")]
+        if self.has("prompts"):
+            keys = [str(key) for key in self.prompts["prompt"].values]
+            rows.append(("prompts", f"{len(keys)}: {', '.join(keys[:12])}{', ...' if len(keys) > 12 else ''}"))
+        for name in self.completion_sets:
+            where = f"{LOGPROB_GROUP[self.levels(name)[0]]}/{name}"
+            kinds, prompts, examples = (self.labels(f"{where}/{v}") for v in ("prefix_type", "prompt", "example"))
+            rows.append((f"set {name}", f"{len(prompts)} prompts x {len(examples)} examples, {', '.join(kinds)}"))
+        pending = len(self.pending()) + len(self.pending_evaluations())
+        rows.append(("runs", str(len(self.runs))))
+        rows.append(("pending", f"{pending} units and evaluations"))
+        return html_table(f"Store {self.path}", ("", ""), rows)
 
     @cached_property
     def tree(self) -> "xr.DataTree":

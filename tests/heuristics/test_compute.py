@@ -1,5 +1,6 @@
 """`inoc.heuristics.compute` on stores: labels, agreement with the bare functions, absences, subsets, recipes."""
 
+import re
 import warnings
 
 import numpy as np
@@ -55,6 +56,17 @@ def test_labels_and_meaning(h, world):
     assert h["elicitation"].attrs["n"] == [14, 15]
     assert h["coherence"].attrs["n"] == WORLD_SETS["train"]
     assert h["ppd"].attrs["n"] == [0, 9]  # other sets are scored with fixed only
+
+
+def test_a_notebook_shows_the_table_in_under_50_kb(h, run):
+    """Every heuristic once, after selections too; the prompts' texts are a coordinate."""
+    shown = h._repr_html_()
+    assert len(shown) < 50_000 < len(xr.Dataset._repr_html_(h))
+    listed = set(re.findall(r"<tr><td>(\w+)</td>", shown))
+    assert {"ph", "gamma", "coherence", "elicitation", "angle"} <= listed <= set(h.data_vars)
+    assert h.isel(prompt=0)._repr_html_() != shown
+    assert h["text"].dims == ("prompt",)
+    assert h["text"].values.tolist() == run.prompts["text"].sel(prompt=h["prompt"]).values.tolist()
 
 
 def test_the_table_becomes_a_dataframe(h):

@@ -206,3 +206,11 @@ def test_rare_behaviors_are_on_the_page(tmp_path):
     assert "rising-0" in text
     assert "at update 256" in text
     assert len(report.emergence.rows) == 4
+
+
+def test_a_notebook_shows_a_hostile_store_escaped(hostile):
+    shown = open_store(hostile)._repr_html_()
+    assert "a&lt;b&gt;" in shown
+    assert "4 prompts x 5 examples, fixed, mix" in shown
+    assert set(re.findall(r"</?(\w+)", shown)) == {"table", "caption", "tr", "th", "td"}
+    assert len(shown) < 5_000

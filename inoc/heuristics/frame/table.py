@@ -154,7 +154,7 @@ def _measure(chosen: Sequence[Heuristic], inputs: Inputs) -> Table:
 
 
 def labels(inputs: Inputs) -> dict[str, Labels]:
-    """Labels of every dim a heuristic can have, and role and family along prompt."""
+    """Labels of every dim a heuristic can have, and text, role and family along prompt."""
     found: dict[str, Labels] = {
         "prompt": ("prompt", inputs.prompts),
         "other_prompt": ("other_prompt", inputs.prompts),
@@ -162,7 +162,7 @@ def labels(inputs: Inputs) -> dict[str, Labels]:
         "trait": ("trait", inputs.trait_names),
         **{dim: (dim, values) for dim, values in dimensions().items()},
     }
-    for name in ("role", "family"):
+    for name in ("text", "role", "family"):
         if any(column := inputs.prompt_column(name)):
             found[name] = ("prompt", column)
     with suppress(Absent):
@@ -219,6 +219,8 @@ def dataset(table: Table) -> "xr.Dataset":
     """The table as an xarray Dataset, prompt and prefix_type first."""
     import xarray as xr
 
+    from inoc.heuristics.frame.labeled import HeuristicsDataset
+
     data = {
         name: xr.Variable(variable.dims, variable.values, dict(variable.attrs)).transpose(
             *(dim for dim in ORDER if dim in variable.dims), ...
@@ -231,4 +233,4 @@ def dataset(table: Table) -> "xr.Dataset":
         "absent": [f"{name}: {reason}" for name, reason in table.absent.items()],
         "notes": list(table.notes),
     }
-    return xr.Dataset(data, coords=coords, attrs=attrs)
+    return HeuristicsDataset(data, coords=coords, attrs=attrs)
