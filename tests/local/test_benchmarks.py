@@ -24,5 +24,5 @@ def test_an_error_of_precision_is_in_units_of_the_spread() -> None:
     import numpy as np
 
     exact = np.array([[0.0], [2.0], [0.0], [2.0]])
-    assert row("ph", exact, exact + np.array([[0.0], [0.1], [0.0], [-0.3]])) == "| `ph` | 1 | 0.0500 | 0.300 | 0.943 |"
+    assert row("ph", exact, exact + np.array([[0.0], [0.1], [0.0], [-0.3]])) == "| `ph` | 1 | 0.0500 | 0.300 |"
     assert row("constant", np.ones((4, 1)), np.ones((4, 1))) is None
