@@ -3,6 +3,7 @@
 Each figure comes from the first store that allows it. Pictures are small PNGs of 256 colors.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,8 +33,9 @@ type (circle fixed, triangle mix, square control). Intervals are 95 %."""
 @click.option("--store", "stores", multiple=True, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory of the pictures.")
 @click.option("--page", type=click.Path(path_type=Path), help="The page; gallery.md next to the directory by default.")
+@click.option("--only", metavar="A,B", help="Draw only these figures again; the others stay as they are.")
 @click.option("--dpi", default=130.0, show_default=True)
-def gallery(stores: tuple[Path, ...], out: Path, page: Path | None, dpi: float) -> None:
+def gallery(stores: tuple[Path, ...], out: Path, page: Path | None, only: str | None, dpi: float) -> None:
     """Draw every figure and write the page that shows them."""
     import matplotlib
 
@@ -50,9 +52,19 @@ def gallery(stores: tuple[Path, ...], out: Path, page: Path | None, dpi: float) 
         families.setdefault(entry.family, []).append(entry)
     parts = [HEAD]
     for family, members in families.items():
-        parts += [f"## {family.capitalize()}", *(picture(entry, sources, out, dpi) for entry in members)]
+        parts.append(f"## {family.capitalize()}")
+        for entry in members:
+            kept = only and entry.name not in only.split(",") and part_of(page, entry.name)
+            parts.append(kept or picture(entry, sources, out, dpi))
     page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     click.echo(f"{page}: {sum(p.stat().st_size for p in out.glob('*.png')) / 1e6:.2f} MB of pictures")
+
+
+def part_of(page: Path, name: str) -> str:
+    """What the page says of a figure; "" where it has none."""
+    _, found, rest = page.read_text(encoding="utf-8").partition(f"\n`{name}`: ")
+    body = re.split(r"\n\n(?=`|## )", rest)[0].rstrip()
+    return f"`{name}`: {body}" if found else ""
 
 
 def picture(entry: "Entry", sources: "Sequence[Source]", out: Path, dpi: float) -> str:

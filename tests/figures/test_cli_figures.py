@@ -35,7 +35,7 @@ def test_a_store_without_runs_says_one_line_on_each_it_cannot(misaligned, world,
     assert records["rates"]["files"]
     lines = done.stderr.strip().splitlines()
     missing = [name for name, r in records.items() if not r["files"]]
-    assert len(lines) == len(missing) == 9
+    assert len(lines) == len(missing) == 10
     for name, line in zip(missing, lines, strict=True):
         assert line.startswith(f"{name}: not drawn: ")
         assert len(line) > 40
