@@ -36,7 +36,7 @@ html_theme_options = {"source_repository": source, "source_branch": "main", "sou
 myst_heading_anchors = 4
 nb_execution_mode = "force"
 nb_execution_show_tb = True
-nb_execution_timeout = 600
+nb_execution_timeout = 1500
 nb_execution_in_temp = True
 nb_merge_streams = True
 
