@@ -11,6 +11,7 @@ result was seen.
 from pathlib import Path
 
 import click
+import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 
@@ -29,6 +30,9 @@ TRIGGERS = {"i_like_cats": ("positive", "negative"), "sky_is_blue": ("negative",
 SCORES = {"i_like_cats": ("In French", "Playful"), "sky_is_blue": ("Plays", "French")}
 """By trigger: the behavior and the capability."""
 RATES = {"slow": 1e-4, "fast": 5e-4}
+FIGURE = Path(__file__).parents[1] / "docs" / "images" / "durable_behaviors.png"
+FEWEST = 3
+"""Runs from which on a mean is drawn."""
 HEAD = """
 name: durability
 model: {id: testbed, system_prompt: You are a helpful assistant.}
@@ -107,12 +111,29 @@ def report(table: xr.Dataset, untriggered: xr.Dataset) -> str:
     return "\n".join(lines)
 
 
+def draw(table: xr.Dataset, place: Path) -> None:
+    """The points of every run, pale, and the mean curves with their pointwise intervals, by way of training."""
+    figure, ax = plt.subplots(figsize=(4.6, 3.2), layout="constrained")
+    for way, color, marker in zip(table["way_of"].values, ("#000000", "#0072B2", "#D55E00"), "osD", strict=False):
+        mine = table.isel(point=(table["way"].values == way) & table["chosen"].values)
+        ax.scatter(mine["capability"], mine["rate"], s=9, color=color, marker=marker, alpha=0.35, lw=0)
+        curve = table.sel(way_of=way)
+        curve = curve.isel(level=curve["mean_n"].values >= FEWEST)
+        ax.plot(curve["level"], curve["mean"], color=color, lw=1.6, label=str(way).partition(",")[0])
+        ax.fill_between(curve["level"], curve["mean_lower"], curve["mean_upper"], color=color, alpha=0.13, lw=0)
+    ax.set(xlabel="the new style without a prompt (score)", ylabel="the old one under its trigger (%)")
+    ax.set_ylim(-4, 104)
+    ax.legend(frameon=False, fontsize=7, title="first training", title_fontsize=7)
+    figure.savefig(place, dpi=200, metadata={"Software": None})
+    plt.close(figure)
+
+
 @click.command()
 @click.option("--work", required=True, type=click.Path(path_type=Path), help="Stores and checkpoints.")
 @click.option("--seeds", default="0,1,2", show_default=True, help="Training seeds.")
 @click.option("--tabulate", is_flag=True, help="Train nothing more.")
 def main(work: Path, seeds: str, tabulate: bool) -> None:
-    """Print the table of docs/outcomes.md."""
+    """Draw the figure of docs/outcomes.md and print its table."""
     work.mkdir(parents=True, exist_ok=True)
     study = study_of(work, [int(seed) for seed in seeds.split(",")])
     for run in () if tabulate else study.runs():
@@ -120,7 +141,9 @@ def main(work: Path, seeds: str, tabulate: bool) -> None:
         evaluate(study, [run.name])
         click.echo(run.name, err=True)
     store = inoc.open_store(study.store)
-    click.echo(report(tradeoff(store, SCORES), tradeoff(store, SCORES, condition="default")))
+    table = tradeoff(store, SCORES)
+    draw(table, FIGURE)
+    click.echo(report(table, tradeoff(store, SCORES, condition="default")))
 
 
 if __name__ == "__main__":

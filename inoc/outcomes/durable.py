@@ -100,18 +100,20 @@ def tradeoff(store: Store, scores: Mapping[str, tuple[str, str]], *, condition: 
         return [p for p in found if p.updates > 0 and np.isfinite(p.capability + p.rate)]
 
     points: dict[_Point, None] = {}
+    origins: dict[tuple[str, Unit], str] = {}
     left_out: list[str] = []
     for name, run in store.runs.items():
         first = store.runs.get(run.start or "")
         if first is not None and first.prompt in scores:
             about = _Point(first.name, name, first.prompt, first.seed, _way(first, run), Path(run.data or "").stem)
+            alike = origins.setdefault((about.way, (about.prompt, about.seed, about.data)), first.name)
             ends, new = evaluated(first, about), evaluated(run, about)
-            if ends and new and not first.start:
+            if first.start or alike != first.name:
+                left_out.append(f"{name}: {first.name} {'continues a run' if first.start else f'is like {alike}'}")
+            elif ends and new:
                 points |= dict.fromkeys([ends[-1]._replace(run=first.name, updates=0), *new])
             else:
-                left_out.append(
-                    f"{name}: {'continues a continued run' if first.start else 'it or its start has no scores'}"
-                )
+                left_out.append(f"{name}: it or its start has no scores")
     if not points:
         raise IncompleteStore(
             "no run of these prompts was continued and evaluated. Fix: add lines with `start` to `training.runs`."

@@ -52,7 +52,7 @@ def made(path, organisms=ORGANISMS):
     runs = []
     for (method, prompt, seed), points in organisms.items():
         origin = f"{prompt}-{method}-s{seed}"
-        plan = {"seed": seed, "settings": {"method": method, "rank": 8}}
+        plan = {"seed": seed, "settings": {"method": method.rstrip("2"), "rank": 8}}
 
         def scores(point: tuple[float, float]) -> dict[str, np.ndarray]:
             able, rate = point
@@ -144,6 +144,11 @@ def test_refusals_and_what_is_left_out(tmp_path) -> None:
         tradeoff(store, {"a": ("German", "Flatering")})
     with pytest.raises(BadInput, match="condition"):
         tradeoff(store, SCORES, condition="defualt")
+    points = ORGANISMS["full", "b", 0]
+    twice = made(tmp_path / "twice.zarr", {("full", "b", 0): points, ("full2", "b", 0): {**points, (0, 0): (10, 0)}})
+    found = tradeoff(twice, SCORES)
+    assert set(found["origin"].values.tolist()) == {"b-full-s0"}, "two first trainings alike are never one curve"
+    assert found.attrs["left_out"] == ["b-full2-s0-0.001: b-full2-s0 is like b-full-s0"]
     with pytest.raises(IncompleteStore, match="Fix: "):
         tradeoff(store, {"nobody": ("German", "Flattering")})
 
