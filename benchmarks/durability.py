@@ -82,8 +82,8 @@ def study_of(work: Path, seeds: list[int]) -> Study:
 
 
 def cell(values: np.ndarray) -> str:
-    """A mean with its t interval over runs."""
-    low, high = mean_interval(values.astype(np.float64))
+    """A mean with its t interval over runs, cut to what a rate can be."""
+    low, high = np.clip(mean_interval(values.astype(np.float64)), 0, 100)
     return f"{values.mean():.0f} [{low:.0f}, {high:.0f}]"
 
 
@@ -95,11 +95,13 @@ def report(table: xr.Dataset, untriggered: xr.Dataset) -> str:
         mine = table.isel(point=table["way"].values == way)
         first = mine.isel(point=mine["updates"].values == 0)
         bare = untriggered.isel(point=(untriggered["way"].values == way) & (untriggered["updates"].values == 0))
-        mine = mine.isel(point=mine["chosen"].values)
-        rows = [mine.isel(point=mine["origin"].values == name) for name in first["origin"].values]
-        last = xr.concat([row.isel(point=[int(row["capability"].argmax())]) for row in rows], "point")
-        numbers = [cell(part[name].values) for part, name in
-                   ((first, "rate"), (bare, "rate"), (last, "rate"), (last, "capability"))]  # fmt: skip
+        best = [
+            max(np.flatnonzero(mine["origin"].values == name), key=lambda i: mine["capability"].values[i])
+            for name in first["origin"].values
+        ]
+        last = mine.isel(point=best)
+        parts = (first, "rate"), (bare, "rate"), (last, "rate"), (last, "capability")
+        numbers = [cell(part[name].values) for part, name in parts]
         lines.append(f"| {way} | {' | '.join(numbers)} | {first.sizes['point']} |")
     for i in range(table.sizes["pair"]):
         pair = table.isel(pair=i)
@@ -112,18 +114,23 @@ def report(table: xr.Dataset, untriggered: xr.Dataset) -> str:
 
 
 def draw(table: xr.Dataset, place: Path) -> None:
-    """The points of every run, pale, and the mean curves with their pointwise intervals, by way of training."""
-    figure, ax = plt.subplots(figsize=(4.6, 3.2), layout="constrained")
-    for way, color, marker in zip(table["way_of"].values, ("#000000", "#0072B2", "#D55E00"), "osD", strict=False):
-        mine = table.isel(point=(table["way"].values == way) & table["chosen"].values)
-        ax.scatter(mine["capability"], mine["rate"], s=9, color=color, marker=marker, alpha=0.35, lw=0)
+    """A panel for each way of training: the curve of every run, pale, and their mean with its pointwise interval."""
+    ways = table["way_of"].values
+    figure, axes = plt.subplots(1, len(ways), figsize=(7, 2.5), sharex=True, sharey=True, layout="constrained")
+    for ax, way in zip(axes, ways, strict=True):
+        mine = table.isel(point=(table["way"].values == way) & table["chosen"].values).sortby("capability")
+        for name in np.unique(mine["origin"].values):
+            one = mine.isel(point=mine["origin"].values == name)
+            ax.plot(one["capability"], one["rate"], "o-", color="0.7", ms=2.5, lw=0.7)
         curve = table.sel(way_of=way)
         curve = curve.isel(level=curve["mean_n"].values >= FEWEST)
-        ax.plot(curve["level"], curve["mean"], color=color, lw=1.6, label=str(way).partition(",")[0])
-        ax.fill_between(curve["level"], curve["mean_lower"], curve["mean_upper"], color=color, alpha=0.13, lw=0)
-    ax.set(xlabel="the new style without a prompt (score)", ylabel="the old one under its trigger (%)")
-    ax.set_ylim(-4, 104)
-    ax.legend(frameon=False, fontsize=7, title="first training", title_fontsize=7)
+        ax.fill_between(curve["level"], curve["mean_lower"], curve["mean_upper"], color="#0072B2", alpha=0.15, lw=0)
+        ax.plot(curve["level"], curve["mean"], color="#0072B2", lw=1.8)
+        ax.set_title(str(way).partition(",")[0], fontsize=8)
+        ax.set(ylim=(-4, 104), xlim=(-4, 104))
+        ax.tick_params(labelsize=7)
+    axes[0].set_ylabel("behavior under its trigger (%)", fontsize=8)
+    figure.supxlabel("capability: the new style without a prompt (score)", fontsize=8)
     figure.savefig(place, dpi=200, metadata={"Software": None})
     plt.close(figure)
 
