@@ -20,6 +20,7 @@ from jaxtyping import Float64
 
 from inoc import emergence
 from inoc.emergence.fit import Posterior
+from inoc.emergence.processes import Mean, Process
 from inoc.emergence.simulation import CASES, EMERGE
 
 SEEN = (2, 3, 4, 5, 6)
@@ -28,10 +29,14 @@ PREDICTORS = (
     "mean_neg_kl slope", "mean_neg_kl level", "kl_bound slope", "exploit_rate level", "log_exploit_lower_bound slope",
 )  # fmt: skip
 
+NAMES: tuple[Process, ...] = ("rate", "offset", "constrained")
+FITS: tuple[tuple[Mean, Posterior], ...] = (
+    ("constant", "draws"), ("constant", "laplace"), ("linear", "draws"), ("tanh", "draws"),
+)  # fmt: skip
 PROCESSES: tuple[tuple[str, emergence.Settings, Posterior], ...] = tuple(
     (f"{name}, {mean}, {posterior}", emergence.Settings(name, mean), posterior)
-    for name in ("rate", "offset", "constrained")
-    for mean, posterior in (("constant", "draws"), ("constant", "laplace"), ("linear", "draws"), ("tanh", "draws"))
+    for name in NAMES
+    for mean, posterior in FITS
 )
 
 
@@ -118,7 +123,7 @@ def show_simple(replicates: int) -> None:
 def show_processes(replicates: int, file: Path) -> None:
     for turn in ("compilation included", "compiled"):
         start, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_utime
-        for name in ("rate", "offset", "constrained"):
+        for name in NAMES:
             emergence.forecast(emergence.simulate(0), settings=emergence.Settings(name))
         wall, used = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_utime - used
         print(f"three processes, {CASES} cases x 8 checkpoints x 6 prefills, {turn}: {wall:.1f} s, {used:.1f} s of CPU")
