@@ -1,4 +1,4 @@
-"""Estimators with scikit-learn's `fit` and `predict`, and the one place that looks at it: where one is fitted."""
+"""Estimators with scikit-learn's `fit` and `predict`, by SciPy and NumPy: importing scikit-learn outlasts every fit."""
 
 from typing import Protocol, runtime_checkable
 
@@ -42,27 +42,27 @@ class Monotone:
     """Isotonic regression on the only column: rising or falling as the correlation says, constant outside the range."""
 
     def fit(self, X: Matrix, y: Column) -> "Monotone":
-        from sklearn.isotonic import IsotonicRegression
+        from scipy.optimize import isotonic_regression
 
         x = X[:, 0]
         rising = float(np.dot(x - x.mean(), y - y.mean())) >= 0
-        self.curve_ = IsotonicRegression(increasing=rising, out_of_bounds="clip").fit(x, y)
+        self.x_, place, rows = np.unique(x, return_inverse=True, return_counts=True)
+        self.y_ = isotonic_regression(np.bincount(place, y) / rows, weights=rows, increasing=rising).x
         return self
 
     def predict(self, X: Matrix) -> Column:
-        return np.asarray(self.curve_.predict(X[:, 0]), dtype=np.float64)
+        return np.interp(X[:, 0], self.x_, self.y_)
 
 
 class StandardRidge:
     """Ridge regression on standardized columns, penalty 0.1 per row."""
 
     def fit(self, X: Matrix, y: Column) -> "StandardRidge":
-        from sklearn.linear_model import Ridge
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-
-        self.pipeline_ = make_pipeline(StandardScaler(), Ridge(alpha=PENALTY * len(y))).fit(X, y)
+        spread = X.std(axis=0)
+        self.center_, self.scale_, self.mean_ = X.mean(axis=0), np.where(spread > 0, spread, 1.0), float(y.mean())
+        z = (X - self.center_) / self.scale_
+        self.coef_: Column = np.linalg.solve(z.T @ z + PENALTY * len(y) * np.eye(z.shape[1]), z.T @ (y - self.mean_))
         return self
 
     def predict(self, X: Matrix) -> Column:
-        return np.asarray(self.pipeline_.predict(X), dtype=np.float64)
+        return self.mean_ + (X - self.center_) / self.scale_ @ self.coef_

@@ -51,7 +51,7 @@ def test_opening_a_store_and_computing_needs_no_xarray(tmp_path):
 
 
 def test_tables_and_the_report_start_without_a_statistics_package():
-    """They take longer to import than the tables: they are loaded where something is fitted."""
+    """They take longer to import than the tables."""
     code = "import inoc.outcomes, inoc.outcomes.advice, inoc.exports, inoc.report\nimport sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "inoc.outcomes.gate" in loaded
