@@ -10,6 +10,8 @@ import re
 import sys
 from pathlib import Path
 
+from myst_nb.core import render
+from nbformat import NotebookNode
 from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 
@@ -96,11 +98,22 @@ def prepare(_: Sphinx, docname: str, text: list[str]) -> None:
     text[0] = OUTSIDE.sub(there, text[0])
 
 
+def whole_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Join what a cell prints to each stream, byte by byte; MyST-NB's own ends a line after every piece."""
+    joined: dict[str, NotebookNode] = {}
+    for output in outputs:
+        if output["output_type"] == "stream":
+            first = joined.setdefault(output["name"], output)
+            first["text"] += output["text"] if first is not output else ""
+    return [o for o in outputs if o["output_type"] != "stream" or joined[o["name"]] is o]
+
+
 def setup(app: Sphinx) -> None:
     """What Sphinx calls."""
     # what the tutorials run: this installation, tables of one width, files of this clone
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     os.environ |= {"COLUMNS": "90", "INOC_CLONE": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    render.coalesce_streams = whole_streams
     app.add_lexer("arrows", TextLexer)
     app.connect("builder-inited", write_reference)
     app.connect("source-read", prepare)
