@@ -34,14 +34,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_world(tmp_path_factory.mktemp("worlds") / "world.zarr", each=6, trained=4, more=False)
 
 
-def base_store(path: Path, *, logprobs: bool = True, control: bool = False, elicited: int = 6) -> Path:
-    """Six prompts of another trait pair, no runs but a control; elicitation of the first of them."""
+def base_store(
+    path: Path, *, logprobs: bool = True, control: bool = False, elicited: int = 6, prompts: int = 6
+) -> Path:
+    """Six prompts (or fewer) of another trait pair, no runs but a control; elicitation of the first of them."""
     rng = np.random.default_rng(0)
     known = [
         PromptInfo(f"{family}{i}", f"{family} {i}", "g", family, role)
         for family, role in (("playful", "positive"), ("french", "negative"), ("neutral", "neutral"))
         for i in range(2)
-    ]
+    ][:prompts]
     sizes = rng.integers(4, 9, 20)
     total = int(sizes.sum())
     default = -rng.exponential(2.0, total)
