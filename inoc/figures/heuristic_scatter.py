@@ -206,7 +206,7 @@ def _grid(
     height: float,
     kind: str | None = None,
 ) -> Panels:
-    """A panel for each trait and column; those without a row that has both are left out, and said so."""
+    """A panel for each trait and column: one without a row stays empty, a line of nothing is left out; both are said."""
     table = source.rows
     at = table[target].notnull() & table["on_target"]
     at &= table["prefix_type"] == (kind or "mix")
@@ -225,4 +225,6 @@ def _grid(
     if not any(plots):
         names = ", ".join(dict.fromkeys(name for _, name in cells))
         raise IncompleteStore(f"no row has a {target} and one of {names}. Fix: run `inoc score` and `inoc evaluate`.")
-    return Panels(plots, columns, height, note=house.left_out(", ".join(missing)))
+    lines = [plots[i : i + columns] for i in range(0, len(plots), columns)]
+    drawn = [plot for line in lines if any(line) for plot in line]
+    return Panels(drawn, columns, height, note=house.left_out(", ".join(missing)))

@@ -20,7 +20,7 @@ from inoc.store.store import Store
 Quantity = Literal["final", "steps"]
 REACHED = 0.7
 """The share of the whole change that counts as reached."""
-WORDS = {"final": "final {} score (pp)", "steps": "updates to 70 % of the change of {}"}
+WORDS = {"final": "final {} score (pp)", "steps": "updates to 70 % ({})"}
 Curve = Float64[np.ndarray, " step"]
 
 
@@ -103,7 +103,7 @@ def plot_learning_rates(
     Example:
         >>> ax = inoc.plot_learning_rates(sweep, "German", "steps")
         >>> ax.get_ylabel()
-        'updates to 70 % of the change of German'
+        'updates to 70 % (German)'
     """
     data = learning_rates_data(store) if data is None else data
     chosen = choose(data, "score", score)

@@ -39,7 +39,7 @@ def test_demo_as_shipped(tmp_path: Path) -> None:
     assert len(store.runs) == 9, "a control and four prompts, each fixed and mixed"
     assert store.scores is not None
     assert store.scores.sizes["question"] == 100
-    assert len(list((tmp_path / "demo" / "figures").glob("*.png"))) == 28
+    assert len(list((tmp_path / "demo" / "figures").glob("*.png"))) == 36
     assert (tmp_path / "demo" / "report.html").is_file()
     for view in ("heuristics", "outcomes", "figures", "report"):
         assert f"$ inoc {view} --store" in out
