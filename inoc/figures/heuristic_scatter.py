@@ -206,7 +206,7 @@ def _grid(
     height: float,
     kind: str | None = None,
 ) -> Panels:
-    """A panel for each trait and column: one without a row stays empty, a line of nothing is left out; both are said."""
+    """A panel for each trait and column: one without a row stays empty, an empty line is left out; both are said."""
     table = source.rows
     at = table[target].notnull() & table["on_target"]
     at &= table["prefix_type"] == (kind or "mix")
