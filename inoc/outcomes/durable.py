@@ -69,12 +69,11 @@ def tradeoff(store: Store, scores: Mapping[str, tuple[str, str]], *, condition: 
             capability is that of `default`.
 
     Returns:
-        - dim point: `capability` and `rate` (0-100), `chosen`; coordinates `origin` (the run continued), `run`,
-          `prompt`, `seed`, `way` (method, rank, whether merged, share of rows with the prompt), `data` and `updates`
-          (0: the end of the first training);
-        - dims way_of, level (of capability): `mean`, `mean_lower`, `mean_upper` over runs, pointwise, and `mean_n`, the
-          runs whose curve reaches the level;
-        - dim pair (`first`, `second`): `area`, `area_lower`, `area_upper` (pp) and `area_n`, the pairs of runs.
+        By point: `capability` and `rate` (0-100), `chosen`; coordinates `origin` (the run continued), `run`, `prompt`,
+        `seed`, `way` (method, rank, whether merged, share of rows with the prompt), `data` and `updates` (0: the end of
+        the first training). By way_of and level (of capability): `mean`, `mean_lower`, `mean_upper` over runs,
+        pointwise, and `mean_n`, the runs whose curve reaches the level. By pair (`first`, `second`): `area`,
+        `area_lower`, `area_upper` (pp) and `area_n`, the pairs of runs.
 
         Intervals are 95 % t intervals over prompts (seeds averaged) from 3 prompts on, else over prompts and seeds: the
         attribute `over` says which. `left_out` names runs without numbers.
