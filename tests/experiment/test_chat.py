@@ -300,3 +300,16 @@ def test_plain_text_is_learned_whole_after_its_prefix(tokenizer) -> None:
         before = tokenizer.decode(row.token_ids[: -len(ids) - 1], skip_special_tokens=True)
         assert before == ("" if prefix is None else "A tale.\n\n")
     assert Chat(tokenizer).text_example("t", text, finish="length").token_ids[-1] == ids[-1]
+
+
+def test_a_row_begins_once_where_the_tokenizer_begins_every_text(tokenizers: dict) -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    llama, begin = copy.deepcopy(tokenizers["llama"]), tokenizers["llama"].bos_token_id
+    llama.backend_tokenizer.post_processor = TemplateProcessing(single="B $A", special_tokens=[("B", begin)])
+    rows = [Chat(llama).text_example("t", "Once upon a time", prefix=prefix) for prefix in (None, "A tale.")]
+    rows += [
+        Chat(llama).training_example("r", "Bye", "See you.", history=HISTORY, loss=loss) for loss in ("all", "last")
+    ]
+    assert [row.token_ids.count(begin) for row in rows] == [1, 1, 1, 1]
+    assert all(row.token_ids[0] == begin for row in rows)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import ClassVar
 
@@ -114,6 +115,22 @@ def test_two_packages_cannot_share_a_name():
     with pytest.raises(BadInput, match=r"'ph' of other has the name of one of inoc"):
         registry.register(one("ph", "other"))
     assert find("ph").package == "inoc"
+
+
+def test_a_module_may_be_imported_again_and_no_other_function_take_the_name():
+    """As a notebook does that reloads a plugin."""
+    ph = find("ph")
+    again = wraps(ph.function)(lambda w: ph.function(w))
+    try:
+        registry.register(replace(ph, function=again))
+        assert find("ph").function is again
+        again.__qualname__ = "other"
+        with pytest.raises(BadInput, match=r"'ph' of inoc has the name of one of inoc"):
+            registry.register(ph)
+    finally:
+        again.__qualname__ = ph.function.__qualname__
+        registry.register(ph)
+    assert find("ph") is ph
 
 
 def test_needs_are_the_required_parameters():

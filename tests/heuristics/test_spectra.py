@@ -18,6 +18,7 @@ from inoc.heuristics.maths.gram import (
     z_scores,
     z_sum,
 )
+from inoc.heuristics.tokens.terms import standardized as scaled_tokens
 
 
 def correlated(seed: int, prompts: int, examples: int, shared: float) -> np.ndarray:
@@ -58,6 +59,12 @@ def test_scaled_pca_is_standard_scaler_then_pca(w):
     found = decompose(gram_matrix(standardized(w)), centered=True)
     model = PCA(n_components=1, svd_solver="full").fit(scaled)
     np.testing.assert_allclose(np.abs(found.coordinates[:, :1]), np.abs(model.transform(scaled)), atol=1e-7)
+
+
+def test_only_what_is_constant_is_taken_for_constant():
+    """A spread of 1e-14 nats is one, of 1e-16 none."""
+    w = np.array([[1.0], [-1.0]]) * [1e-8, 1e-14, 1e-16]
+    np.testing.assert_allclose(np.abs(scaled_tokens(w, None, np.sqrt)), [[1, 1, 1e-16]] * 2, rtol=1e-9)
 
 
 @settings(max_examples=30, deadline=None)
