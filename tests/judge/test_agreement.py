@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
-from inoc.judge.agreement import _Correlation, _Kappa, agreement
+from inoc.intervals import Interval
+from inoc.judge.agreement import Agreement, _Correlation, _Kappa, agreement
 
 
 def test_every_pair_against_other_libraries() -> None:
@@ -52,6 +53,18 @@ def test_little_data_and_constants_say_nothing() -> None:
     (flat,) = agreement({"a": np.arange(9.0), "b": np.full(9, 3.0)}, list("abcdefghi"))
     assert np.isnan(flat.r.estimate)
     assert np.isnan(flat.kappa.estimate)
+
+
+def test_what_is_not_known_is_null_and_a_dash() -> None:
+    nothing, part = Interval(np.nan, np.nan, np.nan, 7), Interval(0.5, np.nan, np.nan, 9)
+    said = Agreement("a", "b", nothing, part, 2)
+    assert said.sentence() == "a and b: kappa –, r 0.50, n 9, 2 texts without one of the two"
+    whole = Agreement("a", "b", part, Interval(0.5, 0.25, 0.75, 9), 0)
+    assert whole.sentence() == "a and b: kappa 0.50, r 0.50 [0.25, 0.75], n 9"
+    assert whole.to_json() == {
+        "first": "a", "second": "b", "n": 9, "missing": 0,
+        "kappa": 0.5, "kappa_lower": None, "kappa_upper": None, "r": 0.5, "r_lower": 0.25, "r_upper": 0.75,
+    }  # fmt: skip
 
 
 def test_a_text_drawn_twice_counts_twice() -> None:
