@@ -1,15 +1,18 @@
 """Slots of the sampler: rows that end at different times, refilled, give what one row at a time gives."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from inoc.backends.local.slots import Slots
 from inoc.backends.protocols import AdapterSettings, Checkpoint, Completion, SampleRequest
 from inoc.backends.streams import uniform_stream
+from inoc.errors import BackendRejected
 from inoc.values import Sampling
 
 from ..servers.adapters import write_adapter
@@ -49,6 +52,26 @@ def test_any_number_of_rows_gives_what_one_row_gives(local, models: dict[str, Pa
     assert {one.finish for one in alone.values()} == {"stop", "length"}
     for rows in (8, 19):
         assert differing(completions(local, models[style], rows), alone) == []
+
+
+def test_out_of_memory_halves_the_rows_and_loses_none(
+    local, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    alone = completions(local, models["llama"], 1)
+    fill, most = Slots.fill, 3
+
+    def small(slots: Slots, target: int, *rest: object) -> None:
+        if slots.rows > most and target == slots.rows - 1:  # the last place, when rows before it are under way
+            raise torch.OutOfMemoryError("CUDA out of memory (a test)")
+        fill(slots, target, *rest)
+
+    monkeypatch.setattr(Slots, "fill", small)
+    with caplog.at_level(logging.WARNING, "inoc.backends.local"):
+        assert differing(completions(local, models["llama"], 12), alone) == []
+    assert [record.args[1] for record in caplog.records] == [6, 3]
+    most = 0
+    with pytest.raises(BackendRejected, match=r"one completion alone does not fit.*Fix: use a smaller model"):
+        completions(local, models["llama"], 2)
 
 
 @pytest.mark.parametrize("broken", ["move", "fill", "mask"])

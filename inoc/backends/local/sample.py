@@ -6,7 +6,7 @@ A token is the inverse of the cumulative distribution at a uniform number from t
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from secrets import randbits
 
@@ -59,7 +59,7 @@ def sample(
 ) -> Iterator[Completion]:
     """Every request once. Models without full attention are sampled one by one in their own cache."""
     key = randbits(64) if sampling.seed is None else sampling.seed
-    waiting = deque(sorted(requests, key=lambda request: -len(request.context)))
+    waiting = _longest_first(requests)
     if not engine.full_attention:
         for request in waiting:
             yield _sample_alone(engine, Row(request, uniform_stream(key, request.stream_name)), checkpoint, sampling)
@@ -79,10 +79,15 @@ def sample(
                     f"one completion alone does not fit the memory of {engine.device}. Fix: use a smaller model."
                 ) from None
         # streams are keyed, so the interrupted rows give the same samples when they start over
-        waiting.extendleft(row.request for row in running.rows)
+        waiting = _longest_first([*(row.request for row in running.rows), *waiting])
         if waiting:
             rows //= 2
             log.warning("out of memory on %s: continuing with %d completions at a time", engine.device, rows)
+
+
+def _longest_first(requests: Iterable[SampleRequest]) -> deque[SampleRequest]:
+    """The order in which places are filled: the first request of a prefill is its widest."""
+    return deque(sorted(requests, key=lambda request: -len(request.context)))
 
 
 class Running:
