@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 
 from inoc.errors import BadInput, IncompleteStore
-from inoc.outcomes.performance_table import TARGETS, choose, performance_of
+from inoc.outcomes.performance_table import TARGETS, Recipe, choose, performance_of
 
-from .worlds import published_rows
+from .worlds import published_rows, simulated_rows
 
 COLUMNS = dict(zip(("trait_all", "trait_fixed", "trait_mix", "cross_all", "gap_mix"), TARGETS, strict=True))
 
@@ -64,3 +64,17 @@ def test_choose_suggests_the_nearest_and_expands_components() -> None:
         choose(names, ["mean_abs"], absent)
     with pytest.raises(BadInput, match="did you mean 'elicitation'"):
         choose(names, ["elicitaton"])
+
+
+@pytest.mark.parametrize("recipe", ["corrected", "published"])
+def test_which_rows_count(recipe: Recipe) -> None:
+    """Rows of a trait that the prompt does not ask for count in the published recipe only."""
+    rows = simulated_rows(np.random.default_rng(3), 24)
+    found = performance_of(rows, ["ph"], recipe=recipe, resamples=50)
+    x, y = rows["heuristic_value"].sel(heuristic="ph").values, rows["suppression"].values
+    kind, asked = rows["prefix_type"].values, rows["on_target"].values
+    for target, of in (("all", ("fixed", "mix")), ("fixed", ("fixed",)), ("mix", ("mix",)), ("gap", ("mix",))):
+        used = np.isin(kind, of) & (asked if recipe == "corrected" else True)
+        cell = found.sel(heuristic="ph", target=target)
+        assert cell["n"].item() == used.sum()
+        assert cell["r"].item() == pytest.approx(stats.pearsonr(x[used], y[used]).statistic, abs=1e-12)
