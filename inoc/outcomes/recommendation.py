@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float64
 
-from inoc.errors import BadInput, IncompleteStore
+from inoc.errors import IncompleteStore
 from inoc.outcomes.advice import doubts, trust
 from inoc.outcomes.planning import Cell, plan_of
 from inoc.outcomes.predict_stores import gather, suppressions
@@ -50,8 +50,8 @@ def recommend(
         `predict`. Sorted by standing, then leak.
 
     Raises:
-        IncompleteStore: There is nothing to learn from, no prior and no run, or no prompt has both numbers.
-        BadInput: The store does not have one negative and one positive trait.
+        IncompleteStore: There is nothing to learn from, no prior and no run, no prompt has both numbers, or the stores
+            do not have one negative and one positive trait.
 
     Examples:
         >>> inoc.outcomes.recommend(store)["leak"].dims
@@ -146,8 +146,9 @@ def _traits(stores: Sequence[Store]) -> tuple[str, str]:
         names = {trait.name for store in stores for trait in store.traits if trait.role == role}
         if len(names) != 1:
             said = ", ".join(sorted(names)) or "none"
-            raise BadInput(
-                f"ranking prompts needs one {role} trait; the stores have {said}. Fix: name stores of one study."
+            raise IncompleteStore(
+                f"ranking prompts needs one {role} trait; the stores have {said}. Fix: name stores of one study, with "
+                "a score in each role."
             )
         found.append(names.pop())
     return found[0], found[1]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from inoc.errors import BadInput
+from inoc.errors import BadInput, IncompleteStore
 from inoc.heuristics.maths.experimental import lexical_anchor
 from inoc.outcomes import predict, recommend
 from inoc.outcomes.candidates import candidates, named
@@ -24,7 +24,7 @@ from inoc.store.store import open_store
 
 from ..command_line import run_inoc
 from ..figures.worlds import write_world
-from ..worlds import Completions, Run, write_store
+from ..worlds import TRAITS, Completions, Run, write_store
 
 OTHER = [ScoreInfo("Playful", "positive", "playful"), ScoreInfo("French", "negative", "french")]
 
@@ -280,3 +280,10 @@ def test_nothing_is_learned_where_every_prompt_is_trained(tmp_path, monkeypatch)
     assert table.attrs["trust"] == ["Every prompt was trained; nothing is predicted."]
     for name in ("prompt", "prefix_type", "leak", "leak_lower", "loss", "loss_upper", "standing"):
         np.testing.assert_array_equal(table[name].values, whole[name].values)
+
+
+def test_a_study_without_a_wanted_trait_is_not_ranked(tmp_path: Path) -> None:
+    """It is no error of the store: figures and the report go on without a ranking."""
+    path = write_store(tmp_path / "one.zarr", [PromptInfo("p", "p", "g", "f", "negative")], traits=TRAITS[1:])
+    with pytest.raises(IncompleteStore, match="needs one positive trait; the stores have none"):
+        recommend(open_store(path))
