@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from inoc.cli.options import json_option, names, recipe_option, say_wrapped, store_argument
+from inoc.cli.options import heuristics_option, json_option, names, recipe_option, say_wrapped, store_argument
 
 
 @click.command()
 @store_argument
-@click.option("--heuristics", metavar="A,B", help="Those that the paper uses.  [default: ph,elicitation]")
+@heuristics_option("--heuristics", help="Those that the paper uses.  [default: ph,elicitation]")
 @recipe_option
 @json_option
 def cite(store: Path, heuristics: str | None, recipe: str, as_json: bool) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from inoc.cli.options import STORE_PATH, Choice, complete_heuristics, names
+from inoc.cli.options import STORE_PATH, Choice, heuristics_option, names
 
 
 @click.command()
@@ -19,10 +19,9 @@ from inoc.cli.options import STORE_PATH, Choice, complete_heuristics, names
     "--preset", type=Choice(["one-column", "two-column"]),
     help="For a paper: 84 or 174 mm wide, at most 234 mm tall, continued as NAME-2 where needed; fonts embedded.",
 )  # fmt: skip
-@click.option(
-    "--heuristics", metavar="A,B", shell_complete=complete_heuristics,
-    help="Heuristics of the scatter figures.  [default: ph,elicitation,gamma,snr,mald,pca]",
-)  # fmt: skip
+@heuristics_option(
+    "--heuristics", help="Heuristics of the scatter figures.  [default: ph,elicitation,gamma,snr,mald,pca]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was made, and why not, as one JSON document.")
 def figures(
     places: tuple[Path, ...],

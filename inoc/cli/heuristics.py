@@ -10,10 +10,10 @@ import click
 from inoc.cli.options import (
     Choice,
     cluster_option,
-    complete_heuristics,
-    complete_prompts,
     counted,
+    heuristics_option,
     names,
+    prompts_of,
     recipe_option,
     store_option,
 )
@@ -35,18 +35,8 @@ NOTE = 120
 
 @click.command()
 @store_option
-@click.option(
-    "--only",
-    metavar="A,B",
-    shell_complete=complete_heuristics,
-    help="Only these heuristics, by name, symbol or module:function (ph,gamma,HB1).",
-)
-@click.option(
-    "--prompts",
-    metavar="A,B",
-    shell_complete=complete_prompts,
-    help="Only these prompts; spectra and angles are among these alone.",
-)
+@heuristics_option("--only", help="Only these heuristics, by name, symbol or module:function (ph,gamma,HB1).")
+@prompts_of(help="Only these prompts; spectra and angles are among these alone.")
 @click.option("--prefix-type", type=Choice(["fixed", "mix"]), help="Show only rows of this prefix type.")
 @click.option("--set", "completion_set", default="train", show_default=True, help="Completion set.")
 @recipe_option

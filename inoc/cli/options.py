@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import get_args
 
@@ -109,10 +109,9 @@ def store_argument(command: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-prompts_option = click.option(
-    "--prompts", metavar="A,B", shell_complete=complete_prompts,
-    help="Only these prompts: keys or groups, separated by commas.",
-)  # fmt: skip
+heuristics_option = partial(click.option, metavar="A,B", shell_complete=complete_heuristics)
+prompts_of = partial(click.option, "--prompts", metavar="A,B", shell_complete=complete_prompts)
+prompts_option = prompts_of(help="Only these prompts: keys or groups, separated by commas.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 

@@ -8,7 +8,7 @@ import click
 from inoc.cli.options import (
     STORE_PATH,
     Choice,
-    complete_heuristics,
+    heuristics_option,
     json_option,
     names,
     prompts_option,
@@ -44,12 +44,7 @@ SHOWN = 20
     help="Pool runs that differ in their seed only; from 3 seeds on, intervals for new seeds and new questions.",
 )  # fmt: skip
 @click.option("--include-flagged", is_flag=True, help="Keep runs whose last steps contradict each other.")
-@click.option(
-    "--heuristics",
-    metavar="A,B",
-    shell_complete=complete_heuristics,
-    help="Only these heuristics in the performance table.",
-)
+@heuristics_option("--heuristics", help="Only these heuristics in the performance table.")
 @click.option(
     "--tradeoff", "tradeoffs", multiple=True, metavar="PROMPT=BEHAVIOR:CAPABILITY",
     help="Only how much of a behavior further training leaves, by what it brings; repeatable.",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from inoc.cli.options import (
-    complete_heuristics,
+    heuristics_option,
     json_option,
     names,
     prediction_options,
@@ -23,12 +23,7 @@ if TYPE_CHECKING:
 @prediction_options
 @table_option
 @recipe_option
-@click.option(
-    "--heuristics",
-    metavar="A,B",
-    shell_complete=complete_heuristics,
-    help="Let the predictor read these heuristics only.",
-)
+@heuristics_option("--heuristics", help="Let the predictor read these heuristics only.")
 @click.option(
     "--model", metavar="NAME", help="Only this model: gate, 'Bayesian gate', ..., or yours as package:Estimator.",
 )  # fmt: skip

@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -185,21 +185,23 @@ def make(
     folders = [stem if stems.count(stem) == 1 else f"{stem}-{i + 1}" for i, stem in enumerate(stems)]
     for entry in chosen:
         if len(given) == 1:
-            yield _made(entry, partial(entry.panels, sources[experiment_names(given)[0]]), out, formats, preset)
+            (source,) = sources.values()
+            yield _made(entry, partial(entry.panels, source), out, formats, preset)
             continue
-        allowed: list[str] = []
+        found: dict[str, Panels] = {}
         for (name, source), folder in zip(sources.items(), folders, strict=True):
-            done = _made(entry, partial(entry.panels, source), out / folder, formats, preset)
-            allowed += [name] if done.files else []
+            panels = cache(partial(entry.panels, source))  # used again beside the others
+            done = _made(entry, panels, out / folder, formats, preset)
+            if done.files and isinstance(drawn := panels(), Panels):
+                found[name] = drawn
             yield replace(done, store=folder)
-        yield _made(entry, partial(_side_by_side, entry, sources, allowed), out, formats, preset)
+        yield _made(entry, partial(_side_by_side, found, list(sources)), out, formats, preset)
 
 
-def _side_by_side(entry: Entry, sources: Mapping[str, Source], allowed: Sequence[str]) -> Panels:
-    found = {name: panels for name in allowed if isinstance(panels := entry.panels(sources[name]), Panels)}
+def _side_by_side(found: Mapping[str, Panels], names: Sequence[str]) -> Panels:
     if len(found) < 2:
-        raise IncompleteStore(f"{len(found)} of {len(sources)} stores can be drawn. Fix: name two that allow it.")
-    return beside(found, [name for name in sources if name not in found])
+        raise IncompleteStore(f"{len(found)} of {len(names)} stores can be drawn. Fix: name two that allow it.")
+    return beside(found, [name for name in names if name not in found])
 
 
 def _made(

@@ -9,6 +9,7 @@ from jaxtyping import Float64
 from inoc.figures import house
 from inoc.figures.labels import End, EndLabels
 from inoc.figures.panel import Panel
+from inoc.heuristics.maths.pointwise import mean_of_finite
 from inoc.intervals import mean_interval
 
 SINGLE = 12
@@ -95,14 +96,10 @@ def _groups(ax: Panel, x: Steps, values: Values, runs: Runs, marked: bool, joine
     for role, kind in sorted({label for label in labels if label[0] != "control"}):
         at = [i for i, label in enumerate(labels) if label == (role, kind)]
         prompts = list(dict.fromkeys(runs.prompts[i] for i in at))
-        each = np.full((len(x), len(prompts)), np.nan)
-        for p, prompt in enumerate(prompts):
-            rows = values[[i for i in at if runs.prompts[i] == prompt]]
-            count = np.isfinite(rows).sum(axis=0)
-            each[:, p] = np.divide(np.nansum(rows, axis=0), count, out=np.full(len(x), np.nan), where=count > 0)
-        count = np.isfinite(each).sum(axis=1)
-        shown = count > 0
-        mean, between = np.nansum(each, axis=1)[shown] / count[shown], mean_interval(each[shown])
+        own = ([i for i in at if runs.prompts[i] == prompt] for prompt in prompts)
+        each = np.stack([mean_of_finite(values[rows].T) for rows in own], axis=1)
+        shown = np.isfinite(each).any(axis=1)
+        mean, between = mean_of_finite(each[shown]), mean_interval(each[shown])
         ink, ls = house.color(role), house.LINES.get(kind, "-") if joined else ""
         marker = house.MARKERS.get(kind, "D") if marked or not joined else ""
         ax.plot(x[shown], mean, color=ink, lw=1.8, ls=ls, marker=marker, mfc=house.face(role), ms=4, mew=0.9, zorder=4)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from inoc.errors import IncompleteStore
 from inoc.figures import house
 from inoc.figures.catalog import figure
-from inoc.figures.curves import Runs, draw_curves
+from inoc.figures.curves import JOINED, Runs, draw_curves
 from inoc.figures.layout import Panels
 from inoc.figures.sources import Source, choose, columns_of, strings, with_roles
 from inoc.figures.training_curves import training_curves_data
@@ -75,7 +75,7 @@ def steps_to(steps: Curve, level: Curve, share: float = REACHED) -> float:
     """
     known = np.isfinite(level)
     at, y = steps[known], level[known]
-    if len(y) < 4 or abs(y[-1] - y[0]) < 5:
+    if len(y) < JOINED or abs(y[-1] - y[0]) < 5:
         return np.nan
     done = (y - y[0]) / (y[-1] - y[0])
     k = int(np.argmax(done >= share))
