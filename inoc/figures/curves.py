@@ -16,6 +16,8 @@ SINGLE = 12
 """Above this number of runs with a prompt, means of groups are drawn over pale lines."""
 JOINED = 4
 """The fewest stored steps that a line joins: through three, it would show a course that nobody measured."""
+BETWEEN = 3
+"""The fewest prompts of a group with an interval: that of two is 13 standard errors wide and hides everything."""
 Steps = Float64[np.ndarray, " step"]
 Values = Float64[np.ndarray, "run step"]
 
@@ -64,11 +66,12 @@ def draw_curves(
         role, kind, shown = runs.roles[i], runs.prefix_types[i], np.isfinite(values[i])
         control, ink = role == "control", house.color(role)
         pale = many and not control
-        style = {"color": ink, "ls": house.LINES.get(kind, "-") if joined else "", "alpha": 0.25 if pale else 1.0}
+        alpha = 1.0 if not pale else 0.25 if joined else 0.6
+        style = {"color": ink, "ls": house.LINES.get(kind, "-") if joined else "", "alpha": alpha}
         style |= {"marker": house.MARKERS.get(kind, "D")} if (marked and not pale) or not joined else {}
         ax.plot(
             x[shown], values[i][shown], lw=1.6 if control else 0.4 if pale else 0.8, mfc=house.face(role),
-            ms=1.5 if pale else 3, mew=0.7, zorder=5 if control else 2 if pale else 3, **style,
+            ms=2 if pale else 3, mew=0.7, zorder=5 if control else 2 if pale else 3, **style,
         )  # fmt: skip
         if bounds is not None and not pale:
             house.intervals(ax, x, values[i], bounds[0][i], bounds[1][i], ink)
@@ -80,7 +83,7 @@ def draw_curves(
         ends += _groups(ax, x, values, runs, marked, joined)
         said.append(
             "Pale: runs. Thick: their mean by role and prefix type, each prompt counted once, with the 95 % t interval "
-            "over prompts."
+            f"over prompts (from {BETWEEN} prompts on)."
         )
     if not joined:
         said.append(f"{len(x)} stored places are not joined by lines.")
@@ -103,9 +106,9 @@ def _groups(ax: Panel, x: Steps, values: Values, runs: Runs, marked: bool, joine
         ink, ls = house.color(role), house.LINES.get(kind, "-") if joined else ""
         marker = house.MARKERS.get(kind, "D") if marked or not joined else ""
         ax.plot(x[shown], mean, color=ink, lw=1.8, ls=ls, marker=marker, mfc=house.face(role), ms=4, mew=0.9, zorder=4)
-        if joined:
+        if joined and len(prompts) >= BETWEEN:
             ax.fill_between(x[shown], between[:, 0], between[:, 1], color=ink, alpha=0.18, lw=0, zorder=3)
-        else:
+        elif len(prompts) >= BETWEEN:
             house.intervals(ax, x[shown], mean, between[:, 0], between[:, 1], ink)
         name = house.signed(f"{role or 'other'}, {kind} ({len(prompts)} prompts)", role)
         ends.append(End(x[shown][-1], mean[-1], name, ink))

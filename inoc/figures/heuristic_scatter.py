@@ -156,7 +156,9 @@ def plot_heuristic_scatter(
         ax.set_ylabel(f"{target} (pp)", fontsize=6)
     else:
         what = f"{effect_name(store, trait)} (pp)" if trait and target == "suppression" else TARGETS[target]
-        ax.set(xlabel=name + (f" ({units})" if units not in ("", "1") else ""), ylabel=what)
+        unit = f"({units})" if units not in ("", "1") else ""
+        fits = len(name) + len(unit) < (width - 0.5) / scatter.LETTER
+        ax.set(xlabel=f"{name}{' ' if fits else chr(10)}{unit}".rstrip(), ylabel=what)
     title = "\n".join(wrap(", ".join(part for part in parts if part), max(int(width / scatter.BOLD), 8)))
     ax.set_title(title, fontsize=6 if width < scatter.NARROW else None)
     house.describe(
@@ -185,9 +187,8 @@ def draw(source: Source, target: Target) -> Panels:
 )
 @figure("scatter_spectral_mix", "scatter", "Components against each trait, mix.", columns=SPECTRAL, prefix_type="mix")
 def draw_of_each_trait(source: Source, prefix_type: str, columns: Sequence[str] = BASIC) -> Panels:
-    return _grid(
-        source, "suppression", [(trait, name) for trait in source.traits for name in columns], 3, 1.9, prefix_type
-    )
+    cells = [(trait, name) for trait in source.traits for name in columns]
+    return _grid(source, "suppression", cells, 0, 1.9, prefix_type)
 
 
 @figure("gap_scatter", "gap", "Every comparison of fixed and mix against the gap: the points behind the grid.")
@@ -206,7 +207,10 @@ def _grid(
     height: float,
     kind: str | None = None,
 ) -> Panels:
-    """A panel for each trait and column: one without a row stays empty, an empty line is left out; both are said."""
+    """A panel for each trait and column: one without a row stays empty, an empty line is left out; both are said.
+
+    With `columns` = 0 there are two or three panels in a line, and heuristics that no trait has take no place.
+    """
     table = source.rows
     at = table[target].notnull() & table["on_target"]
     at &= table["prefix_type"] == (kind or "mix")
@@ -225,6 +229,10 @@ def _grid(
     if not any(plots):
         names = ", ".join(dict.fromkeys(name for _, name in cells))
         raise IncompleteStore(f"no row has a {target} and one of {names}. Fix: run `inoc score` and `inoc evaluate`.")
+    if not columns:
+        drawn = {name for (_, name), plot in zip(cells, plots, strict=True) if plot}
+        plots = [plot for (_, name), plot in zip(cells, plots, strict=True) if name in drawn]
+        columns = 2 if len(drawn) in (2, 4) else 3
     lines = [plots[i : i + columns] for i in range(0, len(plots), columns)]
-    drawn = [plot for line in lines if any(line) for plot in line]
-    return Panels(drawn, columns, height, note=house.left_out(", ".join(missing)))
+    filled = [plot for line in lines if any(line) for plot in line]
+    return Panels(filled, columns, height, note=house.left_out(", ".join(missing)))

@@ -94,7 +94,7 @@ def plot_position_means(
     EndLabels(ax, ends)
     house.guide(ax, y=0)
     ax.set_xscale("log")
-    ax.set(xlabel="position in the completion (tokens, log scale)", ylabel="summed mean difference (nats)")
+    ax.set(xlabel="position (tokens, log scale)", ylabel="summed mean difference (nats)")
     ax.set_title(f"{prefix_type}: by position")
     house.legend(ax, house.role_handles(roles))
     house.describe(

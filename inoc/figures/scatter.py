@@ -97,10 +97,10 @@ def draw(ax: Panel, points: Points, *, sigmoid: bool = False, names: int = 8) ->
     reach = (high - low or 1.0) * 1.04 / (1 - min(0.6, len(told) * TEXT_LINE / max(height - 0.6, 0.3)))
     ax.set_ylim(low - 0.04 * reach, low + reach)
     ax.margins(x=0.12)
-    box = ax.text(0.03, 0.98, "\n".join(told), transform=ax.transAxes, va="top", fontsize=6, linespacing=1.25)
+    box = ax.text(0.03, 0.98, "\n".join(told), transform=ax.transAxes, va="top", fontsize=6, linespacing=1.25, zorder=1)
     box.set_in_layout(False)
-    if width < NARROW:
-        ax.xaxis.set_major_locator(MaxNLocator(2))
+    box.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8})
+    ax.xaxis.set_major_locator(MaxNLocator(2 if width < NARROW else 4 if width < 2.5 else 7))
     house.guide(ax, y=0)
     farthest = {points.prompts[i]: i for i in reversed(extremes(x, y, len(x)))}  # one point of each prompt
     around = np.concatenate([np.column_stack([x, y]), along(x, points.lower, points.upper)])
@@ -117,12 +117,13 @@ def draw(ax: Panel, points: Points, *, sigmoid: bool = False, names: int = 8) ->
 
 def _words(kind: str, found: Correlation, fit: fits.Line | None, brief: bool) -> list[str]:
     """r, rho and what they rest on, or why there are none."""
+    r, rho = (f"{value:.2f}".replace("-", "−") for value in (found.r, found.rho))
     n, prompts = f"n = {found.n}", f"{found.prompts} prompts"
     start = f"{kind}: " if kind else ""
     if brief:
-        said = f"r = {found.r:.2f}" if not found.reason else "constant" if "constant" in found.reason else "no r"
+        said = f"r = {r}" if not found.reason else "constant" if "constant" in found.reason else "no r"
         return [f"{start}{said}, {n}", prompts]
     n = f"{n}, {prompts}"
     if found.reason:
-        return [f"{start}{n}, no r ({found.reason.split('; ')[-1]})"]
-    return [f"{start}r = {found.r:.2f}, ρ = {found.rho:.2f}, {n}" + (f", RMSE {fit.rmse:.1f}" if fit else "")]
+        return [f"{start}{n}, no r ({found.reason.split('; ')[-1].removeprefix('a correlation ')})"]
+    return [f"{start}r = {r}, ρ = {rho}, {n}" + (f", RMSE {fit.rmse:.1f}" if fit else "")]

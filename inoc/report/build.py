@@ -134,7 +134,7 @@ def build_report(
     labels = prompt_labels(store)
     shown = _rows(table, labels, results)
     view, reason = _tokens(store, completion_set, tokenizer, seed)
-    found = columns(table, shown, results)
+    found = columns(store, table, shown, results)
     model = model_name(store)
     return Report(
         str(store.experiment.get("name") or store.path.stem),

@@ -8,7 +8,9 @@ import numpy as np
 from inoc.heuristics.frame.registry import find
 from inoc.heuristics.frame.rows import Rows
 from inoc.heuristics.frame.table import Table
+from inoc.heuristics.maths.prompt_level import unit
 from inoc.report.outcomes import Outcomes, over_seeds
+from inoc.store.store import Store
 
 SHOWN = ("ph", "gamma", "snr", "ppd", "elicitation", "pca[1]", "pca[2]", "top_quarter", "suppression", "gap")
 """Columns (or variables) the table shows at first."""
@@ -33,9 +35,9 @@ class Column:
     high: Numbers | None = None
 
 
-def columns(table: Table | None, rows: Rows, results: Outcomes) -> list[Column]:
-    """Heuristics in the order of the table, then outcomes. Interval bounds join the column they belong to."""
-    found = list(_outcomes(rows, results))
+def columns(store: Store, table: Table | None, rows: Rows, results: Outcomes) -> list[Column]:
+    """Heuristics in the order of the table, embeddings, then outcomes. Interval bounds join the column they belong to."""
+    found = [*_embeddings(store, rows), *_outcomes(rows, results)]
     if table is not None:
         found = [*_heuristics(rows), *found]
     return [column for column in found if any(value is not None for value in column.values)]
@@ -57,6 +59,28 @@ def _heuristics(rows: Rows) -> Iterable[Column]:
             numbers(low.values) if low else None,
             numbers(high.values) if high else None,
         )
+
+
+def _embeddings(store: Store, rows: Rows) -> Iterable[Column]:
+    """Where the texts of the prompts are, seen along the three directions in which they differ most."""
+    stored = store.embeddings
+    if stored is None:
+        return
+    vectors = unit(stored["prompt_vector"].transpose("prompt", ...).values)
+    known = np.isfinite(vectors).all(axis=1)
+    if known.sum() < 2:
+        return
+    left, size, _ = np.linalg.svd(vectors[known] - vectors[known].mean(axis=0), full_matrices=False)
+    found = left * size
+    keys = [str(key) for key in stored["prompt"].values[known]]
+    for k in range(min(3, found.shape[1])):
+        values = found[:, k] * np.sign(found[np.abs(found[:, k]).argmax(), k])  # the farthest prompt is positive
+        of, share = dict(zip(keys, values, strict=True)), 100 * size[k] ** 2 / max(float((size**2).sum()), 1e-300)
+        yield Column(
+            f"embedding[{k + 1}]", "prompt_level", f"principal component {k + 1} of the embeddings, {share:.1f} %", "",
+            "U s of the unit embeddings of the prompt texts, centered over prompts", False,
+            numbers(np.array([of.get(prompt, np.nan) for prompt in rows.prompts])),
+        )  # fmt: skip
 
 
 def _outcomes(rows: Rows, results: Outcomes) -> Iterable[Column]:

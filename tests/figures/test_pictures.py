@@ -170,7 +170,7 @@ def test_a_scatter_of_too_few_points_claims_nothing(one_role):
     ax = inoc.plot_heuristic_scatter(inoc.open_store(one_role))
     check(ax.figure)
     said = "\n".join(t.get_text() for t in ax.texts)
-    assert "no r (a correlation needs 8)" in said
+    assert "no r (needs 8)" in said
     assert "RMSE" not in said
     assert "r =" not in said
     assert "Lines: least squares" not in house.caption(ax.figure)

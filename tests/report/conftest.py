@@ -87,6 +87,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, tokenizer_file: Path) -> P
             for name, prompt, kind in names
         ],
         experiment={"name": "<img src=x onerror=alert(4)>"},
+        embeddings=([prompt.key for prompt in PROMPTS], np.random.default_rng(3).normal(size=(len(PROMPTS), 6))),
     )
     with StoreWriter.open(path, identity={}, experiment=open_store(path).experiment, provenance={}) as writer:
         for run, gap in (("control", 5.0), ("run1", 50.0)):

@@ -168,6 +168,73 @@ def test_scatter_by_keyboard(page):
     assert second.startswith(name)
 
 
+PLACES = """return [...document.querySelectorAll('#scatter-plot [data-row]')].map(p => [Number(p.dataset.row),
+    Number(p.querySelector('.ring').getAttribute('cx')), -Number(p.querySelector('.ring').getAttribute('cy'))])"""
+
+
+def looked_at(page, turn, tilt):
+    """Where the marks are, right and up, by row."""
+    for name, value in (("turn", turn), ("tilt", tilt)):
+        page.run(
+            "const input = document.getElementById(arguments[0]); input.value = arguments[1];"
+            "input.dispatchEvent(new Event('input'))",
+            f"scatter-{name}",
+            str(value),
+        )
+    return np.array(sorted(page.run(PLACES)))[:, 1:].T
+
+
+def test_embeddings_in_three_dimensions(page, hostile):
+    """From the front, the side and above, the marks lie where the stored vectors do."""
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import normalize
+
+    vectors = open_store(hostile).embeddings["prompt_vector"].values
+    truth = np.repeat(PCA(3).fit_transform(normalize(vectors)), 2, axis=0).T  # a row for fixed, one for mix
+    prompts = page.run("return report.row_prompt")
+    keys = [str(key) for key in open_store(hostile).embeddings["prompt"].values]
+    truth = np.array([[axis[2 * keys.index(prompt)] for prompt in prompts] for axis in truth])
+    assert page.run("return document.getElementById('scatter-turn').checkVisibility()") is False
+    page.choose("scatter-axes", "embedding")
+    assert page.run("return document.getElementById('scatter-turn').checkVisibility()") is True
+    assert page.run("return document.getElementById('scatter-z').value") == "embedding[3]"
+
+    def along(seen, axis):
+        return abs(np.corrcoef(seen, truth[axis])[0, 1])
+
+    for turn, tilt, across, up in ((0, 0, 0, 2), (90, 0, 1, 2), (0, 90, 0, 1)):
+        right, height = looked_at(page, turn, tilt)
+        assert along(right, across) == pytest.approx(1, abs=1e-5)
+        assert along(height, up) == pytest.approx(1, abs=1e-5)
+    page.choose("scatter-z", "")
+    assert page.run("return document.getElementById('scatter-axes').value") == ""
+    assert page.run("return document.getElementById('scatter-turn').checkVisibility()") is False
+
+
+def test_three_dimensions_turn_by_keyboard_and_pointer(page):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    page.choose("scatter-axes", "pca")
+    before = page.run(PLACES)
+    page.run("document.getElementById('scatter-turn').focus()")
+    press(page, Keys.ARROW_RIGHT, 3)
+    turned = page.run(PLACES)
+    assert turned != before
+    assert page.run("return document.activeElement.id") == "scatter-turn"
+    plot = page.driver.find_element("id", "scatter-plot")
+    ActionChains(page.driver).move_to_element_with_offset(plot, 200, -150).click_and_hold().move_by_offset(
+        60, 40
+    ).release().perform()
+    assert page.run(PLACES) != turned
+    page.run("document.querySelector('#scatter-plot [tabindex=\"0\"]').focus()")
+    first = page.run(DETAIL.format("scatter"))
+    press(page, Keys.ARROW_RIGHT)
+    assert page.run(DETAIL.format("scatter")) != first
+    assert "pca[3]" in first
+    assert page.messages() == []
+
+
 def test_angle_of_a_cell(page, hostile):
     from selenium.webdriver.common.keys import Keys
 
