@@ -36,7 +36,7 @@ class Column:
 
 
 def columns(store: Store, table: Table | None, rows: Rows, results: Outcomes) -> list[Column]:
-    """Heuristics in the order of the table, embeddings, then outcomes. Interval bounds join the column they belong to."""
+    """Heuristics in the order of the table, embeddings, outcomes. Interval bounds join the column they belong to."""
     found = [*_embeddings(store, rows), *_outcomes(rows, results)]
     if table is not None:
         found = [*_heuristics(rows), *found]
