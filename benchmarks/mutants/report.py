@@ -4,7 +4,7 @@ import datetime
 import tomllib
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
@@ -19,9 +19,9 @@ PAGE = """# Mutants
 
 Made by `make mutants` on {date}, the tests ran without the reference data. A mutant is one changed comparison,
 operator, constant or condition, or one dropped statement. Of each room ([rooms.toml](rooms.toml)) a random sample of
-its mutants is asked; the interval (Wilson, 95 %) is that of the share in the whole room. A mutant that no test runs
-counts as a survivor, one that ends in a time-out as killed. A survivor was given the tests that run its line, up
-to twenty seconds of them. {seconds}
+its mutants is asked (`--seed {seed}`); the interval (Wilson, 95 %) is that of the share in the whole room. A mutant
+that no test runs counts as a survivor, one that ends in a time-out as killed. A survivor was given the tests that run
+its line, up to a minute of them, those of the file named like its module first. {seconds}
 
 | room | possible | asked | killed | timeout | equivalent | survived | share of those not equivalent |
 |---|---|---|---|---|---|---|---|
@@ -99,15 +99,15 @@ def planted() -> Iterator[tuple[Entry, Mutant, list[str]]]:
         yield entry, Mutant(line, one["old"], one["new"], changed), one["tests"]
 
 
-def report(memory: Mapping[str, Entry]) -> str:
-    """The page: a table by room, the survivors, faults with a name, and what counts as equivalent."""
+def report(memory: Mapping[str, Entry], seed: int, sample: Container[str]) -> str:
+    """The page: a table by room (of the sample of this seed only), the survivors, faults with a name, and what counts as equivalent."""
     from scipy.stats import binomtest
 
     equivalent, here = equivalents(), rooms()
     crcs = {str(entry["file"]): zlib.crc32((ROOT / str(entry["file"])).read_bytes()) for entry in memory.values()}
     current = [entry for entry in memory.values() if crcs[str(entry["file"])] == entry["crc"]]
     current.sort(key=lambda entry: (entry["room"], entry["file"], entry["line"]))
-    asked = [entry for entry in current if entry["room"] in here and entry["sampled"]]
+    asked = [entry for entry in current if entry["room"] in here and key(entry) in sample]
     lines: list[str] = []
     for room, of in here.items():
         possible = sum(len(mutants((ROOT / file).read_bytes())) for file in of.files)
@@ -132,6 +132,7 @@ def report(memory: Mapping[str, Entry]) -> str:
     times = [float(entry["seconds"]) for entry in asked]
     return PAGE.format(
         date=datetime.date.today(),
+        seed=seed,
         seconds=f"A mutant takes {median(times):.1f} s (median; mean {mean(times):.1f})." if times else "",
         table="\n".join(lines),
         survivors="\n".join(listed) or "none",

@@ -184,7 +184,7 @@ def work(jobs: "Queue[Job | None]", results: "Queue[Entry]", deadline: float) ->
 
 def sampled(room: str, files: list[str], size: int, seed: int) -> Iterator[Job]:
     """The mutants of a room, the sample first: ordered by a hash of each, so that it stays where code elsewhere
-    changes and a larger one holds a smaller one."""
+    changes and a larger one holds a smaller one. Another seed is a fresh sample."""
     found: list[Job] = []
     for file in files:
         source = (ROOT / file).read_bytes()
@@ -194,6 +194,12 @@ def sampled(room: str, files: list[str], size: int, seed: int) -> Iterator[Job]:
     found.sort(key=lambda job: hashlib.sha256(f"{seed} {key(job[0])}".encode()).digest())
     for place, (entry, mutant, tests) in enumerate(found):
         yield entry | {"sampled": int(place < size)}, mutant, tests
+
+
+def sample(given: argparse.Namespace) -> set[str]:
+    """The keys of the mutants of the sample of a seed, of all rooms."""
+    jobs = (job for room, of in rooms().items() for job in sampled(room, of.files, given.sample, given.seed))
+    return {key(entry) for entry, _, _ in jobs if entry["sampled"]}
 
 
 def chosen(given: argparse.Namespace, memory: Mapping[str, Entry]) -> list[Job]:
@@ -243,7 +249,7 @@ def main() -> None:
         where, cost = f"{entry['file']}:{entry['line']}", f"{entry['seconds']} s, {entry['tests']} tests"
         print(f"{count}/{len(waiting)} {entry['result']} ({cost}): {where}: {entry['after']}", flush=True)
     jobs.cancel_join_thread()
-    (HERE / "REPORT.md").write_text(report(memory))
+    (HERE / "REPORT.md").write_text(report(memory, given.seed, sample(given)))
 
 
 if __name__ == "__main__":
