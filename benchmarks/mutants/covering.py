@@ -35,7 +35,7 @@ class Map:
 
     def tests(self, file: str, mutant: "Mutant") -> list[str]:
         """The tests that run the mutant, or where none does those that run its file: those of the test file named like
-        it, then the quickest; the quickest QUICK seconds first, then file by file, until they take ENOUGH seconds together."""
+        it, then the quickest, until they take ENOUGH seconds together; those within QUICK first, the others by file."""
         of = self.lines.get(file, {})
         ran = {one for line in mutant.place.lines for one in of.get(str(line), ())} - {""}
         if not ran:

@@ -100,7 +100,7 @@ def planted() -> Iterator[tuple[Entry, Mutant, list[str]]]:
 
 
 def report(memory: Mapping[str, Entry], seed: int, sample: Container[str]) -> str:
-    """The page: a table by room (of the sample of this seed only), the survivors, faults with a name, and what counts as equivalent."""
+    """The page: a table by room of the sample of this seed, the survivors, faults with a name, what is equivalent."""
     from scipy.stats import binomtest
 
     equivalent, here = equivalents(), rooms()

@@ -50,6 +50,15 @@ def test_the_settings_of_an_adapter_have_one_order(trained: tuple[LocalBackend, 
     assert len(told["target_modules"]) > 3
 
 
+def test_only_the_weights_of_the_adapter_are_kept(trained: tuple[LocalBackend, Checkpoint]) -> None:
+    from safetensors import safe_open
+
+    with safe_open(Path(str(trained[1].location), "adapter_model.safetensors"), "pt") as kept:
+        names = list(kept.keys())
+    assert names
+    assert all(".lora_A." in name or ".lora_B." in name for name in names)
+
+
 def test_base_and_adapters_side_by_side(trained: tuple[LocalBackend, Checkpoint], local, models) -> None:
     """One call with requests for the base model and two checkpoints; the base scores are exactly the base's."""
     backend, last = trained
@@ -191,6 +200,17 @@ def test_full_fine_tuning(local, models: dict[str, Path], tmp_path: Path, style:
         logits = model(torch.tensor([REQUESTS[0].context + REQUESTS[0].completion])).logits[0, 2:-1]
     expected = logits.log_softmax(-1)[range(4), list(REQUESTS[0].completion)].numpy()
     np.testing.assert_allclose(tuned["0"], expected, atol=1e-5, rtol=0)
+
+
+def test_continuing_a_full_fine_tuning(local, models: dict[str, Path], tmp_path: Path) -> None:
+    """The first update starts from the whole model that is kept, not from the base."""
+    backend, full = local(models["qwen2"]), AdapterSettings(kind="full")
+    job = make_job(tmp_path / "a", adapter=full, batches=((0, 1, 2),) * 4, checkpoint_steps=(2,), warmup=0)
+    events = list(backend.train(job))
+    (early,) = (e for e in events if isinstance(e, Checkpoint) and e.step == 2)
+    more = list(backend.train(replace(job, start=early, directory=str(tmp_path / "b"))))
+    assert losses(more)[0] == pytest.approx(losses(events)[2], abs=1e-5)
+    assert abs(losses(more)[0] - losses(events)[0]) > 0.01
 
 
 def test_training_and_adapters_warn_of_nothing(local, models: dict[str, Path], tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Slots of the sampler: rows that end at different times, refilled, give what one row at a time gives."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from inoc.backends.local.sample import keep_top, next_tokens
 from inoc.backends.local.slots import Slots
 from inoc.backends.protocols import AdapterSettings, Checkpoint, Completion, SampleRequest
 from inoc.backends.streams import uniform_stream
@@ -147,3 +149,34 @@ def test_without_a_seed_no_two_calls_are_alike(local, models: dict[str, Path]) -
     backend, sampling = local(models["qwen2"]), Sampling(max_tokens=20, seed=None)
     one, other = (next(iter(backend.sample([SampleRequest("a", (1, 2))], sampling))) for _ in range(2))
     assert one.token_ids != other.token_ids
+
+
+HALF = [0.5, 0.25, 0.125, 0.125]
+
+
+@pytest.mark.parametrize(
+    ("top_p", "kept"),
+    [(0.5, [0]), (0.5000001, [0, 1]), (0.75, [0, 1]), (0.875, [0, 1, 2]), (0.9, [0, 1, 2, 3]), (1e-9, [0])],
+)
+def test_the_fewest_tokens_that_reach_top_p_are_kept(top_p: float, kept: list[int]) -> None:
+    """Exact in binary, in another order of columns in each row."""
+    rows = torch.tensor([HALF, HALF[::-1]], dtype=torch.float64)
+    left = keep_top(rows, top_p)
+    assert left[0].tolist() == [p if i in kept else 0.0 for i, p in enumerate(HALF)]
+    assert sorted(left[1].tolist()) == sorted(left[0].tolist())
+    assert left[1, 3] == 0.5
+
+
+def test_a_token_is_the_inverse_of_the_cumulative_distribution() -> None:
+    logits = torch.tensor([HALF]).log().repeat(6, 1)
+    uniform = [0.0, 0.4999, 0.5001, 0.7499, 0.7501, 0.999]
+    tokens, logprobs = next_tokens(logits, uniform, Sampling(temperature=1.0))
+    assert tokens == [0, 0, 1, 1, 2, 3]
+    assert logprobs == pytest.approx([math.log(HALF[token]) for token in tokens])
+    assert next_tokens(logits, uniform, Sampling(temperature=0.0))[0] == [0] * 6
+    sharp, logprobs = next_tokens(logits, uniform, Sampling(temperature=0.5))  # squares: 16, 4, 1, 1 of 22
+    assert sharp == [0, 0, 0, 1, 1, 3]
+    assert logprobs == pytest.approx([math.log(HALF[token]) for token in sharp]), "at temperature 1"
+    assert next_tokens(logits, uniform, Sampling(top_p=0.75))[0] == [0, 0, 0, 1, 1, 1], "1/3 after two thirds"
+    ascending = logits.flip(-1)
+    assert next_tokens(ascending, [0.0] * 6, Sampling(top_p=0.4))[0] == [3] * 6, "never one of those left out"

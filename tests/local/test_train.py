@@ -130,6 +130,24 @@ def test_only_weighted_tokens_are_learned(local, models: dict[str, Path], tmp_pa
         assert float(summed_loss(engine, [other, example])) == pytest.approx(float(by_hand + alone), abs=1e-5)
 
 
+def test_a_model_that_does_more_than_project_has_the_same_loss(local, models: dict[str, Path]) -> None:
+    """The model's own forward pass over rows of different lengths, and the output layer on the weighted rows only."""
+    import torch
+
+    from inoc.backends.local.train import summed_loss
+
+    engine = local(models["llama"]).model.engine
+    rows = [
+        TrainingExample("a", (5, 6, 7, 8, 9), (0.0, 0.0, 1.0, 0.5, 1.0)),
+        TrainingExample("b", (1, 2, 3), (0.0, 0.0, 2.0)),
+    ]
+    with torch.no_grad():
+        assert engine.projects_rows
+        ours = float(summed_loss(engine, rows))
+        engine.projects_rows = False
+        assert float(summed_loss(engine, rows)) == pytest.approx(ours, abs=1e-5)
+
+
 # the response of "Hi"/"Yes!" as each template writes it: the answer and one end-of-turn token
 ENDS = {"qwen2": "<|im_end|>", "llama": "<|eot_id|>", "gemma": "<end_of_turn>"}
 

@@ -53,7 +53,7 @@ def test_known_names_come_first() -> None:
     "name", ["", ".x", "_x", " x", "a/b", "a\\b", "a:b", "a\nb", "zarr.json", "x" * 201, "ä" * 101]
 )
 def test_names_that_are_no_directory(name: str) -> None:
-    with pytest.raises(BadInput, match="set name .* cannot be stored"):
+    with pytest.raises(BadInput, match=r"set name .* cannot be stored"):
         check_name(name, "set")
 
 

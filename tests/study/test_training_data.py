@@ -11,7 +11,8 @@ from inoc.chat import rephrasing_index
 from inoc.errors import BadInput
 from inoc.experiment import Hyperparameters, load_experiment
 from inoc.plan import Study, plan_training
-from inoc.plan.training import batches, plan_run
+from inoc.plan.training import batches, plan_run, training_folder
+from inoc.values import Recipe
 
 
 def test_reference_size_gives_312_full_updates() -> None:
@@ -47,6 +48,8 @@ def test_a_share_of_an_epoch_is_not_lost_to_rounding() -> None:
     assert len(batches(100, Hyperparameters(batch_size=29, accumulation=1, epochs=0.29), 0)) == 1
     with pytest.raises(BadInput, match="do not fill one update of 30"):
         batches(100, Hyperparameters(batch_size=30, accumulation=1, epochs=0.29), 0)
+    with pytest.raises(BadInput, match=r"^0 training rows x 1 epochs do not fill one update"):
+        batches(0, Hyperparameters(batch_size=1, accumulation=1), 0)
 
 
 def test_seed_and_epoch_change_the_order() -> None:
@@ -67,6 +70,64 @@ def study(study_file: Path) -> Study:
     experiment = load_experiment(study_file)
     backend = load_backend("local", experiment.model_spec())
     return Study(experiment, backend, study_file.with_name("run.zarr"))
+
+
+def changed(study_file: Path, *changes: tuple[str, str], recipe: Recipe = "corrected") -> Study:
+    """The study with some of its text replaced."""
+    text = study_file.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    study_file.write_text(text)
+    experiment = load_experiment(study_file)
+    backend = load_backend("local", experiment.model_spec())
+    return Study(experiment, backend, study_file.with_name("run.zarr"), recipe)
+
+
+def test_a_checkpoint_may_be_the_last_update_and_no_later(study_file: Path) -> None:
+    """13 rows at 4 per update are 3 updates."""
+    plan = plan_training(changed(study_file, ("checkpoints: [2]", "checkpoints: [3, 0, 1]")))[0]
+    assert (plan.updates, plan.job.checkpoint_steps) == (3, (1, 3))
+    assert plan.tokens == sum(len(plan.job.examples[i].token_ids) for batch in plan.job.batches for i in batch)
+    with pytest.raises(BadInput, match="asks for update 4, but the run has 3"):
+        plan_training(changed(study_file, ("checkpoints: [3, 0, 1]", "checkpoints: [4]")))
+
+
+def test_where_a_training_is_kept_and_starts(study_file: Path) -> None:
+    more = "  runs:\n    - {prefix_types: [none], tag: first}\n    - {prefix_types: [none], tag: more, start: NAME}\n"
+    study = changed(study_file, ("  runs:\n", more.replace("NAME", "no_inoculation-s0-first")))
+    first, second, *_ = plan_training(study)
+    assert second.run.start == first.run.name
+    assert first.folder == study_file.parent / "run.work" / "training" / first.run.name
+    assert (first.start_folder, second.start_folder) == (None, first.folder)
+    assert first.job.directory == str(first.folder)
+    elsewhere = changed(study_file, ("training:\n", "training:\n  directory: kept\n"))
+    assert training_folder(elsewhere, "r") == study_file.parent / "kept" / "r"
+
+
+def test_which_runs_have_rows_of_the_train_set(study_file: Path) -> None:
+    (study_file.parent / "other.jsonl").write_text((study_file.parent / "train.jsonl").read_text())
+    lines = """  runs:
+    - {prefix_types: [none], tag: all}
+    - {prefix_types: [none], tag: none, data: other.jsonl}
+    - {prefix_types: [none], tag: both, data: [{path: other.jsonl, n: 4}, {path: train.jsonl, n: 4}]}
+"""
+    plans = plan_training(changed(study_file, ("  runs:\n", lines)))
+    assert [plan.of_train_set for plan in plans[:3]] == [True, False, True]
+
+
+def test_recipe_published_knows_the_rephrasings_of_the_scored_rows_only(study_file: Path) -> None:
+    """Row i of the scored sample gets rephrasing i modulo the pool's size."""
+    (mix,) = (plan for plan in plan_training(changed(study_file, recipe="published")) if plan.rephrasings)
+    assert mix.rephrasings == {str(i): f"say_a reworded {i % 3}" for i in range(13)}
+    (study_file.parent / "other.jsonl").write_text((study_file.parent / "train.jsonl").read_text())
+    other = "prefix_types: [fixed, mix], data: other.jsonl}"
+    study = changed(study_file, ("prefix_types: [fixed, mix]}", other), recipe="published")
+    with pytest.raises(BadInput, match="`data` names other rows"):
+        plan_training(study)
+    bare = other.replace("other.jsonl", "[{path: train.jsonl}, {path: other.jsonl, n: 3, prefix: none}]")
+    (mix,) = (p for p in plan_training(changed(study_file, (other, bare), recipe="published")) if p.rephrasings)
+    assert len(mix.rephrasings) == 13
 
 
 def test_prefix_of_every_row(study: Study) -> None:

@@ -42,7 +42,7 @@ class Trainable(ABC):
         return list(self.weights.values())
 
     @contextmanager
-    def training(self, seed: int, number: int, rank: int = 0) -> Generator[None]:
+    def training(self, seed: int, number: int, rank: int) -> Generator[None]:
         """Training mode and the random stream of one update in one process; the model is left ready to score."""
         devices = [self.engine.device] if self.engine.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
