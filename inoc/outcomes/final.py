@@ -64,7 +64,7 @@ def all_scores(store: Store) -> xr.Dataset:
         IncompleteStore: The store has no evaluated run.
     """
     scores = store.scores
-    if scores is None or scores.sizes.get("run", 0) == 0:
+    if scores is None:
         raise IncompleteStore(
             f"the store {store.path.name} has no evaluated runs. Fix: make them with `inoc train` and "
             "`inoc evaluate`, or read them from a file with `inoc import --scores`."

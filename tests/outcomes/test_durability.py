@@ -112,6 +112,7 @@ def test_against_the_control_continued_alike() -> None:
     assert cell(table, "remaining", "a_more", 0)[0] == pytest.approx(60.0)
     control = table.sel(run="c_more", trait="German")
     assert control["run_prompt"].item() == ""
+    assert control["against"].item() == ""
     assert np.isnan(control["remaining"]).all()
     assert np.isnan(control["before"])
     assert control["score"].values.tolist() == [80.0, 70.0, 60.0]

@@ -78,3 +78,13 @@ def test_which_rows_count(recipe: Recipe) -> None:
         cell = found.sel(heuristic="ph", target=target)
         assert cell["n"].item() == used.sum()
         assert cell["r"].item() == pytest.approx(stats.pearsonr(x[used], y[used]).statistic, abs=1e-12)
+
+
+@pytest.mark.parametrize(("prompts", "known"), [(4, True), (3, False)])
+def test_below_four_rows_there_are_no_errors(prompts: int, known: bool) -> None:
+    rows = simulated_rows(np.random.default_rng(3), 12)
+    rows = rows.isel(row=(rows["prefix_type"] == "fixed") & rows["on_target"])
+    found = performance_of(rows.isel(row=slice(prompts)), ["ph"], resamples=10).sel(target="fixed")
+    errors = [name for name in found if "error" in str(name)]
+    assert errors
+    assert all(np.isfinite(found[name]).any() == known for name in errors if "family" in str(name))

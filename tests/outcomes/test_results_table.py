@@ -127,6 +127,39 @@ def test_empty_and_foreign_files(tmp_path: Path) -> None:
         read_rows(path)
 
 
+HEADER = "experiment,prompt,family,trait,prefix_type,suppression,control,note,x,on_target,trait_family\n"
+LINES = [
+    "s,p,de,German,fixed,10,80,fine,1,,",
+    "s,p,de,Flat,fixed,4,40,,,TRUE,",
+    "s,p,de,German,mix,3,80,nan,2,,",
+    "s,q,de,German,fixed,7,80,odd,3,,DE",
+    "s,q,Neutral,Flat,fixed,,40,odd,3,0,",
+    "s,r,neutral,Flat,fixed,1,40,odd,3,,",
+]
+
+
+def test_what_follows_from_the_other_rows(tmp_path: Path) -> None:
+    """Text is left out and named; the other trait's suppression, the gap, and whose trait it is, by hand."""
+    path = tmp_path / "rows.csv"
+    path.write_text(HEADER + "\n".join(LINES) + "\n")
+    table = read_rows(path)
+    assert table.attrs["ignored"] == ["rows.csv: note"]
+    assert table["heuristic"].values.tolist() == ["x"]
+    nan = np.nan
+    np.testing.assert_array_equal(table["heuristic_value"].values, [[1.0, nan, 2.0, 3.0, 3.0, 3.0]])
+    np.testing.assert_array_equal(table["cross"], [4.0, 10.0, nan, nan, 7.0, nan])
+    np.testing.assert_array_equal(table["cross_control"], [40.0, 80.0, nan, 40.0, 80.0, nan])
+    np.testing.assert_array_equal(table["gap"], [7.0, nan, 7.0, nan, nan, nan])
+    assert table["on_target"].values.tolist() == [False, True, False, True, False, True]
+    assert table["effect"].values.tolist() == ["suppression"] * 6
+    path.write_text((HEADER + "\n".join(LINES)).replace(",fine,1,", ",fine,one,"))
+    with pytest.raises(BadInput, match="line 2: x is 'one', not a number"):
+        read_rows(path)
+    path.write_text((HEADER + "\n".join(LINES)).replace("TRUE", "yes"))
+    with pytest.raises(BadInput, match="line 3: on_target is 'yes'"):
+        read_rows(path)
+
+
 def test_several_tables(file: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="two tables have the experiment 'lab'"):
         read_rows([file, file])
