@@ -61,4 +61,5 @@ def open_rephraser(experiment: "Experiment", call: Call, source: str | None, url
         return SamplerRephraser(call.study())
     from inoc.services import Service, ServiceSettings
 
-    return ChatRephraser(Service(ServiceSettings(url=url)), source)
+    service = click.get_current_context().with_resource(Service(ServiceSettings(url=url)))
+    return ChatRephraser(service, source)

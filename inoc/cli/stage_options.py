@@ -121,7 +121,7 @@ def stage_options(command: Callable[..., None]) -> Callable[..., None]:
 def open_backend(experiment: "Experiment", name: str | None = None, place: "Place | None" = None) -> "Backend":
     """The experiment's backend, or the one of that name (then without the experiment's backend options).
 
-    With a place, a pool of it there, for as long as the command runs.
+    With a place, a pool of it there. It is closed when the command ends.
     """
     from inoc.backends import load_backend
 
@@ -130,7 +130,9 @@ def open_backend(experiment: "Experiment", name: str | None = None, place: "Plac
         spec = replace(spec, options={})
     chosen = name or experiment.backend.name
     if place is None:
-        return load_backend(chosen, spec)
+        backend = load_backend(chosen, spec)
+        click.get_current_context().call_on_close(backend.close)
+        return backend
     from inoc.cluster.pool import open_pool
 
     pool = click.get_current_context().with_resource(open_pool(chosen, spec, place))

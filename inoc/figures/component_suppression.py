@@ -52,7 +52,6 @@ def component_suppression_data(
         found[f, c, t] = tuple(correlation(x, y, show_from=show_from))
     for i, name in enumerate(("r", "p", "n")):
         data[name] = (dims, found[..., i])
-    data.attrs["show_from"] = show_from
     return data
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float64
 
 from inoc.intervals import prediction_interval
 from inoc.outcomes.domain import Domain
-from inoc.outcomes.learning import Model, too_few
+from inoc.outcomes.learning import Model
 from inoc.outcomes.selection import Fitted, Sample
 from inoc.outcomes.shipped import ShippedGate
 
@@ -56,7 +56,7 @@ class Knowledge:
     """Everything that can answer for one relation of prompt and trait: the model learned from the user's runs, else the
     shipped gate updated by the few there are (`updated`), and the shipped gates, the preferred first."""
 
-    model: Model | None
+    model: Model
     updated: Fitted | None = None
     gates: tuple[ShippedGate, ...] = field(default=())
 
@@ -77,7 +77,7 @@ class Knowledge:
         return Answer(reason=self._reason(one, kind))
 
     def _learned(self, kind: str) -> Model | None:
-        return self.model if self.model is not None and not self.model.lacks(kind) else None
+        return None if self.model.lacks(kind) else self.model
 
     def _sources(self, one: Sample, kind: str) -> Iterator[Source]:
         model = self._learned(kind)
@@ -113,7 +113,7 @@ class Knowledge:
     def _reason(self, one: Sample, kind: str) -> str:
         """Why there is no number."""
         if self._learned(kind) is None and not self.gates:
-            return self.model.lacks(kind) if self.model is not None else too_few(0, kind)
+            return self.model.lacks(kind)
         model = self._learned(kind)
         wanted = [f.candidate.reads for f in model.fitted] if model is not None else [g.reads for g in self.gates]
         missing = dict.fromkeys(

@@ -41,7 +41,11 @@ class Model:
 
     def lacks(self, kind: str) -> str:
         """Why nothing is predicted for a prefix type, or ""."""
-        return too_few(int(np.unique(self.sample.prompt[self.sample.kind == kind]).size), kind)
+        prompts = int(np.unique(self.sample.prompt[self.sample.kind == kind]).size)
+        said = "prompt" if prompts == 1 else "prompts"
+        return (
+            "" if prompts >= FEWEST else f"only {prompts} distinct trained {said} for {kind} runs; {FEWEST} are needed"
+        )
 
     def domain(self, fitted: Fitted, kind: str) -> Domain:
         """Where a fitted candidate was calibrated, in the rows of a prefix type."""
@@ -50,12 +54,6 @@ class Model:
         complete = np.isfinite(x).all(axis=1)
         own = complete & (self.sample.kind == kind)
         return Domain.of(reads, x[own if own.any() else complete])
-
-
-def too_few(prompts: int, kind: str) -> str:
-    """The sentence about too few trained prompts of a prefix type; "" where there are enough."""
-    said = "prompt" if prompts == 1 else "prompts"
-    return "" if prompts >= FEWEST else f"only {prompts} distinct trained {said} for {kind} runs; {FEWEST} are needed"
 
 
 def sample_of(table: xr.Dataset, names: Sequence[str], x: Float64[np.ndarray, "row feature"], relation: str) -> Sample:
@@ -73,16 +71,16 @@ def related(table: xr.Dataset, relation: str) -> Bool[np.ndarray, " row"]:
     return on_target if relation == "on_target" else ~on_target
 
 
-def learn(sample: Sample, candidates: Sequence[Candidate]) -> Model | None:
-    """The model of a sample; None where no prefix type has at least 4 distinct prompts."""
+def learn(sample: Sample, candidates: Sequence[Candidate]) -> Model:
+    """The model of a sample; nothing is fitted where no prefix type has at least 4 distinct prompts."""
     enough = [k for k in np.unique(sample.kind) if np.unique(sample.prompt[sample.kind == k]).size >= FEWEST]
     if not enough:
-        return None
+        return Model(sample, (), {name: np.full(sample.share.size, np.nan) for name in LEFT_OUT})
     fitted = tuple(fit(candidate, sample) for candidate in rank(sample, candidates))
     return Model(sample, fitted, {name: nested_predictions(sample, name, candidates) for name in LEFT_OUT})
 
 
-def errors_of(models: Mapping[str, Model | None], kinds: Sequence[str]) -> xr.Dataset:
+def errors_of(models: Mapping[str, Model], kinds: Sequence[str]) -> xr.Dataset:
     """Nested errors on left-out prompts, families and stores; the same of elicitation alone and of the mean.
 
     Dims relation, prefix_type, left_out, predictor: `error` (pp, RMSE); per relation and prefix type `model`,
@@ -93,11 +91,9 @@ def errors_of(models: Mapping[str, Model | None], kinds: Sequence[str]) -> xr.Da
     described = np.full((len(RELATIONS), len(kinds)), "", dtype=object)
     for i, relation in enumerate(RELATIONS):
         model = models[relation]
-        if model is None:
-            continue
         sample = model.sample
         observed = sample.share * sample.control
-        for k, left_out in enumerate(LEFT_OUT):
+        for k, left_out in enumerate(LEFT_OUT if model.fitted else ()):
             predicted = {"chosen": model.left_out[left_out]}
             same = np.isfinite(predicted["chosen"])
             if np.isfinite(sample.columns(["elicitation"])).any():

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from inoc.backends.local.train import Updates, learning_rate
-from inoc.backends.local.trainable import make_optimizer
+from inoc.backends.local.trainable import eight_bit_adamw, make_optimizer
 from inoc.backends.protocols import AdapterSettings, Checkpoint, TrainingExample, TrainingJob, TrainingStep
 from inoc.errors import BadInput, OtherSettings
 
@@ -260,6 +260,7 @@ def test_eight_bit_adamw_or_a_word_about_it(
     local, models: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With bitsandbytes 8-bit states, resumed as exactly; without it torch's AdamW, said and written down."""
+    eight_bit_adamw.cache_clear()  # it is told once
     job = make_job(tmp_path / "a", optimizer="adamw_8bit", adapter=replace(ADAPTER, rank=64))
     backend = local(models["qwen2"])
     whole = losses(list(backend.train(job)))

@@ -9,6 +9,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -220,16 +221,21 @@ def make_optimizer(job: TrainingJob, parameters: list[torch.nn.Parameter]) -> tu
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    if job.optimizer == "adamw_8bit":
-        try:
-            from bitsandbytes.optim import AdamW8bit
-
-            return AdamW8bit(groups, lr=job.learning_rate), "adamw_8bit"
-        except (ImportError, RuntimeError, AttributeError) as error:
-            log.warning(
-                "8-bit AdamW is not available here (%s): training '%s' uses torch's AdamW. "
-                "Fix: pip install -e '.[bnb]' in inoc's clone.",
-                type(error).__name__,
-                job.id,
-            )
+    if job.optimizer == "adamw_8bit" and (eight_bit := eight_bit_adamw()) is not None:
+        return eight_bit(groups, lr=job.learning_rate), "adamw_8bit"
     return torch.optim.AdamW(groups, lr=job.learning_rate), "adamw"
+
+
+@cache
+def eight_bit_adamw() -> "type[torch.optim.AdamW] | None":
+    """8-bit AdamW; None where it is not installed, which is told once."""
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except (ImportError, RuntimeError, AttributeError) as error:
+        log.warning(
+            "8-bit AdamW is not available here (%s): trainings use torch's AdamW. "
+            "Fix: pip install -e '.[bnb]' in inoc's clone.",
+            type(error).__name__,
+        )
+        return None
+    return cast("type[torch.optim.AdamW]", AdamW8bit)
