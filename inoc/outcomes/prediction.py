@@ -64,11 +64,10 @@ def predict_of(
         tried = _able(_candidates(table, read, relation, heuristics, model, prior), new, read, relation)
         sample = sample_of(table, read.names, read.values[0], relation)
         learned = learn(sample, tried)
-        few = (
-            prior is not None and not learned.fitted and sample.share.size >= 2 and heuristics is None and model is None
-        )
+        few = not learned.fitted and sample.share.size >= 2 and heuristics is None
         gates = tuple(prior.usable(relation, read)) if prior is not None and model is None else ()
-        known[relation] = Knowledge(learned, fit(tried[0], sample) if few else None, gates)
+        updated = fit(tried[0], sample) if few and prior is not None and model is None else None
+        known[relation] = Knowledge(learned, updated, gates)
     kinds = [k for k in KINDS if k in {*table["prefix_type"].values.tolist(), *new["prefix_type"].values.tolist()}]
     result = _labeled(table, new, read, known, kinds, traits, control or {})
     errors = errors_of({relation: each.model for relation, each in known.items()}, kinds)
