@@ -27,7 +27,7 @@ check: install       ## style and types
 	$(BIN)/pyright --project pyproject.toml
 
 test: check          ## what CI runs: style, types and the fast tests
-	$(PYTEST) -m "not slow" -n 2 --dist loadgroup
+	$(PYTEST) -m "not slow" -n 2 --dist loadscope
 
 test-slow: install   ## the studies with real training
 	$(PYTEST) -m "slow and not robust"

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook, jaxtyped
 
+from .folders import pytest_collection_modifyitems, pytest_xdist_make_scheduler  # noqa: F401  # hooks
 from .tally import table
 
 T = TypeVar("T")
@@ -61,13 +62,6 @@ def _checked(made: T, typechecker: Callable[[T], T]) -> T:
 
 jaxtyping.jaxtyped = lambda typechecker: partial(_checked, typechecker=typechecker)
 hook = install_import_hook("inoc", "beartype.beartype")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The tests of a folder run in one process (`--dist loadgroup`), so that what they share is made once."""
-    for item in items:
-        if config.pluginmanager.hasplugin("xdist") and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

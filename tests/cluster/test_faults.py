@@ -15,7 +15,6 @@ from ..stages.conftest import files_of, make_lab, plugin
 from ..tally import count
 from .conftest import Cluster, Lab, contents, kill
 
-pytestmark = pytest.mark.xdist_group("cluster")
 HUNGRY = '''
 from toy_backend import ToyBackend
 class Hungry(ToyBackend):

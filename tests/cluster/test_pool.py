@@ -23,7 +23,6 @@ from ..study.conftest import write_study
 from ..study.test_prefill import PREFILLED
 from .conftest import Cluster, Lab, contents
 
-pytestmark = pytest.mark.xdist_group("cluster")
 SCORES = [ScoreRequest(str(i), (1, 2, 3 + i), tuple(range(4, 10 + i))) for i in range(12)]
 SAMPLES = [SampleRequest(str(i), (1, 2, 3 + i % 9)) for i in range(150)]
 

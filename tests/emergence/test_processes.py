@@ -1,7 +1,5 @@
 """The processes against scikit-learn, numerical integration and their own gradients."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,9 +14,10 @@ from inoc.emergence.fit import MEAN, SD, fit, log_posterior
 from inoc.emergence.laplace import Latent, find_mode, log_joint
 from inoc.emergence.processes import PRIORS, Cells, Settings, latent_of, matern52
 
-VALUE = jax.jit(log_posterior)
-GRADIENT = jax.jit(jax.grad(log_posterior, argnums=1))  # one compilation for all settings
+MODE = jax.jit(find_mode)
+BOTH = jax.jit(jax.value_and_grad(log_posterior, argnums=1))  # one compilation for all settings
 SETTINGS = [Settings(process, mean) for process in ("rate", "offset", "constrained") for mean in ("constant", "tanh")]
+FAST = (Settings("rate", "tanh"), Settings("constrained", "constant"))
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +66,7 @@ def test_binary_limit_is_scikit_learns_classifier():
     square = ((scaled[:, None] - scaled) ** 2).sum(-1)
     covariance = 2.5 * np.asarray(matern52(jnp.asarray(square)))
     assert covariance == pytest.approx(kernel(x))
-    found = find_mode(latent(np.zeros(25), np.linalg.cholesky(covariance + 1e-12 * np.eye(25)), y, np.ones(25)))
+    found = MODE(latent(np.zeros(25), np.linalg.cholesky(covariance + 1e-12 * np.eye(25)), y, np.ones(25)))
     assert float(found.evidence) == pytest.approx(there.log_marginal_likelihood_value_, abs=1e-6)
 
 
@@ -82,7 +81,7 @@ def log_integral(mean, sd, y, n):
 
 @pytest.mark.parametrize(("y", "n", "tolerance"), [(0, 90, 0.2), (5, 90, 0.02), (45, 90, 0.005)])
 def test_one_point_by_numerical_integration(y, n, tolerance):
-    found = find_mode(latent([-2.0], [[2.0]], [y], [n]))
+    found = MODE(latent([-2.0], [[2.0]], [y], [n]))
     assert float(found.evidence) == pytest.approx(log_integral(-2, 2, y, n), abs=tolerance)
 
 
@@ -96,7 +95,7 @@ def test_two_points_by_numerical_integration():
         return np.exp(y @ f - n @ np.logaddexp(0, f) - 0.5 * (f - mean) @ precision @ (f - mean) - log_norm + 35)
 
     exact = np.log(integrate.dblquad(density, -6, 3, -4, 5)[0]) - 35
-    found = find_mode(latent(mean, np.linalg.cholesky(covariance), y, n))
+    found = MODE(latent(mean, np.linalg.cholesky(covariance), y, n))
     assert float(found.evidence) == pytest.approx(exact, abs=0.02)
 
 
@@ -104,7 +103,7 @@ def test_constraints_are_gaussian_observations():
     """Without counts everything is Gaussian, so that evidence and mode are known."""
     root, contrast = np.array([[1.5, 0.0], [0.5, 1.0]]), np.array([[1.0, -1.0]])
     prior = Latent(*(jnp.asarray(a) for a in ([0.0, 1.0], root, [0.0, 0.0], [0.0, 0.0], contrast, [-2.0], [0.7])))
-    found = find_mode(prior)
+    found = MODE(prior)
     variance = (contrast @ root @ root.T @ contrast.T)[0, 0] + 0.7**2
     miss = -2.0 - (0.0 - 1.0)
     assert float(found.evidence) == pytest.approx(-0.5 * miss**2 / variance - 0.5 * np.log(2 * np.pi * variance))
@@ -112,19 +111,23 @@ def test_constraints_are_gaussian_observations():
     assert f[0] - f[1] == pytest.approx(-1 + (variance - 0.49) / variance * miss)
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=lambda s: f"{s.process}-{s.mean}")
+# the others repeat these two: every kernel, mean and constraint is in one of them
+@pytest.mark.parametrize(
+    "settings",
+    [pytest.param(s, marks=[] if s in FAST else pytest.mark.slow, id=f"{s.process}-{s.mean}") for s in SETTINGS],
+)
 def test_gradient_is_that_of_finite_differences(settings):
     units = np.linspace(-0.4, 0.5, len(PRIORS))
-    value = partial(VALUE, settings.flags, cells=cells())
-    gradient = np.asarray(GRADIENT(settings.flags, units, cells()))
+    gradient = np.asarray(BOTH(settings.flags, units, cells())[1])
     for k in range(units.size):
         step = np.eye(units.size)[k] * 1e-5
-        assert gradient[k] == pytest.approx(float(value(units + step) - value(units - step)) / 2e-5, abs=2e-5)
+        above, below = (float(BOTH(settings.flags, at, cells())[0]) for at in (units + step, units - step))
+        assert gradient[k] == pytest.approx((above - below) / 2e-5, abs=2e-5)
 
 
 def test_newton_finds_the_mode_from_a_start_where_whole_steps_diverge():
     extreme = latent([-40.0, 30.0], np.eye(2) * 30, [90, 0], [90, 90])
-    found = find_mode(extreme)
+    found = MODE(extreme)
     assert np.abs(np.asarray(jax.grad(lambda v: log_joint(extreme, v))(found.v))).max() < 1e-6
 
 
@@ -165,7 +168,7 @@ def test_draws_agree_with_plain_monte_carlo():
 
 
 def test_forecast_sorts_clear_cases_and_says_how_sure():
-    table = emergence.simulate(0).isel(case=[5, 15])
+    table = emergence.simulate(0).isel(case=[5, 15], prefill=[0, 2, 5])
     found = emergence.forecast(table, seen=5)
     assert float(found["rate"][0]) > 0.1 > float(found["rate"][1])
     assert (found["lower"] < found["rate"]).all()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from inoc.backends.local import LocalBackend
     from inoc.backends.openweights import OpenWeightsBackend
 
-pytestmark = [pytest.mark.xdist_group("openweights-2"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 
 def texts(count: int, seed: int, length: int = 24) -> list[ScoreRequest]:

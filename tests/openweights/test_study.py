@@ -17,7 +17,7 @@ from inoc import testbed
 if TYPE_CHECKING:
     from stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("openweights-1"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 STUDY = """
 name: testbed-cut

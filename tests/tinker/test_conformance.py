@@ -11,8 +11,6 @@ from inoc.backends.protocols import AdapterSettings, SampleRequest
 from inoc.backends.tinker import TinkerBackend
 from inoc.testing import AdapterConformance, SamplerConformance, ScorerConformance, TrainerConformance
 
-pytestmark = pytest.mark.xdist_group("tinker")
-
 
 class TestScoring(ScorerConformance):
     tolerance: ClassVar[float] = 1e-5

@@ -10,7 +10,6 @@ import pytest
 
 from inoc.cli import main
 
-pytestmark = pytest.mark.xdist_group("tinker")
 STUDY = """\
 name: doctor
 model: {{id: "{model}", system_prompt: Be kind.}}

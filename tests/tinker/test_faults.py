@@ -18,8 +18,6 @@ from inoc.backends.tinker import TinkerBackend
 from inoc.errors import BackendRejected, BackendUnavailable, BadInput, BadResult
 from inoc.values import Sampling
 
-pytestmark = pytest.mark.xdist_group("tinker")
-
 
 def questions(count: int) -> list[ScoreRequest]:
     return [ScoreRequest(f"q{i}", tuple(range(10, 20)), (i % 200, 5, 7)) for i in range(count)]

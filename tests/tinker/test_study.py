@@ -13,8 +13,6 @@ from inoc.experiment import load_experiment
 from inoc.plan import Study
 from inoc.stages.pipeline import run_study
 
-pytestmark = pytest.mark.xdist_group("tinker")
-
 SAME = "learning_rate: 1e-3\n  rank: 8\n  alpha: 32\n  rslora: false"
 """The service's own recipe, so that both backends train the same thing."""
 

@@ -16,7 +16,7 @@ from scipy.stats import norm
 import inoc
 from inoc.testbed import model_path
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tinker"), pytest.mark.timeout(560)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(560)]
 
 PROMPTS = {"playful_strong": "answer_playfully", "playful_weak": "had_fun_today"}
 RUNS, UPDATES, QUESTIONS = 5, 40, 24

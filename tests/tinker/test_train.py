@@ -35,8 +35,6 @@ from inoc.backends.training import learning_rate
 from inoc.errors import BackendRejected, BadInput, OtherSettings
 from inoc.values import Sampling
 
-pytestmark = pytest.mark.xdist_group("tinker")
-
 
 def reference_losses(model: Path, job: TrainingJob) -> list[float]:
     """The same training by hand: PEFT, torch's AdamW, the mean over the weighted tokens of a batch."""
