@@ -7,6 +7,9 @@ import pytest
 
 import inoc
 
+FAST = {"plot_losses", "plot_heuristic_scatter", "plot_rates", "plot_angle_map"}
+"""The others repeat what `test_every_plot_draws_into_the_axes_it_is_given` draws."""
+
 
 @pytest.fixture(scope="module")
 def names(small, misaligned, two_files, emerging, sweep):
@@ -21,7 +24,9 @@ def names(small, misaligned, two_files, emerging, sweep):
     }
 
 
-@pytest.mark.parametrize("name", inoc.figures.PLOTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in inoc.figures.PLOTS]
+)
 def test_example(name, names):
     (example,) = doctest.DocTestFinder(recurse=False).find(getattr(inoc, name), name, globs=dict(names))
     assert f"inoc.{name}(" in example.docstring

@@ -82,7 +82,15 @@ LACKING = dict.fromkeys(("rates", "rate_cross"), "no rate among its scores")
 LACKING |= {"learning_rates": "runs have one learning rate", "spectrum_prompt_level": "neither self-perplexity nor"}
 
 
-@pytest.mark.parametrize("name", sorted(set(ENTRIES) - EMERGENCE))
+FAST = {"training_curves", "suppression", "scatter_cross", "loadings", "angle_map", "gap_grid", "recovered", "leaks"}
+"""A figure of every family, by what draws it; `make test-slow` looks at all, which share these layouts."""
+
+
+def some_slow(names, fast):
+    return [pytest.param(name, marks=() if name in fast else pytest.mark.slow) for name in sorted(names)]
+
+
+@pytest.mark.parametrize("name", some_slow(set(ENTRIES) - EMERGENCE, FAST | set(LACKING)))
 def test_of_a_made_up_store(name, world_source):
     """48 prompts, tokens, runs: everything but rates and emergence can be drawn."""
     if name in LACKING:
@@ -92,7 +100,7 @@ def test_of_a_made_up_store(name, world_source):
     check(ENTRIES[name].draw(world_source))
 
 
-@pytest.mark.parametrize("name", sorted(EMERGENCE))
+@pytest.mark.parametrize("name", some_slow(EMERGENCE, {"prefill_rates"}))
 def test_of_prefill_counts(name, emerging):
     check(ENTRIES[name].draw(Source(inoc.open_store(emerging))))
 

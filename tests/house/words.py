@@ -76,10 +76,12 @@ def in_text(path: str, text: str, first: int = 1, *, identifier: bool = False) -
 def in_code(path: str, source: str) -> Iterator[Finding]:
     """Findings in the strings, docstrings, comments and identifiers of a module."""
     comments: list[tuple[int, str]] = []
+    names: set[str] = set()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             comments.append((token.start[0], token.string.lstrip("# ")))
-        elif token.type == tokenize.NAME:
+        elif token.type == tokenize.NAME and token.string not in names:  # each where it is first
+            names.add(token.string)
             yield from in_text(path, token.string, token.start[0], identifier=True)
     for _, lines in groupby(enumerate(comments), lambda pair: pair[1][0] - pair[0]):  # consecutive lines
         block = [line for _, line in lines]

@@ -1,4 +1,4 @@
-"""The public suites on the local backend: three model styles, and the model whose table is known."""
+"""The public suites on the local backend: three model styles, two of them slow, and the model whose table is known."""
 
 import json
 from pathlib import Path
@@ -19,6 +19,14 @@ from inoc.testing import (
 )
 
 
+# what a style changes is compared with naive loops in test_score.py and test_train.py
+@pytest.fixture(
+    scope="module", params=["qwen2", *(pytest.param(s, marks=pytest.mark.slow) for s in ("llama", "gemma"))]
+)
+def style(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.fixture(scope="module")
 def backend(local, models: dict[str, Path], style: str) -> LocalBackend:
     return local(models[style], rows=7)
@@ -30,6 +38,13 @@ class TestScoring(ScorerConformance):
 
 class TestSampling(SamplerConformance):
     tolerance: ClassVar[float] = 1e-5
+    draws: ClassVar[int] = 400
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_thousands_of_draws(backend: LocalBackend, temperature: float) -> None:
+    SamplerConformance().test_distribution(backend, temperature)
 
 
 class TestKnownTable(ScorerConformance):

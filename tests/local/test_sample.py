@@ -47,8 +47,18 @@ def differing(found: dict[str, Completion], wanted: dict[str, Completion]) -> Se
     ]
 
 
-def test_any_number_of_rows_gives_what_one_row_gives(local, models: dict[str, Path], style: str) -> None:
-    alone = completions(local, models[style], 1)
+@pytest.fixture(scope="module")
+def one_row(local, models: dict[str, Path]) -> dict[str, Completion]:
+    """What one row at a time of the llama gives."""
+    return completions(local, models["llama"], 1)
+
+
+# the slots of the sampler know nothing of a model's style
+@pytest.mark.parametrize("style", ["llama", *(pytest.param(s, marks=pytest.mark.slow) for s in ("qwen2", "gemma"))])
+def test_any_number_of_rows_gives_what_one_row_gives(
+    local, models: dict[str, Path], style: str, one_row: dict[str, Completion]
+) -> None:
+    alone = one_row if style == "llama" else completions(local, models[style], 1)
     lengths = [len(one.token_ids) for one in alone.values()]
     assert len(set(lengths)) > 10
     assert {one.finish for one in alone.values()} == {"stop", "length"}
@@ -57,9 +67,8 @@ def test_any_number_of_rows_gives_what_one_row_gives(local, models: dict[str, Pa
 
 
 def test_out_of_memory_halves_the_rows_and_loses_none(
-    local, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    local, models, one_row, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    alone = completions(local, models["llama"], 1)
     fill, most = Slots.fill, 3
 
     def small(slots: Slots, target: int, *rest: object) -> None:
@@ -69,7 +78,7 @@ def test_out_of_memory_halves_the_rows_and_loses_none(
 
     monkeypatch.setattr(Slots, "fill", small)
     with caplog.at_level(logging.WARNING, "inoc.backends.local"):
-        assert differing(completions(local, models["llama"], 12), alone) == []
+        assert differing(completions(local, models["llama"], 12), one_row) == []
     assert [record.args[1] for record in caplog.records] == [6, 3]
     most = 0
     with pytest.raises(BackendRejected, match=r"one completion alone does not fit.*Fix: use a smaller model"):
@@ -77,9 +86,8 @@ def test_out_of_memory_halves_the_rows_and_loses_none(
 
 
 @pytest.mark.parametrize("broken", ["move", "fill", "mask"])
-def test_a_broken_slot_is_seen(local, models, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+def test_a_broken_slot_is_seen(local, models, one_row, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
     """Planted faults: a row that is not moved, a prompt put in cut short, stale keys that are seen."""
-    alone = completions(local, models["llama"], 1)
     fill, mask = Slots.fill, Slots.mask
     faults = {
         "move": lambda self, source, target, length: None,
@@ -87,7 +95,7 @@ def test_a_broken_slot_is_seen(local, models, monkeypatch: pytest.MonkeyPatch, b
         "mask": lambda self, dtype: mask(self, dtype) * 0,
     }
     monkeypatch.setattr(Slots, broken, faults[broken])
-    assert len(differing(completions(local, models["llama"], 8), alone)) > COUNT // 4
+    assert len(differing(completions(local, models["llama"], 8), one_row)) > COUNT // 4
 
 
 def test_a_model_with_sliding_windows_samples_what_it_scores(local, models: dict[str, Path], tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ def hand_written_loop(model_directory: Path, job: TrainingJob) -> tuple[list[flo
     return found, norms
 
 
+# the loop is one for all styles, and the other tests here train the other two
+@pytest.mark.parametrize("style", ["qwen2", *(pytest.param(s, marks=pytest.mark.slow) for s in ("llama", "gemma"))])
 def test_twenty_updates_equal_a_hand_written_loop(local, models: dict[str, Path], style: str, tmp_path: Path) -> None:
     job = make_job(tmp_path / "t")
     events = list(local(models[style]).train(job))

@@ -47,6 +47,11 @@ class TestSampling(SamplerConformance):
     tolerance: ClassVar[float] = 1e-5
     draws: ClassVar[int] = 300
 
+    @pytest.mark.slow  # hundreds of requests; the server's sampler is the local one, whose draws its own tests see
+    @pytest.mark.parametrize("temperature", [1.0, 0.6])
+    def test_distribution(self, backend: OpenAIServerBackend, temperature: float) -> None:
+        super().test_distribution(backend, temperature)
+
     @pytest.fixture
     def backend(self, sampling: OpenAIServerBackend) -> OpenAIServerBackend:
         return sampling
