@@ -16,6 +16,8 @@ MOST_CHARACTERS = 1200
 MOST_QUESTIONS = 40
 MOST_SAMPLES = 5
 """Answers of one run and condition to one question."""
+PAGE = 60
+"""Answers that a live page asks for at a time."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,25 @@ class ShownAnswer:
 
 @dataclass(frozen=True)
 class AnswerView:
-    """Everything the page says about answers; without answers it has no questions, and no section."""
+    """Everything the page says about answers; without answers it has no questions, and no section. `runs` and
+    `conditions` are those of all answers; with a `note` answers are left out."""
 
     questions: list[str]
     scores: list[AnswerScore]
+    runs: list[str]
+    conditions: list[str]
     answers: list[ShownAnswer]
     note: str
+
+
+@dataclass(frozen=True)
+class AnswerPage:
+    """Some of all answers that a live page asked for: `question` of each is a place in `questions`; `found`: how many
+    there are in all."""
+
+    questions: list[str]
+    answers: list[ShownAnswer]
+    found: int
 
 
 def answer_view(store: Store, seed: int) -> AnswerView:
@@ -65,7 +80,7 @@ def answer_view(store: Store, seed: int) -> AnswerView:
     except IncompleteStore:
         found = []
     if not found:
-        return AnswerView([], [], [], "")
+        return AnswerView([], [], [], [], [], "")
     few = [answer for answer in found if answer.sample <= MOST_SAMPLES]
     while len(drawn) > 1 and sum(answer.question in drawn for answer in few) > MOST_ANSWERS:
         drawn.pop()
@@ -73,7 +88,68 @@ def answer_view(store: Store, seed: int) -> AnswerView:
     questions = [question for question in asked if question in drawn]
     scores = _scores(store, few)
     shown = [_shown(answer, questions.index(answer.question), scores) for answer in few]
-    return AnswerView(questions, scores, shown, _note(len(questions), len(asked), found, few))
+    runs, conditions = (list(dict.fromkeys(getattr(a, name) for a in found)) for name in ("run", "condition"))
+    return AnswerView(questions, scores, runs, conditions, shown, _note(len(questions), len(asked), found, few))
+
+
+def answer_page(
+    found: Sequence[Answer],
+    view: AnswerView,
+    *,
+    question: str = "",
+    run: str = "",
+    condition: str = "",
+    order: str = "",
+    find: str = "",
+    most: int = PAGE,
+) -> AnswerPage:
+    """Those of all answers that the page asks for, in its order: as `answers.js` chooses among those it has.
+
+    Args:
+        found: Every answer of the last step.
+        view: What the page was given before.
+        question: A place in the view's questions; "" for all questions.
+        run, condition: Only these, if not "".
+        order: "" by question and run, "judges" for the most disputed first, or a place in the view's scores.
+        find: Words of the answer or its question.
+        most: Answers to send.
+    """
+    words, asked = find.lower(), view.questions[int(question)] if question else ""
+    kept = [
+        answer
+        for answer in found
+        if (not asked or answer.question == asked)
+        and (not run or answer.run == run)
+        and (not condition or answer.condition == condition)
+        and (words in answer.text.lower() or words in answer.question.lower())
+    ]
+    if order == "judges":
+        kept.sort(key=lambda answer: -_disputed(answer, view.scores))
+    elif order:
+        score = view.scores[int(order)]
+        name, sign = _name(score), 1.0 if score.high_is_good else -1.0
+        kept.sort(key=lambda answer: np.inf if (value := answer.scores.get(name)) is None else sign * value)
+    else:
+        place = {text: i for i, text in enumerate(dict.fromkeys(answer.question for answer in found))}
+        kept.sort(key=lambda a: (place[a.question], a.sample, view.conditions.index(a.condition)))
+    shown = kept[:most]
+    questions = list(dict.fromkeys(answer.question for answer in shown))
+    return AnswerPage(
+        questions, [_shown(answer, questions.index(answer.question), view.scores) for answer in shown], len(kept)
+    )
+
+
+def _name(score: AnswerScore) -> str:
+    return score.of + (OTHER_JUDGE + score.judge if score.judge else "")
+
+
+def _disputed(answer: Answer, scores: Sequence[AnswerScore]) -> float:
+    """How far the judges of one score are apart; -1 where no score has two of them."""
+    given: dict[str, list[float]] = {}
+    for score in scores:
+        if (value := answer.scores.get(_name(score))) is not None:
+            given.setdefault(score.of, []).append(value)
+    return max((max(values) - min(values) for values in given.values() if len(values) > 1), default=-1.0)
 
 
 def _scores(store: Store, found: Sequence[Answer]) -> list[AnswerScore]:
@@ -91,7 +167,7 @@ def _scores(store: Store, found: Sequence[Answer]) -> list[AnswerScore]:
 
 
 def _shown(answer: Answer, question: int, scores: Sequence[AnswerScore]) -> ShownAnswer:
-    names = [score.of + (OTHER_JUDGE + score.judge if score.judge else "") for score in scores]
+    names = [_name(score) for score in scores]
     return ShownAnswer(
         question,
         answer.run,

@@ -23,6 +23,8 @@ from starlette.routing import Route
 from inoc.errors import BadInput, InocError
 from inoc.heuristics.frame.rows import records
 from inoc.outcomes import compare
+from inoc.outcomes.stored_answers import Answer, answers
+from inoc.report.answers import AnswerPage, answer_page
 from inoc.report.build import Report, build_report
 from inoc.report.html import as_json, live_page
 from inoc.report.progress import Pace, stages, version
@@ -38,6 +40,10 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     },
 }
 """The fields of a report that each part of the page needs."""
+QUICK = 1.0
+"""Seconds that a report may take to be made again at every change."""
+REST = 3.0
+"""After a slower one nothing new is read for this many times as long: watching leaves the machine to the run."""
 HEADERS = {
     "Cache-Control": "no-cache, private",
     "Referrer-Policy": "no-referrer",
@@ -56,11 +62,15 @@ class Watched:
         self._lock = threading.Lock()
         self._pace: dict[str, Pace] = {}
         self._made: tuple[str, Report] | None = None
+        self._rests_until = 0.0
+        self._answers: tuple[str, list[Answer]] = ("", [])
 
     def status(self) -> dict[str, object]:
         """Name, version, seconds since the last change, and the stages with their time left."""
         found, changed = version(self.path)
-        about: dict[str, object] = {"name": self.path.name, "version": found, "age": time.time() - changed}
+        made = self._made
+        shown = made[0] if made and time.monotonic() < self._rests_until else found
+        about: dict[str, object] = {"name": self.path.name, "version": shown, "age": time.time() - changed}
         try:
             now = time.monotonic()
             with self._lock:
@@ -75,14 +85,39 @@ class Watched:
     def part(self, name: str) -> dict[str, object]:
         """The fields of a part of the page."""
         with self._lock:
-            found, _ = version(self.path)
-            if self._made is None or self._made[0] != found:
-                completion_set, recipe, tokenizer, seed = self._options
-                report = build_report(
-                    open_store(self.path), completion_set=completion_set, recipe=recipe, tokenizer=tokenizer, seed=seed
-                )
-                self._made = (found, report)
-            return {field: getattr(self._made[1], field) for field in PARTS[name]}
+            _, report = self._report()
+            return {field: getattr(report, field) for field in PARTS[name]}
+
+    def answers(self, asked: Mapping[str, str]) -> AnswerPage:
+        """Some of all answers: the arguments of `answer_page`, as they stand in an address.
+
+        Raises:
+            BadInput: An argument is none of those that the page offers.
+        """
+        with self._lock:
+            found, report = self._report()
+            if self._answers[0] != found:
+                self._answers = (found, answers(open_store(self.path), every_judge=True))
+            try:
+                return answer_page(self._answers[1], report.answers, most=int(asked["most"]), **{
+                    name: asked.get(name, "") for name in ("question", "run", "condition", "order", "find")
+                })  # fmt: skip
+            except (KeyError, ValueError, IndexError):
+                raise BadInput("no answers are asked for in this way. Fix: load the page again.") from None
+
+    def _report(self) -> tuple[str, Report]:
+        """The report and its version: made again when the store has changed and the last one is not too recent."""
+        found, _ = version(self.path)
+        begun = time.monotonic()
+        if self._made is None or (self._made[0] != found and begun >= self._rests_until):
+            completion_set, recipe, tokenizer, seed = self._options
+            report = build_report(
+                open_store(self.path), completion_set=completion_set, recipe=recipe, tokenizer=tokenizer, seed=seed
+            )
+            ended = time.monotonic()
+            self._made = (found, report)
+            self._rests_until = ended + (REST * (ended - begun) if ended - begun > QUICK else 0.0)
+        return self._made
 
 
 def application(stores: Sequence[Watched], token: str) -> Starlette:
@@ -107,10 +142,17 @@ def application(stores: Sequence[Watched], token: str) -> Starlette:
             return Response("not found", 404, HEADERS)
         return _tried(request, lambda: _differences(stores[i].path, stores[j].path))
 
+    def page_of_answers(request: Request) -> Response:
+        i = int(request.path_params["i"])
+        if i >= len(stores):
+            return Response("not found", 404, HEADERS)
+        return _tried(request, lambda: vars(stores[i].answers(request.query_params)))
+
     routes = [
         Route(f"/{token}/", page),
         Route(f"/{token}/status", status),
         Route(f"/{token}/stores/{{i:int}}/{{name}}", part),
+        Route(f"/{token}/answers/{{i:int}}", page_of_answers),
         Route(f"/{token}/compare/{{i:int}}/{{j:int}}", differences),
     ]
     trusted = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])

@@ -44,7 +44,7 @@ def test_data_block_cannot_leave_its_element(text):
         None,
         text,
         EmergenceRows([], ""),
-        AnswerView([], [], [], ""),
+        AnswerView([], [], [], [], [], ""),
         [],
         None,
         [],

@@ -212,3 +212,78 @@ def test_command(store, tmp_path):
     wrong = subprocess.run([*command, "--set", "trian"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
     assert "did you mean 'train'" in wrong.stderr
+
+
+CARDS = """return [...document.querySelectorAll('.card')].map(c => [c.querySelector('h4').textContent,
+    c.querySelector('.text').textContent, c.querySelector('ul').textContent])"""
+COUNT = "return document.getElementById('answers-count')?.textContent"
+CHOICES = (
+    {"question": ""},
+    {"question": "", "order": "0"},
+    {"question": "", "order": "judges"},
+    {"question": "", "order": "1", "run": "run1"},
+    {"question": "", "find": "RUN2 </TEXTAREA>"},
+    {"question": "", "find": "<u>7</u>"},
+)
+
+
+def answers_shown(browser, choice):
+    """The cards and their number, after what is chosen in the controls."""
+    browser.run(
+        "for (const [name, value] of Object.entries({run: '', condition: '', order: '', find: '', ...arguments[0]})) {"
+        " const control = document.getElementById('answers-' + name); control.value = value; }"
+        "document.getElementById('answers-count').textContent = '';"
+        "document.getElementById('answers-find').dispatchEvent(new Event('input'))",
+        choice,
+    )
+    browser.wait(f"{COUNT} !== ''")
+    return browser.run(CARDS), browser.run(COUNT)
+
+
+def test_all_answers_are_reached_where_the_page_holds_some(browser, hostile_report, hostile, monkeypatch):
+    """What the server chooses among all answers is what the page chooses where it has them all."""
+    from inoc.report import answers
+
+    browser.open(hostile_report)
+    whole = [answers_shown(browser, choice) for choice in CHOICES]
+    assert [count for _, count in whole] == [
+        "60 of 72 answers", "60 of 72 answers", "60 of 72 answers", "12 of 12 answers", "3 of 3 answers",
+        "6 of 6 answers",
+    ]  # fmt: skip
+    monkeypatch.setattr(answers, "MOST_ANSWERS", 6)
+    found, server = serving.serve([serving.Watched(hostile, "train", "corrected", None, 0)])
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        browser.messages()
+        browser.driver.get(found)
+        browser.wait(f"{COUNT} === '6 of 6 answers'")
+        assert browser.run("return report.answers.answers.length") == 6
+        assert browser.run("return document.querySelectorAll('#answers-question option').length") == 2
+        assert [answers_shown(browser, choice) for choice in CHOICES] == whole
+        browser.run("document.getElementById('answers-find').value = ''")
+        answers_shown(browser, {"question": ""})
+        browser.run("document.getElementById('answers-more').click()")
+        browser.wait(f"{COUNT} === '72 of 72 answers'")
+        assert browser.run("return document.getElementById('answers-more').hidden")
+        assert browser.messages() == []
+        for query in ("", "most=x", "most=5&question=9", "most=5&order=77", "most=5&order=x"):
+            status, _, body = ask(f"{found}answers/0?{query}")
+            assert (status, "Fix: " in json.loads(body)["error"]) == (409, True), query
+        assert ask(f"{found}answers/1?most=5")[0] == 404
+    finally:
+        server.stop()
+        thread.join(20)
+
+
+def test_a_slow_report_is_not_made_at_every_change(store, monkeypatch):
+    monkeypatch.setattr(serving, "QUICK", -1.0)
+    monkeypatch.setattr(serving, "REST", 1e9)
+    watched = serving.Watched(store, "train", "corrected", None, 0)
+    before, status = watched.part("table"), watched.status()
+    grow(store)
+    assert watched.part("table") == before
+    assert watched.status()["version"] == status["version"]
+    assert watched.status()["stages"] != status["stages"]  # progress is always that of now
+    other = serving.Watched(store, "train", "corrected", None, 0)
+    assert other.part("table") != before

@@ -1,11 +1,11 @@
 // The stored answers side by side: a card for each, by question, with its scores; ordered, filtered and searched.
 function startAnswers() {
-  const { questions, scores, answers } = report.answers;
+  const { questions, scores, answers, runs, conditions } = report.answers;
   const PAGE = 60;
+  const served = live && report.answers.note; // the server has more answers than the page
   const question = byId("answers-question"), run = byId("answers-run"), condition = byId("answers-condition");
   const order = byId("answers-order"), find = byId("answers-find");
-  const places = [...new Set(answers.map((a) => a.condition))];
-  let most = PAGE;
+  let most = PAGE, asked = 0;
 
   const nameOf = (score) => (score.judge ? `${score.of} by ${score.judge}` : score.of);
 
@@ -35,37 +35,49 @@ function startAnswers() {
     const words = find.value.toLowerCase();
     const kept = answers.filter((a) => (question.value === "" || a.question === Number(question.value))
       && (run.value === "" || a.run === run.value) && (condition.value === "" || a.condition === condition.value)
-      && a.text.toLowerCase().includes(words));
-    if (order.value === "") return sorted(sorted(kept, (a) => places.indexOf(a.condition), false), (a) => a.question * 1e6 + a.sample, false);
+      && (a.text.toLowerCase().includes(words) || questions[a.question].toLowerCase().includes(words)));
+    if (order.value === "") return sorted(sorted(kept, (a) => conditions.indexOf(a.condition), false), (a) => a.question * 1e6 + a.sample, false);
     if (order.value === "judges") return sorted(kept, disagreement, true);
     const s = Number(order.value);
     return sorted(kept, (a) => a.scores[s], !scores[s].high_is_good);
   }
 
-  function draw() {
-    const kept = chosen(), shown = kept.slice(0, most), nodes = [];
+  // The first answers as chosen, of the page's own or of all that the server has.
+  async function page() {
+    if (!served) {
+      const kept = chosen();
+      return { questions, answers: kept.slice(0, most), found: kept.length };
+    }
+    const wanted = { question: question.value, run: run.value, condition: condition.value, order: order.value, find: find.value, most };
+    return ask(`answers/${byId("live-store").value}?${new URLSearchParams(wanted)}`, true);
+  }
+
+  async function draw() {
+    const turn = ++asked, shown = await page().catch((error) => ({ questions, answers: [], found: 0, error: error.message }));
+    if (turn !== asked || !byId("answers-cards")) return; // another choice came after this one
+    const nodes = [];
     let last = null;
-    for (const answer of shown) {
+    for (const answer of shown.answers) {
       if (answer.question !== last) {
-        nodes.push(html("h3", { dir: "auto" }, ...visible(questions[answer.question])), html("div", { class: "cards" }));
+        nodes.push(html("h3", { dir: "auto" }, ...visible(shown.questions[answer.question])), html("div", { class: "cards" }));
         last = answer.question;
       }
       nodes[nodes.length - 1].append(card(answer));
     }
     byId("answers-cards").replaceChildren(...nodes);
-    byId("answers-count").textContent = kept.length ? `${shown.length} of ${kept.length} answers` : "No answer is like this.";
-    byId("answers-more").hidden = shown.length === kept.length;
+    byId("answers-count").textContent = shown.error ?? (shown.found ? `${shown.answers.length} of ${shown.found} answers` : "No answer is like this.");
+    byId("answers-more").hidden = shown.answers.length === shown.found;
   }
 
   const again = () => {
     most = PAGE;
     draw();
   };
-  byId("answers-note").append(...withCode(report.answers.note));
-  const names = (key) => [...new Set(answers.map((a) => a[key]))].map((name) => [name, name]);
+  byId("answers-note").append(...withCode(served ? "The list of questions holds some, drawn at random; Find and “all questions” reach every answer." : report.answers.note));
+  const pairs = (names) => names.map((name) => [name, name]);
   options(question, [...questions.map((text, i) => [String(i), text.length > 90 ? `${text.slice(0, 90)}…` : text]), ["", "all questions"]], "0");
-  options(run, [["", "all runs"], ...names("run")], "");
-  options(condition, [["", "all conditions"], ...names("condition")], "");
+  options(run, [["", "all runs"], ...pairs(runs)], "");
+  options(condition, [["", "all conditions"], ...pairs(conditions)], "");
   const worst = scores.map((score, s) => [String(s), `${score.directed ? "worst" : "highest"} ${nameOf(score)} first`]);
   const disputed = answers.some((a) => disagreement(a) !== null) ? [["judges", "most disputed by judges first"]] : [];
   options(order, [["", "by run"], ...worst, ...disputed], "");
