@@ -89,10 +89,10 @@ class Watched:
             return {field: getattr(report, field) for field in PARTS[name]}
 
     def answers(self, asked: Mapping[str, str]) -> AnswerPage:
-        """Some of all answers: the arguments of `answer_page`, as they stand in an address.
+        """Some of all answers: the arguments of `answer_page`, as text.
 
         Raises:
-            BadInput: An argument is none of those that the page offers.
+            BadInput: The page offers no such argument.
         """
         with self._lock:
             found, report = self._report()

@@ -66,13 +66,13 @@ const live = given.live === true;
 
 const tags = {};
 
-// A part of the report from the server; null where it is the one that was asked for before, if not `anew`.
-async function ask(path, anew = false) {
-  const answer = await fetch(path, { headers: tags[path] && !anew ? { "If-None-Match": tags[path] } : {}, cache: "no-store" });
+// A part of the report from the server; null where it is the one that was asked for before, unless `always`.
+async function ask(path, always = false) {
+  const answer = await fetch(path, { headers: tags[path] && !always ? { "If-None-Match": tags[path] } : {}, cache: "no-store" });
   if (answer.status === 304) return null;
   const found = await answer.json();
   if (!answer.ok) throw new Error(found.error ?? answer.statusText);
-  if (!anew) tags[path] = answer.headers.get("ETag");
+  if (!always) tags[path] = answer.headers.get("ETag");
   return found;
 }
 
