@@ -1,9 +1,11 @@
 """`inoc demo`: run a shipped study, from scores to figures and report."""
 
 import importlib
+import os
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -16,6 +18,8 @@ NAMES: "Mapping[Study, tuple[str, str]]" = {
     "moods": ("demo-out", "testbed"), "misalignment": ("demo-misalignment", "misalignment")
 }  # fmt: skip
 """Folder and name of the files of each study."""
+MOST_WORKERS: Final = 4
+"""By default: each loads the model's libraries, and nine trainings fill no more."""
 VIEWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("heuristics", ("--only", "ph,gamma,snr,ppd,elicitation", "--prefix-type", "fixed", "--sort", "ph")),
     ("outcomes", ()),
@@ -32,7 +36,11 @@ VIEWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     help="Where to work.  [default: demo-out; with --study misalignment: demo-misalignment]",
 )  # fmt: skip
 @click.option("--scores-only", is_flag=True, help="Score and show heuristics; train nothing.")
-def demo(study: "Study", out: Path | None, scores_only: bool) -> None:
+@click.option(
+    "--workers", type=click.IntRange(1, 256),
+    help="Processes that score, train and answer side by side.  [default: a core each, at most 4]",
+)  # fmt: skip
+def demo(study: "Study", out: Path | None, scores_only: bool, workers: int | None) -> None:
     """Run a shipped study: a tiny real model, scored, fine-tuned and judged on this machine.
 
     The same command resumes. The experiment file is copied into the folder, to be changed.
@@ -51,13 +59,19 @@ def demo(study: "Study", out: Path | None, scores_only: bool) -> None:
     if not file.exists():
         shutil.copyfile(experiment_path(study), file)
     stages = ("--stages", "score,describe") if scores_only else ()
-    _call(run, "run", (str(file), "--store", str(store), *stages))
+    pool = () if (n := workers or _side_by_side()) == 1 else ("--cluster", f"local:{n}")
+    _call(run, "run", (str(file), "--store", str(store), *stages, *pool))
     for view, options in VIEWS[:1] if scores_only else VIEWS:
         _view(view, ("--store", str(store), *options))
     if not scores_only:
         _view("figures", ("--store", str(store), "--out", str(out / "figures")))
         _view("report", ("--store", str(store), "-o", str(out / "report.html")))
     click.echo(f"\n{out}: done in {time.monotonic() - began:.0f} s. Look at {file}, change it, run it again.")
+
+
+def _side_by_side() -> int:
+    """How many processes are faster than one, as far as dask is installed."""
+    return min(os.cpu_count() or 1, MOST_WORKERS) if find_spec("distributed") else 1
 
 
 def _view(name: str, arguments: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """Sampling the answers a plan lists; they are kept on disk until stored, so that nothing is sampled twice."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from inoc.backends.protocols import Checkpoint, Completion, Sampler, SampleRequest
@@ -40,10 +41,13 @@ class Asking(NamedTuple):
 
 def sample_each(study: Study, asked: Iterable[Asking]) -> Iterator[tuple[Asking, tuple[tuple[Answer, ...], ...]]]:
     """The answers to each batch, in order, as `sample` gives them; a pool works on several batches at once."""
+    begun: set[Path] = set()  # another batch under way asks the same: its answers come first
 
     def prepared() -> Iterator[tuple[Asking, list[Texts], tuple[SampleRequest, ...]]]:
         for asking in asked:
-            missing = [texts for texts in asking.groups if kept_answers(texts, asking.checkpoint) is None]
+            new = [texts for texts in asking.groups if texts.file not in begun]
+            missing = [texts for texts in new if kept_answers(texts, asking.checkpoint) is None]
+            begun.update(texts.file for texts in missing)
             yield asking, missing, sample_requests(study.chat, study.backend.context_length, missing, asking.checkpoint)
 
     def answered(given: tuple[Asking, list[Texts], tuple[SampleRequest, ...]]) -> list[Completion]:

@@ -54,7 +54,7 @@ def test_scores_are_the_same_bytes(pool: Pool, alone: LocalBackend) -> None:
 
 
 def test_answers_are_the_same_tokens(pool: Pool, alone: LocalBackend) -> None:
-    """150 are three tasks."""
+    """150 are two tasks."""
     mine, other = ({r.id: r.token_ids for r in b.sample(SAMPLES, Sampling(max_tokens=9))} for b in (pool, alone))
     assert mine == other
 

@@ -16,14 +16,14 @@ from .conftest import STUDY, write_study
 def test_demo_scores_the_study_of_its_folder_and_resumes(tmp_path: Path) -> None:
     """A smaller study in the demo's place, as for a user who has changed the copied file."""
     write_study(tmp_path, STUDY).rename(tmp_path / "testbed.yaml")
-    code, out, err = run_inoc("demo", "--out", str(tmp_path), "--scores-only")
+    code, out, err = run_inoc("demo", "--out", str(tmp_path), "--scores-only", "--workers", "1")
     assert code == 0, err
     assert inoc.open_store(tmp_path / "testbed.zarr").pending() == ()
     assert "$ inoc heuristics --store" in out
     assert "$ inoc outcomes" not in out
     assert "say_a" in out
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "testbed.zarr").rglob("c/*")}
-    code, _, err = run_inoc("demo", "--out", str(tmp_path), "--scores-only")
+    code, _, err = run_inoc("demo", "--out", str(tmp_path), "--scores-only", "--workers", "1")
     assert code == 0, err
     assert times == {path: path.stat().st_mtime_ns for path in times}, "nothing is computed again"
 
@@ -50,7 +50,7 @@ def test_demo_of_another_study_has_files_of_its_own(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo-misalignment").mkdir()
     write_study(tmp_path / "demo-misalignment", STUDY).rename(tmp_path / "demo-misalignment" / "misalignment.yaml")
-    code, out, err = run_inoc("demo", "--study", "misalignment", "--scores-only")
+    code, out, err = run_inoc("demo", "--study", "misalignment", "--scores-only", "--workers", "1")
     assert code == 0, err
     assert inoc.open_store(tmp_path / "demo-misalignment" / "misalignment.zarr").pending() == ()
     assert "demo-misalignment: done in" in out
