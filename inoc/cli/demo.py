@@ -59,12 +59,13 @@ def demo(study: "Study", out: Path | None, scores_only: bool, workers: int | Non
     if not file.exists():
         shutil.copyfile(experiment_path(study), file)
     stages = ("--stages", "score,describe") if scores_only else ()
-    pool = () if (n := workers or _side_by_side()) == 1 else ("--cluster", f"local:{n}")
+    workers = workers or _side_by_side()
+    pool = () if workers == 1 else ("--cluster", f"local:{workers}")
     _call(run, "run", (str(file), "--store", str(store), *stages, *pool))
     for view, options in VIEWS[:1] if scores_only else VIEWS:
         _view(view, ("--store", str(store), *options))
     if not scores_only:
-        _view("figures", ("--store", str(store), "--out", str(out / "figures")))
+        _view("figures", ("--store", str(store), "--out", str(out / "figures"), "--workers", str(workers)))
         _view("report", ("--store", str(store), "-o", str(out / "report.html")))
     click.echo(f"\n{out}: done in {time.monotonic() - began:.0f} s. Look at {file}, change it, run it again.")
 

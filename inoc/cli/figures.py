@@ -1,10 +1,20 @@
 """`inoc figures`: draw every figure that stores allow."""
 
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import groupby, zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from inoc.cli.options import STORE_PATH, Choice, heuristics_option, names
+
+if TYPE_CHECKING:
+    from inoc.figures.catalog import Made
+    from inoc.figures.layout import Preset
+
+    Draw = Callable[[tuple[int, int]], Iterator[Made]]
 
 
 @click.command()
@@ -22,6 +32,7 @@ from inoc.cli.options import STORE_PATH, Choice, heuristics_option, names
 @heuristics_option(
     "--heuristics", help="Heuristics of the scatter figures.  [default: ph,elicitation,gamma,snr,mald,pca]"
 )
+@click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes that draw.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was made, and why not, as one JSON document.")
 def figures(
     places: tuple[Path, ...],
@@ -31,6 +42,7 @@ def figures(
     formats: str | None,
     preset: str | None,
     heuristics: str | None,
+    workers: int,
     as_json: bool,
 ) -> None:
     """Draw the figures that STORE allows, each as NAME.FORMAT with its caption as NAME.txt.
@@ -50,9 +62,8 @@ def figures(
         ) from error
     matplotlib.use("Agg")
     from inoc.errors import IncompleteStore, InocError
-    from inoc.figures.catalog import SCATTERED, make
+    from inoc.figures.catalog import SCATTERED
     from inoc.figures.layout import PRESETS
-    from inoc.store.store import open_store
 
     paths = [*places, *stores]
     if not paths:
@@ -60,14 +71,16 @@ def figures(
     made = 0
     failed: dict[str, str] = {}
     records: list[dict[str, object]] = []
-    for figure in make(
-        [open_store(path) for path in paths],
-        out,
+    draw = partial(
+        _draw,
+        paths=paths,
+        out=out,
         only=names(only),
         formats=names(formats or ("pdf" if preset else "png")),
         scattered=names(heuristics) or SCATTERED,
         preset=PRESETS[preset] if preset else None,
-    ):
+    )
+    for figure in draw((0, 1)) if workers == 1 else _side_by_side(draw, workers):
         made += bool(figure.files)
         failed |= {figure.name: figure.package} if figure.failed else {}
         files = [str(path) for path in figure.files]
@@ -88,3 +101,44 @@ def figures(
     if not made:
         asked = ", ".join(str(path) for path in paths)
         raise IncompleteStore(f"{asked} does not allow these figures; the lines above say why.")
+
+
+def _draw(
+    share: tuple[int, int],
+    paths: Sequence[Path],
+    out: Path,
+    only: Sequence[str],
+    formats: Sequence[str],
+    scattered: Sequence[str],
+    preset: "Preset | None",
+) -> "Iterator[Made]":
+    """A process's share of the figures, as they are made."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from inoc.figures.catalog import make
+    from inoc.store.store import open_store
+
+    stores = [open_store(path) for path in paths]
+    return make(stores, out, only=only, formats=formats, scattered=scattered, preset=preset, share=share)
+
+
+def _all(draw: "Draw", share: tuple[int, int]) -> "list[Made]":
+    return list(draw(share))
+
+
+def _side_by_side(draw: "Draw", workers: int) -> "list[Made]":
+    """What became of the figures, in their order; each process draws a share of them."""
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import get_context
+
+    from inoc.errors import InocError
+
+    try:
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            parts = list(pool.map(partial(_all, draw), [(k, workers) for k in range(workers)]))
+    except BrokenProcessPool:
+        raise InocError("a process that draws ended, often from lack of memory. Fix: leave --workers out.") from None
+    figures = [[list(group) for _, group in groupby(part, lambda made: made.name)] for part in parts]
+    return [made for turn in zip_longest(*figures, fillvalue=[]) for figure in turn for made in figure]

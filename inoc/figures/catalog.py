@@ -155,6 +155,7 @@ def make(
     formats: Sequence[str] = ("png",),
     scattered: Sequence[str] = SCATTERED,
     preset: Preset | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Made]:
     """Draw figures one after the other, each as NAME.FORMAT and its caption as NAME.txt.
 
@@ -165,6 +166,7 @@ def make(
         formats: Some of png, svg and pdf.
         scattered: Heuristics of the scatter figures.
         preset: Width and height for a paper; what is taller than a page is continued as NAME-2.FORMAT.
+        share: Only every n-th figure from the k-th on, as (k, n).
 
     Yields:
         What became of each figure. A figure that the store does not allow, or that fails, stops no other.
@@ -183,7 +185,7 @@ def make(
     sources = {name: Source(s, full_names(scattered)) for name, s in zip(experiment_names(given), given, strict=True)}
     stems = [store.path.stem for store in given]
     folders = [stem if stems.count(stem) == 1 else f"{stem}-{i + 1}" for i, stem in enumerate(stems)]
-    for entry in chosen:
+    for entry in chosen[share[0] :: share[1]]:
         if len(given) == 1:
             (source,) = sources.values()
             yield _made(entry, partial(entry.panels, source), out, formats, preset)

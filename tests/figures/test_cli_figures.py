@@ -28,6 +28,22 @@ def test_a_family_in_two_formats_and_the_captions(small, tmp_path):
         assert first == second, "the same store gives the same bytes"
 
 
+@pytest.mark.slow
+def test_processes_draw_what_one_draws(small, misaligned, tmp_path):
+    """In its order; names that are families, too, are drawn once; of several stores, each figure is together."""
+    for stores in ([small], [small, misaligned]):
+        said, drawn = list[str](), list[dict[str, bytes]]()
+        for workers in (1, 3):
+            place = tmp_path / f"{len(stores)}-{workers}"
+            done = call(*stores, "--out", place, "--only", "leaks,elicitation,rates", "--workers", workers, "--json")
+            assert done.exit_code == 0, done.output
+            said.append(done.stdout.replace(str(place), ""))
+            drawn.append({str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*.*")})
+        assert said[0] == said[1]
+        assert drawn[0] == drawn[1]
+        assert len(drawn[0]) > 5
+
+
 def test_a_store_without_runs_says_one_line_on_each_it_cannot(misaligned, world, tmp_path):
     done = call("--store", misaligned, "--out", tmp_path, "--only", "rates,tokens,spectra", "--json")
     assert done.exit_code == 0, done.output
