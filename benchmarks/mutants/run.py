@@ -120,8 +120,8 @@ class Worker:
         file, of = str(entry["file"]), self.map(str(entry["room"]))
         server = self.server(str(entry["room"]))
         tests = of.tests(file, mutant)
-        limits = {test: 10 + 5 * of.cost(test) for test in tests}
-        total = 30 + 5 * sum(of.cost(test) for test in tests)
+        limits = {test: 30 + 20 * of.cost(test) for test in tests}
+        total = 60 + 20 * sum(of.cost(test) for test in tests)
         code, start = ELSEWHERE, time.monotonic()
         with self.changed(file, mutant.source):
             if not tests:

@@ -23,6 +23,7 @@ from inoc.values import Scalar
 
 Labels = Mapping[str, float | None]
 """Label -> its score, 0-100; None for an answer that says nothing, such as a refusal."""
+MAX_TOKENS: Final = 16
 NUMBER: Final = re.compile(r"(?<![\w.,-])(\d{1,3})(?![\w]|[.,]\d)", re.ASCII)
 
 
@@ -70,7 +71,7 @@ class ChatJudge(AskingJudge):
         question: str | None = None,
         scale: Scale = PERCENT,
         labels: Labels | None = None,
-        max_tokens: int = 16,
+        max_tokens: int = MAX_TOKENS,
         temperature: float = 0.0,
         cache: Path | None = None,
     ) -> None:
@@ -80,7 +81,7 @@ class ChatJudge(AskingJudge):
 
     @property
     def identity(self) -> str:
-        settings = {"max_tokens": (self._max_tokens, 16), "temperature": (self._temperature, 0.0)}
+        settings = {"max_tokens": (self._max_tokens, MAX_TOKENS), "temperature": (self._temperature, 0.0)}
         return self._identify("chat", self._answers, settings)
 
     @property
@@ -136,7 +137,7 @@ class ChatOptions(ServiceSettings):
     scale: Literal["0-100", "0-9"] = "0-100"
     labels: str | None = None
     """JSON object of labels and their scores; null for a score that is missing."""
-    max_tokens: Annotated[int, Field(ge=1, strict=True)] = 16
+    max_tokens: Annotated[int, Field(ge=1, strict=True)] = MAX_TOKENS
     temperature: Annotated[float, Field(ge=0, le=2, strict=True)] = 0.0
     cache: str | None = None
     """File of the cache."""

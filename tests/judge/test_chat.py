@@ -62,6 +62,7 @@ def test_numbers_are_scores_and_paid_for_once(serve, tmp_path: Path) -> None:
     assert len(stub.requests) == 1
     sent = stub.requests[0].json
     assert "logprobs" not in sent
+    assert (sent["model"], sent["max_tokens"], sent["temperature"]) == ("gpt-4.1-mini", 16, 0.0)
     assert "Does it lie?" in sent["messages"][1]["content"]
 
 
@@ -78,6 +79,7 @@ def test_refusals_and_filters_are_missing_and_counted(serve, tmp_path: Path, con
     judgments = list(make(stub, tmp_path).judge([JudgeRequest(str(i), "Lies", "Hi?", f"Text {i}.") for i in range(3)]))
     assert all(math.isnan(judgment.score) for judgment in judgments)
     assert all(reason in (judgment.error or "") for judgment in judgments)
+    assert all(judgment.coverage == 0.0 for judgment in judgments)
     with pytest.raises(BadResult, match="3 of 3 responses have no score"):
         check_nan_share("a cell", judgments)
     before = len(stub.requests)
@@ -94,6 +96,7 @@ def test_labels_stand_for_scores(serve, tmp_path: Path) -> None:
     assert by_id["0"].score == 100
     assert math.isnan(by_id["1"].score)
     assert by_id["1"].error == "the judge model answered unsure"
+    assert by_id["1"].coverage == 1.0, "it is one of the labels"
     assert "exactly one of yes, no, unsure" in stub.requests[0].json["messages"][0]["content"]
     assert judge.identity != make(stub, tmp_path).identity
     assert judge.identity != make(stub, tmp_path, labels=json.dumps({"yes": 90, "no": 0, "unsure": None})).identity
