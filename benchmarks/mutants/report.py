@@ -21,7 +21,7 @@ Made by `make mutants` on {date}, the tests ran without the reference data. A mu
 operator, constant or condition, or one dropped statement. Of each room ([rooms.toml](rooms.toml)) a random sample of
 its mutants is asked (`--seed {seed}`); the interval (Wilson, 95 %) is that of the share in the whole room. A mutant
 that no test runs counts as a survivor, one that ends in a time-out as killed. A survivor was given the tests that run
-its line, up to a minute of them, those of the file named like its module first. {seconds}
+its line, up to fifteen seconds of processor time of them, those of the file named like its module first. {seconds}
 
 | room | possible | asked | killed | timeout | equivalent | survived | share of those not equivalent |
 |---|---|---|---|---|---|---|---|

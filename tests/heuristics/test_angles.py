@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
+from inoc.heuristics.frame.protocols import Absent
 from inoc.heuristics.maths import angles
-from inoc.heuristics.maths.gram import gram_matrix
+from inoc.heuristics.maths.gram import Decomposition, gram_matrix
 
 ROWS = st.builds(
     lambda seed, prompts, examples: np.random.default_rng(seed).normal(0.3, 1, size=(prompts, examples)),
@@ -103,3 +104,17 @@ def test_no_correlation_below_eight_points():
     assert np.isnan(angles.correlation(np.arange(9.0), np.ones(9)).r)
     assert angles.correlation(np.arange(9.0), np.linspace(0, 1, 9)).r == pytest.approx(1.0), "a range of exactly 1"
     assert angles.correlation(np.linspace(0, 1, 9), np.arange(9.0)).r == pytest.approx(1.0)
+
+
+def test_one_role_is_enough_for_cross_angles():
+    """By hand: rows (1, 0), (1, 1); of the axis in the plane 0 and 45 degrees. Without the other role no centroid."""
+    rows = np.array([[[1.0, 0.0], [1.0, 1.0]]])
+    gram = rows @ rows.transpose(0, 2, 1)
+    plane = Decomposition(rows[0], *[np.array([0.5, 0.5])] * 3)
+    found = angles.cross_angle(gram, [plane], [plane], ("positive", "neutral"))
+    np.testing.assert_allclose(found[:2, 0], [[0, 45]] * 2, atol=1e-12)
+    assert np.isnan(found[2:]).all()
+    both = angles.cross_angle(gram, [plane], [plane], ("positive", "negative"))
+    np.testing.assert_allclose(both[2:, 0], 45.0, atol=1e-6)
+    with pytest.raises(Absent):
+        angles.cross_angle(gram, [plane], [plane], ("neutral", "neutral"))

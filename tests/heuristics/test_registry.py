@@ -21,6 +21,7 @@ from inoc.heuristics.frame import registry
 from inoc.heuristics.frame.declarations import FAMILIES
 from inoc.heuristics.frame.inputs import Inputs
 from inoc.heuristics.frame.registry import computed
+from inoc.heuristics.frame.resolve import closure
 from inoc.store.runs import RunInfo
 
 from ..command_line import with_path
@@ -100,6 +101,12 @@ def test_an_unknown_name_suggests_the_nearest(wrong, right):
     with pytest.raises(BadInput, match=f"unknown heuristic '{wrong}'.*did you mean '{right}") as error:
         find(wrong)
     assert error.value.exit_code == 2
+
+
+def test_what_a_heuristic_leads_to_includes_what_its_n_counts():
+    assert closure(["angle"]) >= {"angle", "gram", "svd_fit", "pca_fit", "n_prompts"}
+    assert "n_prompts" not in closure(["gram"])
+    assert closure([]) == set()
 
 
 def test_symbols_are_names_too():

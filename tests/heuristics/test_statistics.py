@@ -20,7 +20,7 @@ from inoc.heuristics import heuristics
 from inoc.heuristics.frame.registry import as_terms
 from inoc.heuristics.maths import tokenwise
 from inoc.heuristics.maths.position_spectrum import energy_shares, position_matrix
-from inoc.heuristics.tokens import one_pass, sums
+from inoc.heuristics.tokens import engines, one_pass, sums
 from inoc.heuristics.tokens.engines import accelerator_present, choose
 from inoc.heuristics.tokens.layout import RowLayout, TokenRows
 from inoc.heuristics.tokens.numpy_engine import NumpyEngine
@@ -188,6 +188,31 @@ def test_auto_is_numpy_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not accelerator_present()
     assert choose("auto").name == "numpy"
     assert choose("jax").name == "jax"
+
+
+@pytest.mark.parametrize(("platforms", "plugin"), [("cpu", object()), (None, None)])
+def test_jax_is_not_asked_where_it_can_only_be_a_cpu(
+    monkeypatch: pytest.MonkeyPatch, platforms: str | None, plugin: object
+) -> None:
+    import jax
+
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    if platforms:
+        monkeypatch.setenv("JAX_PLATFORMS", platforms)
+    monkeypatch.setattr(engines, "find_spec", lambda name: plugin)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert not accelerator_present()
+
+
+def test_jax_is_asked_where_a_plugin_of_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    import jax
+
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    for installed in ("jax_plugins", "libtpu"):
+        monkeypatch.setattr(engines, "find_spec", lambda name, one=installed: object() if name == one else None)
+        for backend in ("gpu", "cpu"):
+            monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+            assert accelerator_present() == (backend == "gpu")
 
 
 def test_jax_over_several_blocks() -> None:

@@ -288,3 +288,11 @@ def test_rank_from_a_sample_is_the_rank(n: int, grain: float, seed: int) -> None
     size = np.sort(np.round(size / grain) * np.float32(grain) if grain else size)[:: rng.choice([-1, 1])]
     for rank in {1, max(1, n // 4), n}:
         assert tokenwise._largest(size, rank) == np.sort(size)[n - rank]
+
+
+def test_exactly_the_limit_is_neither_rare_nor_recovered():
+    edge = float(np.log(tokenwise.RARE))
+    default = np.array([edge, edge - 1, edge - 1, edge - 1, np.nan, edge - 1])
+    prefixed = np.array([[edge + 1, edge, edge + 0.1, np.nan, edge + 1, edge - 2]])
+    won, rare, every = tokenwise.recovered_counts(default, prefixed)
+    assert (won.tolist(), rare.tolist(), every.tolist()) == ([1], [3], [4])

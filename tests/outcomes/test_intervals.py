@@ -12,6 +12,7 @@ from inoc.intervals import (
     cluster_bootstrap,
     fisher_z,
     fisher_z_mean,
+    mean_level,
     mean_z,
     paired_t,
     prediction_interval,
@@ -65,6 +66,12 @@ def test_mean_z_uses_1_96_and_ddof_1() -> None:
     scores = np.array([10.0, 20.0, np.nan, 60.0])
     half = 1.96 * np.std([10, 20, 60], ddof=1) / np.sqrt(3)
     assert mean_z(scores) == pytest.approx((30.0, 30 - half, 30 + half, 3))
+
+
+@pytest.mark.parametrize(("scores", "mean", "n"), [([], np.nan, 0), ([np.nan], np.nan, 0), ([7.0, np.nan], 7.0, 1)])
+def test_one_value_has_no_interval_and_none_no_mean(scores: list[float], mean: float, n: int) -> None:
+    for found in (mean_z(np.array(scores)), mean_level(np.array(scores))):
+        np.testing.assert_array_equal(found, (mean, np.nan, np.nan, n))
 
 
 def test_fisher_z_mean_by_hand() -> None:
