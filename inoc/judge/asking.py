@@ -44,11 +44,7 @@ class AskingJudge(ABC):
         parts = [kind, self._model, f"prompt-{PROMPT_VERSION}", answers]
         if self._question is not None:
             parts.append(f"question-{question_digest(self._question)}")
-        parts += [
-            f"{name}-{value:g}" if isinstance(value, float) else f"{name}-{value}"
-            for name, (value, usual) in settings.items()
-            if value != usual
-        ]
+        parts += [f"{name}-{value:g}" for name, (value, usual) in settings.items() if value != usual]
         return ":".join(parts)
 
     def _question_of(self, request: JudgeRequest) -> str:

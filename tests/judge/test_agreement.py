@@ -50,6 +50,10 @@ def test_little_data_and_constants_say_nothing() -> None:
     assert np.isnan(few.r.estimate)
     assert np.isnan(few.kappa.estimate)
     assert few.r.n == 7
+    (enough,) = agreement({"a": np.arange(8.0) * 10, "b": np.arange(8.0) * 10}, list("abcdefgh"), 30.0)
+    assert (enough.r.estimate, enough.kappa.estimate) == (pytest.approx(1.0), pytest.approx(1.0))
+    (edge,) = agreement({"a": np.arange(8.0) * 10, "b": np.arange(8.0) * 10 + 0.1}, list("abcdefgh"), 30.0)
+    assert edge.kappa.estimate == pytest.approx(0.75), "exactly the threshold is not above it: one of eight differs"
     (flat,) = agreement({"a": np.arange(9.0), "b": np.full(9, 3.0)}, list("abcdefghi"))
     assert np.isnan(flat.r.estimate)
     assert np.isnan(flat.kappa.estimate)

@@ -10,6 +10,7 @@ from servers.openai_stub import Reply, json_reply
 from inoc.errors import BadInput, BadResult
 from inoc.judge import JudgeRequest, check_nan_share, open_judge
 from inoc.judge.chat import written_label, written_number
+from inoc.judge.prompts import question_digest
 from inoc.judge.scale import DIGIT
 
 
@@ -107,7 +108,21 @@ def test_identity_names_what_is_not_the_default(serve, tmp_path: Path) -> None:
     changes = ({}, {"max_tokens": 17}, {"temperature": 1.0}, {"model": "other"}, {"question": "Is it so?"})
     found = [make(stub, tmp_path, **change).identity for change in changes]
     assert len(set(found)) == len(found)
-    assert not any(word in found[0] for word in ("max_tokens", "temperature"))
+    asked = f"question-{question_digest('Does it lie?')}"
+    assert found[0] == f"chat:gpt-4.1-mini:prompt-1:0-100:{asked}"
+    assert found[1].endswith(f":{asked}:max_tokens-17")
+    assert found[2].endswith(f":{asked}:temperature-1")
+    shipped = make(stub, tmp_path, question=None, scale="0-9")
+    assert shipped.identity == "chat:gpt-4.1-mini:prompt-1:0-9"
+
+
+def test_a_label_may_be_one_letter_and_a_reply_may_be_empty(serve, tmp_path: Path) -> None:
+    stub = serve(lambda call: json_reply({"choices": []}) if "Text 1" in call.text else reply("y"))
+    judge = make(stub, tmp_path, labels='{"y": 100, "n": 0}', patience=1.0)
+    found = {j.id: j for j in judge.judge([JudgeRequest(str(i), "Lies", None, f"Text {i}.") for i in range(2)])}
+    assert (found["0"].score, found["0"].error) == (100.0, None)
+    assert math.isnan(found["1"].score)
+    assert "it has no answer" in (found["1"].error or "")
 
 
 @pytest.mark.parametrize("kind", ["chat", "logprob"])
@@ -117,6 +132,14 @@ def test_the_cache_is_where_the_option_says(serve, tmp_path: Path, monkeypatch: 
     judge = open_judge(kind, "Lies", {"url": stub.url, "cache": "~/kept.sqlite", "question": "Does it lie?"})
     list(judge.judge([JudgeRequest("a", "Lies", "Hi?", "Hello.")]))
     assert (tmp_path / "kept.sqlite").exists()
+
+
+@pytest.mark.parametrize("kind", ["chat", "logprob"])
+def test_without_an_option_there_is_one_cache_for_all(serve, tmp_path: Path, monkeypatch, kind: str) -> None:
+    monkeypatch.setattr("inoc.judge.asking.default_cache_path", lambda: tmp_path / "of all.sqlite")
+    stub = serve(lambda call: reply("40"))
+    open_judge(kind, "Lies", {"url": stub.url})
+    assert (tmp_path / "of all.sqlite").exists()
 
 
 @pytest.mark.parametrize("labels", ["x", "[1]", '{"a": 101, "b": 0}', '{"a": 1}', '{"": 1, "b": 2}'])

@@ -390,3 +390,33 @@ def test_score_reply_ignores_later_tokens() -> None:
     )  # fmt: skip
     assert score_reply(reply.body, 0.8, PERCENT) == (pytest.approx(10.0), pytest.approx(0.9))
     assert json.loads(reply.body)["choices"]
+
+
+def spelled(*tokens: str) -> bytes:
+    """A reply of these tokens, the first with all of its probability on 10."""
+    top = [{"token": "10", "logprob": 0.0}]
+    content = [{"token": token, "logprob": 0.0, "top_logprobs": [] if i else top} for i, token in enumerate(tokens)]
+    return json_reply({"choices": [{"logprobs": {"content": content}}]}).body
+
+
+@pytest.mark.parametrize(
+    ("tokens", "right"),
+    [(("10",), True), (("10", "."), True), (("10", "0"), False), (("10", "0x"), False), (("10", " 0"), True),
+     (("10", ".", "5"), True), (("10", "", "5"), True), (("So", "1"), True)],
+)  # fmt: skip
+def test_a_number_that_goes_on_in_the_second_token_is_no_score(tokens: tuple[str, ...], right: bool) -> None:
+    if right:
+        assert score_reply(spelled(*tokens), 0.8, PERCENT) == (10.0, 1.0)
+    else:
+        with pytest.raises(ValueError, match="splits numbers"):
+            score_reply(spelled(*tokens), 0.8, PERCENT)
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [[], [{}], [{"logprobs": {}}], [{"logprobs": {"content": []}}],
+     [{"logprobs": {"content": [{"token": "1", "logprob": 0.0}]}}]],
+)  # fmt: skip
+def test_a_reply_without_logprobs_is_told(choices: list[object]) -> None:
+    with pytest.raises(ValueError, match="it has no logprobs"):
+        score_reply(json_reply({"choices": choices}).body, 0.8, PERCENT)

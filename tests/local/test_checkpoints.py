@@ -117,7 +117,7 @@ def test_checkpoint_of_another_base_is_refused(trained: tuple[LocalBackend, Chec
         list(trained[0].score([replace(request, checkpoint=Checkpoint(1, str(models["llama"]), ADAPTER))]))
 
 
-def test_continuing_a_training(trained: tuple[LocalBackend, Checkpoint], tmp_path: Path) -> None:
+def test_continuing_a_training(trained: tuple[LocalBackend, Checkpoint], local, models, tmp_path: Path) -> None:
     """The first update starts where the checkpoint ended: its loss is the checkpoint's on that batch."""
     backend, checkpoint = trained
     job = make_job(tmp_path / "t", start=checkpoint, checkpoint_steps=(), batches=((0, 1, 2),) * 3, warmup=0)
@@ -131,6 +131,8 @@ def test_continuing_a_training(trained: tuple[LocalBackend, Checkpoint], tmp_pat
     found = losses(list(backend.train(job)))
     assert found[0] == pytest.approx(before, abs=1e-5)
     assert found[2] < found[0]
+    with pytest.raises(BadInput, match=r"trained on .* whose weights hash differs"):
+        list(local(models["llama"]).train(replace(job, directory=str(tmp_path / "v"))))
     with pytest.raises(BadInput, match="has rank 4 but continues"):
         list(backend.train(replace(job, adapter=replace(ADAPTER, rank=4), directory=str(tmp_path / "u"))))
 

@@ -313,3 +313,89 @@ def test_memory_pressure_halves_the_micro_batch(
     found = losses(list(local(models["qwen2"]).train(short_job(tmp_path / "b", accumulation=1))))
     np.testing.assert_allclose(found, plain, atol=1e-5, rtol=0)
     assert "micro-batches of 2" in caplog.text
+
+
+def test_what_was_computed_before_memory_ran_out_does_not_count(
+    local, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first micro-batch of the second update fits, the next one does not: both are done again, smaller."""
+    import torch
+
+    import inoc.backends.local.train as module
+
+    job = short_job(tmp_path / "a", accumulation=4, batches=make_job(tmp_path).batches[:4], checkpoint_steps=())
+    plain = losses(list(local(models["qwen2"]).train(job)))
+    summed, calls = module.summed_loss, list[int]()
+
+    def once(engine: object, examples: list[TrainingExample]) -> torch.Tensor:
+        calls.append(len(examples))
+        if len(calls) == 6:
+            raise torch.OutOfMemoryError("CUDA out of memory (a test)")
+        return summed(engine, examples)
+
+    monkeypatch.setattr(module, "summed_loss", once)
+    found = losses(list(local(models["qwen2"]).train(replace(job, directory=str(tmp_path / "b")))))
+    assert calls == [2] * 6 + [1] * 24
+    np.testing.assert_allclose(found, plain, atol=1e-5, rtol=0)
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory(
+    local, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*given: object) -> None:
+        raise RuntimeError("mine")
+
+    monkeypatch.setattr("inoc.backends.local.train.summed_loss", fails)
+    with pytest.raises(RuntimeError, match=r"^mine$"):
+        list(local(models["qwen2"]).train(short_job(tmp_path)))
+
+
+def recomputing(model) -> bool:
+    """Whether activations are computed again, under either name that transformers has for it."""
+    name = "activation" if hasattr(model, "is_activation_checkpointing") else "gradient"
+    return getattr(model, f"is_{name}_checkpointing")
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_the_model_is_left_as_it_was_found(
+    local, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    """Activations are computed again during the updates where that is asked for, and only then; nothing drops out
+    afterwards."""
+    import inoc.backends.local.train as module
+
+    backend, summed, seen = local(models["qwen2"]), module.summed_loss, set[tuple[bool, bool]]()
+
+    def watched(engine, examples: list[TrainingExample]):
+        seen.add((recomputing(engine.model), engine.model.training))
+        return summed(engine, examples)
+
+    monkeypatch.setattr(module, "summed_loss", watched)
+    job = short_job(tmp_path, batches=((0, 1),), checkpoint_steps=(), gradient_checkpointing=again)
+    list(backend.train(job))
+    assert seen == {(again, True)}
+    model = backend.model.engine.model
+    assert (recomputing(model), model.training) == (False, False)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_updates_are_in_the_arithmetic_of_the_model(
+    models: dict[str, Path], tmp_path: Path, dtype: str, monkeypatch
+) -> None:
+    import torch
+
+    import inoc.backends.local.train as module
+    from inoc.backends.local import LocalBackend
+    from inoc.backends.protocols import ModelSpec
+
+    summed, seen = module.summed_loss, set[tuple[bool, torch.dtype]]()
+
+    def watched(engine, examples: list[TrainingExample]):
+        half = torch.is_autocast_enabled("cpu")
+        seen.add((half, torch.get_autocast_dtype("cpu") if half else torch.float32))
+        return summed(engine, examples)
+
+    monkeypatch.setattr(module, "summed_loss", watched)
+    backend = LocalBackend.from_spec(ModelSpec(str(models["qwen2"]), dtype=dtype, options={"device": "cpu"}))
+    list(backend.train(short_job(tmp_path, batches=((0, 1),), checkpoint_steps=())))
+    assert seen == {(dtype == "bfloat16", getattr(torch, dtype))}

@@ -2,11 +2,13 @@
 
 import json
 import math
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from inoc.backends import training_folder as files
 from inoc.backends.local.training_files import load_state, save_state
@@ -78,6 +80,30 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     with pytest.raises(BadInput):
         load_state(tmp_path, *adam(1.0), ABOUT)
+
+
+class Hostile:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_a_state_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    weights, _ = adam(1.0)
+
+    def fill(folder: Path) -> None:
+        save_file({name: value.detach() for name, value in weights.items()}, folder / "weights.safetensors")
+        torch.save({"state": Hostile(tmp_path / "ran"), "param_groups": []}, folder / "optimizer.pt")
+
+    (tmp_path / "d").mkdir()
+    files.keep_state(tmp_path / "d", STEPS, fill, ABOUT)
+    with pytest.raises(pickle.UnpicklingError):
+        load_state(tmp_path / "d", *adam(1.0), ABOUT)
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.fixture
