@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from inoc import atomic
 from inoc.atomic import flush, without_flushing, write_atomic, write_folder
+from inoc.errors import BadInput
 
 
 @pytest.fixture(autouse=True)
@@ -122,3 +123,19 @@ def test_without_flushing(tmp_path, synced):
         _ = 1 / 0
     write_atomic(tmp_path / "d", b"")
     assert len(synced) == 2
+
+
+def test_only_a_file_is_replaced(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("file", "new"):
+        assert atomic.replaceable(tmp_path / name) == tmp_path / name
+    for name, kind in (("folder", "a directory"), ("link", "a link"), ("pipe", "not a regular file")):
+        with pytest.raises(BadInput, match=f"{name} is {kind} and is not replaced"):
+            atomic.write_file(tmp_path / name, "x")
+    with pytest.raises(BadInput, match="none does not exist"):
+        atomic.write_file(tmp_path / "none" / "x", "x")
+    atomic.write_file(tmp_path / "file", "x")
+    assert (tmp_path / "file").read_text() == "x"

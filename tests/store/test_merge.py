@@ -118,9 +118,14 @@ def _another_judge_counts(path: Path) -> Path:
     return path
 
 
+BOTH = r"unit train/fixed/b \(token level\): .*one.zarr \(5 values\) and .*two.zarr \(5 values\) hold different"
 OTHERS: dict[str, tuple[Callable[[Path], Path], type[InocError], str]] = {
     "identity": (lambda p: write(p, "bc", (), model="n"), OtherSettings, "model: stored 'm', now 'n'"),
-    "unit": (lambda p: write(p, "bc", (), shift=0.5), OtherSettings, r"unit train/fixed/b \(token level\)"),
+    "unit": (
+        lambda p: write(p, "bc", (), shift=0.5),
+        OtherSettings,
+        r"unit train/fixed/b \(token level\): .*one.zarr \(5 values\) and .*two.zarr \(5 values\) hold",
+    ),
     "probe": (_probed_otherwise, OtherSettings, "unit of probe gradient/fixed/b"),
     "judgment": (_judged_otherwise, OtherSettings, "judgment r/4/default/German/l"),
     "current judge": (_another_judge_counts, OtherSettings, "traits.German: "),

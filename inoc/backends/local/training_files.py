@@ -3,6 +3,7 @@ and optimizer.pt. Nothing is pickled: the optimizer's state is read with `weight
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
@@ -48,5 +49,8 @@ def load_state(
     with torch.no_grad():
         for key, value in weights.items():
             value.copy_(saved[key])
-    optimizer.load_state_dict(torch.load(state.folder / "optimizer.pt", weights_only=True))
+    try:
+        optimizer.load_state_dict(torch.load(state.folder / "optimizer.pt", weights_only=True))
+    except UnpicklingError:
+        raise BadInput(f"'{state.folder}' is no state of inoc. Fix: delete the directory to start over.") from None
     return state.steps
