@@ -100,7 +100,7 @@ def test_a_state_that_would_run_code_is_refused(tmp_path: Path) -> None:
 
     (tmp_path / "d").mkdir()
     files.keep_state(tmp_path / "d", STEPS, fill, ABOUT)
-    with pytest.raises(BadInput, match="is no state of inoc"):
+    with pytest.raises(BadInput, match="is not a state of inoc"):
         load_state(tmp_path / "d", *adam(1.0), ABOUT)
     assert not (tmp_path / "ran").exists()
 

@@ -52,5 +52,5 @@ def load_state(
     try:
         optimizer.load_state_dict(torch.load(state.folder / "optimizer.pt", weights_only=True))
     except UnpicklingError:
-        raise BadInput(f"'{state.folder}' is no state of inoc. Fix: delete the directory to start over.") from None
+        raise BadInput(f"'{state.folder}' is not a state of inoc. Fix: delete the directory to start over.") from None
     return state.steps
