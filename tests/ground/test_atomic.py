@@ -125,6 +125,14 @@ def test_without_flushing(tmp_path, synced):
     assert len(synced) == 2
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no list of open files")
+def test_nothing_stays_open(tmp_path):
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        write_atomic(tmp_path / "file", "x")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_only_a_file_is_replaced(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()

@@ -105,6 +105,8 @@ def test_what_is_written_is_read_back(file: Path, tmp_path: Path) -> None:
         ("200,", "", "line 2 has 20 cells, the header has 21"),
         ('"Say', '"Say"x', "not CSV"),
         ("lab", "lab\0", "line 2"),
+        (",13.00,", ",-101,", "suppression is '-101', not a number from -100 to 100"),
+        (",13.00,", ",100.5,", "suppression is '100.5', not a number from -100 to 100"),
     ],
 )
 def test_what_is_wrong_is_named(file: Path, old: str, new: str, expected: str) -> None:
@@ -141,8 +143,9 @@ LINES = [
 def test_what_follows_from_the_other_rows(tmp_path: Path) -> None:
     """Text is left out and named; the other trait's suppression, the gap, and whose trait it is, by hand."""
     path = tmp_path / "rows.csv"
-    path.write_text(HEADER + "\n".join(LINES) + "\n")
+    path.write_text(HEADER + "\n\n".join(LINES) + "\n")
     table = read_rows(path)
+    assert table.sizes["row"] == 6, "blank lines say nothing"
     assert table.attrs["ignored"] == ["rows.csv: note"]
     assert table["heuristic"].values.tolist() == ["x"]
     nan = np.nan

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from inoc.errors import BadInput, BrokenStore, OtherSettings
-from inoc.store import StoreWriter, files, open_store
+from inoc.store import StoreWriter, Unit, files, open_store
+from inoc.store.chunks import ChunkError, read_chunk
 from inoc.store.files import array_document, chunk_shape, group_document, node_attributes, node_bytes, parse_node
 from inoc.store.fingerprint import completions_fingerprint, differing, imported_identity, label_difference, refuse
 from inoc.store.lock import Lock, check_free, lock_path
 from inoc.store.merge import merge
 from inoc.store.schema import VariableSpec
 from inoc.store.tables import union, unique
-from inoc.store.units import checked
+from inoc.store.units import checked, token_chunk
 
 from .test_merge import write
 
@@ -39,6 +40,47 @@ from .test_merge import write
 )
 def test_chunks_are_about_a_mebibyte(given: tuple, chunks: tuple[int, ...]) -> None:
     assert chunk_shape(*given) == chunks
+
+
+@pytest.mark.parametrize(
+    ("tokens", "prompts", "chunk"),
+    [
+        (0, 0, 1),
+        (1, 1, 1),
+        (2**18, 1, 2**18),
+        (2**18 + 1, 1, 2**17 + 1),
+        (2**18, 2**7, 2**18),
+        (2**18, 2**8, 2**17),
+        (2**18, 2**20, 2**15),
+        (100, 2**20, 100),
+    ],
+)
+def test_a_column_of_chunks_over_all_prompts_is_at_most_128_mebibytes(tokens: int, prompts: int, chunk: int) -> None:
+    assert token_chunk(tokens, prompts) == chunk
+
+
+def test_a_mix_may_come_without_its_rephrasings(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.zarr", "a", ())
+    with reopened(path) as w:
+        w.put_unit(Unit("train", "mix", "b"), -np.ones(5))
+        with pytest.raises(BadInput, match="3 rephrasings for 2 examples"):
+            w.put_unit(Unit("train", "mix", "c"), -np.ones(5), np.zeros(3, np.int64))
+        with pytest.raises(BadInput, match="rephrasings given, but"):
+            w.put_unit(Unit("train", "fixed", "c"), -np.ones(5), np.zeros(2, np.int64))
+    assert open_store(path).read("logprobs/train/rephrasing").tolist() == [[0, 1], [-1, -1], [-1, -1]]
+
+
+def test_a_chunk_of_fewer_texts_is_not_returned(tmp_path: Path) -> None:
+    layout = open_store(write(tmp_path / "s.zarr", "a", ())).layout("prompts/text")
+    chunk = tmp_path / "s.zarr/prompts/text/c/0"
+    texts, crc = read_chunk([chunk], layout)
+    assert texts.tolist() == ["Say a.", "Say b.", "Say c."]
+    assert crc == chunk.read_bytes()[-4:]
+    with pytest.raises(ChunkError, match="3 texts in 0, 2 expected"):
+        read_chunk([chunk], layout._replace(chunks=(2,)))
+    chunk.write_bytes(chunk.read_bytes()[:3])
+    with pytest.raises(ChunkError, match="checksum mismatch"):
+        read_chunk([chunk], layout)
 
 
 def test_what_is_not_written_reads_as_missing() -> None:
