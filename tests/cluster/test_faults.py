@@ -66,7 +66,7 @@ def kill_workers(cluster: Cluster, process: subprocess.Popen[str], kills: int, s
     return died
 
 
-@pytest.mark.parametrize(("kills", "delay"), [(4, "0.02"), pytest.param(60, "0.25", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("kills", "delay"), [(2, "0.02"), pytest.param(60, "0.25", marks=pytest.mark.slow)])
 def test_workers_are_killed_while_scoring(cluster: Cluster, toy: ToyLab, kills: int, delay: str) -> None:
     whole = alone(toy)
     start_pair(cluster, toy, TOY_DELAY=delay)

@@ -53,12 +53,14 @@ def test_scores_are_the_same_bytes(pool: Pool, alone: LocalBackend) -> None:
     assert mine == other
 
 
+@pytest.mark.slow  # a study has the same bytes
 def test_answers_are_the_same_tokens(pool: Pool, alone: LocalBackend) -> None:
     """150 are two tasks."""
     mine, other = ({r.id: r.token_ids for r in b.sample(SAMPLES, Sampling(max_tokens=9))} for b in (pool, alone))
     assert mine == other
 
 
+@pytest.mark.slow  # a study has the same bytes
 def test_vectors_and_probes_are_the_same(pool: Pool, alone: LocalBackend) -> None:
     assert np.array_equal(pool.embed(["one", "two words"]), alone.embed(["one", "two words"]))
     spec = ProbeSpec("gradient", rank=2, dimension=8)
@@ -72,6 +74,7 @@ def test_vectors_and_probes_are_the_same(pool: Pool, alone: LocalBackend) -> Non
         assert pickle.dumps(a) == pickle.dumps(b)
 
 
+@pytest.mark.slow  # a study has the same bytes
 def test_a_training_gives_the_same_events_and_files(pool: Pool, alone: LocalBackend, tmp_path: Path) -> None:
     mine, other = (
         list(b.train(small_job(tmp_path / name, updates=6))) for name, b in (("pool", pool), ("alone", alone))

@@ -93,7 +93,7 @@ def true_angle(within: bool) -> float:
 
 
 @pytest.mark.parametrize("within", [True, False], ids=["within a role", "between roles"])
-@pytest.mark.parametrize(("prompts", "least"), [(5, 0.85), (16, 0.90)])
+@pytest.mark.parametrize(("prompts", "least"), [(5, 0.85), pytest.param(16, 0.90, marks=pytest.mark.slow)])
 def test_angle_category_coverage(prompts: int, least: float, within: bool) -> None:
     """Truth: the mean angle of two new prompts. Few prompts make the interval too narrow: see docs/heuristics.md."""
     rng, truth, hits = np.random.default_rng(6), true_angle(within), []

@@ -25,7 +25,7 @@ def half_known(w):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_world(tmp_path_factory.mktemp("worlds") / "world.zarr", each=6, trained=4, more=False)
+    return write_world(tmp_path_factory.mktemp("worlds") / "world.zarr", each=6, trained=3, more=False)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_plugin_heuristic_that_is_missing_for_half_of_the_prompts(command: str
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("prompts", [1, 2, 3])
+@pytest.mark.parametrize("prompts", [1, pytest.param(2, marks=pytest.mark.slow), 3])
 def test_one_to_three_prompts(command: str, prompts: int, tmp_path: Path) -> None:
     said = answer(command, "--store", base_store(tmp_path / "few.zarr", control=True, prompts=prompts))
     assert len(set(re.findall(r"(?:playful|french)\d", said))) == prompts

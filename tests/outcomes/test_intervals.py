@@ -222,7 +222,7 @@ def test_fisher_z_coverage() -> None:
     assert 0.92 <= coverage(cells) <= 0.97
 
 
-@pytest.mark.parametrize(("prompts", "least"), [(8, 0.87), (25, 0.89)])
+@pytest.mark.parametrize(("prompts", "least"), [(8, 0.87), pytest.param(25, 0.89, marks=pytest.mark.slow)])
 def test_prompt_bootstrap_coverage(prompts: int, least: float) -> None:
     """Each prompt has two rows that share its effect. With few prompts it holds less than it says: see the docs."""
     from inoc.outcomes.correlation import bootstrap_r

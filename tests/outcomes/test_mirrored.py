@@ -81,7 +81,10 @@ TABLES = {
 }
 
 
-@pytest.mark.parametrize("name", TABLES)
+# a recommendation is made of predictions
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "predict" else ()) for name in TABLES]
+)
 def test_every_table_is_the_same(both: tuple[inoc.Store, inoc.Store], name: str) -> None:
     one, two = (TABLES[name](store) for store in both)
     assert any(np.isfinite(v.values).any() for v in one.variables.values() if v.dtype.kind == "f")
