@@ -3,11 +3,12 @@
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from functools import partial
 from pathlib import Path
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import ForwardRef, TypeVar, get_args
 
 import jaxtyping
@@ -35,8 +36,8 @@ if os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free > 4e9:
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# the same examples in every run; HYPOTHESIS_PROFILE=explore looks for new ones
-settings.register_profile("fixed", derandomize=True, deadline=None)
+# the same examples in every run; HYPOTHESIS_PROFILE=explore looks for new ones, twice as many
+settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=50)
 settings.register_profile("explore", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
@@ -49,8 +50,16 @@ def _plain(annotation: object) -> bool:
     return all(_plain(part) for part in inner)
 
 
+_nested: Counter[CodeType] = Counter()
+
+
 def _checked(made: T, typechecker: Callable[[T], T]) -> T:
-    """What the hook decorates: by `jaxtyped`, or by beartype alone, which is much faster, where there is no shape."""
+    """What the hook decorates: by `jaxtyped`, or by beartype alone, which is much faster, where there is no shape. A
+    function inside a function is made again with each call of it: it is checked the first three times."""
+    if isinstance(made, FunctionType) and "<locals>" in made.__qualname__:
+        _nested[made.__code__] += 1
+        if _nested[made.__code__] > 3:
+            return made
     function = made.__init__ if isinstance(made, type) and is_dataclass(made) else made
     if not isinstance(function, FunctionType) or not all(map(_plain, function.__annotations__.values())):
         return jaxtyped(made, typechecker=typechecker)

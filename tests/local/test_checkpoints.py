@@ -173,7 +173,7 @@ def load_state(folder: str) -> dict:
     return load_file(Path(folder) / "model.safetensors")
 
 
-@pytest.mark.parametrize("style", ["qwen2", "gemma"])
+@pytest.mark.parametrize("style", ["gemma", pytest.param("qwen2", marks=pytest.mark.slow)])
 def test_full_fine_tuning(local, models: dict[str, Path], tmp_path: Path, style: str) -> None:
     """All weights learn, are saved as a model, and score and resume; gemma's input and output weights are tied."""
     backend = local(models[style])

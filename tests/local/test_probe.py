@@ -58,6 +58,8 @@ def probed(backend, spec: ProbeSpec, groups=GROUPS, references=()) -> list:
     return list(check_probes(spec, groups, references, backend.probe(spec, groups, references)))
 
 
+# the gradients are torch's, whatever the style
+@pytest.mark.parametrize("style", ["gemma", *(pytest.param(s, marks=pytest.mark.slow) for s in ("llama", "qwen2"))])
 def test_full_gradients_equal_autograd_written_out(local, models: dict[str, Path], style: str) -> None:
     backend = local(models[style], batch_tokens=40)
     found = probed(backend, ProbeSpec("gradient", weights="all", dimension=64), GROUPS, REFERENCES)

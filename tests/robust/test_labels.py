@@ -41,9 +41,13 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_store(path, prompts, {"train": train}, traits=TRAITS, elicitation=elicitation, runs=runs)
 
 
-@pytest.mark.parametrize("command", ["info", "heuristics", "outcomes", "predict", "validate"])
-def test_tables(odd: Path, command: str) -> None:
-    done = CliRunner().invoke(cli, [command, "--store", str(odd)])
+FEW = ("--heuristics", "ph,elicitation")
+
+
+@pytest.mark.parametrize("words", [("info",), ("heuristics",), ("outcomes", *FEW), ("predict", *FEW), ("validate",)])
+def test_tables(odd: Path, words: tuple[str, ...]) -> None:
+    command = words[0]
+    done = CliRunner().invoke(cli, [*words, "--store", str(odd)])
     count("odd labels: tables", done.exit_code == 0)
     assert done.exit_code == 0, done.exception
     assert "\x1b" not in done.output
@@ -52,9 +56,9 @@ def test_tables(odd: Path, command: str) -> None:
             assert key in done.output
 
 
-@pytest.mark.parametrize("command", ["heuristics", "outcomes"])
-def test_csv(odd: Path, command: str) -> None:
-    done = CliRunner().invoke(cli, [command, "--store", str(odd), "--csv"])
+@pytest.mark.parametrize("words", [("heuristics",), ("outcomes", *FEW)])
+def test_csv(odd: Path, words: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(cli, [*words, "--store", str(odd), "--csv"])
     assert done.exit_code == 0, done.exception
     assert "\x1b" not in done.stdout
     prompts = {row["prompt"] for row in csv.DictReader(io.StringIO(done.stdout))}

@@ -104,7 +104,7 @@ def cuts(
             copy = disk.left(place / "left.zarr", flushed_only)
             with atomic.without_flushing():
                 faults = scenario.wrong_marks(copy)
-                if (faults or count % (7 * every) == 0) and not heals(copy):
+                if (faults or count % (5 * every) == 0) and not heals(copy):
                     faults.append("another store after the same run again")
                 elif not flushed_only("."):
                     faults = []  # a chunk without content is damage that its unit's next writing heals
@@ -122,7 +122,7 @@ def cuts(
     return count, wrong, lost
 
 
-@pytest.mark.parametrize("every", [25, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [40, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_power_cut_loses_nothing_that_is_marked(
     every: int, scenario: ModuleType, disk: Disk, quick_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,7 +113,7 @@ def test_a_second_call_does_nothing_and_new_prompts_are_added(study: Study, tmp_
     np.testing.assert_allclose(grown, whole[[("fixed", "mix").index(kind) for kind in kinds]], rtol=1e-4, atol=1e-9)
 
 
-@pytest.mark.parametrize("at", [0, 1, 5, 11])
+@pytest.mark.parametrize("at", [0, *(pytest.param(at, marks=pytest.mark.slow) for at in (1, 11)), 5])
 def test_killed_and_run_again_the_store_is_the_same_byte_for_byte(study: Study, tmp_path: Path, at: int) -> None:
     again = study_at(tmp_path / "killed")
     score(again)

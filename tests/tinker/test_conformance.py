@@ -20,6 +20,10 @@ class TestSampling(SamplerConformance):
     tolerance: ClassVar[float] = 1e-5
     draws: ClassVar[int] = 300
 
+    @pytest.mark.slow  # asks for the whole vocabulary, a token at a time, as the tests of openai_server do
+    def test_greedy_is_the_most_probable_token(self, backend: TinkerBackend, contexts: list[SampleRequest]) -> None:
+        super().test_greedy_is_the_most_probable_token(backend, contexts)
+
     @pytest.mark.slow  # hundreds of requests; the server's sampler is the local one, whose draws its own tests see
     @pytest.mark.parametrize("temperature", [1.0, 0.6])
     def test_distribution(self, backend: TinkerBackend, temperature: float) -> None:
