@@ -133,10 +133,15 @@ OTHERS: dict[str, tuple[Callable[[Path], Path], type[InocError], str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("one") / "one.zarr", "ab", ("r",))
+
+
 @pytest.mark.parametrize("name", OTHERS)
-def test_what_differs_is_named_and_nothing_is_written(tmp_path: Path, name: str) -> None:
+def test_what_differs_is_named_and_nothing_is_written(one: Path, tmp_path: Path, name: str) -> None:
     make, kind, text = OTHERS[name]
-    stores = [write(tmp_path / "one.zarr", "ab", ("r",)), make(tmp_path / "two.zarr")]
+    stores = [Path(shutil.copytree(one, tmp_path / "one.zarr")), make(tmp_path / "two.zarr")]
     with pytest.raises(kind, match=text) as refused:
         merge(stores, tmp_path / "merged.zarr")
     assert refused.value.exit_code == 4
