@@ -18,7 +18,7 @@ PUBLISHED = {
 
 @pytest.fixture(scope="module")
 def mean_errors():
-    return {name: toy.errors(entry, repeats=20) for name, entry in toy.TOYS.items()}
+    return {name: toy.errors(entry, repeats=40) for name, entry in toy.TOYS.items()}
 
 
 @pytest.mark.parametrize("name", toy.TOYS)
