@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from inoc._version import __version__
+from inoc.cli.waiting import announced
 from inoc.errors import InocError
 from inoc.names import unknown
 from inoc.reading import printable
@@ -89,7 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(arguments: list[str], debug: bool) -> int:
     """Run a command; the exit code."""
     try:
-        code = cli.main(arguments, prog_name="inoc", standalone_mode=False)
+        with announced(arguments):
+            code = cli.main(arguments, prog_name="inoc", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.ClickException as error:

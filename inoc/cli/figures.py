@@ -61,8 +61,9 @@ def figures(
             "figures need matplotlib. Fix: pip install -e '.[figures]' in inoc's clone."
         ) from error
     matplotlib.use("Agg")
+    from inoc.cli.progress import StageProgress
     from inoc.errors import IncompleteStore, InocError
-    from inoc.figures.catalog import SCATTERED
+    from inoc.figures.catalog import SCATTERED, select
     from inoc.figures.layout import PRESETS
 
     paths = [*places, *stores]
@@ -80,19 +81,23 @@ def figures(
         scattered=names(heuristics) or SCATTERED,
         preset=PRESETS[preset] if preset else None,
     )
-    for figure in draw((0, 1)) if workers == 1 else _side_by_side(draw, workers):
-        made += bool(figure.files)
-        failed |= {figure.name: figure.package} if figure.failed else {}
-        files = [str(path) for path in figure.files]
-        of = {"store": figure.store} if len(paths) > 1 else {}
-        records.append(
-            {"figure": figure.name, "files": files, "caption": figure.caption, "reason": figure.reason, **of}
-        )
-        if figure.reason:
-            said = f" of {figure.store or 'all stores'}" if of else ""
-            click.echo(f"{figure.name}{said}: not drawn: {figure.reason.rstrip('.')}.", err=True)
-        elif not as_json:
-            click.echo("\n".join(files))
+    with StageProgress(brief=True) as progress:
+        progress.begin("figures", len(select(names(only))))
+        for figure in draw((0, 1)) if workers == 1 else _side_by_side(draw, workers):
+            made += bool(figure.files)
+            failed |= {figure.name: figure.package} if figure.failed else {}
+            files = [str(path) for path in figure.files]
+            of = {"store": figure.store} if len(paths) > 1 else {}
+            records.append(
+                {"figure": figure.name, "files": files, "caption": figure.caption, "reason": figure.reason, **of}
+            )
+            if figure.reason:
+                said = f" of {figure.store or 'all stores'}" if of else ""
+                click.echo(f"{figure.name}{said}: not drawn: {figure.reason.rstrip('.')}.", err=True)
+            elif not as_json:
+                click.echo("\n".join(files))
+            if not figure.store:  # the last of this name
+                progress.step(figure.name)
     if as_json:
         click.echo(json.dumps(records, indent=2))
     if failed:

@@ -23,9 +23,11 @@ def merge(stores: tuple[Path, ...], output: Path, dry_run: bool, as_json: bool) 
     import json
     from dataclasses import asdict
 
+    from inoc.cli.progress import StageProgress
     from inoc.store.merge import merge as merge_stores
 
-    summary = merge_stores(stores, output, dry_run=dry_run)
+    with StageProgress(brief=True) as progress:
+        summary = merge_stores(stores, output, dry_run=dry_run, progress=progress)
     if as_json:
         click.echo(json.dumps({**asdict(summary), "dry_run": dry_run}, indent=1))
         return

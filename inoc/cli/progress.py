@@ -1,5 +1,6 @@
 """Progress of a stage on stderr: a live bar on a terminal, a line now and then elsewhere."""
 
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -21,10 +22,11 @@ LINE_EVERY = 10.0
 
 class StageProgress:
     """Shows steps done, the rate and the time left, measured by tokens where the stage counts them, with the workers of
-    a pool; `others` are told everything, too."""
+    a pool; `others` are told everything, too. `brief`: where stderr is not a terminal, work that is soon done has no
+    last line."""
 
-    def __init__(self, pool: "Parallel | None" = None, others: Watcher = UNWATCHED) -> None:
-        self.pool, self.others = pool, others
+    def __init__(self, pool: "Parallel | None" = None, others: Watcher = UNWATCHED, *, brief: bool = False) -> None:
+        self.pool, self.others, self.brief = pool, others, brief
         self._turn = threading.RLock()
         self.console = Console(stderr=True)
         self.bar = Progress(
@@ -35,6 +37,7 @@ class StageProgress:
             TextColumn("{task.fields[last]}"),
             console=self.console,
             disable=not self.console.is_terminal,
+            redirect_stdout=sys.stdout.isatty(),  # what is piped goes where it is piped to
         )
         self.task = self.bar.add_task("", total=None, rate="", last="")
         self._start("", 0, 0)
@@ -71,7 +74,7 @@ class StageProgress:
             done = self.tokens_done if self.tokens else self.steps
             said = f"{self.what} {self.steps}/{self.total}{self._crowd()}"
             self.bar.update(self.task, completed=done, description=said, last=last)
-            self._line(f": {last}", self.steps == self.total and not self.tokens)
+            self._line(f": {last}", self.steps == self.total and not self.tokens and not self.brief)
 
     def measure(self, name: str, step: int, values: Mapping[str, float]) -> None:
         with self._turn:

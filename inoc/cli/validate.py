@@ -14,11 +14,13 @@ def validate(store: Path, as_json: bool) -> None:
     """Verify STORE: every chunk, checksum, marker, name and size. Exit 0 if it is valid, 2 if not."""
     import json
 
+    from inoc.cli.progress import StageProgress
     from inoc.errors import BrokenStore
     from inoc.store.validate import validate as problems_of
 
     try:
-        problems = problems_of(store)
+        with StageProgress(brief=True) as progress:
+            problems = problems_of(store, progress)
     except BrokenStore as error:
         problems = [str(error)]
     if as_json:

@@ -9,12 +9,15 @@ import numpy as np
 from inoc.store.history import Entry
 from inoc.store.merged import Merged
 from inoc.store.probes import ProbePlan
+from inoc.store.progress import Progress
 from inoc.store.schema import LOGPROB_GROUP
 from inoc.store.tables import put_group, union
 from inoc.store.writer import StoreWriter
 
 
-def write_merged(merged: Merged, place: Path, provenance: Mapping[str, object], history: Sequence[Entry]) -> None:
+def write_merged(
+    merged: Merged, place: Path, provenance: Mapping[str, object], history: Sequence[Entry], progress: Progress
+) -> None:
     """Write everything to a new store, with this provenance and history."""
     with StoreWriter.open(
         place,
@@ -27,7 +30,7 @@ def write_merged(merged: Merged, place: Path, provenance: Mapping[str, object], 
         writer.put_prompts(list(merged.prompts.values.values()))
         if merged.pools.values:
             writer.put_rephrasings({str(key): pool for (key,), pool in merged.pools.values.items()})
-        _write_units(merged, writer)
+        _write_units(merged, writer, progress)
         _write_elicitation(merged, writer)
         for (key,), found in merged.perplexity.values.items():
             writer.put_self_perplexity([str(key)], found["raw"][None], found["context"][None])
@@ -40,7 +43,7 @@ def write_merged(merged: Merged, place: Path, provenance: Mapping[str, object], 
             put_group(writer.store, f"emergence/{name}", columns, attributes)
 
 
-def _write_units(merged: Merged, writer: StoreWriter) -> None:
+def _write_units(merged: Merged, writer: StoreWriter, progress: Progress) -> None:
     for name in dict.fromkeys(name for name, _ in merged.completions.values):
         known = {column: v for (n, column), v in merged.completions.values.items() if n == name}
         texts = {c: [str(t) for t in known[c]] for c in ("example_id", "instruction", "completion") if c in known}
@@ -58,7 +61,7 @@ def _write_units(merged: Merged, writer: StoreWriter) -> None:
             )
             picks = any(store.has(f"{where}/rephrasing") for store in holders)
             writer.plan(name, prefix_types=kinds, prompts=keys, level=level, rephrasings=picks)
-    for level, unit, found in merged.units():
+    for level, unit, found in merged.units(progress, "units to write"):
         picks = next((one.picks for one in found if one.known), None)
         writer.put_unit(unit, found[0].values, picks, level)
 

@@ -14,6 +14,7 @@ import numpy as np
 from inoc.errors import BadInput, OtherSettings
 from inoc.store.fingerprint import completions_fingerprint, difference, imported_identity
 from inoc.store.merge_rows import Found, Names, Rows, Units, same_unit
+from inoc.store.progress import Progress
 from inoc.store.runs import RunInfo, RunPlan
 from inoc.store.schema import GROUPS, LOGPROB_GROUP, PENDING, UNKNOWN, Level, PromptInfo, ScoreInfo, Unit
 from inoc.store.scored import judgments
@@ -209,16 +210,21 @@ class Merged:
         for f, p in np.argwhere(store.marks(where, "unit_crc") != PENDING).tolist():
             self.probed.add(store, (name, kinds[f], keys[p]), tuple(np.asarray(table[f, p]) for table in tables))
 
-    def units(self) -> Iterator[tuple[Level, Unit, list["Found"]]]:
+    def units(self, progress: Progress, what: str) -> Iterator[tuple[Level, Unit, list["Found"]]]:
         """Level, unit and its values in every store that has it done."""
+        listed: list[tuple[Level, str, list[Units], tuple[str, str]]] = []
         for level, group in LOGPROB_GROUP.items():
             for name in union(*(store.subgroups(group) for store in self.stores)):
                 where = f"{group}/{name}"
                 holders = [Units(store, where) for store in self.stores if store.has(where)]
                 for unit in union(*(list(holder.done) for holder in holders)):
-                    yield level, Unit(name, *unit), [holder.read(unit) for holder in holders if unit in holder.done]
+                    listed.append((level, name, holders, unit))
+        progress.begin(what, len(listed))
+        for level, name, holders, unit in listed:
+            yield level, Unit(name, *unit), [holder.read(unit) for holder in holders if unit in holder.done]
+            progress.step(f"{name} {' '.join(unit)}".strip())
 
-    def compare(self, summary: MergeSummary) -> None:
+    def compare(self, summary: MergeSummary, progress: Progress) -> None:
         """Compare what several stores hold, and count."""
         first = self.stores[0].path
         tables = (self.prompts, self.pools, self.completions, self.evaluations, self.elicited, self.perplexity,
@@ -230,7 +236,7 @@ class Merged:
         )
         summary.new += self._completed + (self.traits != list(self.stores[0].measured))
         summary.new += self.identity != self.stores[0].identity
-        for level, unit, found in self.units():
+        for level, unit, found in self.units(progress, "units to compare"):
             summary.units += 1
             summary.in_several += len(found) - 1
             summary.new += found[0].path != first or (not found[0].known and any(one.known for one in found))

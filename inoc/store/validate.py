@@ -11,6 +11,7 @@ from inoc.store.change import COMMIT, links, read_record
 from inoc.store.chunks import Layout
 from inoc.store.marks import read_cells
 from inoc.store.opening import may_be_written, steady
+from inoc.store.progress import UNWATCHED, Progress
 from inoc.store.reader import Reader
 from inoc.store.schema import GROUPS, LOGPROB_GROUP, NESTED, PREFIX_TYPES, ROLES, marked
 
@@ -19,9 +20,9 @@ RUN_ATTRIBUTES = ("prompt", "prefix_type", "seed", "nominal_step", "settings")
 RANGES = {"score": 100.0, "value": 100.0, "baseline": 100.0, "coverage": 1.0}
 
 
-def validate(path: str | Path) -> list[str]:
+def validate(path: str | Path, progress: Progress = UNWATCHED) -> list[str]:
     """All problems of a store, a sentence each that names group and variable. Pending units are not a problem. Memory
-    is bounded by one row of tokens.
+    is bounded by one row of tokens. `progress` is told of every group.
 
     Raises:
         BadInput: There is no store.
@@ -31,7 +32,7 @@ def validate(path: str | Path) -> list[str]:
 
     def problems() -> list[str]:
         check = _Validator(store)
-        check.everything()
+        check.everything(progress)
         return check.problems
 
     found, lasting = list[str](), None
@@ -78,7 +79,7 @@ class _Validator:
         except BrokenStore as error:
             self.problems.append(str(error))
 
-    def everything(self) -> None:
+    def everything(self, progress: Progress) -> None:
         if not self._root():
             return
         for path in links(self.store.path):
@@ -88,14 +89,15 @@ class _Validator:
         for entry in sorted(p.name for p in self.store.path.iterdir() if p.is_dir() and p.name[0] != "."):
             if entry not in GROUPS:
                 self.say(entry, "unknown to the schema.")
-        for kind in GROUPS:
-            if not self.store.has(kind):
-                continue
-            for where in self._members(kind):
-                before = len(self.problems)
-                layouts = self._variables(kind, where)
-                if len(self.problems) == before:
-                    self._content(kind, where, layouts)
+        kinds = [kind for kind in GROUPS if self.store.has(kind)]
+        members = [(kind, where) for kind in kinds for where in self._members(kind)]
+        progress.begin("groups", len(members))
+        for kind, where in members:
+            before = len(self.problems)
+            layouts = self._variables(kind, where)
+            if len(self.problems) == before:
+                self._content(kind, where, layouts)
+            progress.step(where)
         if not self.problems and self.store.complete:
             pending = (self.store.pending(), self.store.pending_evaluations(), self.store.pending_probes())
             left = sum(map(len, pending))

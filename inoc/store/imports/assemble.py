@@ -19,9 +19,10 @@ from inoc.store.imports.outcomes import (
 )
 from inoc.store.imports.prefills import read_prefill_counts
 from inoc.store.imports.traits import match_traits
-from inoc.store.imports.writing import ImportSummary, Parsed, Progress
+from inoc.store.imports.writing import ImportSummary, Parsed
 from inoc.store.merged import judged_traits
 from inoc.store.prefills import PrefillCounts
+from inoc.store.progress import Progress
 from inoc.store.schema import UNKNOWN, PromptInfo, ScoreInfo
 from inoc.store.store import Store
 from inoc.store.tables import stored_prompts

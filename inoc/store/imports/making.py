@@ -14,11 +14,12 @@ from inoc.hashing import SHORT, file_hash
 from inoc.store.fingerprint import completions_fingerprint, imported_identity
 from inoc.store.history import HISTORY, accepted
 from inoc.store.imports.assemble import Sources, parse
-from inoc.store.imports.writing import ImportSummary, Parsed, Progress, joined_completions, write
+from inoc.store.imports.writing import ImportSummary, Parsed, joined_completions, write
 from inoc.store.merge_writing import write_merged
 from inoc.store.merged import Merged, MergeSummary, imported
 from inoc.store.opening import replaced_path
 from inoc.store.placing import put_in_place
+from inoc.store.progress import UNWATCHED, Progress
 from inoc.store.schema import UNKNOWN
 from inoc.store.store import Store
 
@@ -26,13 +27,8 @@ APPENDED = "appended"
 """Where the provenance of a store lists that of what was added."""
 
 
-class _Unwatched:
-    def begin(self, what: str, total: int) -> None: ...
-    def step(self, name: str) -> None: ...
-
-
 def import_run(
-    sources: Sources, store: Path, *, overwrite: bool = False, append: bool = False, progress: Progress | None = None
+    sources: Sources, store: Path, *, overwrite: bool = False, append: bool = False, progress: Progress = UNWATCHED
 ) -> ImportSummary:
     """Make a store from files, or add what files say to an imported one.
 
@@ -51,19 +47,19 @@ def import_run(
         BadInput: A file is bad (the message says where) or the store exists; nothing is written then.
         OtherSettings: Files to append differ from what the store holds; nothing is written then.
     """
-    summary, watched = ImportSummary(str(store)), progress or _Unwatched()
+    summary = ImportSummary(str(store))
     if overwrite and append:
         raise BadInput("--append keeps a store and --overwrite replaces it. Fix: give one of them.")
     if append:
-        _append(sources, store, summary, watched)
+        _append(sources, store, summary, progress)
         return summary
     if store.exists() and not overwrite:
         raise BadInput(f"{store} exists already. Fix: choose another --store, or give --append or --overwrite.")
     if store.exists() and not (store / "zarr.json").is_file():
         raise BadInput(f"{store} exists and is not an inoc store. Fix: choose another --store.")
-    parsed = parse(sources, summary, watched)
+    parsed = parse(sources, summary, progress)
     identity, provenance = _identity(parsed), _provenance(parsed, sources, summary)
-    put_in_place(store, lambda part: write(parsed, part, summary, identity, provenance, watched))
+    put_in_place(store, lambda part: write(parsed, part, summary, identity, provenance, progress))
     return summary
 
 
@@ -88,7 +84,7 @@ def _append(sources: Sources, store: Path, summary: ImportSummary, progress: Pro
             write(parsed, added, summary, _identity(parsed), provenance, progress)
             merged = Merged([known, Store(added)], lambda what, path: sources.of(what) if path == added else str(store))
             counts = MergeSummary(str(store), [])
-            merged.compare(counts)
+            merged.compare(counts, progress)
             summary.kept = counts.in_several
             if counts.new:
                 before = cast("list[object]", known.provenance.get(APPENDED) or [])
@@ -96,7 +92,7 @@ def _append(sources: Sources, store: Path, summary: ImportSummary, progress: Pro
                 lines = [f"files.{name}: {digest}" for name, digest in files.items()]
                 root = {**known.root, HISTORY: known.history}
                 history = accepted(root, merged.experiment, "inoc import --append", lines)
-                write_merged(merged, part, {**known.provenance, APPENDED: [*before, provenance]}, history)
+                write_merged(merged, part, {**known.provenance, APPENDED: [*before, provenance]}, history, progress)
         finally:
             shutil.rmtree(added, ignore_errors=True)
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -11,22 +10,10 @@ from inoc.errors import BadInput
 from inoc.store.imports.logprobs import CompletionSource, LogprobSource
 from inoc.store.imports.outcomes import ElicitationSource, RunSource
 from inoc.store.prefills import PrefillCounts
+from inoc.store.progress import Progress
 from inoc.store.runs import RunPlan
 from inoc.store.schema import COMPLETION_SETS, PREFIX_TYPES, Level, PromptInfo, ScoreInfo, Unit, known_first
 from inoc.store.writer import StoreWriter
-
-
-@runtime_checkable
-class Progress(Protocol):
-    """Told how an import goes."""
-
-    def begin(self, what: str, total: int) -> None:
-        """`total` steps of `what` begin."""
-        ...
-
-    def step(self, name: str) -> None:
-        """The step of that name begins or is done."""
-        ...
 
 
 @dataclass
