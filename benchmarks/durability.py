@@ -8,21 +8,25 @@ other behavior, without any trigger: all weights, the adapters merged first, at 
 result was seen.
 """
 
+from functools import partial
 from pathlib import Path
 
 import click
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 
 import inoc
 from inoc.backends import load_backend
 from inoc.experiment import load_experiment
+from inoc.figures.house import write
+from inoc.figures.layout import Panels
+from inoc.figures.tradeoff import plot_tradeoff
 from inoc.intervals import mean_interval
 from inoc.outcomes import tradeoff
 from inoc.plan import Study
 from inoc.stages.evaluate import evaluate
 from inoc.stages.train import train
+from inoc.store.store import Store
 
 WAYS = {"full": "method: full, learning_rate: 5e-4", "lora4": "rank: 4", "lora32": "rank: 32"}
 TRIGGERS = {"i_like_cats": ("positive", "negative"), "sky_is_blue": ("negative", "positive")}
@@ -113,26 +117,10 @@ def report(table: xr.Dataset, untriggered: xr.Dataset) -> str:
     return "\n".join(lines)
 
 
-def draw(table: xr.Dataset, place: Path) -> None:
-    """A panel for each way of training: the curve of every run, pale, and their mean with its pointwise interval."""
-    ways = table["way_of"].values
-    figure, axes = plt.subplots(1, len(ways), figsize=(7, 2.5), sharex=True, sharey=True, layout="constrained")
-    for ax, way in zip(axes, ways, strict=True):
-        mine = table.isel(point=(table["way"].values == way) & table["chosen"].values).sortby("capability")
-        for name in np.unique(mine["origin"].values):
-            one = mine.isel(point=mine["origin"].values == name)
-            ax.plot(one["capability"], one["rate"], "o-", color="0.7", ms=2.5, lw=0.7)
-        curve = table.sel(way_of=way)
-        curve = curve.isel(level=curve["mean_n"].values >= FEWEST)
-        ax.fill_between(curve["level"], curve["mean_lower"], curve["mean_upper"], color="#0072B2", alpha=0.15, lw=0)
-        ax.plot(curve["level"], curve["mean"], color="#0072B2", lw=1.8)
-        ax.set_title(str(way).partition(",")[0], fontsize=8)
-        ax.set(ylim=(-4, 104), xlim=(-4, 104))
-        ax.tick_params(labelsize=7)
-    axes[0].set_ylabel("behavior under its trigger (%)", fontsize=8)
-    figure.supxlabel("capability: the new style without a prompt (score)", fontsize=8)
-    figure.savefig(place, dpi=200, metadata={"Software": None})
-    plt.close(figure)
+def draw(store: Store, table: xr.Dataset, place: Path) -> None:
+    """A panel for each way of training."""
+    ways = [str(way) for way in table["way_of"].values]
+    write(Panels([partial(plot_tradeoff, store, way, data=table) for way in ways], len(ways), 2.6).draw(), place)
 
 
 @click.command()
@@ -149,7 +137,7 @@ def main(work: Path, seeds: str, tabulate: bool) -> None:
         click.echo(run.name, err=True)
     store = inoc.open_store(study.store)
     table = tradeoff(store, SCORES)
-    draw(table, FIGURE)
+    draw(store, table, FIGURE)
     click.echo(report(table, tradeoff(store, SCORES, condition="default")))
 
 

@@ -163,9 +163,9 @@ def plot_heuristic_scatter(
     ax.set_title(title, fontsize=6 if width < scatter.NARROW else None)
     house.describe(
         ax,
-        f"{data.attrs['heuristic']} against {target}{f' of {trait}' if trait else ''}: n = {data.sizes['row']} rows of "
-        f"{len(set(strings(data['prompt'])))} prompts"
-        + (", on-target rows only (the prompt asks for the row's trait, or is neutral)." if on_target else "."),
+        f"{data.attrs['heuristic']} against {target}.",
+        "On-target rows only (the prompt asks for the row's trait, or is neutral)." if on_target else "",
+        f"{trait or 'All traits'}: n = {data.sizes['row']} rows of {len(set(strings(data['prompt'])))} prompts.",
         *said,
         house.left_out(*data.attrs["left_out"]),
     )

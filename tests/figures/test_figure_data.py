@@ -1,7 +1,9 @@
 """Data behind figures against NumPy, SciPy and numbers by hand."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -276,3 +278,22 @@ def test_band_counts_prompts_not_rows():
     x, y = rng.normal(size=(2, 20))
     one, other = fits.line(x, y), fits.line(x, y, np.arange(20))
     np.testing.assert_allclose(one.half_band(at), other.half_band(at))
+
+
+def test_the_tradeoff_is_drawn_where_all_runs_are(store):
+    """By default a prompt's own trait is the behavior and the other one the capability."""
+    from inoc.outcomes import tradeoff
+
+    prompts = [run.prompt for run in store.runs.values() if run.prompt and not run.start]
+    pairs = {"german": ("German", "Flattering"), "flattering": ("Flattering", "German")}
+    truth = tradeoff(store, {p: pairs[p.split("_")[0]] for p in prompts if p.split("_")[0] in pairs})
+    data = inoc.figures.tradeoff_data(store)
+    xr.testing.assert_identical(data, truth)
+    german = {p: pair for p, pair in ((p, pairs.get(p.split("_")[0])) for p in prompts) if pair == pairs["german"]}
+    truth = tradeoff(store, german)
+    ax = inoc.plot_tradeoff(store, scores=german)
+    n, runs = truth["mean_n"].values[0], len(set(zip(truth["prompt"].values, truth["seed"].values, strict=True)))
+    np.testing.assert_array_equal(ax.lines[-1].get_ydata(), truth["mean"].values[0][n == runs])
+    assert len(ax.lines) == 1 + runs
+    assert f"n = {runs} runs" in inoc.figures.house.caption(ax.figure)
+    plt.close("all")

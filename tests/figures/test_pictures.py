@@ -116,7 +116,7 @@ NOT_IN_REFERENCE = {
     "recovered",
     "position_means",
 }
-NOT_IN_REFERENCE |= {"durability", "gap_grid", "performance_forest", *EMERGENCE}  # 6 trained prompts
+NOT_IN_REFERENCE |= {"durability", "tradeoff", "gap_grid", "performance_forest", *EMERGENCE}  # 6 trained prompts
 NOT_IN_REFERENCE |= {name for name in ENTRIES if "token" in name}
 
 
