@@ -5,14 +5,14 @@ from pathlib import Path
 
 import click
 
-from inoc.cli.options import json_option
+from inoc.cli.options import json_option, run_option
 
 SHOWN = 20
 
 
 @click.command()
 @click.option("--store", required=True, type=click.Path(path_type=Path), help="A store of evaluated runs.")
-@click.option("--run", "runs", multiple=True, help="Only this run; give several to see them side by side.")
+@run_option(help="Only this run; give several to see them side by side.")
 @click.option("--condition", "conditions", multiple=True, help="Only this condition or probe; may be given again.")
 @click.option("--question", default="", help="Only questions that contain this.")
 @click.option("--search", default="", help="Only answers that contain this.")

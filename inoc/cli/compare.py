@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inoc.cli.options import STORE_PATH, json_option, say_wrapped
+from inoc.cli.options import STORE_PATH, json_option, run_option, say_wrapped
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -16,7 +16,7 @@ SETTINGS = 20
 
 @click.command()
 @click.argument("stores", metavar="A [B]", nargs=-1, required=True, type=STORE_PATH)
-@click.option("--run", "runs", multiple=True, help="Give two: compare this run of A with that of B (or of A).")
+@run_option(help="Give two: compare this run of A with that of B (or of A).")
 @click.option("--step", type=int, help="Compare at this step instead of each run's final one.")
 @click.option("--all", "everything", is_flag=True, help="Also rows whose interval holds 0.")
 @json_option

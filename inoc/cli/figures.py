@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inoc.cli.options import STORE_PATH, Choice, heuristics_option, names
+from inoc.cli.options import STORE_PATH, Choice, complete_figures, heuristics_option, names
 
 if TYPE_CHECKING:
     from inoc.figures.catalog import Made
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 @click.option("--store", "stores", multiple=True, type=STORE_PATH, help="A store; several are drawn side by side.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory for the files.")
 @click.option(
-    "--only", metavar="A,B", help="Only these figures or families (angles, spectra, tokens, ...), or module:function."
-)
+    "--only", metavar="A,B", shell_complete=complete_figures,
+    help="Only these figures or families (angles, spectra, tokens, ...), or module:function.",
+)  # fmt: skip
 @click.option("--format", "formats", metavar="A,B", help="png, svg, pdf.  [default: png; with --preset pdf]")
 @click.option(
     "--preset", type=Choice(["one-column", "two-column"]),

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial, wraps
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -12,6 +12,9 @@ from inoc.errors import BadInput, InocError
 from inoc.names import unknown
 from inoc.reading import printable
 from inoc.values import Recipe
+
+if TYPE_CHECKING:
+    from inoc.store.store import Store
 
 LONGEST = 200
 """Bytes of a store's name: its lock and work folder have longer ones."""
@@ -65,22 +68,51 @@ def complete_heuristics(_: click.Context, __: click.Parameter, incomplete: str) 
     return _after_comma(incomplete, heuristics())
 
 
+def complete_figures(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """What the shell offers after --only of figures: families and names."""
+    from inoc.figures.catalog import FAMILIES, entries
+
+    return _after_comma(incomplete, [*FAMILIES, *(entry.name for entry in entries())])
+
+
 def complete_prompts(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """What the shell offers after --prompts: keys of the experiment file or the store named before it."""
     from inoc.experiment import load_experiment
-    from inoc.store.store import open_store
 
     of_file = any(param.name == "study" for param in ctx.command.params)
+    return _offered(
+        ctx,
+        incomplete,
+        lambda path: load_experiment(path).named() if of_file else _store(path).labels("prompts/prompt"),
+    )
+
+
+def complete_runs(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """What the shell offers after --run: runs of the store named before it."""
+    return _offered(ctx, incomplete, lambda path: [name for name, run in _store(path).runs.items() if not run.leak_of])
+
+
+def complete_traits(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """What the shell offers after --trait: traits of the store named before it."""
+    return _offered(ctx, incomplete, lambda path: [trait.name for trait in _store(path).traits])
+
+
+def _store(path: str | Path) -> "Store":
+    from inoc.store.store import open_store
+
+    return open_store(path)
+
+
+def _offered(ctx: click.Context, incomplete: str, read: Callable[[str | Path], Iterable[str]]) -> list[str]:
+    """The names of the file or store that is named before; of several the first one."""
     # the option itself has no value yet, so click has left arguments as plain words
     given: Sequence[str | Path | None] = ctx.args or ctx.params.get("stores") or [ctx.params.get("store")]
-    path = given[0]
-    if path is None:
+    if given[0] is None:
         return []
     try:
-        keys = load_experiment(path).named() if of_file else open_store(path).labels("prompts/prompt")
+        return _after_comma(incomplete, read(given[0]))
     except InocError:
         return []  # nothing is said while a line is typed
-    return _after_comma(incomplete, keys)
 
 
 def _after_comma(incomplete: str, known: Iterable[str]) -> list[str]:
@@ -110,6 +142,8 @@ def store_argument(command: Callable[..., None]) -> Callable[..., None]:
 
 
 heuristics_option = partial(click.option, metavar="A,B", shell_complete=complete_heuristics)
+run_option = partial(click.option, "--run", "runs", multiple=True, shell_complete=complete_runs)
+trait_option = click.option("--trait", metavar="NAME", shell_complete=complete_traits, help="Only this trait.")
 prompts_of = partial(click.option, "--prompts", metavar="A,B", shell_complete=complete_prompts)
 prompts_option = prompts_of(help="Only these prompts: keys or groups, separated by commas.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

@@ -14,6 +14,7 @@ from inoc.cli.options import (
     prompts_option,
     recipe_option,
     table_option,
+    trait_option,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ SHOWN = 20
 )  # fmt: skip
 @table_option
 @recipe_option
-@click.option("--trait", metavar="NAME", help="Only this trait.")
+@trait_option
 @prompts_option
 @click.option("--questions", metavar="FILE", default="", help="Only questions of this file, in the tables of runs.")
 @click.option("--step", type=int, help="Evaluate every run at this step instead of the nominal last one.")

@@ -13,6 +13,7 @@ from inoc.cli.options import (
     recipe_option,
     say_wrapped,
     table_option,
+    trait_option,
 )
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--model", metavar="NAME", help="Only this model: gate, 'Bayesian gate', ..., or yours as package:Estimator.",
 )  # fmt: skip
-@click.option("--trait", metavar="NAME", help="Only this trait.")
+@trait_option
 @click.option("--step", type=int, help="Learn from this step instead of the nominal last one.")
 @click.option("--include-flagged", is_flag=True, help="Keep runs whose last steps contradict each other.")
 @json_option

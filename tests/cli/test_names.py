@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.shell_completion import ShellComplete
 
+import inoc
 from inoc.cli import COMMANDS, cli, load
 from inoc.cli.options import Choice
 
@@ -130,6 +131,15 @@ def test_the_shell_completes_commands_options_and_names(folder: Path, monkeypatc
     assert completions("score gone.yaml --prompts answer_") == []
     assert completions("heuristics --store gone.zarr --prompts a") == []
     assert completions("heuristics --prompts a") == []
+    assert completions("figures --only losses,scatter_b") == ["losses,scatter_basic_fixed", "losses,scatter_basic_mix"]
+    assert completions("figures --only spec")[0] == "spectra"
+    traits = [trait.name for trait in inoc.open_store("S.zarr").traits]
+    assert traits
+    assert completions("predict --store S.zarr --trait ") == traits
+    assert completions(f"outcomes --store S.zarr --trait {traits[0][:2]}") == traits[:1]
+    runs = list(inoc.open_store("S.zarr").runs)
+    assert completions("answers --store S.zarr --run ") == completions("compare S.zarr --run ") == runs
+    assert completions("answers --store gone.zarr --run a") == []
 
 
 def test_the_documented_line_prints_a_script_of_the_shell() -> None:
