@@ -1,8 +1,12 @@
 """From JSON to the first numbers: `inoc import` and `inoc heuristics` against the least that a script does, `json.load`
-and one array for each unit. Run with `python -m benchmarks.first_use [--prompts 57] [--rounds 5]`."""
+and one array for each unit, and against the published analysis as a plain script (`benchmarks/plain_script.py`).
+
+    python -m benchmarks.first_use [--prompts 57] [--rounds 5]
+"""
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -62,9 +66,12 @@ def main() -> None:
         write(source, options.prompts)
         inoc = [sys.executable, "-m", "inoc"]
         commands = {
-            "script": [sys.executable, "-c", SCRIPT, str(source)],
+            "json.load and means": [sys.executable, "-c", SCRIPT, str(source)],
+            "plain script": [sys.executable, str(Path(__file__).with_name("plain_script.py")), str(source)],
             "inoc import": [*inoc, "import", str(source), "--store", str(store), "--overwrite"],
             "inoc heuristics": [*inoc, "heuristics", "--store", str(store)],
+            "inoc heuristics --json (all)": [*inoc, "heuristics", "--store", str(store), "--json"],
+            "inoc heuristics --only ph": [*inoc, "heuristics", "--store", str(store), "--only", "ph"],
         }
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
         for _ in range(options.rounds):
@@ -72,13 +79,23 @@ def main() -> None:
                 found[name].append(spent(command))
         mega = source.stat().st_size / 1e6
     sys.stdout.write(
-        f"{mega:.0f} MB of JSON, {options.rounds} rounds by turns\n\n| | CPU s | peak MB | script / this |\n"
+        f"{mega:.0f} MB of JSON, {options.rounds} rounds by turns; load {os.getloadavg()[0]:.0f}\n\n"
+        "| | CPU s | peak MB | json.load / this | plain script / this |\n|---|---|---|---|---|\n"
     )
-    sys.stdout.write("|---|---|---|---|\n")
     for name, runs in found.items():
-        ratios = [a[0] / b[0] for a, b in zip(found["script"], runs, strict=True)]
+        ratios = [
+            statistics.median(a[0] / b[0] for a, b in zip(found[other], runs, strict=True))
+            for other in ("json.load and means", "plain script")
+        ]
         seconds, peak = (statistics.median(column) for column in zip(*runs, strict=True))
-        sys.stdout.write(f"| {name} | {seconds:.2f} | {peak:.0f} | {statistics.median(ratios):.1f} |\n")
+        sys.stdout.write(f"| {name} | {seconds:.2f} | {peak:.0f} | {ratios[0]:.1f} | {ratios[1]:.1f} |\n")
+    use = [
+        a[0] / (b[0] + c[0])
+        for a, b, c in zip(
+            found["plain script"], found["inoc import"], found["inoc heuristics --json (all)"], strict=True
+        )
+    ]
+    sys.stdout.write(f"plain script / (import and all heuristics): {statistics.median(use):.1f}\n")
 
 
 if __name__ == "__main__":
