@@ -89,11 +89,10 @@ def connected(place: Place) -> Generator[Client]:
             address = {"scheduler_file": place.address}
         try:
             client = cast(Client, distributed.Client(**address, timeout=CONNECT))
-        except (OSError, ValueError, KeyError, ImportError) as error:
+        except (OSError, ValueError, KeyError, ImportError, TypeError) as error:
             why = _first_line(error)
-            raise BackendUnavailable(
-                f"no dask scheduler answers at {place.address} ({why}). Fix: start it (`dask scheduler`)."
-            ) from None
+            fix = "start it (`dask scheduler`), or name its certificates in dask's configuration (distributed.comm.tls)"
+            raise BackendUnavailable(f"no dask scheduler answers at {place.address} ({why}). Fix: {fix}.") from None
         stack.callback(_let_go, client)
         try:
             client.wait_for_workers(1, timeout=PATIENCE)
