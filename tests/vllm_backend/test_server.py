@@ -1,5 +1,6 @@
 """vLLM's own OpenAI server, started and stopped here, driven by the backend openai_server."""
 
+import json
 import os
 import signal
 import socket
@@ -22,8 +23,9 @@ from inoc.backends.local import LocalBackend
 from inoc.backends.openai_server import OpenAIServerBackend
 from inoc.backends.protocols import AdapterSettings, Checkpoint, ModelSpec, ScoreRequest, TokenLogprobs
 from inoc.errors import BackendUnavailable
+from inoc.store.imports.prompt_logprobs import PromptLogprobs
 from inoc.testing import SamplerConformance, ScorerConformance
-from inoc.testing.asking import score_by_id
+from inoc.testing.asking import encode, score_by_id
 
 START_SECONDS = 240
 
@@ -115,6 +117,34 @@ def test_agreement_with_an_adapter(backend: OpenAIServerBackend, tiny: Path, tmp
     found, wanted = score_by_id(backend, requests), score_by_id(local, requests)
     for request in requests:
         np.testing.assert_allclose(found[request.id].logprobs, wanted[request.id].logprobs, atol=5e-5, rtol=0)
+
+
+@pytest.mark.parametrize("more", [{"prompt_logprobs": 0}, {"prompt_logprobs": 2, "return_token_ids": True}])
+def test_saved_replies_are_imported(server: Server, tiny: Path, tmp_path: Path, more: dict[str, object]) -> None:
+    """What the server wrote, as a file, holds the logprobs that the local backend computes."""
+    local = LocalBackend.from_spec(ModelSpec(str(tiny), options={"device": "cpu"}))
+    texts = {"a": (" Yes, of course.", "Why? Be brief:"), "b": (" No", "Is tea blue?")}
+    replies, requests = [], []
+    for name, (completion, prompt) in texts.items():
+        asked = {"model": str(tiny), "prompt": prompt + completion, "max_tokens": 1, **more}
+        request = urllib.request.Request(
+            f"{server.url}/completions", json.dumps(asked).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            replies.append(json.loads(answer.read()) | {"id": name})
+        before, whole = encode(local.tokenizer, prompt), encode(local.tokenizer, prompt + completion)
+        assert whole[: len(before)] == before
+        requests.append(ScoreRequest(name, before, whole[len(before) :]))
+    dump, completions = tmp_path / "baseline.jsonl", tmp_path / "texts.jsonl"
+    dump.write_text("".join(json.dumps(reply) + "\n" for reply in replies))
+    completions.write_text("".join(json.dumps({"id": n, "completion": c}) + "\n" for n, (c, _) in texts.items()))
+    importer = PromptLogprobs(completions=str(completions))
+    assert importer.sniff([dump])
+    rows, wanted = list(importer.read([dump])), score_by_id(local, requests)
+    assert [row.example_id for row in rows] == ["a", "b"]
+    for row, request in zip(rows, requests, strict=True):
+        assert tuple(row.token_ids or ()) == request.completion
+        np.testing.assert_allclose(row.logprobs, wanted[request.id].logprobs, atol=5e-5, rtol=0)
 
 
 def test_killed_in_the_middle(server: Server, tiny: Path) -> None:
