@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from inoc.backends.local import LocalBackend
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 AGREEMENT = 5e-5
 """Nats, in float32."""
 

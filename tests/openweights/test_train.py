@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from inoc.backends.local import LocalBackend
     from inoc.backends.openweights import OpenWeightsBackend
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 AGREEMENT = 5e-5
 
 
