@@ -6,10 +6,10 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from types import CodeType, FunctionType
-from typing import ForwardRef, TypeVar, get_args
+from typing import ForwardRef, ParamSpec, TypeVar, get_args
 
 import jaxtyping
 import pytest
@@ -20,6 +20,8 @@ from .folders import pytest_collection_modifyitems, pytest_xdist_make_scheduler 
 from .tally import table
 
 T = TypeVar("T")
+R = TypeVar("R")
+P = ParamSpec("P")
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -42,30 +44,43 @@ settings.register_profile("explore", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 
-def _plain(annotation: object) -> bool:
-    """Whether no array shape and no forward reference is in an annotation."""
-    if isinstance(annotation, str | ForwardRef) or "jaxtyping" in repr(annotation):
-        return False
+def _named(annotation: object) -> bool:
+    """Whether an annotation has a name to be looked up, or a shape that is made of arguments."""
+    if isinstance(annotation, str | ForwardRef) or "{" in repr(annotation):
+        return True
     inner = annotation if isinstance(annotation, list) else get_args(annotation)
-    return all(_plain(part) for part in inner)
+    return any(map(_named, inner))
+
+
+def _shaped(function: Callable[P, R], typechecker: Callable[[T], T]) -> Callable[P, R]:
+    """Arguments and result checked once, with sizes that agree; `jaxtyped` itself checks the arguments twice."""
+    checked = typechecker(function)
+
+    @wraps(function)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> R:
+        with jaxtyped("context"):
+            return checked(*args, **kwargs)
+
+    return inner
 
 
 _nested: Counter[CodeType] = Counter()
 
 
 def _checked(made: T, typechecker: Callable[[T], T]) -> T:
-    """What the hook decorates: by `jaxtyped`, or by beartype alone, which is much faster, where there is no shape. A
-    function inside a function is made again with each call of it: it is checked the first three times."""
+    """What the hook decorates: by beartype, which is faster than `jaxtyped`, where it can. A function inside a function
+    is made again with each call of it: it is checked the first three times."""
     if isinstance(made, FunctionType) and "<locals>" in made.__qualname__:
         _nested[made.__code__] += 1
         if _nested[made.__code__] > 3:
             return made
     function = made.__init__ if isinstance(made, type) and is_dataclass(made) else made
-    if not isinstance(function, FunctionType) or not all(map(_plain, function.__annotations__.values())):
+    if not isinstance(function, FunctionType) or any(map(_named, function.__annotations__.values())):
         return jaxtyped(made, typechecker=typechecker)
+    check = partial(_shaped, typechecker=typechecker) if "jaxtyping" in repr(function.__annotations__) else typechecker
     if function is made:
-        return typechecker(made)
-    made.__init__ = typechecker(function)
+        return check(made)
+    made.__init__ = check(function)
     return made
 
 
