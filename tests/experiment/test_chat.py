@@ -156,6 +156,8 @@ def test_a_template_that_drops_the_system_prompt_is_refused(tokenizers: dict, mo
     monkeypatch.setattr(tokenizers["qwen2"], "chat_template", dropping)
     with pytest.raises(BadInput, match=r"no system role, so model\.system_prompt would be lost"):
         Chat(tokenizers["qwen2"], "Be kind.")
+    with pytest.raises(BadInput, match=r"no system role, so the system message of row 'r' would be lost"):
+        Chat(tokenizers["qwen2"]).training_example("r", "Hi", "Ho", system="Be odd.")
     monkeypatch.setattr(tokenizers["qwen2"], "chat_template", None)
     with pytest.raises(BadInput, match="no chat template"):
         Chat(tokenizers["qwen2"])

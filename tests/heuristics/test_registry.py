@@ -18,7 +18,7 @@ import inoc
 from inoc.errors import BadInput
 from inoc.heuristics import Absent, Heuristic, Intermediate, compute, find, heuristics
 from inoc.heuristics.frame import registry
-from inoc.heuristics.frame.declarations import FAMILIES
+from inoc.heuristics.frame.declarations import EXPERIMENTAL, FAMILIES
 from inoc.heuristics.frame.inputs import Inputs
 from inoc.heuristics.frame.registry import computed
 from inoc.heuristics.frame.resolve import closure
@@ -116,6 +116,22 @@ def test_symbols_are_names_too():
 
 def one(name: str, package: str) -> Heuristic:
     return Heuristic(name, "pointwise", "example", "x", "x", "1", lambda w: w, package=package)
+
+
+def test_experimental_heuristics_are_a_package_of_their_own():
+    one = find("ph")
+    sources = [
+        replace(one, package=package, family=family).source_package
+        for package in ("inoc", "other")
+        for family in (one.family, "experimental")
+    ]
+    assert sources == ["inoc", EXPERIMENTAL, "other", "other"]
+
+
+def test_published_rows_need_prefix_types():
+    wrong = replace(one("no_such_heuristic", "inoc"), dims=("prompt",), published_rows="fixed")
+    with pytest.raises(BadInput, match="has published_rows and no dim prefix_type"):
+        registry.register(wrong)
 
 
 def test_two_packages_cannot_share_a_name():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from inoc.errors import BadInput
-from inoc.judge.cache import JudgmentCache, cache_key
+from inoc.judge.cache import JudgmentCache, cache_key, default_cache_path
 
 
 def test_keeps_scores_between_openings(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_file_that_is_no_database_is_one_sentence(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from inoc.judge.cache import JudgmentCache
+from inoc.judge.cache import JudgmentCache, default_cache_path
 cache = JudgmentCache(Path(sys.argv[1]))
 n = 0
 while True:
@@ -112,3 +112,11 @@ def test_processes_share_it(tmp_path: Path) -> None:
         worker.join(60)
         assert worker.exitcode == 0
     assert len(JudgmentCache(path).get([str(n) for n in range(750)])) == 750
+
+
+def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    assert default_cache_path() == tmp_path / "own" / "inoc" / "judgements.sqlite"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_cache_path() == tmp_path / ".cache" / "inoc" / "judgements.sqlite"

@@ -71,6 +71,13 @@ def test_twenty_updates_equal_a_hand_written_loop(local, models: dict[str, Path]
     assert kept == [5, 10, 20]
 
 
+def test_the_first_update_may_be_kept(local, models: dict[str, Path], tmp_path: Path) -> None:
+    job = short_job(tmp_path, batches=((0, 1), (2, 3), (4, 5)), checkpoint_steps=(0, 1))
+    events = list(local(models["qwen2"]).train(job))
+    assert [event.step for event in events if isinstance(event, Checkpoint)] == [1, 3]
+    assert [type(event).__name__ for event in events][:2] == ["TrainingStep", "Checkpoint"]
+
+
 def test_micro_batches_and_recomputation_change_nothing(local, models: dict[str, Path], tmp_path: Path) -> None:
     backend = local(models["qwen2"])
     plain = losses(list(backend.train(short_job(tmp_path / "a", accumulation=1))))

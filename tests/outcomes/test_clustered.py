@@ -89,7 +89,7 @@ def test_a_rate_of_unlike_questions_by_hand(hits: list[float], answers: list[flo
 def test_questions_without_answers_do_not_count() -> None:
     whole = clustered_rate(np.array([3.0, 5, 1]), np.array([10.0, 10, 10]))
     assert clustered_rate(np.array([3.0, 0, 5, 1]), np.array([10.0, 0, 10, 10])) == whole
-    assert np.isnan(clustered_rate(np.zeros(2), np.zeros(2)).estimate)
+    np.testing.assert_array_equal(clustered_rate(np.zeros(2), np.zeros(2)), (np.nan, np.nan, np.nan, 0))
     assert np.isnan(clustered_rate(np.array([3.0]), np.array([9.0])).lower), "one question says nothing of others"
 
 

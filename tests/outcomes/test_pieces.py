@@ -9,6 +9,7 @@ from inoc.errors import BadInput
 from inoc.outcomes.candidates import ELICITATION, GATE, MEAN, PLAIN, Candidate, candidates, gates, named, of_heuristics
 from inoc.outcomes.domain import Domain
 from inoc.outcomes.estimators import Mean, Monotone, StandardRidge
+from inoc.outcomes.learning import Model
 from inoc.outcomes.probes import leaks
 from inoc.outcomes.selection import (
     Sample,
@@ -165,6 +166,15 @@ def test_a_fit_uses_the_rows_that_have_everything() -> None:
     assert pooled.rows == {"fixed": 3, "mix": 3}
     np.testing.assert_allclose(pooled.predict(given), [1.4 / 3, 1.4 / 3, 1.4 / 3, NAN, 1.4 / 3])
     assert fit(Candidate("x", ("unknown",), Mean), given).parts == {}
+
+
+def test_a_model_was_calibrated_in_the_rows_of_a_prefix_type_that_have_all_it_reads() -> None:
+    given = sample([0.2, 0.4, 0.5, 0.6], [1.0, 3.0, NAN, 9.0], "abcd", kind="fffm")
+    reading = fit(Candidate("ph", ("ph",), Mean), given)
+    model = Model(given, (reading,), {})
+    for kind, ends in (("fixed", (1.0, 3.0)), ("mix", (9.0, 9.0)), ("other", (1.0, 9.0))):
+        found = model.domain(reading, kind)
+        assert (float(found.low[0]), float(found.high[0])) == ends
 
 
 def test_what_is_left_out_plays_no_part() -> None:

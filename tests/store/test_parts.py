@@ -257,3 +257,10 @@ def test_a_merge_keeps_the_first_experiment_and_says_what_differs(tmp_path: Path
     ]
     # in both: 3 prompts, pools and columns of the set, the set without prefix, both units of b and its four rows
     assert (done.in_several, done.new, done.units) == (3 + 3 + 3 + 1 + 2 + 4, 2 + 4, 7)
+
+
+def test_what_a_notebook_shows(tmp_path: Path) -> None:
+    shown = open_store(write(tmp_path / "s.zarr", "a", ("r",)))._repr_html_()
+    for text in ("German (positive)", "3: a, b, c", "set train", "3 prompts x 2 examples, fixed, mix", ">1<"):
+        assert text in shown
+    assert "6 units and evaluations" in shown, "b and c with both prefix types, two evaluations with the own prompt"
