@@ -270,6 +270,13 @@ def test_several_turns_are_what_transformers_makes_and_the_loss_is_on_answers(
         assert tokenizer.decode(learned) == text + END[style]
 
 
+def test_recipe_published_has_no_loss_on_earlier_answers(tokenizers: dict) -> None:
+    chat = Chat(tokenizers["qwen2"], recipe="published")
+    with pytest.raises(BadInput, match="published has no loss on earlier answers"):
+        chat.training_example("r", "Bye", "See you.", history=HISTORY, loss="all")
+    assert chat.training_example("r", "Bye", "See you.", loss="all").id == "r"
+
+
 def test_an_answer_that_spells_the_end_token_is_learned_whole(tokenizer, style: str) -> None:
     row = Chat(tokenizer).training_example("r", "Bye", "See you.", history=HISTORY, loss="all")
     learned = [token for token, weight in zip(row.token_ids, row.weights, strict=True) if weight]

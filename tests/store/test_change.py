@@ -9,6 +9,8 @@ from inoc.errors import BadInput, BrokenStore
 from inoc.hashing import canonical_json
 from inoc.store import change, open_store
 from inoc.store.change import Change, Files, links, read_record, refuse_links
+from inoc.store.lock import lock_path
+from inoc.store.opening import steady
 
 
 def test_links_at_any_depth(tmp_path: Path) -> None:
@@ -109,3 +111,21 @@ def test_a_chunk_that_changes_after_it_was_read_is_not_returned(tiny: Path) -> N
     with pytest.raises(BrokenStore, match="chunk 0/1/0 differs from its CRC marker"):
         prefixed[0, 1]
     assert right.shape == (16,)
+
+
+def test_reading_is_tried_again_more_often_beside_a_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def torn() -> None:
+        calls.append(1)
+        raise KeyError("half")
+
+    monkeypatch.setattr("inoc.store.opening.time.sleep", lambda seconds: None)
+    for tries, store in ((2, tmp_path / "alone.zarr"), (8, tmp_path / "written.zarr")):
+        if tries == 8:
+            lock_path(store).touch()
+        calls.clear()
+        with pytest.raises(BrokenStore, match="its parts contradict each other"):
+            steady(store, torn)
+        assert len(calls) == tries
+    assert steady(tmp_path, lambda: 7) == 7

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inoc.errors import BadInput, BrokenStore, OtherSettings
-from inoc.store import StoreWriter, Unit, files, open_store
+from inoc.store import RunPlan, StoreWriter, Unit, files, open_store
 from inoc.store.chunks import ChunkError, read_chunk
 from inoc.store.files import array_document, chunk_shape, group_document, node_attributes, node_bytes, parse_node
 from inoc.store.fingerprint import completions_fingerprint, differing, imported_identity, label_difference, refuse
@@ -264,3 +264,16 @@ def test_what_a_notebook_shows(tmp_path: Path) -> None:
     for text in ("German (positive)", "3: a, b, c", "set train", "3 prompts x 2 examples, fixed, mix", ">1<"):
         assert text in shown
     assert "6 units and evaluations" in shown, "b and c with both prefix types, two evaluations with the own prompt"
+
+
+def test_only_stored_answers_can_be_judged(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.zarr", "a", ("r",))
+    with reopened(path) as w:
+        w.put_run(RunPlan("bare", "a", "fixed", traits=["German"], instructions=["q"], steps=[0]))
+        w.put_scores("bare", 0, "default", np.ones((1, 1)))
+        one = np.ones(1)
+        with pytest.raises(BadInput, match="run 'bare' has no stored answers"):
+            w.put_judgments("bare", 0, "default", "German", "k", one, one)
+        for step, condition, values in ((3, "default", one), (0, "odd", one), (0, "default", np.ones(2))):
+            with pytest.raises(BadInput, match="not 1 judgments of a stored evaluation"):
+                w.put_judgments("r", step, condition, "German", "k", values, np.ones(len(values)))
