@@ -1,8 +1,10 @@
-"""CPU seconds that the probes of one prompt and prefix type take on the testbed, beside a training run.
+"""CPU seconds that the probes of one prompt and prefix type take on the testbed, beside a training run, and the memory.
 
 python -m benchmarks.probe_cost
 """
 
+import resource
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -29,6 +31,25 @@ def seconds(results: Iterator[object], n: int) -> float:
     return (time.process_time() - start) / n
 
 
+def peak() -> float:
+    """The most memory that this process has had, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e3 if sys.platform == "linux" else 1e6)
+
+
+def memory(study: Study) -> None:
+    """Peak memory after the probes of one unit and after eight, with more and more examples."""
+    assert isinstance(study.backend, LocalBackend)
+    for examples in (64, 256):
+        inside = Inside(weights="all", examples=examples)
+        plan = plan_probes(replace(study, experiment=study.experiment.model_copy(update={"inside": inside})))
+        group = plan.group(plan.units[0])
+        for n in (1, 8):
+            for kind in PROBES:
+                for _ in study.backend.probe(plan.spec(kind), [group] * n, plan.references(kind)):
+                    pass
+            click.echo(f"{examples} examples, {n} x all three: peak {peak():.0f} MB")
+
+
 def main() -> None:
     torch.set_num_threads(1)
     experiment = load_experiment(testbed.experiment_path())
@@ -36,11 +57,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         study = Study(experiment, backend, Path(folder) / "study.zarr")
         run = next(run for run in experiment.runs() if run.prefix_type == "mix")
+        click.echo(f"model loaded, its tokenizer used: peak {peak():.0f} MB")
+        memory(study)
         job = plan_training(study, [run.name])[0].job
         start = time.process_time()
         for _ in backend.train(job):
             pass
         training = time.process_time() - start
+        click.echo(f"after the training: peak {peak():.0f} MB")
         click.echo(f"a training run of {len(job.batches)} updates of {len(job.batches[0])}: {training:.1f} s")
         for inside in (Inside(), Inside(weights="all")):
             plan = plan_probes(replace(study, experiment=experiment.model_copy(update={"inside": inside})))
