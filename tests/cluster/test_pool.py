@@ -112,6 +112,7 @@ def test_no_secret_travels(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not any(b"very-secret" in data or b"OPENAI" in data for data in sent)
 
 
+@pytest.mark.slow  # a whole study; the fast form are scores
 def test_a_study_is_the_same_bytes(pair: Cluster, lab: Lab, whole: Lab) -> None:
     """Every stage, by the scheduler's file; training and sampling side by side."""
     code, _, err = lab.inoc("run", "--cluster", pair.file)

@@ -131,6 +131,7 @@ def test_newton_finds_the_mode_from_a_start_where_whole_steps_diverge():
     assert np.abs(np.asarray(jax.grad(lambda v: log_joint(extreme, v))(found.v))).max() < 1e-6
 
 
+@pytest.mark.slow  # compiles a process of its own
 def test_unused_hyper_parameters_keep_their_prior():
     found = fit(cells(), Settings("rate", "constant"))
     unused = [k for k, p in enumerate(PRIORS) if p.name in ("rise", "log_bend", "alpha", "log_slack")]

@@ -16,6 +16,7 @@ def call(*arguments):
     return CliRunner().invoke(cli, ["figures", *map(str, arguments)])
 
 
+@pytest.mark.slow  # draws a whole family twice
 def test_a_family_in_two_formats_and_the_captions(small, tmp_path):
     done = call("--store", small, "--out", tmp_path / "a", "--only", "leaks,elicitation", "--format", "svg,png")
     assert done.exit_code == 0, done.output

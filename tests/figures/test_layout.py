@@ -67,6 +67,7 @@ def test_pages_of_a_paper_hold_every_panel_once():
         assert drawn == list(range(11))
 
 
+@pytest.mark.slow  # draws three times
 def test_several_stores_are_drawn_alone_and_together(small, misaligned, one_role, tmp_path):
     options = [str(small), str(one_role), "--store", str(misaligned), "--out", str(tmp_path / "out"), "--json"]
     done = CliRunner().invoke(cli, ["figures", *options, "--only", "losses,rates", "--preset", "two-column"])

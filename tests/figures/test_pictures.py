@@ -138,6 +138,7 @@ def test_misalignment_bars(misaligned, two_files):
         inoc.plot_rate_cross(inoc.open_store(misaligned))
 
 
+@pytest.mark.slow  # draws every kind; one of each family is fast
 def test_every_plot_draws_into_the_axes_it_is_given(small, misaligned, two_files, emerging, sweep):
     """One column by default; `ax` is used and returned, and nothing else is opened."""
     store, own = inoc.open_store(small), {"plot_rates": inoc.open_store(misaligned)}

@@ -243,6 +243,7 @@ def test_a_dead_server_is_told(serve, tmp_path: Path) -> None:
         list(judge.judge(requests(100)))
 
 
+@pytest.mark.slow  # a thousand requests
 def test_a_thousand_at_once(serve, tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))

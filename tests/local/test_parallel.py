@@ -60,6 +60,7 @@ def same_training(one: list, two: list) -> None:
         np.testing.assert_allclose(theirs[key], value, atol=2e-4, err_msg=key)
 
 
+@pytest.mark.slow  # starts two processes that import torch
 def test_two_processes_train_what_one_does(local, models: dict[str, Path], tmp_path: Path) -> None:
     """20 updates; batches of 8 in micro-batches of 3, so that the two processes have unequal shares."""
     one = list(local(models["qwen2"]).train(make_job(tmp_path / "one")))

@@ -52,6 +52,10 @@ class TestSampling(SamplerConformance):
     def test_distribution(self, backend: OpenAIServerBackend, temperature: float) -> None:
         super().test_distribution(backend, temperature)
 
+    @pytest.mark.slow  # asks for the whole vocabulary, a token at a time
+    def test_greedy_is_the_most_probable_token(self, backend: OpenAIServerBackend) -> None:
+        super().test_greedy_is_the_most_probable_token(backend)
+
     @pytest.fixture
     def backend(self, sampling: OpenAIServerBackend) -> OpenAIServerBackend:
         return sampling

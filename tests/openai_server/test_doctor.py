@@ -154,6 +154,7 @@ def test_a_wrong_server_is_caught(wrong: type[CompletionsServer], cause: str, ad
         assert out.splitlines()[-1].startswith(f"NOT ok ({cause}): do not use scores of this backend here; ")
 
 
+@pytest.mark.slow  # starts the command, which imports torch
 def test_half_precision_is_right_where_the_experiment_says_so(tmp_path: Path) -> None:
     with Half(Path(model_path()), name="testbed") as server:
         write_study(tmp_path, server.url, dtype=", dtype: bfloat16")
@@ -195,6 +196,7 @@ def test_a_model_that_is_not_here_is_not_compared(right: CompletionsServer, tmp_
     assert found["not_compared"] == "the weights of 'nobody/has-this' are not on this machine"
 
 
+@pytest.mark.slow  # starts the command, which imports torch
 def test_nobody_there(tmp_path: Path) -> None:
     write_study(tmp_path, "http://127.0.0.1:9/v1")
     code, out, err = process(tmp_path, "doctor", "--json")
@@ -207,6 +209,7 @@ def test_nobody_there(tmp_path: Path) -> None:
     assert "run this again" in found["advice"]
 
 
+@pytest.mark.slow  # starts the command, which imports torch
 def test_a_server_without_the_model(right: CompletionsServer, tmp_path: Path) -> None:
     write_study(tmp_path, right.url, options=", served_name: something-else")
     code, out, _ = process(tmp_path, "doctor", "--json")
@@ -280,6 +283,7 @@ def test_a_server_that_names_no_tokens_scores_once_the_doctor_has_proved_it(tmp_
         assert "differs from its own hash" in error
 
 
+@pytest.mark.slow  # starts commands, which import torch
 def test_a_dry_run_sends_nothing(right: CompletionsServer, tmp_path: Path) -> None:
     """Not before there is a store, and not once there is one; a key is refused before it could be sent."""
     write_study(tmp_path, right.url)

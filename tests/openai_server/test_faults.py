@@ -135,6 +135,7 @@ def test_server_killed_in_the_middle_and_resumed_elsewhere(tiny: Path, connect) 
     assert scored == Counter(r.context + r.completion for r in REQUESTS)
 
 
+@pytest.mark.slow  # waits, as the fast test of a dead server in tests/judge does
 def test_a_dead_server_is_told_at_once(connect) -> None:
     with StubServer(lambda call: Reply()) as stub:
         url = stub.url

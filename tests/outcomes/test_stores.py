@@ -202,6 +202,7 @@ def test_outcomes_tables(store: Path) -> None:
     assert "Flattering 45.3" not in out
 
 
+@pytest.mark.slow  # computes all heuristics of a store twice
 def test_the_performance_table_and_chosen_prompts(tmp_path: Path) -> None:
     path = write_world(tmp_path / "world.zarr", each=4, trained=3, more=False)
     code, out, _ = run_inoc("outcomes", "--store", path)

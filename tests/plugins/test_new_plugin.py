@@ -50,6 +50,7 @@ def test_their_own_tests_pass(site: Path) -> None:
     assert "failed" not in done.stdout
 
 
+@pytest.mark.slow  # starts the command with every template
 def test_they_are_listed_with_what_they_offer(site: Path) -> None:
     done = inoc(site, "plugins", "--json")
     assert done.returncode == 0, done.stderr

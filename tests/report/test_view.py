@@ -165,6 +165,7 @@ def test_the_page_follows_a_store_that_grows(browser, address, store):
     assert browser.messages() == []
 
 
+@pytest.mark.slow  # starts two servers and axe
 def test_another_store_and_a_server_that_ends(browser, axe, hostile, store):
     watched = [serving.Watched(path, "train", "corrected", None, 0) for path in (store, hostile)]
     found, server = serving.serve(watched)
@@ -240,6 +241,7 @@ def answers_shown(browser, choice):
     return browser.run(CARDS), browser.run(COUNT)
 
 
+@pytest.mark.slow  # a browser over a page of many answers
 def test_all_answers_are_reached_where_the_page_holds_some(browser, hostile_report, hostile, monkeypatch):
     """What the server chooses among all answers is what the page chooses where it has them all."""
     from inoc.report import answers

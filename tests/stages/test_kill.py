@@ -72,6 +72,7 @@ def kills(lab: Lab, n: int, seed: int) -> None:
     count("kill: score", True, n)
 
 
+@pytest.mark.slow  # kills of every stage of a study are fast tests of tests/study
 def test_killed_at_random_times_ends_byte_equal(lab: Lab) -> None:
     kills(lab, 2, seed=0)
 

@@ -455,6 +455,7 @@ def test_what_a_killed_import_left_is_cleared(write: Write, tmp_path: Path) -> N
 
 
 @pytest.mark.reference
+@pytest.mark.slow  # imports the reference logprobs once more
 def test_reference_example_means(reference: Path, tmp_path: Path) -> None:
     home, store = reference / "german_flattering", tmp_path / "gf.zarr"
     result = CliRunner().invoke(

@@ -26,6 +26,7 @@ def study(tmp_path, monkeypatch):
     return path
 
 
+@pytest.mark.slow  # trains a run
 def test_prefills_of_a_run(study, tmp_path):
     common = ("study.yaml", "--store", "s.zarr")
     assert run_inoc("train", *common, "--runs", "no_inoculation-s0")[0] == 0

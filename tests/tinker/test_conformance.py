@@ -20,7 +20,7 @@ class TestSampling(SamplerConformance):
     tolerance: ClassVar[float] = 1e-5
     draws: ClassVar[int] = 300
 
-    @pytest.mark.slow  # asks for the whole vocabulary, a token at a time, as the tests of openai_server do
+    @pytest.mark.slow  # asks for the whole vocabulary, a token at a time
     def test_greedy_is_the_most_probable_token(self, backend: TinkerBackend, contexts: list[SampleRequest]) -> None:
         super().test_greedy_is_the_most_probable_token(backend, contexts)
 

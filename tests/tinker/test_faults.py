@@ -46,6 +46,7 @@ def stranger() -> Iterator[str]:
         server.shutdown()
 
 
+@pytest.mark.slow  # waits for the SDK's own patience
 def test_unreachable_address_fails_in_seconds(connect, silent: str, tmp_path) -> None:
     for url in ("http://127.0.0.1:9", silent):
         backend = connect(url, context_length=512)
@@ -145,6 +146,7 @@ def test_wrong_reply_is_asked_for_again_then_refused(backend: TinkerBackend, ser
         list(backend.score(questions(1)))
 
 
+@pytest.mark.slow  # waits between tries, as the fast test of a storm in tests/judge does
 def test_storm_of_429_is_weathered(backend: TinkerBackend, server, connect) -> None:
     server.fault("busy", 3)
     assert len(list(backend.score(questions(8)))) == 8
@@ -156,6 +158,7 @@ def test_storm_of_429_is_weathered(backend: TinkerBackend, server, connect) -> N
     assert len(list(backend.score(questions(8)))) == 8
 
 
+@pytest.mark.slow  # starts a second server; a killed client is a fast test
 def test_killed_server_keeps_what_was_done(
     doomed, server, connect, backend: TinkerBackend, trained: Trained, tmp_path
 ) -> None:

@@ -36,6 +36,7 @@ def run(path: Path) -> inoc.Store:
     return inoc.open_store(study.store)
 
 
+@pytest.mark.slow  # a whole study; scoring, training and sampling are fast tests of this folder
 def test_study_through_the_service(server, tmp_path: Path) -> None:
     options = f'{{url: "{server.url}", served_name: tiny}}'
     there = run(write_study(tmp_path / "there", f"backend: {{name: tinker, options: {options}}}\n"))
