@@ -185,27 +185,25 @@ def draw(table: pd.DataFrame, place: Path) -> None:
     plt.close(figure)
 
 
-def markdown(table: pd.DataFrame, split: str, relation: str) -> str:
-    """A table for the docs."""
-    part = table[(table["split"] == split) & (table["rows"] == relation)]
-    lines = [
-        "| candidate | error | difference to elicitation | median cell's ratio | intervals held |",
-        "|---|---|---|---|---|",
-    ]
-    for line in part.itertuples():
-        interval = f"{line.difference:+.1f} [{line.lower:+.1f}, {line.upper:+.1f}]"
-        lines.append(
-            f"| {line.candidate} | {line.error:.1f} | {interval} | {line.median_ratio:.2f} | {line.held:.0%} |"
-        )
-    return "\n".join(lines)
+def markdown(table: pd.DataFrame) -> str:
+    """The table of docs/probe.md: errors, the interval of the difference to elicitation, the median cell's ratio."""
+    columns = list(table[["split", "rows"]].drop_duplicates().itertuples(index=False, name=None))
+    heads = ["candidate", *(f"{split}, {relation}" for split, relation in columns)]
+    lines = [heads, ["---"] * len(heads)]
+    for name in dict.fromkeys(table["candidate"]):
+        part = table[table["candidate"] == name].set_index(["split", "rows"])
+        cells = [part.loc[column] for column in columns]
+        between = [f" [{cell['lower']:+.0f}, {cell['upper']:+.0f}]" if name != BASELINE else "" for cell in cells]
+        words = [f"{cell['error']:.1f}{b}, {cell['median_ratio']:.2f}" for cell, b in zip(cells, between, strict=True)]
+        lines.append(["the mean" if name == MEAN.name else name, *words])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main() -> None:
     table = errors(pd.read_csv(ROWS))
     table.to_csv(TABLE, index=False, float_format="%.4g")
     draw(table, FIGURE)
-    for split, relation in table[["split", "rows"]].drop_duplicates().itertuples(index=False):
-        print(f"\n{split} left out, {relation}\n\n{markdown(table, split, relation)}")
+    print(markdown(table))
 
 
 if __name__ == "__main__":
