@@ -261,9 +261,10 @@ def open_pool(backend: str, spec: ModelSpec, place: Place) -> Generator[Pool]:
 
 
 def _need_resources(client: Client, place: Place) -> None:
-    """BackendUnavailable where no worker has what a task needs, which would wait for ever."""
+    """BackendUnavailable where workers lack what a task needs, which would wait for ever; where all have just died,
+    nobody knows."""
     found = client.scheduler_info()["workers"].values()
-    if not any(all(w["resources"].get(k, 0) >= n for k, n in place.resources.items()) for w in found):
+    if found and not any(all(w["resources"].get(k, 0) >= n for k, n in place.resources.items()) for w in found):
         asked = ", ".join(f"{name}={n:g}" for name, n in place.resources.items())
         raise BackendUnavailable(
             f'no worker of the cluster has {asked}. Fix: start one with `dask worker ADDRESS --resources "{asked}"`.'

@@ -206,6 +206,14 @@ def test_resources_that_no_worker_has(pair: Cluster, spec: ModelSpec) -> None:
         pass
 
 
+def test_workers_that_have_just_died_are_not_said_to_lack_anything(pair: Cluster, spec: ModelSpec, monkeypatch) -> None:
+    """Their nannies start others; a pool that no worker joins has its own patience."""
+    monkeypatch.setattr("distributed.Client.scheduler_info", lambda client: {"workers": {}})
+    for asked in ({}, {"TPU": 1.0}):
+        with open_pool("local", spec, Place(pair.address, asked)) as opened:
+            assert isinstance(opened, Pool)
+
+
 def test_a_study_file_names_no_scheduler(lab: Lab) -> None:
     """A scheduler may run code where it is asked: the study of somebody else must not choose one."""
     lab.study.write_text(lab.study.read_text() + "cluster: {address: 'tcp://evil:8786'}\n")
