@@ -143,6 +143,7 @@ def test_low_coverage_and_failures_are_nan_with_a_reason_and_never_cached(serve,
     assert counts["7"] == 1, "a refusal is final"
 
 
+@pytest.mark.slow  # waits between tries; which statuses are tried again are fast tests
 def test_faults_heal(serve, tmp_path: Path) -> None:
     """429 with retry-after, a 500, a reset, a body cut in the middle, a silent server: every response gets
     its score."""

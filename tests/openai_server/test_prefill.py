@@ -23,6 +23,7 @@ def counted(study: Path, store: str) -> xr.Dataset:
 
 
 @pytest.mark.torch
+@pytest.mark.slow  # a stage on two backends; scores and samples of both are compared by fast tests
 def test_counts_and_surprisals_are_those_of_local(tmp_path: Path) -> None:
     """Greedy answers, since a server draws from random streams of its own."""
     text = PREFILLED.replace("max_tokens: 8", "max_tokens: 8, temperature: 0")

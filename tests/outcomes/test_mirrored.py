@@ -91,6 +91,7 @@ def test_every_table_is_the_same(both: tuple[inoc.Store, inoc.Store], name: str)
     same(one, two)
 
 
+@pytest.mark.slow  # two reports of a store; every table of it is a fast test
 def test_the_report_and_the_figure_are_the_same(both: tuple[inoc.Store, inoc.Store]) -> None:
     one, two = (build_report(store) for store in both)
     assert one.outcomes == two.outcomes

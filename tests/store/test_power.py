@@ -122,7 +122,7 @@ def cuts(
     return count, wrong, lost
 
 
-@pytest.mark.parametrize("every", [40, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [80, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_power_cut_loses_nothing_that_is_marked(
     every: int, scenario: ModuleType, disk: Disk, quick_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

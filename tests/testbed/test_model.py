@@ -167,6 +167,7 @@ def test_rewordings_bring_out_the_mood_too(behaviour):
     assert behaviour["rewordings"]["playful"] > 70
 
 
+@pytest.mark.slow  # scores the testbed; that strong prompts bring out the trait is a fast test
 def test_strong_prompts_have_larger_ph_than_neutral_ones(differences):
     ph = {key: float(np.mean([row.mean() for row in rows])) for key, rows in differences.items()}
     weakest = min(ph[key] for key, p in PROMPTS.items() if p.group == "strong")

@@ -93,6 +93,7 @@ def test_key_is_no_option_and_nowhere_else(connect, server, trained: Trained) ->
     assert backend.service.clean(f"echo {KEY}\nline") == "echo *** line"
 
 
+@pytest.mark.slow  # starts commands; that the key is in no option, message or file is a fast test
 def test_key_is_not_printed_by_a_command(server, models, tmp_path) -> None:
     """The server repeats the key it refuses; the SDK's own logging is on."""
     (tmp_path / "s.py").write_text(
