@@ -195,7 +195,7 @@ def markdown(table: pd.DataFrame) -> str:
         cells = [part.loc[column] for column in columns]
         between = [f" [{cell['lower']:+.0f}, {cell['upper']:+.0f}]" if name != BASELINE else "" for cell in cells]
         words = [f"{cell['error']:.1f}{b}, {cell['median_ratio']:.2f}" for cell, b in zip(cells, between, strict=True)]
-        lines.append(["the mean" if name == MEAN.name else name, *words])
+        lines.append([name, *words])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -112,9 +112,9 @@ class Knowledge:
 
     def _reason(self, one: Sample, kind: str) -> str:
         """Why there is no number."""
-        if self._learned(kind) is None and not self.gates:
-            return self.model.lacks(kind)
         model = self._learned(kind)
+        if model is None and not self.gates:
+            return self.model.lacks(kind)
         wanted = [f.candidate.reads for f in model.fitted] if model is not None else [g.reads for g in self.gates]
         missing = dict.fromkeys(
             name for reads in wanted for name, x in zip(reads, one.columns(reads)[0], strict=True) if not np.isfinite(x)

@@ -42,10 +42,10 @@ class Model:
     def lacks(self, kind: str) -> str:
         """Why nothing is predicted for a prefix type, or ""."""
         prompts = int(np.unique(self.sample.prompt[self.sample.kind == kind]).size)
+        if prompts >= FEWEST:
+            return ""
         said = "prompt" if prompts == 1 else "prompts"
-        return (
-            "" if prompts >= FEWEST else f"only {prompts} distinct trained {said} for {kind} runs; {FEWEST} are needed"
-        )
+        return f"only {prompts} distinct trained {said} for {kind} runs; {FEWEST} are needed"
 
     def domain(self, fitted: Fitted, kind: str) -> Domain:
         """Where a fitted candidate was calibrated, in the rows of a prefix type."""

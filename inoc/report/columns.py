@@ -8,6 +8,7 @@ import numpy as np
 from inoc.heuristics.frame.registry import find
 from inoc.heuristics.frame.rows import Rows
 from inoc.heuristics.frame.table import Table
+from inoc.heuristics.maths.gram import decompose, gram_matrix
 from inoc.heuristics.maths.prompt_level import unit
 from inoc.report.outcomes import Outcomes, over_seeds
 from inoc.store.store import Store
@@ -66,16 +67,13 @@ def _embeddings(store: Store, rows: Rows) -> Iterable[Column]:
     stored = store.embeddings
     if stored is None:
         return
-    vectors = unit(stored["prompt_vector"].transpose("prompt", ...).values)
-    known = np.isfinite(vectors).all(axis=1)
-    if known.sum() < 2:
+    grams = gram_matrix(unit(stored["prompt_vector"].transpose("prompt", ...).values))
+    if np.isfinite(np.diagonal(grams)).sum() < 2:
         return
-    left, size, _ = np.linalg.svd(vectors[known] - vectors[known].mean(axis=0), full_matrices=False)
-    found = left * size
-    keys = [str(key) for key in stored["prompt"].values[known]]
-    for k in range(min(3, found.shape[1])):
-        values = found[:, k] * np.sign(found[np.abs(found[:, k]).argmax(), k])  # the farthest prompt is positive
-        of, share = dict(zip(keys, values, strict=True)), 100 * size[k] ** 2 / max(float((size**2).sum()), 1e-300)
+    fit = decompose(grams, centered=True, components=3)
+    keys = stored["prompt"].values.astype(str).tolist()
+    for k, share in enumerate(100 * np.nan_to_num(fit.share)):
+        of = dict(zip(keys, fit.coordinates[:, k], strict=True))
         yield Column(
             f"embedding[{k + 1}]", "prompt_level", f"principal component {k + 1} of the embeddings, {share:.1f} %", "",
             "U s of the unit embeddings of the prompt texts, centered over prompts", False,
