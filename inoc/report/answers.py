@@ -16,8 +16,6 @@ MOST_CHARACTERS = 1200
 MOST_QUESTIONS = 40
 MOST_SAMPLES = 5
 """Answers of one run and condition to one question."""
-PAGE = 60
-"""Answers that a live page asks for at a time."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def answer_page(
     condition: str = "",
     order: str = "",
     find: str = "",
-    most: int = PAGE,
+    most: int,
 ) -> AnswerPage:
     """Those of all answers that the page asks for, in its order: as `answers.js` chooses among those it has.
 
